@@ -1,0 +1,263 @@
+//! Owns the arguments: text to plain values by clap, plain values to a checked request.
+
+use std::ffi::OsString;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use omega_slices::{
+    ColumnNames, Error, PathTemplate, PriceType, ReadOptions, Request, parse_timestamp,
+};
+
+/// Walk through the synchronised candles of many symbols: Parquet in, Arrow slices out.
+#[derive(Debug, Parser)]
+#[command(name = "omega-slices", version, max_term_width = 100, after_help = EXIT_STATUS_HELP)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS_HELP: &str = "\
+Exit status:
+  0  done, or the reader closed the pipe
+  2  the request cannot be understood or contradicts itself
+  3  the input is missing, malformed or contradictory
+  4  the output or the system failed (disk full, …)";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Synchronise candles and write slices: to stdout as an Arrow IPC stream, or to a file.
+    Sync(Box<SyncArguments>),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SYNC_HELP)]
+pub struct SyncArguments {
+    /// Root folder of the candle files.
+    #[arg(
+        long,
+        value_name = "ROOT",
+        env = "OMEGA_DATA_PARQUET_ROOT",
+        hide_env_values = true,
+        default_value = "data/parquet"
+    )]
+    pub data: PathBuf,
+
+    #[command(flatten)]
+    symbols: SymbolArguments,
+
+    /// Length of the candles: S, M, H, D or W and a positive number.
+    #[arg(long, value_name = "TIMEFRAME", default_value = "M1")]
+    timeframe: String,
+
+    /// Price types, any of bid, ask and trade.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "bid,ask"
+    )]
+    price_types: Vec<String>,
+
+    /// First timestamp to keep (RFC 3339 or a date; without a zone UTC).
+    #[arg(long, value_name = "TIME")]
+    start: Option<String>,
+
+    /// Last timestamp to keep, inclusive; a date means its midnight.
+    #[arg(long, value_name = "TIME")]
+    end: Option<String>,
+
+    /// Which timestamps become slices: those of every series (intersection), or of any (union).
+    #[arg(
+        long,
+        value_name = "intersection|union",
+        default_value = "intersection"
+    )]
+    timeline: String,
+
+    /// Trading hours: keep all rows (none), or the FX week in Sydney local time (fx).
+    #[arg(long, value_name = "none|fx", default_value = "none")]
+    session: String,
+
+    /// Floor timestamps to the timeframe.
+    #[arg(long)]
+    normalize: bool,
+
+    /// What to do with a series that is not in time order.
+    #[arg(long, value_name = "sort|error", default_value = "sort")]
+    unsorted: String,
+
+    /// Which row wins where several rows of a series share a timestamp.
+    #[arg(long, value_name = "last|first|error", default_value = "last")]
+    duplicates: String,
+
+    /// Where the files lie: fields {root} {symbol} {timeframe} {side} {SIDE}, and `*`.
+    /// [default: {root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet]
+    #[arg(long, value_name = "TEMPLATE")]
+    path_template: Option<String>,
+
+    /// Names of the input columns, where they differ: timestamp=ts,open=o,…
+    #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
+    columns: Vec<String>,
+
+    /// Decoding threads; never shows in the output. [default: number of cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Rows of a series that are decoded at a time; never shows in the output.
+    #[arg(long, value_name = "N", hide = true)]
+    chunk_rows: Option<NonZeroUsize>,
+
+    /// Progress bar on stderr; auto shows it on a terminal.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub progress: ProgressMode,
+
+    /// Write to FILE instead of stdout: x.arrow (Arrow IPC file) or x.arrows (stream).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace an existing output file.
+    #[arg(long, requires = "output")]
+    pub force: bool,
+
+    /// How errors, warnings and the final report are written to stderr.
+    #[arg(long, value_enum, default_value = "text")]
+    error_format: ErrorFormat,
+}
+
+const SYNC_HELP: &str = "\
+Rules are applied in this order: window (--start, --end), --session, --normalize, --unsorted,
+--duplicates, --timeline. A complete stream or file ends with a batch without rows.";
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SymbolArguments {
+    /// Symbols, in the order of the rows of a slice.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    symbols: Option<Vec<String>>,
+
+    /// File with one symbol per line; blank lines and lines that begin with # are passed over.
+    #[arg(long, value_name = "FILE")]
+    symbols_file: Option<PathBuf>,
+
+    /// Every symbol that has a file of the timeframe, in name order.
+    #[arg(long)]
+    all_symbols: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ErrorFormat {
+    Text,
+    Json,
+}
+
+impl Arguments {
+    pub fn error_format(&self) -> ErrorFormat {
+        match &self.command {
+            Command::Sync(arguments) => arguments.error_format,
+        }
+    }
+}
+
+/// The error format that arguments ask for which clap could not make sense of.
+pub fn error_format_of(arguments: impl Iterator<Item = OsString>) -> ErrorFormat {
+    let arguments: Vec<_> = arguments.collect();
+    let asked = arguments
+        .iter()
+        .any(|argument| argument == "--error-format=json")
+        || arguments
+            .windows(2)
+            .any(|pair| pair[0] == "--error-format" && pair[1] == "json");
+    if asked {
+        ErrorFormat::Json
+    } else {
+        ErrorFormat::Text
+    }
+}
+
+impl SyncArguments {
+    /// The checked request. Opens nothing but a file of symbols.
+    pub fn request(&self) -> Result<Request, Error> {
+        let builder = Request::builder(&self.data);
+        let builder = match &self.symbols {
+            SymbolArguments {
+                symbols: Some(symbols),
+                ..
+            } => builder.symbols(symbols.iter().map(|symbol| symbol.trim())),
+            SymbolArguments {
+                symbols_file: Some(file),
+                ..
+            } => builder.symbols(symbols_in_file(file)?),
+            _ => builder.all_symbols(),
+        };
+        let price_types = self
+            .price_types
+            .iter()
+            .map(|text| text.trim().parse())
+            .collect::<Result<Vec<PriceType>, Error>>()?;
+        let mut columns = ColumnNames::default();
+        for renaming in &self.columns {
+            let (field, column) = renaming.split_once('=').ok_or_else(|| {
+                Error::usage(format!("--columns {renaming:?} has no '='"))
+                    .with_hint("write FIELD=COLUMN: timestamp=ts,open=o")
+            })?;
+            columns.rename(field.trim(), column)?;
+        }
+        builder
+            .timeframe(self.timeframe.parse()?)
+            .price_types(price_types)
+            .start_ns(self.start.as_deref().map(parse_timestamp).transpose()?)
+            .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
+            .timeline(self.timeline.parse()?)
+            .session(self.session.parse()?)
+            .normalize(self.normalize)
+            .unsorted(self.unsorted.parse()?)
+            .duplicates(self.duplicates.parse()?)
+            .path_template(
+                self.path_template
+                    .as_deref()
+                    .map(PathTemplate::parse)
+                    .transpose()?,
+            )
+            .columns(columns)
+            .build()
+    }
+
+    pub fn read_options(&self) -> ReadOptions {
+        let mut options = ReadOptions::new();
+        if let Some(threads) = self.threads {
+            options = options.with_threads(threads);
+        }
+        if let Some(chunk_rows) = self.chunk_rows {
+            options = options.with_chunk_rows(chunk_rows);
+        }
+        options
+    }
+}
+
+fn symbols_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
+    let text = fs::read_to_string(file).map_err(|error| {
+        Error::usage(format!("the file of symbols cannot be read: {error}"))
+            .at_file(file)
+            .with_source(error)
+    })?;
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect())
+}

@@ -1,0 +1,91 @@
+//! The command line over the library: arguments, messages, output targets, progress.
+//!
+//! stdout carries data or the asked-for help and nothing else; everything for people goes to
+//! stderr.
+
+mod args;
+mod messages;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use omega_slices::{Class, Error, SliceBatches, ipc};
+
+use crate::cli::args::{Arguments, Command, SyncArguments};
+use crate::cli::messages::Messages;
+use crate::cli::output::Output;
+use crate::cli::progress::ProgressBar;
+
+/// Settings of the process that the library leaves to its program.
+pub fn prepare_process() {
+    // Every series holds a file open. Where the limit cannot be raised, the error says so later.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let default_hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !omega_slices::panic_will_be_reported() {
+            default_hook(panic);
+        }
+    }));
+}
+
+/// Reads the arguments. `Err` is the exit status where there is nothing to run: help was asked
+/// for and printed, or the arguments cannot be understood.
+pub fn parse() -> Result<(Arguments, Messages), ExitCode> {
+    match Arguments::try_parse() {
+        Ok(arguments) => {
+            let messages = Messages::new(arguments.error_format());
+            Ok((arguments, messages))
+        }
+        Err(problem) if !problem.use_stderr() => {
+            // Help or version. A closed stdout is no reason to complain.
+            let _ = problem.print();
+            Err(ExitCode::SUCCESS)
+        }
+        Err(problem) => {
+            let format = args::error_format_of(std::env::args_os());
+            let text = problem.render().to_string();
+            Messages::new(format).error(&Error::usage(
+                text.trim().trim_start_matches("error: ").to_owned(),
+            ));
+            Err(exit_code(Class::Usage))
+        }
+    }
+}
+
+/// The exit status that belongs to an error.
+pub fn exit_code(class: Class) -> ExitCode {
+    ExitCode::from(messages::exit_status(class))
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments, messages: &Messages) -> Result<(), Error> {
+    match &arguments.command {
+        Command::Sync(arguments) => sync(arguments, messages),
+    }
+}
+
+fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
+    let request = arguments.request()?;
+    let output = Output::check(arguments.output.as_deref(), arguments.force)?;
+    let mut batches = SliceBatches::open(&request, &arguments.read_options())?;
+    let said = batches.warnings().len();
+    messages.warnings(batches.warnings());
+    let pending = output.create()?;
+    let bar = ProgressBar::start(arguments.progress, messages, batches.progress());
+    let written = ipc::write(
+        &mut batches,
+        pending.format(),
+        pending.writer()?,
+        |batches| {
+            bar.update(batches.progress());
+        },
+    );
+    bar.finish();
+    written?;
+    let target = pending.commit()?;
+    messages.warnings(&batches.warnings()[said..]);
+    messages.report(&batches.report(), target.as_deref());
+    Ok(())
+}

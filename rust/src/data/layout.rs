@@ -1,0 +1,289 @@
+//! Owns the question which files are which series: the default layout, path templates, and what
+//! to say where a file is missing. Opens no file.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Code, Error, Result};
+use crate::request::{
+    Fields, GLOB_OPTIONS, MAX_SYMBOLS, PathTemplate, PriceType, Request, Symbols,
+};
+
+/// One series of a request and its files, in name order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeriesFiles {
+    pub symbol: String,
+    pub price_type: PriceType,
+    pub files: Vec<PathBuf>,
+}
+
+/// What a request comes down to: its symbols, and for each symbol in turn one series per price
+/// type, in the order of the request's price types.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub symbols: Vec<String>,
+    pub series: Vec<SeriesFiles>,
+}
+
+/// Finds the files of every requested series.
+///
+/// # Errors
+///
+/// The first series without a file: [`Code::SymbolNotFound`], [`Code::TimeframeNotFound`] or
+/// [`Code::InvalidPriceType`], by what is missing.
+pub(crate) fn resolve(request: &Request) -> Result<Resolved> {
+    let layout = Layout::new(request)?;
+    let symbols = match request.symbols() {
+        Symbols::Listed(symbols) => symbols.clone(),
+        Symbols::All => layout.all_symbols()?,
+    };
+    let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
+    for symbol in &symbols {
+        for &price_type in request.price_types() {
+            let files = layout.files(symbol, price_type)?;
+            if files.is_empty() {
+                return Err(layout.missing(symbol, price_type)?);
+            }
+            series.push(SeriesFiles {
+                symbol: symbol.clone(),
+                price_type,
+                files,
+            });
+        }
+    }
+    Ok(Resolved { symbols, series })
+}
+
+struct Layout<'a> {
+    request: &'a Request,
+    root: &'a str,
+    /// In order of preference: the first one that yields files wins.
+    templates: Vec<PathTemplate>,
+}
+
+impl<'a> Layout<'a> {
+    fn new(request: &'a Request) -> Result<Self> {
+        let templates = match request.path_template() {
+            Some(template) => vec![template.clone()],
+            None => vec![
+                PathTemplate::parse("{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet")?,
+                PathTemplate::parse("{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet")?,
+            ],
+        };
+        let root = request.data().to_str().ok_or_else(|| {
+            Error::usage(format!(
+                "the data root {:?} is not valid UTF-8",
+                request.data()
+            ))
+        })?;
+        Ok(Self {
+            request,
+            root,
+            templates,
+        })
+    }
+
+    fn fields<'f>(&'f self, symbol: &'f str, price_type: PriceType) -> Fields<'f> {
+        Fields {
+            root: self.root,
+            symbol: Some(symbol),
+            timeframe: Some(self.request.timeframe().as_str()),
+            price_type: Some(price_type),
+        }
+    }
+
+    fn files(&self, symbol: &str, price_type: PriceType) -> Result<Vec<PathBuf>> {
+        for template in &self.templates {
+            let fields = self.fields(symbol, price_type);
+            let files = if template.has_star() {
+                matching_files(&template.pattern(fields))?
+            } else {
+                let path = PathBuf::from(template.path(fields));
+                if may_exist(&path) {
+                    vec![path]
+                } else {
+                    Vec::new()
+                }
+            };
+            if !files.is_empty() {
+                return Ok(files);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Symbols with a file of the timeframe and of any requested price type, in name order.
+    fn all_symbols(&self) -> Result<Vec<String>> {
+        // Matching compares texts, so the root has to be written the way the search writes it.
+        let root = std::path::absolute(self.root)
+            .map_err(|error| Error::system("the working folder is unknown").with_source(error))?;
+        let root = root
+            .to_str()
+            .ok_or_else(|| Error::usage("the data root is not valid UTF-8"))?;
+        let mut symbols = BTreeSet::new();
+        for &price_type in self.request.price_types() {
+            for template in &self.templates {
+                let fields = Fields {
+                    root,
+                    symbol: None,
+                    timeframe: Some(self.request.timeframe().as_str()),
+                    price_type: Some(price_type),
+                };
+                for path in matching_files(&template.pattern(fields))? {
+                    let Some(path) = path.to_str() else { continue };
+                    let mut readings = template.symbols_of(path, fields);
+                    match readings.len() {
+                        0 => {}
+                        1 => symbols.extend(readings.pop()),
+                        _ => {
+                            return Err(Error::usage(format!(
+                                "the path template {template} leaves open which symbol {path:?} \
+                                 belongs to: {}",
+                                readings.join(", ")
+                            ))
+                            .with_hint("list the symbols with --symbols"));
+                        }
+                    }
+                }
+            }
+        }
+        if symbols.is_empty() {
+            return Err(self.no_root().unwrap_or_else(|| {
+                Error::input(
+                    Code::SymbolNotFound,
+                    format!(
+                        "no symbol has a file of timeframe {} below the data root",
+                        self.request.timeframe()
+                    ),
+                )
+                .at_file(self.request.data())
+                .with_hint(self.layout_hint())
+            }));
+        }
+        if symbols.len() > MAX_SYMBOLS {
+            return Err(Error::usage(format!(
+                "there are {} symbols; one stream holds at most {MAX_SYMBOLS}",
+                symbols.len()
+            ))
+            .with_hint("list fewer symbols with --symbols"));
+        }
+        let symbols: Vec<_> = symbols.into_iter().collect();
+        // The names came from the disk; they obey the same rules as names from a request.
+        Request::builder(self.request.data())
+            .symbols(symbols.clone())
+            .build()?;
+        Ok(symbols)
+    }
+
+    /// The error for a series without a file, by the first thing that is not there.
+    fn missing(&self, symbol: &str, price_type: PriceType) -> Result<Error> {
+        if let Some(error) = self.no_root() {
+            return Ok(error.at_series(symbol, price_type));
+        }
+        let timeframe = self.request.timeframe();
+        let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));
+        let error = if self.any_file(symbol, Some(timeframe.as_str()))? {
+            Error::input(
+                Code::InvalidPriceType,
+                format!("{symbol} has {timeframe} candles, but none of price type {price_type}"),
+            )
+            .with_hint("request another price type, or add the file")
+        } else if self.any_file(symbol, None)? {
+            Error::input(
+                Code::TimeframeNotFound,
+                format!("{symbol} has no candles of timeframe {timeframe}"),
+            )
+            .with_hint("request another timeframe, or add the file")
+        } else {
+            Error::input(
+                Code::SymbolNotFound,
+                format!("there is no file of the symbol {symbol}"),
+            )
+            .with_hint(self.symbol_hint(symbol))
+        };
+        Ok(error.at_series(symbol, price_type).at_file(&expected))
+    }
+
+    fn no_root(&self) -> Option<Error> {
+        let root = self.request.data();
+        let uses_root = self
+            .templates
+            .iter()
+            .any(|template| template.as_str().contains("{root}"));
+        (uses_root && !root.is_dir()).then(|| {
+            Error::input(Code::SymbolNotFound, "the data root is no folder")
+                .at_file(root)
+                .with_hint("name it with --data or OMEGA_DATA_PARQUET_ROOT")
+        })
+    }
+
+    /// Whether the symbol has any file (of this timeframe), of whatever price type.
+    fn any_file(&self, symbol: &str, timeframe: Option<&str>) -> Result<bool> {
+        for template in &self.templates {
+            let pattern = template.pattern(Fields {
+                root: self.root,
+                symbol: Some(symbol),
+                timeframe,
+                price_type: None,
+            });
+            if !matching_files(&pattern)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn layout_hint(&self) -> String {
+        format!("files are looked for as {}", self.templates[0])
+    }
+
+    fn symbol_hint(&self, symbol: &str) -> String {
+        let mut near: Vec<String> = fs::read_dir(self.request.data())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.eq_ignore_ascii_case(symbol))
+            .collect();
+        near.sort_unstable();
+        match near.first() {
+            Some(name) => format!("did you mean {name}? Names are case-sensitive"),
+            None => self.layout_hint(),
+        }
+    }
+}
+
+/// Whether opening the path is worth trying: it is there, or only opening it will tell why not.
+fn may_exist(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        ),
+    }
+}
+
+/// The files that a pattern matches, in name order.
+fn matching_files(pattern: &str) -> Result<Vec<PathBuf>> {
+    let paths = glob::glob_with(pattern, GLOB_OPTIONS)
+        .map_err(|error| Error::usage(format!("{pattern:?} is no usable pattern: {error}")))?;
+    let mut files = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| {
+            Error::input(
+                Code::CorruptInput,
+                format!("a folder cannot be read: {}", error.error()),
+            )
+            .at_file(error.path())
+            .with_hint("check its permissions")
+        })?;
+        if !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(files)
+}

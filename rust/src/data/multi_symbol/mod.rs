@@ -1,0 +1,14 @@
+//! Slices of many symbols: the batch iterator over a request, and the ways to walk through what it
+//! yields.
+//!
+//! * [`SliceBatches`] yields [`SliceBatch`]es: whole slices in Arrow columns.
+//! * [`SliceBatch::slices`] lends [`MultiSymbolSliceRef`]s: nothing is allocated per step.
+//! * [`MultiSymbolDataIterator`] yields owned [`MultiSymbolSlice`]s, one per timestamp.
+
+mod batches;
+mod iterator;
+mod slice;
+
+pub use batches::{Progress, ReadOptions, SliceBatches};
+pub use iterator::MultiSymbolDataIterator;
+pub use slice::{MultiSymbolSlice, MultiSymbolSliceRef, SliceBatch, SymbolSnapshot};

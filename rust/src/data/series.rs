@@ -1,0 +1,626 @@
+//! Owns the way from rows to a series: window, session, flooring, order, duplicates, in this order,
+//! over all files of the series as if they were one. What comes out are chunks whose timestamps
+//! strictly increase from the first row of the first chunk to the last row of the last.
+//!
+//! A first pass over the timestamps alone finds the rows inside the window and whether they are in
+//! order. A series in order is then streamed; only one that is not in order, or that is no larger
+//! than a chunk anyway, is held whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::data::candle::{CandleChunk, VALUES_PER_CANDLE};
+use crate::data::layout::SeriesFiles;
+use crate::data::session::SessionFilter;
+use crate::data::source::{Pass, RawRows, RowNumbers, SourceFile, SourceReader, Span};
+use crate::error::{Code, Error, Result};
+use crate::report::{SeriesReport, Warning};
+use crate::request::{
+    ColumnNames, DuplicatePolicy, PriceType, Request, Session, Timeframe, UnsortedPolicy,
+    format_timestamp,
+};
+
+/// A series of at most this many chunks is loaded at once, without a pass over its timestamps.
+const SMALL_SERIES_CHUNKS: u64 = 2;
+
+/// The rules that turn rows into a series: the same for every series of a request.
+#[derive(Debug)]
+pub(crate) struct SeriesRules {
+    columns: ColumnNames,
+    start_ns: i64,
+    end_ns: i64,
+    session: Session,
+    timeframe: Timeframe,
+    normalize: bool,
+    unsorted: UnsortedPolicy,
+    duplicates: DuplicatePolicy,
+    chunk_rows: usize,
+}
+
+impl SeriesRules {
+    pub fn new(request: &Request, chunk_rows: usize) -> Self {
+        Self {
+            columns: request.columns().clone(),
+            start_ns: request.start_ns().unwrap_or(i64::MIN),
+            end_ns: request.end_ns().unwrap_or(i64::MAX),
+            session: request.session(),
+            timeframe: request.timeframe().clone(),
+            normalize: request.normalize(),
+            unsorted: request.unsorted(),
+            duplicates: request.duplicates(),
+            chunk_rows,
+        }
+    }
+
+    fn in_window(&self, timestamp_ns: i64) -> bool {
+        (self.start_ns..=self.end_ns).contains(&timestamp_ns)
+    }
+}
+
+/// One series, ready to be read chunk by chunk.
+pub(crate) struct SeriesReader {
+    rules: Arc<SeriesRules>,
+    sources: Vec<PlannedSource>,
+    cleaner: Cleaner,
+    state: State,
+    /// Whether timestamps may repeat; then every chunk is held back until the next one shows
+    /// whether its last row is superseded.
+    may_repeat: bool,
+    held: Option<Cleaned>,
+    report: SeriesReport,
+    warnings: Vec<Warning>,
+}
+
+/// A file of the series and the rows of it that lie between the window's first and last row.
+struct PlannedSource {
+    file: SourceFile,
+    spans: Vec<Span>,
+}
+
+enum State {
+    /// In time order: read on from here.
+    Streaming {
+        source: usize,
+        reader: Option<Box<SourceReader>>,
+    },
+    /// Held whole: what is left to hand out.
+    Loaded(CandleChunk),
+}
+
+impl SeriesReader {
+    /// Opens all files of a series and looks through its timestamps.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the files ([`SourceFile::open`]), and where the rules make it one,
+    /// [`Code::UnsortedInput`].
+    pub fn open(series: &SeriesFiles, rules: Arc<SeriesRules>) -> Result<Self> {
+        Self::open_unnamed(series, rules)
+            .map_err(|error| error.at_series(&series.symbol, series.price_type))
+    }
+
+    fn open_unnamed(series: &SeriesFiles, rules: Arc<SeriesRules>) -> Result<Self> {
+        let mut files = Vec::with_capacity(series.files.len());
+        for path in &series.files {
+            files.push(SourceFile::open(path, &rules.columns)?);
+        }
+        let rows = files.iter().map(SourceFile::rows).sum();
+        let small = rows <= SMALL_SERIES_CHUNKS * rules.chunk_rows as u64;
+        let mut scan = Scan::new(&rules);
+        let mut sources = Vec::with_capacity(files.len());
+        for file in files {
+            let spans = if small {
+                file.all_rows()
+            } else {
+                scan.file(&file)?
+            };
+            sources.push(PlannedSource { file, spans });
+        }
+        let Scan {
+            in_order, repeats, ..
+        } = scan;
+        let mut reader = Self {
+            cleaner: Cleaner::new(&rules),
+            state: State::Streaming {
+                source: 0,
+                reader: None,
+            },
+            may_repeat: rules.normalize || repeats,
+            held: None,
+            report: SeriesReport::new(&series.symbol, series.price_type, series.files.len(), rows),
+            warnings: Vec::new(),
+            rules,
+            sources,
+        };
+        if small || !in_order {
+            reader.load(series.price_type)?;
+        }
+        Ok(reader)
+    }
+
+    /// The next candles of the series; `None` after the last ones. Never an empty chunk.
+    pub fn next_chunk(&mut self) -> Result<Option<CandleChunk>> {
+        let chunk = self
+            .next_unnamed()
+            .map_err(|error| error.at_series(&self.report.symbol, self.report.price_type))?;
+        if let Some(chunk) = &chunk {
+            self.report.add_candles(&chunk.timestamps);
+        }
+        Ok(chunk)
+    }
+
+    /// What has been read so far, and dropped by which rule.
+    pub fn report(&self) -> &SeriesReport {
+        &self.report
+    }
+
+    /// What a person should know about this series, all of it known once it is open.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// How many rows the window holds at most, as far as is known.
+    pub fn planned_rows(&self) -> u64 {
+        match &self.state {
+            State::Loaded(left) => left.len() as u64,
+            State::Streaming { .. } => self
+                .sources
+                .iter()
+                .flat_map(|source| &source.spans)
+                .map(|span| span.rows as u64)
+                .sum(),
+        }
+    }
+
+    fn next_unnamed(&mut self) -> Result<Option<CandleChunk>> {
+        if let State::Loaded(left) = &mut self.state {
+            let len = left.len().min(self.rules.chunk_rows);
+            let chunk = left.slice(0, len);
+            *left = left.slice(len, left.len() - len);
+            return Ok((!chunk.is_empty()).then_some(chunk));
+        }
+        if !self.may_repeat {
+            return Ok(self.next_cleaned()?.map(|cleaned| cleaned.chunk));
+        }
+        loop {
+            let before = self.held.take();
+            let after = match self.next_cleaned()? {
+                Some(after) => self.unique(after)?,
+                None => return Ok(before.map(|before| before.chunk)),
+            };
+            let Some(before) = before else {
+                self.held = Some(after);
+                continue;
+            };
+            let (before, after) = self.resolve_border(before, after)?;
+            if after.chunk.is_empty() {
+                self.held = Some(before);
+                continue;
+            }
+            self.held = Some(after);
+            if !before.chunk.is_empty() {
+                return Ok(Some(before.chunk));
+            }
+        }
+    }
+
+    /// Applies window, session and flooring to the next rows of the files that leave any.
+    fn next_cleaned(&mut self) -> Result<Option<Cleaned>> {
+        loop {
+            let State::Streaming { source, reader } = &mut self.state else {
+                unreachable!("only called while streaming");
+            };
+            let Some(planned) = self.sources.get(*source) else {
+                return Ok(None);
+            };
+            if reader.is_none() && !planned.spans.is_empty() {
+                let rows = self.rules.chunk_rows;
+                *reader = Some(Box::new(planned.file.read(
+                    Pass::Candles,
+                    &planned.spans,
+                    rows,
+                )?));
+            }
+            let raw = match reader {
+                Some(reader) => reader.next_rows(&planned.file)?,
+                None => None,
+            };
+            let Some(raw) = raw else {
+                *reader = None;
+                *source += 1;
+                continue;
+            };
+            let cleaned = self
+                .cleaner
+                .clean(raw, *source, &planned.file, &mut self.report)?;
+            if !cleaned.chunk.is_empty() {
+                return Ok(Some(cleaned));
+            }
+        }
+    }
+
+    /// Drops all but one row of every run of equal timestamps; the chunk is in order.
+    fn unique(&mut self, cleaned: Cleaned) -> Result<Cleaned> {
+        let timestamps = &cleaned.chunk.timestamps;
+        if timestamps.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Ok(cleaned);
+        }
+        let order: Vec<u32> = (0..row_index(timestamps.len())?).collect();
+        let kept = self.without_repeats(timestamps, &order, |position| {
+            (cleaned.source, cleaned.row(position))
+        })?;
+        Ok(cleaned.take(&kept))
+    }
+
+    /// The rows of `order` that stay where timestamps repeat; `order` sorts `timestamps` stably.
+    fn without_repeats(
+        &mut self,
+        timestamps: &[i64],
+        order: &[u32],
+        place: impl Fn(usize) -> (usize, u64),
+    ) -> Result<Vec<u32>> {
+        let timestamp = |at: usize| timestamps[order[at] as usize];
+        let mut kept = Vec::with_capacity(order.len());
+        for at in 0..order.len() {
+            let stays = match self.rules.duplicates {
+                DuplicatePolicy::Last => {
+                    at + 1 == order.len() || timestamp(at) != timestamp(at + 1)
+                }
+                DuplicatePolicy::First => at == 0 || timestamp(at - 1) != timestamp(at),
+                DuplicatePolicy::Error if at > 0 && timestamp(at - 1) == timestamp(at) => {
+                    let (source, row) = place(order[at] as usize);
+                    return Err(self.repeated(timestamp(at), source, row));
+                }
+                DuplicatePolicy::Error => true,
+            };
+            if stays {
+                kept.push(order[at]);
+            }
+        }
+        self.report.duplicates += (order.len() - kept.len()) as u64;
+        Ok(kept)
+    }
+
+    /// Settles a timestamp that ends one chunk and begins the next.
+    fn resolve_border(&mut self, before: Cleaned, after: Cleaned) -> Result<(Cleaned, Cleaned)> {
+        let (Some(&last), Some(&first)) = (
+            before.chunk.timestamps.last(),
+            after.chunk.timestamps.first(),
+        ) else {
+            return Ok((before, after));
+        };
+        if last < first {
+            return Ok((before, after));
+        }
+        if last > first {
+            // The pass over the timestamps saw them in order.
+            let file = &self.sources[after.source].file;
+            return Err(Error::input(
+                Code::CorruptInput,
+                "the file changed while it was being read",
+            )
+            .at_file(file.path())
+            .at_row(after.row(0)));
+        }
+        match self.rules.duplicates {
+            DuplicatePolicy::Last => {
+                self.report.duplicates += 1;
+                let len = before.chunk.len() - 1;
+                Ok((before.slice(0, len), after))
+            }
+            DuplicatePolicy::First => {
+                self.report.duplicates += 1;
+                let len = after.chunk.len() - 1;
+                Ok((before, after.slice(1, len)))
+            }
+            DuplicatePolicy::Error => Err(self.repeated(first, after.source, after.row(0))),
+        }
+    }
+
+    /// Reads the whole series, sorts it where it has to be, and drops repeated timestamps.
+    fn load(&mut self, price_type: PriceType) -> Result<()> {
+        let mut parts = Vec::new();
+        while let Some(cleaned) = self.next_cleaned()? {
+            parts.push(cleaned);
+        }
+        let chunks: Vec<_> = parts.iter().map(|part| part.chunk.clone()).collect();
+        let mut all = CandleChunk::concat(&chunks);
+        drop(chunks);
+        let place = |position: usize| {
+            let mut position = position;
+            for part in &parts {
+                if position < part.chunk.len() {
+                    return (part.source, part.row(position));
+                }
+                position -= part.chunk.len();
+            }
+            unreachable!("a position within the concatenated parts")
+        };
+        let mut order: Vec<u32> = (0..row_index(all.len())?).collect();
+        if let Some(earlier) = all.timestamps.windows(2).position(|pair| pair[0] > pair[1]) {
+            let (source, row) = place(earlier + 1);
+            let path = self.sources[source].file.path().to_owned();
+            if self.rules.unsorted == UnsortedPolicy::Error {
+                return Err(unsorted(&path, row, &all.timestamps[earlier..=earlier + 1]));
+            }
+            self.report.sorted = false;
+            self.warnings.push(sorted_in_memory(
+                &self.report.symbol,
+                price_type,
+                path,
+                row,
+                all.len(),
+            ));
+            order.sort_by_key(|&row| all.timestamps[row as usize]);
+        }
+        let kept = self.without_repeats(&all.timestamps, &order, place)?;
+        if !self.report.sorted || kept.len() < all.len() {
+            all = all.take(&kept);
+        }
+        self.state = State::Loaded(all);
+        Ok(())
+    }
+
+    fn repeated(&self, timestamp_ns: i64, source: usize, row: u64) -> Error {
+        Error::input(
+            Code::DuplicateTimestamp,
+            format!(
+                "the timestamp {} occurs twice in the series",
+                format_timestamp(timestamp_ns)
+            ),
+        )
+        .at_file(self.sources[source].file.path())
+        .at_row(row)
+        .at_column(&self.rules.columns.timestamp)
+        .with_hint("remove one of the rows, or choose --duplicates last or first")
+    }
+}
+
+fn unsorted(path: &Path, row: u64, pair: &[i64]) -> Error {
+    Error::input(
+        Code::UnsortedInput,
+        format!(
+            "the series is not in time order: {} comes after {}",
+            format_timestamp(pair[1]),
+            format_timestamp(pair[0])
+        ),
+    )
+    .at_file(path)
+    .at_row(row)
+    .with_hint("sort the file, or choose --unsorted sort")
+}
+
+fn sorted_in_memory(
+    symbol: &str,
+    price_type: PriceType,
+    file: PathBuf,
+    row: u64,
+    rows: usize,
+) -> Warning {
+    Warning {
+        name: Code::UnsortedInput.name(),
+        message: format!(
+            "{symbol} {price_type} is not in time order (first at row {row} of {}); its {rows} rows \
+             were sorted in memory",
+            file.display()
+        ),
+        file: Some(file),
+        symbol: Some(symbol.to_owned()),
+        price_type: Some(price_type),
+    }
+}
+
+fn row_index(rows: usize) -> Result<u32> {
+    u32::try_from(rows).map_err(|_| {
+        Error::system(format!(
+            "a series of {rows} rows that is not in order is too long to sort"
+        ))
+        .with_hint("sort the file, or narrow the window")
+    })
+}
+
+/// The pass over the timestamps of a series, over its files in name order.
+struct Scan<'a> {
+    rules: &'a SeriesRules,
+    previous_ns: i64,
+    any: bool,
+    in_order: bool,
+    repeats: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(rules: &'a SeriesRules) -> Self {
+        Self {
+            rules,
+            previous_ns: i64::MIN,
+            any: false,
+            in_order: true,
+            repeats: false,
+        }
+    }
+
+    /// The spans of a file that reach from the first to the last row inside the window, per row
+    /// group. Row groups whose statistics place them outside are not read.
+    fn file(&mut self, file: &SourceFile) -> Result<Vec<Span>> {
+        let candidates: Vec<Span> = file
+            .all_rows()
+            .into_iter()
+            .filter(|span| span.rows > 0 && self.may_be_inside(file, span.row_group))
+            .collect();
+        let mut spans = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let one = std::slice::from_ref(&candidate);
+            let mut reader = file.read(Pass::Timestamps, one, self.rules.chunk_rows.max(8_192))?;
+            let (mut first, mut last, mut at) = (None, 0, 0);
+            while let Some(raw) = reader.next_rows(file)? {
+                for &timestamp_ns in raw.timestamps.iter() {
+                    if self.rules.in_window(timestamp_ns) {
+                        self.note(timestamp_ns);
+                        first.get_or_insert(at);
+                        last = at;
+                    }
+                    at += 1;
+                }
+            }
+            if let Some(first) = first {
+                spans.push(Span {
+                    skip: first,
+                    rows: last - first + 1,
+                    ..candidate
+                });
+            }
+        }
+        Ok(spans)
+    }
+
+    fn may_be_inside(&self, file: &SourceFile, row_group: usize) -> bool {
+        file.timestamp_bounds(row_group)
+            .is_none_or(|(min, max)| min <= self.rules.end_ns && self.rules.start_ns <= max)
+    }
+
+    fn note(&mut self, timestamp_ns: i64) {
+        if self.any {
+            self.in_order &= self.previous_ns <= timestamp_ns;
+            self.repeats |= self.previous_ns == timestamp_ns;
+        }
+        self.any = true;
+        self.previous_ns = timestamp_ns;
+    }
+}
+
+/// Rows after window, session and flooring, and where they came from.
+struct Cleaned {
+    chunk: CandleChunk,
+    source: usize,
+    rows: RowNumbers,
+    /// Positions in the decoded rows, where they are not simply all of them.
+    positions: Option<Vec<u32>>,
+    /// How many leading rows have been sliced away since.
+    offset: usize,
+}
+
+impl Cleaned {
+    fn row(&self, position: usize) -> u64 {
+        let position = position + self.offset;
+        self.rows.row(match &self.positions {
+            Some(positions) => positions[position] as usize,
+            None => position,
+        })
+    }
+
+    fn slice(&self, offset: usize, len: usize) -> Self {
+        Self {
+            chunk: self.chunk.slice(offset, len),
+            source: self.source,
+            rows: self.rows.clone(),
+            positions: self.positions.clone(),
+            offset: self.offset + offset,
+        }
+    }
+
+    fn take(&self, kept: &[u32]) -> Self {
+        let positions = kept.iter().map(|&at| {
+            let at = at as usize + self.offset;
+            self.positions
+                .as_ref()
+                .map_or(at as u32, |positions| positions[at])
+        });
+        Self {
+            chunk: self.chunk.take(kept),
+            source: self.source,
+            rows: self.rows.clone(),
+            positions: Some(positions.collect()),
+            offset: 0,
+        }
+    }
+}
+
+/// Window, session and flooring: the rules that look at one row at a time.
+struct Cleaner {
+    rules: Arc<SeriesRules>,
+    session: SessionFilter,
+}
+
+impl Cleaner {
+    fn new(rules: &Arc<SeriesRules>) -> Self {
+        Self {
+            session: SessionFilter::new(rules.session, &rules.timeframe),
+            rules: rules.clone(),
+        }
+    }
+
+    fn clean(
+        &mut self,
+        raw: RawRows,
+        source: usize,
+        file: &SourceFile,
+        report: &mut SeriesReport,
+    ) -> Result<Cleaned> {
+        let rows = raw.rows;
+        let chunk = CandleChunk {
+            timestamps: raw.timestamps,
+            values: raw.values.expect("a pass over candles decodes values"),
+        };
+        let inside = chunk
+            .timestamps
+            .iter()
+            .filter(|&&at| self.rules.in_window(at))
+            .count();
+        report.inside_window += inside as u64;
+        let mut cleaned = Cleaned {
+            chunk,
+            source,
+            rows,
+            positions: None,
+            offset: 0,
+        };
+        if inside < cleaned.chunk.len() || !self.session.keeps_all() {
+            let kept = self.kept(&cleaned.chunk);
+            report.outside_session += (inside - kept.len()) as u64;
+            if kept.len() < cleaned.chunk.len() {
+                cleaned = cleaned.take(&kept);
+            }
+        }
+        if self.rules.normalize {
+            cleaned.chunk.timestamps = self.floored(&cleaned, file)?.into();
+        }
+        Ok(cleaned)
+    }
+
+    fn kept(&mut self, chunk: &CandleChunk) -> Vec<u32> {
+        let mut kept = Vec::with_capacity(chunk.len());
+        for (position, &timestamp_ns) in chunk.timestamps.iter().enumerate() {
+            if !self.rules.in_window(timestamp_ns) {
+                continue;
+            }
+            let values: [f64; VALUES_PER_CANDLE] =
+                std::array::from_fn(|field| chunk.values[field][position]);
+            if self.session.keeps(timestamp_ns, values) {
+                kept.push(position as u32);
+            }
+        }
+        kept
+    }
+
+    fn floored(&self, cleaned: &Cleaned, file: &SourceFile) -> Result<Vec<i64>> {
+        let timestamps = &cleaned.chunk.timestamps;
+        let mut floored = Vec::with_capacity(timestamps.len());
+        for (position, &timestamp_ns) in timestamps.iter().enumerate() {
+            floored.push(self.rules.timeframe.floor(timestamp_ns).ok_or_else(|| {
+                Error::input(
+                    Code::CorruptInput,
+                    format!(
+                        "the timestamp {} floored to {} does not fit 64-bit nanoseconds",
+                        format_timestamp(timestamp_ns),
+                        self.rules.timeframe
+                    ),
+                )
+                .at_file(file.path())
+                .at_row(cleaned.row(position))
+                .at_column(&self.rules.columns.timestamp)
+                .with_hint("narrow the window with --start")
+            })?);
+        }
+        Ok(floored)
+    }
+}

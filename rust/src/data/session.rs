@@ -1,0 +1,254 @@
+//! Owns the session filter: which rows lie in trading hours. Pure; the only place with a time zone.
+
+use std::ops::Range;
+
+use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, Utc};
+use chrono_tz::Australia::Sydney;
+
+use crate::data::candle::VALUES_PER_CANDLE;
+use crate::request::{Session, Timeframe};
+
+const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
+const SECONDS_PER_HOUR: i64 = 3_600;
+const SECONDS_PER_DAY: i64 = 24 * SECONDS_PER_HOUR;
+const SECONDS_PER_WEEK: i64 = 7 * SECONDS_PER_DAY;
+
+/// The filter of one series. It keeps the stretch of the week that it looked up last, so rows in
+/// time order cost one look-up a week; any order of rows gives the same answers.
+#[derive(Debug, Clone)]
+pub(crate) enum SessionFilter {
+    KeepAll,
+    /// The FX week, for timeframes shorter than a day.
+    FxWeek(FxWeek),
+    /// Weekends and placeholders out, for timeframes of a day or more.
+    FxDays,
+}
+
+impl SessionFilter {
+    pub fn new(session: Session, timeframe: &Timeframe) -> Self {
+        match session {
+            Session::None => Self::KeepAll,
+            Session::Fx if timeframe.is_intraday() => Self::FxWeek(FxWeek::default()),
+            Session::Fx => Self::FxDays,
+        }
+    }
+
+    /// Whether every row passes, whatever it holds.
+    pub fn keeps_all(&self) -> bool {
+        matches!(self, Self::KeepAll)
+    }
+
+    /// Whether a candle with this raw timestamp and these values (open, high, low, close, volume)
+    /// lies in trading hours.
+    pub fn keeps(&mut self, timestamp_ns: i64, values: [f64; VALUES_PER_CANDLE]) -> bool {
+        match self {
+            Self::KeepAll => true,
+            Self::FxWeek(week) => week.is_open(timestamp_ns),
+            Self::FxDays => !is_weekend_utc(timestamp_ns) && !is_placeholder(values),
+        }
+    }
+}
+
+fn is_weekend_utc(timestamp_ns: i64) -> bool {
+    // Day 0 was a Thursday, so Saturday and Sunday are days 2 and 3 of weeks that begin there.
+    let day = timestamp_ns.div_euclid(SECONDS_PER_DAY * NANOSECONDS_PER_SECOND);
+    matches!(day.rem_euclid(7), 2 | 3)
+}
+
+/// A candle that a data vendor fills in for a day without trading.
+fn is_placeholder([open, high, low, close, volume]: [f64; VALUES_PER_CANDLE]) -> bool {
+    volume == 0.0 && open == high && high == low && low == close
+}
+
+/// The FX week: open from Monday 07:00 to Saturday 07:00 in Sydney.
+#[derive(Debug, Clone)]
+pub(crate) struct FxWeek {
+    /// The stretch looked up last, in seconds since 1970-01-01T00:00Z.
+    stretch_s: Range<i64>,
+    stretch_is_open: bool,
+}
+
+impl Default for FxWeek {
+    fn default() -> Self {
+        Self {
+            stretch_s: 0..0,
+            stretch_is_open: false,
+        }
+    }
+}
+
+impl FxWeek {
+    /// Seconds from Monday 00:00 local time to the opening and to the close.
+    const OPENS_S: i64 = 7 * SECONDS_PER_HOUR;
+    const CLOSES_S: i64 = 5 * SECONDS_PER_DAY + 7 * SECONDS_PER_HOUR;
+
+    fn is_open(&mut self, timestamp_ns: i64) -> bool {
+        // Opening and close are whole seconds, so the fraction never decides.
+        let timestamp_s = timestamp_ns.div_euclid(NANOSECONDS_PER_SECOND);
+        if !self.stretch_s.contains(&timestamp_s) {
+            self.look_up(timestamp_s);
+        }
+        self.stretch_is_open
+    }
+
+    fn look_up(&mut self, timestamp_s: i64) {
+        let local_s = timestamp_s + sydney_offset_s(timestamp_s);
+        // Local time counted from Monday 1969-12-29.
+        let into_week = (local_s + 3 * SECONDS_PER_DAY).rem_euclid(SECONDS_PER_WEEK);
+        let monday_s = local_s - into_week;
+        let opens = |monday_s| utc_of_local_s(monday_s + Self::OPENS_S);
+        let closes = |monday_s| utc_of_local_s(monday_s + Self::CLOSES_S);
+        self.stretch_is_open = (Self::OPENS_S..Self::CLOSES_S).contains(&into_week);
+        self.stretch_s = if self.stretch_is_open {
+            opens(monday_s)..closes(monday_s)
+        } else if into_week < Self::OPENS_S {
+            closes(monday_s - SECONDS_PER_WEEK)..opens(monday_s)
+        } else {
+            closes(monday_s)..opens(monday_s + SECONDS_PER_WEEK)
+        };
+    }
+}
+
+/// The instant of a Sydney local time. Only asked for Mondays and Saturdays at 07:00, where no
+/// change of clocks ever fell: those local times exist once.
+fn utc_of_local_s(local_s: i64) -> i64 {
+    // A guess that is at most an hour off is on the right side of the nearest change of clocks.
+    let guess_s = local_s - sydney_offset_s(local_s - 10 * SECONDS_PER_HOUR);
+    local_s - sydney_offset_s(guess_s)
+}
+
+/// Sydney's distance from UTC at an instant, in seconds.
+fn sydney_offset_s(timestamp_s: i64) -> i64 {
+    let instant = DateTime::<Utc>::from_timestamp(timestamp_s, 0)
+        .expect("seconds of an i64 nanosecond timestamp lie within chrono's range");
+    let known = instant_with_known_rules(instant);
+    i64::from(
+        known
+            .with_timezone(&Sydney)
+            .offset()
+            .fix()
+            .local_minus_utc(),
+    )
+}
+
+/// The zone tables end with the year 2099. Later instants are asked for in an earlier year with
+/// the same calendar, since the rule in force (first Sundays of April and October) depends on
+/// nothing else.
+fn instant_with_known_rules(instant: DateTime<Utc>) -> DateTime<Utc> {
+    const LAST_SAFE_YEAR: i32 = 2098;
+    if instant.year() <= LAST_SAFE_YEAR {
+        return instant;
+    }
+    let new_year = |year| NaiveDate::from_ymd_opt(year, 1, 1).expect("every year has a first day");
+    let this = new_year(instant.year());
+    let twin = (LAST_SAFE_YEAR - 40..=LAST_SAFE_YEAR)
+        .map(new_year)
+        .find(|year| year.weekday() == this.weekday() && year.leap_year() == this.leap_year())
+        .expect("28 years in a row hold every calendar, and 2058 to 2098 skip no leap year");
+    instant - Duration::days((this - twin).num_days())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeZone, Timelike, Weekday};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::request::parse_timestamp;
+
+    const ANY_VALUES: [f64; 5] = [1.0, 2.0, 0.5, 1.5, 10.0];
+
+    fn ns(text: &str) -> i64 {
+        parse_timestamp(text).expect(text)
+    }
+
+    fn open(text: &str) -> bool {
+        FxWeek::default().is_open(ns(text))
+    }
+
+    #[test]
+    fn the_week_opens_and_closes_to_the_nanosecond() {
+        // January: daylight saving, UTC+11. Monday 07:00 is Sunday 20:00Z.
+        assert!(!open("2024-01-07T19:59:59.999999999Z"));
+        assert!(open("2024-01-07T20:00:00Z"));
+        assert!(open("2024-01-12T19:59:59.999999999Z"));
+        assert!(!open("2024-01-12T20:00:00Z"));
+        // July: standard time, UTC+10.
+        assert!(!open("2024-07-07T20:59:59.999999999Z"));
+        assert!(open("2024-07-07T21:00:00Z"));
+        assert!(open("2024-07-12T20:59:59.999999999Z"));
+        assert!(!open("2024-07-12T21:00:00Z"));
+    }
+
+    #[test]
+    fn the_weeks_of_both_clock_changes() {
+        // Clocks go back on Sunday 2024-04-07: the week before closes at 20:00Z, the next opens at 21:00Z.
+        assert!(!open("2024-04-05T20:00:00Z"));
+        assert!(!open("2024-04-07T20:59:59Z"));
+        assert!(open("2024-04-07T21:00:00Z"));
+        // Clocks go forward on Sunday 2024-10-06: 21:00Z closes, 20:00Z opens.
+        assert!(open("2024-10-04T20:59:59Z"));
+        assert!(!open("2024-10-04T21:00:00Z"));
+        assert!(open("2024-10-06T20:00:00Z"));
+    }
+
+    #[test]
+    fn after_2099_the_same_rule_holds() {
+        // 2150-07-03 is a Friday in Sydney's winter (UTC+10), 2150-01-02 one in its summer.
+        assert!(open("2150-07-03T20:59:59Z"));
+        assert!(!open("2150-07-03T21:00:00Z"));
+        assert!(open("2150-01-02T19:59:59Z"));
+        assert!(!open("2150-01-02T20:00:00Z"));
+    }
+
+    #[test]
+    fn days_drop_weekends_and_placeholders() {
+        let mut filter = SessionFilter::new(Session::Fx, &"D1".parse().expect("a timeframe"));
+        let mut keeps = |text: &str, values| filter.keeps(ns(text), values);
+        assert!(keeps("2024-01-05", ANY_VALUES)); // Friday
+        assert!(!keeps("2024-01-06", ANY_VALUES));
+        assert!(!keeps("2024-01-07T23:59:59.999999999", ANY_VALUES));
+        assert!(keeps("2024-01-08", ANY_VALUES)); // Monday
+        assert!(!keeps("2024-01-08", [1.0, 1.0, 1.0, 1.0, 0.0]));
+        assert!(keeps("2024-01-08", [1.0, 1.0, 1.0, 1.0, 1.0]));
+        assert!(keeps("2024-01-08", [1.0, 1.0, 1.0, 2.0, 0.0]));
+        assert!(keeps("2024-01-08", [1.0, 1.0, 1.0, 1.0, f64::NAN]));
+        assert!(keeps(
+            "2024-01-08",
+            [f64::NAN, f64::NAN, f64::NAN, f64::NAN, 0.0]
+        ));
+        assert!(!keeps("1969-12-27", ANY_VALUES)); // a Saturday before 1970
+    }
+
+    /// The rule as users read it, instant by instant.
+    fn naive_is_open(timestamp_ns: i64) -> bool {
+        let local = Sydney.timestamp_nanos(timestamp_ns);
+        let opened = local.hour() >= 7;
+        match local.weekday() {
+            Weekday::Mon => opened,
+            Weekday::Sat => !opened,
+            Weekday::Sun => false,
+            _ => true,
+        }
+    }
+
+    proptest! {
+        /// Any order of instants, and instants close to the edges of weeks.
+        #[test]
+        fn the_remembered_stretch_never_changes_an_answer(
+            instants in prop::collection::vec(
+                (ns("1900-01-01")..ns("2099-01-01"), 0..3i64, any::<bool>()), 1..50)
+        ) {
+            let mut week = FxWeek::default();
+            for (instant, hours, near_edge) in instants {
+                let instant = if near_edge {
+                    let hour = SECONDS_PER_HOUR * NANOSECONDS_PER_SECOND;
+                    instant.div_euclid(hour) * hour + hours - 1
+                } else {
+                    instant
+                };
+                prop_assert_eq!(week.is_open(instant), naive_is_open(instant));
+            }
+        }
+    }
+}

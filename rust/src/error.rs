@@ -1,0 +1,359 @@
+//! Owns the one public error type of the crate and its numbered codes.
+//!
+//! Every error says what is wrong, where (file, symbol, price type, row, column) and what to do
+//! next. The exit status follows from [`Error::class`]; the library itself never exits or prints.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::request::PriceType;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The numbered reasons of failure, the same in Rust, on the command line and in Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// 2: the request contradicts itself or cannot be understood.
+    Usage = 2,
+    /// 4: the output or the operating system failed (disk full, too few descriptors, …).
+    SystemFailure = 4,
+    /// 3001: no file of this symbol, or a name that may not be used.
+    SymbolNotFound = 3001,
+    /// 3002: the symbol has no file of this timeframe, or the timeframe is unknown.
+    TimeframeNotFound = 3002,
+    /// 3003: nothing is stamped at the asked-for timestamp.
+    NoDataForTimestamp = 3003,
+    /// 3004: an unknown price type, or one that the symbol has no file of.
+    InvalidPriceType = 3004,
+    /// 3005: the iterator has no further slice.
+    IteratorExhausted = 3005,
+    /// 3006: a stream or file of ours that cannot be read, or is incomplete.
+    DeserializationError = 3006,
+    /// 3007: a column is missing or of a wrong type.
+    SchemaMismatch = 3007,
+    /// 3008: a Parquet file that cannot be read, or holds what no candle can hold.
+    CorruptInput = 3008,
+    /// 3009: two rows of one series share a timestamp, and the request forbids it.
+    DuplicateTimestamp = 3009,
+    /// 3010: a series is not in time order, and the request forbids it.
+    UnsortedInput = 3010,
+    /// 3011: the backend that was asked for is not there.
+    BackendUnavailable = 3011,
+    /// 3012: two implementations disagree.
+    Divergence = 3012,
+}
+
+impl Code {
+    /// All codes, in the order of their numbers.
+    pub const ALL: [Self; 14] = [
+        Self::Usage,
+        Self::SystemFailure,
+        Self::SymbolNotFound,
+        Self::TimeframeNotFound,
+        Self::NoDataForTimestamp,
+        Self::InvalidPriceType,
+        Self::IteratorExhausted,
+        Self::DeserializationError,
+        Self::SchemaMismatch,
+        Self::CorruptInput,
+        Self::DuplicateTimestamp,
+        Self::UnsortedInput,
+        Self::BackendUnavailable,
+        Self::Divergence,
+    ];
+
+    /// The number that users and programs see.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The name in capitals, as the documentation writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "USAGE",
+            Self::SystemFailure => "SYSTEM_FAILURE",
+            Self::SymbolNotFound => "SYMBOL_NOT_FOUND",
+            Self::TimeframeNotFound => "TIMEFRAME_NOT_FOUND",
+            Self::NoDataForTimestamp => "NO_DATA_FOR_TIMESTAMP",
+            Self::InvalidPriceType => "INVALID_PRICE_TYPE",
+            Self::IteratorExhausted => "ITERATOR_EXHAUSTED",
+            Self::DeserializationError => "DESERIALIZATION_ERROR",
+            Self::SchemaMismatch => "SCHEMA_MISMATCH",
+            Self::CorruptInput => "CORRUPT_INPUT",
+            Self::DuplicateTimestamp => "DUPLICATE_TIMESTAMP",
+            Self::UnsortedInput => "UNSORTED_INPUT",
+            Self::BackendUnavailable => "BACKEND_UNAVAILABLE",
+            Self::Divergence => "DIVERGENCE",
+        }
+    }
+}
+
+/// Who has to act on an error; the command line turns it into the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The request itself is wrong (exit status 2).
+    Usage,
+    /// The input is missing, malformed or contradictory (exit status 3).
+    Input,
+    /// The output or the system failed (exit status 4).
+    System,
+}
+
+/// What went wrong, where, and what to do about it.
+///
+/// Built by its constructors and the `with_*`/`at_*` methods, each of which adds one piece of the
+/// place. The display text names all of it on one line.
+#[derive(Debug, thiserror::Error)]
+pub struct Error {
+    details: Box<Details>,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+#[derive(Debug)]
+struct Details {
+    code: Code,
+    class: Class,
+    message: String,
+    hint: Option<String>,
+    place: Place,
+}
+
+/// Where an error or a warning belongs; what is not known or does not apply is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Option<PathBuf>,
+    /// The symbol.
+    pub symbol: Option<String>,
+    /// The price type of the series.
+    pub price_type: Option<PriceType>,
+    /// The row in the file, counted from 0.
+    pub row: Option<u64>,
+    /// The column as the file (or the renaming) calls it.
+    pub column: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut part = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| {
+            let written = write!(f, "{separator}{name} {value}");
+            separator = ", ";
+            written
+        };
+        if let Some(file) = &self.file {
+            part(f, "file", &file.display())?;
+        }
+        if let Some(symbol) = &self.symbol {
+            part(f, "symbol", symbol)?;
+        }
+        if let Some(price_type) = self.price_type {
+            part(f, "price type", &price_type)?;
+        }
+        if let Some(row) = self.row {
+            part(f, "row", &row)?;
+        }
+        if let Some(column) = &self.column {
+            part(f, "column", column)?;
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Error {
+    fn new(code: Code, class: Class, message: impl Into<String>) -> Self {
+        Self {
+            details: Box::new(Details {
+                code,
+                class,
+                message: message.into(),
+                hint: None,
+                place: Place::default(),
+            }),
+            source: None,
+        }
+    }
+
+    /// The request contradicts itself; it has no numbered code of its own.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, Class::Usage, message)
+    }
+
+    /// A word of the request that cannot be used, with the code it belongs to.
+    #[must_use]
+    pub fn bad_request(code: Code, message: impl Into<String>) -> Self {
+        Self::new(code, Class::Usage, message)
+    }
+
+    /// Something about the input files.
+    #[must_use]
+    pub fn input(code: Code, message: impl Into<String>) -> Self {
+        Self::new(code, Class::Input, message)
+    }
+
+    /// The output or the operating system failed.
+    #[must_use]
+    pub fn system(message: impl Into<String>) -> Self {
+        Self::new(Code::SystemFailure, Class::System, message)
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.details.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the underlying error.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds the file.
+    #[must_use]
+    pub fn at_file(mut self, file: &Path) -> Self {
+        self.details.place.file = Some(file.to_owned());
+        self
+    }
+
+    /// Adds the series.
+    #[must_use]
+    pub fn at_series(mut self, symbol: &str, price_type: PriceType) -> Self {
+        self.details.place.symbol = Some(symbol.to_owned());
+        self.details.place.price_type = Some(price_type);
+        self
+    }
+
+    /// Adds the symbol alone.
+    #[must_use]
+    pub fn at_symbol(mut self, symbol: &str) -> Self {
+        self.details.place.symbol = Some(symbol.to_owned());
+        self
+    }
+
+    /// Adds the row of the file, counted from 0.
+    #[must_use]
+    pub fn at_row(mut self, row: u64) -> Self {
+        self.details.place.row = Some(row);
+        self
+    }
+
+    /// Adds the column.
+    #[must_use]
+    pub fn at_column(mut self, column: &str) -> Self {
+        self.details.place.column = Some(column.to_owned());
+        self
+    }
+
+    /// The numbered reason.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.details.code
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.details.class
+    }
+
+    /// The sentence that says what is wrong, without the place.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.details.message
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.details.hint.as_deref()
+    }
+
+    /// Where it happened.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.details.place
+    }
+
+    /// Whether this is a write to a pipe whose reader has gone away.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        self.details.class == Class::System
+            && self
+                .source
+                .as_ref()
+                .and_then(|source| source.downcast_ref::<std::io::Error>())
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.details.message)?;
+        if !self.details.place.is_empty() {
+            write!(f, " ({})", self.details.place)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_every_known_part_of_the_place() {
+        let error = Error::input(Code::CorruptInput, "the timestamp is null")
+            .at_file(Path::new("EURUSD_M1_BID.parquet"))
+            .at_series("EURUSD", PriceType::Bid)
+            .at_row(17)
+            .at_column("UTC time");
+        assert_eq!(
+            error.to_string(),
+            "the timestamp is null (file EURUSD_M1_BID.parquet, symbol EURUSD, price type bid, \
+             row 17, column UTC time)"
+        );
+    }
+
+    #[test]
+    fn only_a_closed_output_pipe_counts_as_broken_pipe() {
+        let pipe = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(Error::system("write").with_source(pipe()).is_broken_pipe());
+        assert!(
+            !Error::input(Code::CorruptInput, "read")
+                .with_source(pipe())
+                .is_broken_pipe()
+        );
+        assert!(
+            !Error::system("write")
+                .with_source(std::io::Error::from(std::io::ErrorKind::StorageFull))
+                .is_broken_pipe()
+        );
+    }
+
+    #[test]
+    fn codes_are_listed_once_each_in_order() {
+        assert!(
+            Code::ALL
+                .windows(2)
+                .all(|pair| pair[0].number() < pair[1].number())
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! Owns the Arrow IPC output: one writer for stdout, streams and files, and the seal.
+//!
+//! The seal is a record batch without rows, written after the last slice. It exists because readers
+//! take a stream that is cut between two messages for a complete one. Nothing here writes it, or
+//! the end-of-stream marker, unless every slice was written before.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc;
+use std::thread;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+use arrow::ipc::writer::{FileWriter, StreamWriter};
+
+use crate::data::multi_symbol::SliceBatches;
+use crate::error::{Error, Result};
+
+/// Small writes (headers, padding) are gathered; the values of a batch go out in one write each.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// Batches that wait for the writer: one is written while the next one is built.
+const BATCHES_AHEAD: usize = 1;
+
+/// The two forms of Arrow IPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One message after the other, for pipes (`.arrows`).
+    Stream,
+    /// With a footer, for random access (`.arrow`).
+    File,
+}
+
+enum Encoder<W: Write> {
+    Stream(StreamWriter<BufWriter<W>>),
+    File(Box<FileWriter<BufWriter<W>>>),
+}
+
+impl<W: Write> Encoder<W> {
+    fn new(format: Format, output: W, schema: &Schema) -> Result<Self, ArrowError> {
+        let output = BufWriter::with_capacity(BUFFER_BYTES, output);
+        Ok(match format {
+            Format::Stream => Self::Stream(StreamWriter::try_new(output, schema)?),
+            Format::File => Self::File(Box::new(FileWriter::try_new(output, schema)?)),
+        })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        match self {
+            Self::Stream(writer) => writer.write(batch),
+            Self::File(writer) => writer.write(batch),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), ArrowError> {
+        match self {
+            Self::Stream(writer) => writer.flush(),
+            Self::File(writer) => writer.flush(),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ArrowError> {
+        match self {
+            Self::Stream(writer) => writer.finish(),
+            Self::File(writer) => writer.finish(),
+        }
+    }
+}
+
+/// Writes all slices, the seal and the end of the stream (or the footer), and flushes.
+///
+/// The batches are written by a thread of its own while the next ones are made. `after_batch` is
+/// called on the caller's thread after each batch was handed to it.
+///
+/// # Errors
+///
+/// An error of the input ends the output where it is, without seal and end marker. An error of the
+/// output is a system failure; [`Error::is_broken_pipe`] tells the closed pipe from the rest.
+pub fn write<W: Write + Send>(
+    batches: &mut SliceBatches,
+    format: Format,
+    output: W,
+    mut after_batch: impl FnMut(&SliceBatches),
+) -> Result<()> {
+    let schema = batches.schema();
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel::<RecordBatch>(BATCHES_AHEAD);
+        let writer = thread::Builder::new()
+            .name("write".to_owned())
+            .spawn_scoped(scope, {
+                let schema = schema.clone();
+                move || write_received(&receiver, format, output, &schema)
+            })
+            .map_err(|error| {
+                Error::system("the writing thread cannot be started").with_source(error)
+            })?;
+        let mut failed = None;
+        while let Some(batch) = batches.next() {
+            match batch {
+                Ok(batch) => {
+                    // The writer hangs up only when it failed; its result says why.
+                    if sender.send(batch.into_record_batch()).is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+            after_batch(batches);
+        }
+        let sealed = if failed.is_none() {
+            sender.send(RecordBatch::new_empty(schema)).is_ok()
+        } else {
+            false
+        };
+        drop(sender);
+        let written = writer
+            .join()
+            .unwrap_or_else(|_| Err(Error::system("the writing thread failed")));
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                written?;
+                debug_assert!(sealed, "a writer that did not fail took the seal");
+                Ok(())
+            }
+        }
+    })
+}
+
+/// Writes what it receives. The batch without rows is the seal: only it completes the output.
+fn write_received<W: Write>(
+    batches: &mpsc::Receiver<RecordBatch>,
+    format: Format,
+    output: W,
+    schema: &Schema,
+) -> Result<()> {
+    let mut encoder = Encoder::new(format, output, schema).map_err(output_failed)?;
+    // The schema at once: a reader can tell a run that begins from one that failed to.
+    encoder.flush().map_err(output_failed)?;
+    for batch in batches {
+        encoder.write(&batch).map_err(output_failed)?;
+        if batch.num_rows() == 0 {
+            return encoder.finish().map_err(output_failed);
+        }
+        encoder.flush().map_err(output_failed)?;
+    }
+    Ok(())
+}
+
+fn output_failed(error: ArrowError) -> Error {
+    let error = match error {
+        ArrowError::IoError(_, error) => error,
+        other => io::Error::other(other),
+    };
+    Error::system(format!("the output cannot be written: {error}")).with_source(error)
+}

@@ -1,0 +1,40 @@
+//! Walk through the synchronised candles of many symbols.
+//!
+//! The crate reads per-symbol bid, ask and trade candles from Parquet files, brings their
+//! timestamps together and hands out slices: for one timestamp, the candles of every symbol. It
+//! works in one direction and in memory that is bounded by the number of series, not by rows.
+//!
+//! ```text
+//! Request ──▶ one ordered series per symbol and price type ──▶ timeline ──▶ slices ──▶ Arrow IPC
+//! ```
+//!
+//! Begin with [`Request::builder`], then take [`SliceBatches`] (Arrow batches of whole slices) or
+//! [`MultiSymbolDataIterator`] (one slice per step). [`ipc::write`] turns batches into the stream
+//! that the command line writes. Timestamps are nanoseconds since 1970-01-01T00:00Z throughout.
+//!
+//! Paths, files and their errors are those of Unix; nothing here prints, exits or installs hooks.
+
+pub mod data;
+mod error;
+pub mod ipc;
+mod report;
+mod request;
+
+pub use data::candle::CandleData;
+pub use data::multi_symbol::{
+    MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress, ReadOptions,
+    SliceBatch, SliceBatches, SymbolSnapshot,
+};
+pub use error::{Class, Code, Error, Place, Result};
+pub use report::{Report, SeriesReport, Warning};
+pub use request::{
+    ColumnNames, DuplicatePolicy, MAX_SYMBOLS, PathTemplate, PriceType, Request, RequestBuilder,
+    Session, Symbols, Timeframe, Timeline, UnsortedPolicy, format_timestamp, parse_timestamp,
+};
+
+/// Whether this thread is inside the Parquet decoder, where a panic is caught and turned into
+/// [`Code::CorruptInput`]. A program's panic hook can stay silent then.
+#[must_use]
+pub fn panic_will_be_reported() -> bool {
+    data::source::panic_will_be_reported()
+}

@@ -1,0 +1,21 @@
+//! The command `omega-slices`: parse, run, say what went wrong, map it to an exit status.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::prepare_process();
+    let (invocation, messages) = match cli::parse() {
+        Ok(parsed) => parsed,
+        Err(ended) => return ended,
+    };
+    match cli::run(&invocation, &messages) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            messages.error(&error);
+            cli::exit_code(error.class())
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Owns what a run says about itself: counts per series, warnings, the summary.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::request::PriceType;
+
+/// What one series held, and what each rule dropped of it.
+///
+/// `rows = outside_window + outside_session + duplicates + candles` once the series has been read
+/// to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeriesReport {
+    /// The symbol.
+    pub symbol: String,
+    /// The price type.
+    pub price_type: PriceType,
+    /// How many files make the series.
+    pub files: usize,
+    /// Rows in these files.
+    pub rows: u64,
+    /// Rows read so far whose raw timestamp lies in the window.
+    pub inside_window: u64,
+    /// Rows that the session filter dropped.
+    pub outside_session: u64,
+    /// Rows dropped because another row of the same timestamp won.
+    pub duplicates: u64,
+    /// Candles of the series.
+    pub candles: u64,
+    /// The first candle's timestamp, nanoseconds UTC.
+    pub first_timestamp_ns: Option<i64>,
+    /// The last candle's timestamp, nanoseconds UTC.
+    pub last_timestamp_ns: Option<i64>,
+    /// Whether the kept rows were in time order as they stood in the files.
+    pub sorted: bool,
+}
+
+impl SeriesReport {
+    pub(crate) fn new(symbol: &str, price_type: PriceType, files: usize, rows: u64) -> Self {
+        Self {
+            symbol: symbol.to_owned(),
+            price_type,
+            files,
+            rows,
+            inside_window: 0,
+            outside_session: 0,
+            duplicates: 0,
+            candles: 0,
+            first_timestamp_ns: None,
+            last_timestamp_ns: None,
+            sorted: true,
+        }
+    }
+
+    pub(crate) fn add_candles(&mut self, timestamps: &[i64]) {
+        self.candles += timestamps.len() as u64;
+        self.first_timestamp_ns = self.first_timestamp_ns.or(timestamps.first().copied());
+        self.last_timestamp_ns = timestamps.last().copied().or(self.last_timestamp_ns);
+    }
+
+    /// Rows whose raw timestamp lies outside the window.
+    #[must_use]
+    pub fn outside_window(&self) -> u64 {
+        self.rows.saturating_sub(self.inside_window)
+    }
+}
+
+/// Something that is no failure, but that a person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// What kind it is, in capitals, such as `UNSORTED_INPUT`.
+    pub name: &'static str,
+    /// The whole sentence.
+    pub message: String,
+    /// The file it is about.
+    pub file: Option<PathBuf>,
+    /// The symbol it is about.
+    pub symbol: Option<String>,
+    /// The price type it is about.
+    pub price_type: Option<PriceType>,
+}
+
+/// What a whole run emitted and read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Slices emitted.
+    pub slices: u64,
+    /// Record batches emitted, without the seal.
+    pub batches: u64,
+    /// Timestamp of the first slice, nanoseconds UTC.
+    pub first_timestamp_ns: Option<i64>,
+    /// Timestamp of the last slice, nanoseconds UTC.
+    pub last_timestamp_ns: Option<i64>,
+    /// One entry per series: for each symbol in turn, its price types in order.
+    pub series: Vec<SeriesReport>,
+}
+
+impl Serialize for SeriesReport {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut document = serializer.serialize_struct("SeriesReport", 11)?;
+        document.serialize_field("symbol", &self.symbol)?;
+        document.serialize_field("price_type", &self.price_type)?;
+        document.serialize_field("files", &self.files)?;
+        document.serialize_field("rows", &self.rows)?;
+        document.serialize_field("outside_window", &self.outside_window())?;
+        document.serialize_field("outside_session", &self.outside_session)?;
+        document.serialize_field("duplicates", &self.duplicates)?;
+        document.serialize_field("candles", &self.candles)?;
+        document.serialize_field("first_timestamp_ns", &self.first_timestamp_ns)?;
+        document.serialize_field("last_timestamp_ns", &self.last_timestamp_ns)?;
+        document.serialize_field("sorted", &self.sorted)?;
+        document.end()
+    }
+}

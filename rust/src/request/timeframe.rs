@@ -1,0 +1,171 @@
+//! Owns timeframes: their grammar, their length and flooring to them. Pure integers, UTC only.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Code, Error};
+
+const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
+const NANOSECONDS_PER_DAY: i64 = 86_400 * NANOSECONDS_PER_SECOND;
+
+/// 1970-01-01 was a Thursday; weeks are counted from the Monday before it.
+const WEEK_ORIGIN_NS: i64 = -3 * NANOSECONDS_PER_DAY;
+
+/// The length of a candle: a unit (`S`, `M`, `H`, `D`, `W`) and a positive count, as in `M15`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Timeframe {
+    text: String,
+    duration_ns: i64,
+    origin_ns: i64,
+}
+
+impl Timeframe {
+    /// The text as it stands in file names, such as `M1`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The length in nanoseconds; always positive.
+    #[must_use]
+    pub fn duration_ns(&self) -> i64 {
+        self.duration_ns
+    }
+
+    /// Whether the timeframe is shorter than a day.
+    #[must_use]
+    pub fn is_intraday(&self) -> bool {
+        self.duration_ns < NANOSECONDS_PER_DAY
+    }
+
+    /// The open of the candle that contains `timestamp_ns`: the largest multiple of the length,
+    /// counted from 1970-01-01T00:00Z (weeks from Monday), that is not after it.
+    ///
+    /// `None` where that open lies before the smallest timestamp an `i64` can hold.
+    #[must_use]
+    pub fn floor(&self, timestamp_ns: i64) -> Option<i64> {
+        // The remainder first: it cannot overflow, while `timestamp - origin` could.
+        let offset = timestamp_ns.rem_euclid(self.duration_ns);
+        let origin = self.origin_ns.rem_euclid(self.duration_ns);
+        let past_open = (offset - origin).rem_euclid(self.duration_ns);
+        timestamp_ns.checked_sub(past_open)
+    }
+}
+
+impl FromStr for Timeframe {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let unknown = |why: &str| {
+            Error::bad_request(
+                Code::TimeframeNotFound,
+                format!("{text:?} is no timeframe: {why}"),
+            )
+            .with_hint("write a unit (S, M, H, D or W) and a positive number: S10, M1, H4, D1, W1")
+        };
+        let mut characters = text.chars();
+        let (unit_seconds, origin_ns) = match characters.next() {
+            Some('S') => (1, 0),
+            Some('M') => (60, 0),
+            Some('H') => (3_600, 0),
+            Some('D') => (86_400, 0),
+            Some('W') => (604_800, WEEK_ORIGIN_NS),
+            _ => return Err(unknown("it does not begin with S, M, H, D or W")),
+        };
+        let digits = characters.as_str();
+        if digits.is_empty()
+            || digits.starts_with('0')
+            || !digits.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return Err(unknown("the unit is not followed by a positive number"));
+        }
+        let duration_ns = digits
+            .parse::<i64>()
+            .ok()
+            .and_then(|count| count.checked_mul(unit_seconds))
+            .and_then(|seconds| seconds.checked_mul(NANOSECONDS_PER_SECOND))
+            .ok_or_else(|| unknown("it is longer than 64-bit nanoseconds can say"))?;
+        Ok(Self {
+            text: text.to_owned(),
+            duration_ns,
+            origin_ns,
+        })
+    }
+}
+
+impl fmt::Display for Timeframe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeframe(text: &str) -> Timeframe {
+        text.parse().expect("a timeframe")
+    }
+
+    #[test]
+    fn lengths_follow_the_unit() {
+        let seconds = |text: &str| timeframe(text).duration_ns() / NANOSECONDS_PER_SECOND;
+        assert_eq!(seconds("S10"), 10);
+        assert_eq!(seconds("M1"), 60);
+        assert_eq!(seconds("H4"), 14_400);
+        assert_eq!(seconds("D1"), 86_400);
+        assert_eq!(seconds("W1"), 604_800);
+        assert!(timeframe("H23").is_intraday());
+        assert!(!timeframe("H24").is_intraday());
+        assert!(!timeframe("D1").is_intraday());
+    }
+
+    #[test]
+    fn what_is_no_timeframe_is_refused() {
+        for text in [
+            "",
+            "M",
+            "M0",
+            "M01",
+            "m1",
+            "X1",
+            "M-1",
+            "M+1",
+            "M1 ",
+            "M1.5",
+            "1M",
+            "W99999999",
+            "Mé",
+        ] {
+            let error = text.parse::<Timeframe>().expect_err(text);
+            assert_eq!(error.code(), Code::TimeframeNotFound, "{text}");
+        }
+    }
+
+    #[test]
+    fn flooring_goes_towards_minus_infinity() {
+        let minute = timeframe("M1");
+        let ns = NANOSECONDS_PER_SECOND;
+        assert_eq!(minute.floor(61 * ns), Some(60 * ns));
+        assert_eq!(minute.floor(60 * ns), Some(60 * ns));
+        assert_eq!(minute.floor(-1), Some(-60 * ns));
+        assert_eq!(minute.floor(i64::MIN), None);
+        assert!(minute.floor(i64::MAX).is_some());
+    }
+
+    #[test]
+    fn weeks_open_on_monday() {
+        let week = timeframe("W1");
+        // 1970-01-01 (Thursday) belongs to the week of Monday 1969-12-29.
+        assert_eq!(week.floor(0), Some(-3 * NANOSECONDS_PER_DAY));
+        // Monday 1970-01-05 opens the next one.
+        let monday = 4 * NANOSECONDS_PER_DAY;
+        assert_eq!(week.floor(monday), Some(monday));
+        assert_eq!(week.floor(monday - 1), Some(-3 * NANOSECONDS_PER_DAY));
+        // Two-week candles are counted from that same Monday.
+        assert_eq!(
+            timeframe("W2").floor(monday),
+            Some(-3 * NANOSECONDS_PER_DAY)
+        );
+    }
+}
