@@ -32,7 +32,7 @@ pub enum Format {
 }
 
 enum Encoder<W: Write> {
-    Stream(StreamWriter<BufWriter<W>>),
+    Stream(Box<StreamWriter<BufWriter<W>>>),
     File(Box<FileWriter<BufWriter<W>>>),
 }
 
@@ -40,7 +40,7 @@ impl<W: Write> Encoder<W> {
     fn new(format: Format, output: W, schema: &Schema) -> Result<Self, ArrowError> {
         let output = BufWriter::with_capacity(BUFFER_BYTES, output);
         Ok(match format {
-            Format::Stream => Self::Stream(StreamWriter::try_new(output, schema)?),
+            Format::Stream => Self::Stream(Box::new(StreamWriter::try_new(output, schema)?)),
             Format::File => Self::File(Box::new(FileWriter::try_new(output, schema)?)),
         })
     }
@@ -87,9 +87,8 @@ pub fn write<W: Write + Send>(
         let (sender, receiver) = mpsc::sync_channel::<RecordBatch>(BATCHES_AHEAD);
         let writer = thread::Builder::new()
             .name("write".to_owned())
-            .spawn_scoped(scope, {
-                let schema = schema.clone();
-                move || write_received(&receiver, format, output, &schema)
+            .spawn_scoped(scope, move || {
+                write_received(&receiver, format, output, &schema)
             })
             .map_err(|error| {
                 Error::system("the writing thread cannot be started").with_source(error)
@@ -111,7 +110,7 @@ pub fn write<W: Write + Send>(
             after_batch(batches);
         }
         let sealed = if failed.is_none() {
-            sender.send(RecordBatch::new_empty(schema)).is_ok()
+            sender.send(batches.seal()).is_ok()
         } else {
             false
         };

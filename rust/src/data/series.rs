@@ -453,7 +453,7 @@ impl<'a> Scan<'a> {
             let mut reader = file.read(Pass::Timestamps, one, self.rules.chunk_rows.max(8_192))?;
             let (mut first, mut last, mut at) = (None, 0, 0);
             while let Some(raw) = reader.next_rows(file)? {
-                for &timestamp_ns in raw.timestamps.iter() {
+                for &timestamp_ns in &raw.timestamps {
                     if self.rules.in_window(timestamp_ns) {
                         self.note(timestamp_ns);
                         first.get_or_insert(at);

@@ -111,10 +111,11 @@ impl SourceFile {
     pub fn open(path: &Path, names: &ColumnNames) -> Result<Self> {
         let (file, identity) = open_file(path)?;
         let metadata = guarded(path, || {
-            // The embedded Arrow schema adds nothing: without it every timestamp keeps the unit it
-            // is stored in, and dictionaries come as plain values.
+            // The embedded Arrow schema adds nothing but one unit: without it every timestamp
+            // keeps the unit it is stored in, and dictionaries come as plain values.
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-            ArrowReaderMetadata::load(&file, options)
+            let metadata = ArrowReaderMetadata::load(&file, options)?;
+            with_seconds(metadata, &names.timestamp)
         })?;
         let timestamp = find_column(
             path,
@@ -304,26 +305,13 @@ impl SourceFile {
     /// The decoder turns old-style 96-bit timestamps into nanoseconds without looking whether they
     /// fit. In milliseconds they always do, so one pass in that unit finds those that do not.
     fn check_int96_range(&self) -> Result<()> {
-        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
-        let schema: &Schema = self.metadata.schema();
-        let fields: Vec<_> = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                if *field.name() == self.timestamp.name {
-                    Arc::new(field.as_ref().clone().with_data_type(milliseconds.clone()))
-                } else {
-                    field.clone()
-                }
-            })
-            .collect();
         let (file, identity) = open_file(&self.path)?;
         self.check_unchanged(identity)?;
         let spans = self.all_rows();
         let mut row = 0;
         let reader = guarded(&self.path, || {
-            let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
-            let metadata = ArrowReaderMetadata::try_new(self.metadata.metadata().clone(), options)?;
+            let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+            let metadata = with_column_type(&self.metadata, &self.timestamp.name, &milliseconds)?;
             self.batches(file, metadata, &[self.timestamp.leaf], &spans, 8_192)
         })?;
         let mut reader = reader;
@@ -611,6 +599,49 @@ fn is_number(data_type: &DataType) -> bool {
             data_type,
             DataType::Decimal128(..) | DataType::Decimal256(..)
         )
+}
+
+/// Parquet has no unit for seconds. Some writers store such timestamps as plain integers and leave
+/// their type to the embedded Arrow schema alone; only then, it is asked.
+fn with_seconds(
+    metadata: ArrowReaderMetadata,
+    timestamp: &str,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let type_in =
+        |schema: &Schema| Some(schema.field_with_name(timestamp).ok()?.data_type().clone());
+    if type_in(metadata.schema()) != Some(DataType::Int64) {
+        return Ok(metadata);
+    }
+    let embedded =
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new())?;
+    match type_in(embedded.schema()) {
+        Some(seconds @ DataType::Timestamp(TimeUnit::Second, _)) => {
+            with_column_type(&metadata, timestamp, &seconds)
+        }
+        _ => Ok(metadata),
+    }
+}
+
+/// The same file, with one column decoded as another type.
+fn with_column_type(
+    metadata: &ArrowReaderMetadata,
+    column: &str,
+    data_type: &DataType,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let schema: &Schema = metadata.schema();
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            if field.name() == column {
+                Arc::new(field.as_ref().clone().with_data_type(data_type.clone()))
+            } else {
+                field.clone()
+            }
+        })
+        .collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
 }
 
 fn find_column(

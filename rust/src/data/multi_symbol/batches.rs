@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::data::candle::{CandleChunk, stream_schema};
@@ -237,6 +238,12 @@ impl SliceBatches {
             last_timestamp_ns: self.last_timestamp_ns,
             series: self.input.reports(),
         }
+    }
+
+    /// A batch without slices, of the same schema and dictionary as all others.
+    pub(crate) fn seal(&mut self) -> RecordBatch {
+        debug_assert!(self.ended && self.builder.is_empty());
+        self.builder.finish()
     }
 
     fn next_batch(&mut self) -> Result<Option<SliceBatch>> {

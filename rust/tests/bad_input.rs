@@ -1,0 +1,402 @@
+//! Input that is missing, malformed or contradictory: each ends with its code, names its place, and
+//! never panics, hangs or passes for a complete result.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int64Array, StringArray};
+use arrow::datatypes::TimeUnit;
+use common::{MINUTE, Row};
+use omega_slices::{
+    Code, DuplicatePolicy, Error, PriceType, ReadOptions, Request, RequestBuilder, SliceBatches,
+    Timeframe, UnsortedPolicy,
+};
+use tempfile::TempDir;
+
+fn minutes(range: std::ops::Range<i64>) -> Vec<Row> {
+    range
+        .map(|minute| common::row(minute * MINUTE, 1.0))
+        .collect()
+}
+
+/// One symbol, bid only, 100 minutes.
+fn data() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = common::path(folder.path(), "A", "M1", "BID");
+    common::write(&path, &minutes(0..100), 40);
+    (folder, path)
+}
+
+fn request(root: &Path) -> RequestBuilder {
+    Request::builder(root)
+        .symbols(["A"])
+        .price_types([PriceType::Bid])
+}
+
+/// Reads everything; small chunks, so that more than one is read.
+fn read(builder: RequestBuilder) -> Result<usize, Error> {
+    let chunk_rows = std::num::NonZeroUsize::new(16).expect("not zero");
+    let options = ReadOptions::new().with_chunk_rows(chunk_rows);
+    let mut slices = 0;
+    for batch in SliceBatches::open(&builder.build()?, &options)? {
+        slices += batch?.len();
+    }
+    Ok(slices)
+}
+
+fn failure(builder: RequestBuilder) -> Error {
+    match read(builder) {
+        Ok(slices) => panic!("{slices} slices instead of an error"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_by_its_own_code() {
+    let (folder, _) = data();
+    let root = folder.path();
+    let timeframe = |text: &str| text.parse::<Timeframe>().expect("a timeframe");
+    assert_eq!(
+        failure(request(&root.join("none"))).code(),
+        Code::SymbolNotFound
+    );
+    let unknown = failure(request(root).symbols(["B"]));
+    assert_eq!(unknown.code(), Code::SymbolNotFound);
+    assert_eq!(unknown.place().symbol.as_deref(), Some("B"));
+    let error = failure(request(root).timeframe(timeframe("M5")));
+    assert_eq!(error.code(), Code::TimeframeNotFound);
+    let error = failure(request(root).price_types([PriceType::Bid, PriceType::Ask]));
+    assert_eq!(error.code(), Code::InvalidPriceType);
+    assert_eq!(error.place().price_type, Some(PriceType::Ask));
+    assert!(
+        error
+            .place()
+            .file
+            .as_ref()
+            .expect("a file")
+            .ends_with("A/A_M1_ASK.parquet")
+    );
+    assert_eq!(
+        failure(request(root).all_symbols().timeframe(timeframe("H1"))).code(),
+        Code::SymbolNotFound
+    );
+    let error = failure(request(root).symbols(["a"]));
+    assert!(
+        error.hint().expect("a hint").contains("did you mean A"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_missing_side_is_no_reason_to_drop_a_symbol() {
+    let (folder, _) = data();
+    common::write(
+        &common::path(folder.path(), "B", "M1", "ASK"),
+        &minutes(0..10),
+        10,
+    );
+    let all = request(folder.path())
+        .all_symbols()
+        .price_types([PriceType::Bid, PriceType::Ask]);
+    let error = failure(all);
+    assert_eq!(error.code(), Code::InvalidPriceType);
+    assert_eq!(error.place().symbol.as_deref(), Some("A"));
+}
+
+#[test]
+fn files_that_are_no_parquet_files() {
+    let (folder, path) = data();
+    for content in [
+        &b""[..],
+        b"P",
+        b"PAR1",
+        b"PAR1PAR1",
+        b"no Parquet at all, but long enough to look",
+    ] {
+        fs::write(&path, content).expect("a file");
+        let error = failure(request(folder.path()));
+        assert_eq!(error.code(), Code::CorruptInput, "{content:?}");
+        assert_eq!(error.place().file.as_deref(), Some(path.as_path()));
+        assert_eq!(error.place().symbol.as_deref(), Some("A"));
+    }
+    fs::remove_file(&path).expect("the file");
+    fs::create_dir(&path).expect("a folder in its place");
+    assert_eq!(failure(request(folder.path())).code(), Code::CorruptInput);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_corrupt() {
+    let (folder, path) = data();
+    let whole = fs::read(&path).expect("the file");
+    for cut in 0..40 {
+        fs::write(&path, &whole[..whole.len() * cut / 40]).expect("a file");
+        assert_eq!(
+            failure(request(folder.path())).code(),
+            Code::CorruptInput,
+            "cut {cut}"
+        );
+    }
+}
+
+#[test]
+fn damaged_bytes_end_in_an_error_or_a_result() {
+    let (folder, path) = data();
+    let whole = fs::read(&path).expect("the file");
+    let mut seed = 20_261_123_u64;
+    let mut random = move |below: usize| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    let (mut errors, mut results) = (0, 0);
+    for _ in 0..600 {
+        let mut bytes = whole.clone();
+        for _ in 0..=random(3) {
+            let at = random(bytes.len());
+            bytes[at] ^= 1 << random(8);
+        }
+        fs::write(&path, bytes).expect("a file");
+        match read(request(folder.path())) {
+            Ok(slices) => {
+                assert!(slices <= 100);
+                results += 1;
+            }
+            Err(error) => {
+                let expected = [Code::CorruptInput, Code::SchemaMismatch];
+                assert!(expected.contains(&error.code()), "{error}");
+                assert!(error.place().file.is_some(), "{error}");
+                errors += 1;
+            }
+        }
+    }
+    assert!(
+        errors > 100 && results > 0,
+        "{errors} errors, {results} results"
+    );
+}
+
+fn with_timestamps(path: &Path, timestamps: ArrayRef) {
+    let rows = timestamps.len();
+    let mut columns = vec![("UTC time".to_owned(), timestamps)];
+    columns.extend(common::plain_values(rows, 1.0));
+    common::write_columns(path, columns, 40);
+}
+
+#[test]
+fn columns_that_are_missing_or_of_a_wrong_type() {
+    let (folder, path) = data();
+    let whole = || {
+        let mut columns = vec![(
+            "UTC time".to_owned(),
+            common::timestamps(TimeUnit::Second, vec![Some(60), Some(120)]),
+        )];
+        columns.extend(common::plain_values(2, 1.0));
+        columns
+    };
+    for missing in 0..6 {
+        let mut columns = whole();
+        let (name, _) = columns.remove(missing);
+        common::write_columns(&path, columns, 10);
+        let error = failure(request(folder.path()));
+        assert_eq!(error.code(), Code::SchemaMismatch);
+        assert_eq!(error.place().column.as_ref(), Some(&name));
+    }
+    let wrong: [(usize, ArrayRef); 5] = [
+        (4, Arc::new(StringArray::from(vec!["1.0", "2.0"]))),
+        (1, Arc::new(BooleanArray::from(vec![true, false]))),
+        (
+            2,
+            common::timestamps(TimeUnit::Millisecond, vec![Some(1), Some(2)]),
+        ),
+        (0, Arc::new(Int64Array::from(vec![1, 2]))),
+        (
+            0,
+            Arc::new(StringArray::from(vec!["2024-01-01", "2024-01-02"])),
+        ),
+    ];
+    for (place, column) in wrong {
+        let mut columns = whole();
+        let wrong = column.data_type().clone();
+        columns[place].1 = column;
+        common::write_columns(&path, columns, 10);
+        let code = read(request(folder.path())).map_err(|error| error.code());
+        assert_eq!(code, Err(Code::SchemaMismatch), "column {place} as {wrong}");
+    }
+    common::write_columns(&path, whole(), 10);
+    assert_eq!(read(request(folder.path())).expect("a good file"), 2);
+}
+
+#[test]
+fn a_null_timestamp_names_its_row() {
+    let (folder, path) = data();
+    for bad in [0, 57, 99] {
+        let values = (0..100)
+            .map(|minute| (minute != bad).then_some(minute * 60))
+            .collect();
+        with_timestamps(&path, common::timestamps(TimeUnit::Second, values));
+        let error = failure(request(folder.path()));
+        assert_eq!(error.code(), Code::CorruptInput);
+        assert_eq!(error.place().row, Some(bad as u64));
+        assert_eq!(error.place().column.as_deref(), Some("UTC time"));
+        // Outside the window too: whose row it is cannot be told.
+        let narrow = request(folder.path())
+            .start_ns(Some(20 * MINUTE))
+            .end_ns(Some(30 * MINUTE));
+        assert_eq!(failure(narrow).place().row, Some(bad as u64));
+    }
+}
+
+#[test]
+fn timestamps_beyond_nanoseconds_are_errors_in_every_unit() {
+    let (folder, path) = data();
+    let limit = |scale: i64| i64::MAX / scale;
+    for (unit, scale) in [
+        (TimeUnit::Second, 1_000_000_000),
+        (TimeUnit::Millisecond, 1_000_000),
+        (TimeUnit::Microsecond, 1_000),
+    ] {
+        let beyond = limit(scale) + 1;
+        for bad in [beyond, -beyond] {
+            let mut values: Vec<_> = (0..100).map(|minute| Some(minute * 60)).collect();
+            values[70] = Some(bad);
+            with_timestamps(&path, common::timestamps(unit, values));
+            let error = failure(request(folder.path()));
+            assert_eq!(error.code(), Code::CorruptInput, "{unit:?} {bad}");
+            assert_eq!(error.place().row, Some(70), "{unit:?} {bad}");
+        }
+        let edge = (0..3).map(|step| Some(limit(scale) - 2 + step)).collect();
+        with_timestamps(&path, common::timestamps(unit, edge));
+        assert_eq!(
+            read(request(folder.path())).expect("the last ones that fit"),
+            3
+        );
+    }
+    let days = Date32Array::from(vec![Some(0), Some(106_751), Some(106_752)]);
+    with_timestamps(&path, Arc::new(days));
+    assert_eq!(failure(request(folder.path())).place().row, Some(2));
+}
+
+#[test]
+fn flooring_below_the_smallest_timestamp_is_an_error() {
+    let (folder, path) = data();
+    let values = vec![Some(i64::MIN + 1), Some(0)];
+    with_timestamps(&path, common::timestamps(TimeUnit::Nanosecond, values));
+    assert_eq!(read(request(folder.path())).expect("it fits unfloored"), 2);
+    let error = failure(request(folder.path()).normalize(true));
+    assert_eq!(
+        (error.code(), error.place().row),
+        (Code::CorruptInput, Some(0))
+    );
+}
+
+#[test]
+fn disorder_and_repeats_name_their_row_where_they_are_refused() {
+    let (folder, path) = data();
+    let mut rows = minutes(0..100);
+    rows.swap(70, 71);
+    common::write(&path, &rows, 40);
+    let error = failure(request(folder.path()).unsorted(UnsortedPolicy::Error));
+    assert_eq!(
+        (error.code(), error.place().row),
+        (Code::UnsortedInput, Some(71))
+    );
+    assert_eq!(read(request(folder.path())).expect("sorted"), 100);
+
+    // Rows 39 and 40 stand in different row groups, 15 and 16 in different chunks.
+    for repeated in [5, 16, 40, 99] {
+        let mut rows = minutes(0..100);
+        rows[repeated].0 = rows[repeated - 1].0;
+        common::write(&path, &rows, 40);
+        let error = failure(request(folder.path()).duplicates(DuplicatePolicy::Error));
+        assert_eq!(error.code(), Code::DuplicateTimestamp);
+        assert_eq!(error.place().row, Some(repeated as u64));
+        assert_eq!(read(request(folder.path())).expect("one of them wins"), 99);
+    }
+}
+
+#[test]
+fn the_row_of_an_error_counts_from_the_start_of_its_file() {
+    let (folder, path) = data();
+    fs::remove_file(&path).expect("the file");
+    let part = |name: &str| folder.path().join(name);
+    common::write(&part("A.1.parquet"), &minutes(0..50), 20);
+    let mut rows = minutes(50..150);
+    rows[60].0 = rows[59].0;
+    common::write(&part("A.2.parquet"), &rows, 20);
+    let template =
+        omega_slices::PathTemplate::parse("{root}/{symbol}.*.parquet").expect("a template");
+    // The window begins inside the second file and hides some of its row groups.
+    let error = failure(
+        request(folder.path())
+            .path_template(Some(template))
+            .start_ns(Some(75 * MINUTE))
+            .duplicates(DuplicatePolicy::Error),
+    );
+    assert_eq!(error.place().row, Some(60));
+    assert_eq!(error.place().file, Some(part("A.2.parquet")));
+}
+
+#[test]
+fn a_file_replaced_between_two_passes_is_noticed() {
+    let (folder, path) = data();
+    common::write(&path, &minutes(0..5_000), 5_000);
+    let chunk_rows = std::num::NonZeroUsize::new(8).expect("not zero");
+    let options = ReadOptions::new().with_chunk_rows(chunk_rows);
+    let request = request(folder.path()).build().expect("a request");
+    let mut batches = SliceBatches::open(&request, &options).expect("it opens");
+    // Same length and place, other content: only the identity tells.
+    let bytes = fs::read(&path).expect("the file");
+    fs::write(&path, bytes).expect("the file");
+    let error = batches.find_map(Result::err).expect("an error");
+    assert_eq!(error.code(), Code::CorruptInput);
+    assert!(error.message().contains("changed"), "{error}");
+    assert!(batches.next().is_none());
+}
+
+#[test]
+fn of_several_broken_series_the_first_one_is_reported() {
+    let (folder, _) = data();
+    for symbol in ["B", "C", "D"] {
+        let path = common::path(folder.path(), symbol, "M1", "BID");
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, "broken").expect("a file");
+    }
+    for _ in 0..20 {
+        let error = failure(request(folder.path()).symbols(["A", "C", "B", "D"]));
+        assert_eq!(error.place().symbol.as_deref(), Some("C"));
+    }
+}
+
+#[test]
+fn too_few_file_descriptors_are_said_to_be_too_few() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let symbols: Vec<String> = (0..40).map(|number| format!("S{number:02}")).collect();
+    for symbol in &symbols {
+        common::write(
+            &common::path(folder.path(), symbol, "M1", "BID"),
+            &minutes(0..200),
+            200,
+        );
+    }
+    let binary = env!("CARGO_BIN_EXE_omega-slices");
+    let script = format!(
+        "ulimit -n 20; exec {binary} sync --data {} --symbols {} --price-types bid --chunk-rows 16",
+        folder.path().display(),
+        symbols.join(",")
+    );
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .expect("a shell");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("too few file descriptors") && said.contains("ulimit -n"),
+        "{said}"
+    );
+}

@@ -1,0 +1,378 @@
+//! The manners of the real binary: what it writes where, and the exit status it ends with.
+
+mod common;
+
+use std::fs;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use arrow::ipc::reader::{FileReader, StreamReader};
+use common::{MINUTE, Row};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Two symbols, both sides, 400 minutes each.
+fn data() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for symbol in ["A", "B"] {
+        for side in ["BID", "ASK"] {
+            let rows: Vec<Row> = (0..400)
+                .map(|minute| common::row(minute * MINUTE, 1.0))
+                .collect();
+            common::write(&common::path(folder.path(), symbol, "M1", side), &rows, 150);
+        }
+    }
+    folder
+}
+
+fn sync(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+    command
+        .args(["sync", "--symbols", "A,B", "--data"])
+        .arg(root)
+        .env_remove("OMEGA_DATA_PARQUET_ROOT")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the binary starts")
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().expect("no signal ended it")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// Rows per batch of a stream, and whether its last one is the seal.
+fn batch_rows(stream: &[u8]) -> Vec<usize> {
+    StreamReader::try_new(Cursor::new(stream), None)
+        .expect("a stream")
+        .map(|batch| batch.expect("a batch").num_rows())
+        .collect()
+}
+
+#[test]
+fn stdout_is_the_stream_and_stderr_stays_silent() {
+    let data = data();
+    let output = run(&mut sync(data.path()));
+    assert_eq!(status(&output), 0);
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(batch_rows(&output.stdout), [800, 0]);
+}
+
+#[test]
+fn json_messages_end_with_the_report() {
+    let data = data();
+    let output = run(sync(data.path()).args(["--error-format", "json"]));
+    let lines: Vec<Value> = text(&output.stderr)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON line"))
+        .collect();
+    let [report] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert_eq!(report["kind"], "report");
+    assert_eq!(report["slices"], 400);
+    assert_eq!(report["last_timestamp_ns"], 399 * MINUTE);
+    assert_eq!(report["series"].as_array().expect("a list").len(), 4);
+    assert_eq!(report["series"][0]["symbol"], "A");
+    assert_eq!(report["series"][1]["price_type"], "ask");
+    assert_eq!(report["series"][0]["candles"], 400);
+}
+
+#[test]
+fn a_file_and_a_stream_file_hold_what_stdout_shows() {
+    let data = data();
+    let stdout = run(&mut sync(data.path())).stdout;
+    let stream = data.path().join("x.arrows");
+    let file = data.path().join("x.arrow");
+    for target in [&stream, &file] {
+        let output = run(sync(data.path()).arg("-o").arg(target));
+        assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "");
+        assert!(text(&output.stderr).starts_with("wrote 400 slices from 4 series to "));
+    }
+    let left = fs::read_dir(data.path()).expect("a folder").count();
+    assert_eq!(left, 4, "two symbols and two outputs, nothing else");
+    assert_eq!(fs::read(&stream).expect("the stream"), stdout);
+    let read = FileReader::try_new(fs::File::open(&file).expect("the file"), None).expect("a file");
+    assert_eq!(
+        read.schema(),
+        StreamReader::try_new(Cursor::new(&stdout), None)
+            .expect("a stream")
+            .schema()
+    );
+    let rows: Vec<_> = read
+        .map(|batch| batch.expect("a batch").num_rows())
+        .collect();
+    assert_eq!(rows, [800, 0]);
+}
+
+#[test]
+fn an_existing_file_needs_force_and_stays_as_it_was() {
+    let data = data();
+    let target = data.path().join("x.arrow");
+    fs::write(&target, "mine").expect("a file");
+    let output = run(sync(data.path()).arg("-o").arg(&target));
+    assert_eq!(status(&output), 4);
+    assert!(
+        text(&output.stderr).contains("--force"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(fs::read(&target).expect("the file"), b"mine");
+    let output = run(sync(data.path()).arg("--force").arg("-o").arg(&target));
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(fs::read(&target).expect("the file").starts_with(b"ARROW1"));
+    assert_eq!(fs::read_dir(data.path()).expect("a folder").count(), 3);
+}
+
+#[test]
+fn a_failing_run_leaves_no_file_and_no_seal() {
+    let data = data();
+    // The last row group of one file is damaged: slices before it are fine.
+    let damaged = common::path(data.path(), "B", "M1", "ASK");
+    let mut bytes = fs::read(&damaged).expect("the file");
+    let end = bytes.len() * 7 / 10;
+    bytes[end - 400..end].fill(0xff);
+    fs::write(&damaged, bytes).expect("the file");
+
+    let target = data.path().join("x.arrows");
+    let output = run(sync(data.path()).arg("-o").arg(&target));
+    assert_eq!(status(&output), 3, "{}", text(&output.stderr));
+    assert!(!target.exists());
+    assert_eq!(fs::read_dir(data.path()).expect("a folder").count(), 2);
+
+    let old = data.path().join("old.arrows");
+    fs::write(&old, "old").expect("a file");
+    let output = run(sync(data.path()).arg("--force").arg("-o").arg(&old));
+    assert_eq!(status(&output), 3);
+    assert_eq!(fs::read(&old).expect("the file"), b"old");
+
+    let output = run(sync(data.path()).args(["--chunk-rows", "20"]));
+    assert_eq!(status(&output), 3);
+    assert!(
+        text(&output.stderr).contains("3008 CORRUPT_INPUT"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(text(&output.stderr).contains("B_M1_ASK.parquet"));
+    let sealed = StreamReader::try_new(Cursor::new(&output.stdout), None).is_ok_and(|stream| {
+        stream
+            .last()
+            .is_some_and(|batch| batch.is_ok_and(|batch| batch.num_rows() == 0))
+    });
+    assert!(!sealed);
+}
+
+#[test]
+fn a_reader_that_closes_the_pipe_is_no_failure() {
+    // Enough slices that the pipe cannot hold them.
+    let data = tempfile::tempdir().expect("a folder");
+    let rows: Vec<Row> = (0..60_000)
+        .map(|minute| common::row(minute * MINUTE, 1.0))
+        .collect();
+    for symbol in ["A", "B"] {
+        for side in ["BID", "ASK"] {
+            common::write(
+                &common::path(data.path(), symbol, "M1", side),
+                &rows,
+                60_000,
+            );
+        }
+    }
+    let mut child = sync(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut begin = [0; 100];
+    child
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_exact(&mut begin)
+        .expect("a beginning");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(status(&output), 0);
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_full_device_is_a_failure_of_the_output() {
+    let data = data();
+    let full = fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("a full device");
+    let output = run(sync(data.path()).stdout(full));
+    assert_eq!(status(&output), 4);
+    assert!(
+        text(&output.stderr).contains("4 SYSTEM_FAILURE"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = run(sync(data.path()).args(["-o", "/dev/full"]));
+    assert_eq!(status(&output), 4);
+}
+
+#[test]
+fn outputs_that_cannot_be_are_refused_before_the_work() {
+    let data = data();
+    for (target, expected) in [("nowhere/x.arrow", 4), (".", 4), ("x.parquet", 2), ("x", 2)] {
+        let output = run(sync(data.path()).arg("-o").arg(data.path().join(target)));
+        assert_eq!(
+            status(&output),
+            expected,
+            "{target}: {}",
+            text(&output.stderr)
+        );
+    }
+    assert_eq!(fs::read_dir(data.path()).expect("a folder").count(), 2);
+}
+
+#[test]
+fn requests_that_make_no_sense_end_with_status_2() {
+    let data = data();
+    let cases: &[(&[&str], &str)] = &[
+        (&["--timeframe", "X1"], "3002"),
+        (&["--timeframe", "M0"], "3002"),
+        (&["--timeline", "both"], "intersection, union"),
+        (&["--session", "nyse"], "none, fx"),
+        (&["--price-types", "mid"], "3004"),
+        (&["--price-types", "bid,bid"], "twice"),
+        (&["--start", "2024-01-02", "--end", "2024-01-01"], "--start"),
+        (&["--start", "yesterday"], "yesterday"),
+        (&["--columns", "close"], "FIELD=COLUMN"),
+        (&["--columns", "vwap=V"], "vwap"),
+        (&["--path-template", "{root}/{what}"], "{what}"),
+        (&["--threads", "0"], "threads"),
+        (&["--force"], "--output"),
+        (&["--no-such-option"], "--no-such-option"),
+    ];
+    for (arguments, expected) in cases {
+        let output = run(sync(data.path()).args(*arguments));
+        let said = text(&output.stderr);
+        assert_eq!(status(&output), 2, "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+        let json = run(sync(data.path())
+            .args(*arguments)
+            .arg("--error-format=json"));
+        let line: Value = serde_json::from_str(text(&json.stderr).trim()).expect("one JSON line");
+        assert_eq!(
+            (&line["kind"], &line["exit"]),
+            (&"error".into(), &2.into()),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn symbols_come_from_a_list_a_file_or_the_disk() {
+    let data = data();
+    let binary = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+        command
+            .arg("sync")
+            .env("OMEGA_DATA_PARQUET_ROOT", data.path());
+        command
+    };
+    let list = data.path().join("symbols.txt");
+    fs::write(&list, "# mine\n\nA\n  B  \n").expect("a file");
+    let expected = run(binary().args(["--symbols", "A, B"])).stdout;
+    assert_eq!(batch_rows(&expected), [800, 0]);
+    assert_eq!(
+        run(binary().args(["--symbols", "A", "--symbols", "B"])).stdout,
+        expected
+    );
+    assert_eq!(
+        run(binary().arg("--symbols-file").arg(&list)).stdout,
+        expected
+    );
+    assert_eq!(run(binary().arg("--all-symbols")).stdout, expected);
+    assert_eq!(status(&run(&mut binary())), 2);
+    assert_eq!(
+        status(&run(binary().args(["--all-symbols", "--symbols", "A"]))),
+        2
+    );
+    assert_eq!(
+        status(&run(binary().args(["--symbols-file", "no-such-file"]))),
+        2
+    );
+}
+
+#[test]
+fn an_empty_timeline_is_a_complete_stream_and_a_warning() {
+    let data = tempfile::tempdir().expect("a folder");
+    for (symbol, first) in [("A", 0), ("B", 100)] {
+        let rows: Vec<Row> = (first..first + 50)
+            .map(|minute| common::row(minute * MINUTE, 1.0))
+            .collect();
+        for side in ["BID", "ASK"] {
+            common::write(&common::path(data.path(), symbol, "M1", side), &rows, 50);
+        }
+    }
+    let output = run(&mut sync(data.path()));
+    assert_eq!(status(&output), 0);
+    assert_eq!(batch_rows(&output.stdout), [0]);
+    let said = text(&output.stderr);
+    assert!(said.starts_with("warning[EMPTY_TIMELINE]"), "{said}");
+    assert!(
+        said.contains("A bid ends at") && said.contains("before B"),
+        "{said}"
+    );
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let binary = || Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+    let help = run(binary().args(["sync", "--help"]));
+    assert_eq!(status(&help), 0);
+    for option in [
+        "--data",
+        "--symbols",
+        "--timeline",
+        "--session",
+        "--path-template",
+        "--output",
+    ] {
+        assert!(text(&help.stdout).contains(option), "{option}");
+    }
+    let version = run(binary().arg("--version"));
+    assert_eq!(
+        text(&version.stdout),
+        concat!("omega-slices ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn a_progress_bar_is_drawn_on_stderr_where_it_is_asked_for() {
+    let data = data();
+    let output = run(sync(data.path()).args(["--progress", "always"]));
+    assert_eq!(status(&output), 0);
+    assert!(
+        text(&output.stderr).contains("candles"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(batch_rows(&output.stdout), [800, 0]);
+}
+
+#[test]
+fn names_from_the_disk_never_drive_the_terminal() {
+    let data = data();
+    let root = data.path().join("\u{1b}[31mred");
+    let output = run(&mut sync(&root));
+    assert_eq!(status(&output), 3);
+    assert!(
+        !text(&output.stderr).contains('\u{1b}'),
+        "{:?}",
+        text(&output.stderr)
+    );
+}

@@ -1,0 +1,97 @@
+//! Parquet fixtures, built in code: what a file holds stands above its use, not in a binary blob.
+
+#![allow(
+    dead_code,
+    reason = "each test binary uses its own part of the fixtures"
+)]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+
+/// One row as it stands in a file: a timestamp in nanoseconds and the five values.
+pub type Row = (i64, [Option<f64>; 5]);
+
+/// A minute in nanoseconds.
+pub const MINUTE: i64 = 60_000_000_000;
+
+/// A row whose values follow from its timestamp and a tag, so that a misplaced value shows.
+pub fn row(timestamp_ns: i64, tag: f64) -> Row {
+    let base = tag * 1_000.0 + (timestamp_ns / MINUTE % 1_000) as f64;
+    (
+        timestamp_ns,
+        [0.0, 0.25, 0.5, 0.75, 0.125].map(|part| Some(base + part)),
+    )
+}
+
+/// The file of a series in the default layout.
+pub fn path(root: &Path, symbol: &str, timeframe: &str, side: &str) -> PathBuf {
+    root.join(symbol)
+        .join(format!("{symbol}_{timeframe}_{side}.parquet"))
+}
+
+/// Writes rows with the default column names: nanosecond UTC timestamps, nullable float64 values,
+/// `row_group_rows` rows a group, pages of a few rows so that small files have several.
+pub fn write(path: &Path, rows: &[Row], row_group_rows: usize) {
+    let timestamps = TimestampNanosecondArray::from_iter_values(rows.iter().map(|row| row.0))
+        .with_timezone("UTC");
+    let mut columns: Vec<(String, ArrayRef)> = vec![("UTC time".into(), Arc::new(timestamps))];
+    for (field, name) in ["Open", "High", "Low", "Close", "Volume"]
+        .into_iter()
+        .enumerate()
+    {
+        let values: Float64Array = rows.iter().map(|row| row.1[field]).collect();
+        columns.push((name.into(), Arc::new(values)));
+    }
+    write_columns(path, columns, row_group_rows);
+}
+
+/// Writes any columns.
+pub fn write_columns(path: &Path, columns: Vec<(String, ArrayRef)>, row_group_rows: usize) {
+    fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
+    )
+    .expect("columns of one length");
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(row_group_rows))
+        .set_data_page_row_count_limit(16)
+        .set_write_batch_size(16)
+        .build();
+    let file = File::create(path).expect("a file");
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a Parquet writer");
+    writer.write(&batch).expect("rows are written");
+    writer.close().expect("a footer is written");
+}
+
+/// A timestamp column of the given unit, for [`write_columns`].
+pub fn timestamps(unit: TimeUnit, values: Vec<Option<i64>>) -> ArrayRef {
+    let column = arrow::array::Int64Array::from(values);
+    arrow::compute::cast(&column, &DataType::Timestamp(unit, None)).expect("a timestamp column")
+}
+
+/// The columns Open to Volume, all of them `value`.
+pub fn plain_values(rows: usize, value: f64) -> Vec<(String, ArrayRef)> {
+    ["Open", "High", "Low", "Close", "Volume"]
+        .into_iter()
+        .map(|name| {
+            (
+                name.to_owned(),
+                Arc::new(Float64Array::from(vec![value; rows])) as ArrayRef,
+            )
+        })
+        .collect()
+}
+
+/// A schema of one column, for checks of what a file says.
+pub fn field(name: &str, data_type: DataType) -> Schema {
+    Schema::new(vec![Field::new(name, data_type, true)])
+}
