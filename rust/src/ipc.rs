@@ -84,54 +84,51 @@ pub fn write<W: Write + Send>(
 ) -> Result<()> {
     let schema = batches.schema();
     thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel::<RecordBatch>(BATCHES_AHEAD);
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+        let (written_sender, written) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("write".to_owned())
             .spawn_scoped(scope, move || {
-                write_received(&receiver, format, output, &schema)
+                write_received(&receiver, &written_sender, format, output, &schema)
             })
             .map_err(|error| {
                 Error::system("the writing thread cannot be started").with_source(error)
             })?;
-        let mut failed = None;
-        while let Some(batch) = batches.next() {
-            match batch {
-                Ok(batch) => {
-                    // The writer hangs up only when it failed; its result says why.
-                    if sender.send(batch.into_record_batch()).is_err() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
-            }
-            after_batch(batches);
-        }
-        let sealed = if failed.is_none() {
-            sender.send(batches.seal()).is_ok()
-        } else {
-            false
-        };
+        let read = send_all(batches, &sender, &written, &mut after_batch);
+        // Without this the writer would wait for more.
         drop(sender);
-        let written = writer
+        let wrote = writer
             .join()
             .unwrap_or_else(|_| Err(Error::system("the writing thread failed")));
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                written?;
-                debug_assert!(sealed, "a writer that did not fail took the seal");
-                Ok(())
-            }
-        }
+        read.and(wrote)
     })
+}
+
+/// Hands every batch and then the seal to the writer. Stops early, and successfully, where the
+/// writer has hung up: it did so because it failed, and its own result says why.
+fn send_all(
+    batches: &mut SliceBatches,
+    sender: &mpsc::SyncSender<RecordBatch>,
+    written: &mpsc::Receiver<RecordBatch>,
+    after_batch: &mut impl FnMut(&SliceBatches),
+) -> Result<()> {
+    while let Some(batch) = batches.next() {
+        if sender.send(batch?.into_record_batch()).is_err() {
+            return Ok(());
+        }
+        for batch in written.try_iter() {
+            batches.recycle(batch);
+        }
+        after_batch(batches);
+    }
+    let _ = sender.send(batches.seal());
+    Ok(())
 }
 
 /// Writes what it receives. The batch without rows is the seal: only it completes the output.
 fn write_received<W: Write>(
     batches: &mpsc::Receiver<RecordBatch>,
+    written: &mpsc::Sender<RecordBatch>,
     format: Format,
     output: W,
     schema: &Schema,
@@ -145,6 +142,8 @@ fn write_received<W: Write>(
             return encoder.finish().map_err(output_failed);
         }
         encoder.flush().map_err(output_failed)?;
+        // Its memory serves again, unless nobody wants it any more.
+        let _ = written.send(batch);
     }
     Ok(())
 }

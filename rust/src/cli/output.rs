@@ -12,7 +12,11 @@ use std::path::{Path, PathBuf};
 use omega_slices::Error;
 use omega_slices::ipc::Format;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+use rustix::pipe::fcntl_setpipe_size;
 use tempfile::NamedTempFile;
+
+/// What the system lets anyone ask for, unless it was configured otherwise.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// A checked target; nothing has been created yet.
 #[derive(Debug)]
@@ -117,6 +121,9 @@ impl Output {
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
                 let stdout = stdout
                     .map_err(|error| Error::system("stdout is not open").with_source(error))?;
+                // Fewer switches between writer and reader. Fails where stdout is no pipe, or the
+                // system's limit is lower; then the pipe stays as it is.
+                let _ = fcntl_setpipe_size(&stdout, PIPE_BYTES);
                 Ok(Pending::Open(stdout.into()))
             }
             Self::Device(path) => File::options()

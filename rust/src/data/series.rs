@@ -3,14 +3,17 @@
 //! strictly increase from the first row of the first chunk to the last row of the last.
 //!
 //! A first pass over the timestamps alone finds the rows inside the window and whether they are in
-//! order. A series in order is then streamed; only one that is not in order, or that is no larger
+//! order, and keeps them where they are regular enough to be written down in little. A series in
+//! order is then streamed; only one that is not in order, or that is no larger
 //! than a chunk anyway, is held whole.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::data::candle::{CandleChunk, VALUES_PER_CANDLE};
 use crate::data::layout::SeriesFiles;
+use crate::data::runs::TimestampRuns;
 use crate::data::session::SessionFilter;
 use crate::data::source::{Pass, RawRows, RowNumbers, SourceFile, SourceReader, Span};
 use crate::error::{Code, Error, Result};
@@ -82,6 +85,8 @@ enum State {
     Streaming {
         source: usize,
         reader: Option<Box<SourceReader>>,
+        /// The timestamps of all rows that are left, where the first pass could keep them.
+        runs: Option<TimestampRuns>,
     },
     /// Held whole: what is left to hand out.
     Loaded(CandleChunk),
@@ -117,13 +122,18 @@ impl SeriesReader {
             sources.push(PlannedSource { file, spans });
         }
         let Scan {
-            in_order, repeats, ..
+            in_order,
+            repeats,
+            runs,
+            ..
         } = scan;
+        let whole = small || !in_order;
         let mut reader = Self {
             cleaner: Cleaner::new(&rules),
             state: State::Streaming {
                 source: 0,
                 reader: None,
+                runs: runs.filter(|_| !whole),
             },
             may_repeat: rules.normalize || repeats,
             held: None,
@@ -132,7 +142,7 @@ impl SeriesReader {
             rules,
             sources,
         };
-        if small || !in_order {
+        if whole {
             reader.load(series.price_type)?;
         }
         Ok(reader)
@@ -207,29 +217,40 @@ impl SeriesReader {
     /// Applies window, session and flooring to the next rows of the files that leave any.
     fn next_cleaned(&mut self) -> Result<Option<Cleaned>> {
         loop {
-            let State::Streaming { source, reader } = &mut self.state else {
+            let State::Streaming {
+                source,
+                reader,
+                runs,
+            } = &mut self.state
+            else {
                 unreachable!("only called while streaming");
             };
             let Some(planned) = self.sources.get(*source) else {
                 return Ok(None);
             };
             if reader.is_none() && !planned.spans.is_empty() {
-                let rows = self.rules.chunk_rows;
-                *reader = Some(Box::new(planned.file.read(
-                    Pass::Candles,
-                    &planned.spans,
-                    rows,
-                )?));
+                let pass = if runs.is_some() {
+                    Pass::Values
+                } else {
+                    Pass::Candles
+                };
+                let opened = planned
+                    .file
+                    .read(pass, &planned.spans, self.rules.chunk_rows)?;
+                *reader = Some(Box::new(opened));
             }
             let raw = match reader {
                 Some(reader) => reader.next_rows(&planned.file)?,
                 None => None,
             };
-            let Some(raw) = raw else {
+            let Some(mut raw) = raw else {
                 *reader = None;
                 *source += 1;
                 continue;
             };
+            if let Some(runs) = runs {
+                raw.timestamps = Some(runs.read(raw.len).into());
+            }
             let cleaned = self
                 .cleaner
                 .clean(raw, *source, &planned.file, &mut self.report)?;
@@ -423,9 +444,11 @@ fn row_index(rows: usize) -> Result<u32> {
 struct Scan<'a> {
     rules: &'a SeriesRules,
     previous_ns: i64,
-    any: bool,
     in_order: bool,
+    /// Whether a timestamp may occur twice. (The smallest one there is counts as seen before.)
     repeats: bool,
+    /// The timestamps of all rows that the second pass will decode, while they can be kept.
+    runs: Option<TimestampRuns>,
 }
 
 impl<'a> Scan<'a> {
@@ -433,9 +456,9 @@ impl<'a> Scan<'a> {
         Self {
             rules,
             previous_ns: i64::MIN,
-            any: false,
             in_order: true,
             repeats: false,
+            runs: Some(TimestampRuns::default()),
         }
     }
 
@@ -451,16 +474,20 @@ impl<'a> Scan<'a> {
         for candidate in candidates {
             let one = std::slice::from_ref(&candidate);
             let mut reader = file.read(Pass::Timestamps, one, self.rules.chunk_rows.max(8_192))?;
-            let (mut first, mut last, mut at) = (None, 0, 0);
+            let (mut first, mut last, mut inside, mut row) = (None, 0, 0, 0);
             while let Some(raw) = reader.next_rows(file)? {
-                for &timestamp_ns in &raw.timestamps {
-                    if self.rules.in_window(timestamp_ns) {
-                        self.note(timestamp_ns);
-                        first.get_or_insert(at);
-                        last = at;
-                    }
-                    at += 1;
+                let timestamps = raw.timestamps.expect("a pass over timestamps decodes them");
+                let seen = self.part_inside(&timestamps);
+                if let Some(part) = seen {
+                    first.get_or_insert(row + part.start);
+                    last = row + part.end - 1;
+                    inside += part.len();
+                    self.keep(&timestamps[part]);
                 }
+                row += raw.len;
+            }
+            if first.is_some_and(|first| last - first + 1 != inside) {
+                self.runs = None;
             }
             if let Some(first) = first {
                 spans.push(Span {
@@ -478,13 +505,33 @@ impl<'a> Scan<'a> {
             .is_none_or(|(min, max)| min <= self.rules.end_ns && self.rules.start_ns <= max)
     }
 
-    fn note(&mut self, timestamp_ns: i64) {
-        if self.any {
+    /// Notes the order of the rows inside the window; the part from the first to the last of them.
+    fn part_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
+        let mut inside = 0;
+        let mut part: Option<Range<usize>> = None;
+        for (at, &timestamp_ns) in timestamps.iter().enumerate() {
+            if !self.rules.in_window(timestamp_ns) {
+                continue;
+            }
             self.in_order &= self.previous_ns <= timestamp_ns;
             self.repeats |= self.previous_ns == timestamp_ns;
+            self.previous_ns = timestamp_ns;
+            inside += 1;
+            part.get_or_insert(at..at).end = at + 1;
         }
-        self.any = true;
-        self.previous_ns = timestamp_ns;
+        if part.as_ref().is_some_and(|part| part.len() != inside) {
+            // Rows outside between rows inside: the second pass has to look at each of them.
+            self.runs = None;
+        }
+        part
+    }
+
+    fn keep(&mut self, timestamps: &[i64]) {
+        if let Some(runs) = &mut self.runs
+            && !runs.extend(timestamps)
+        {
+            self.runs = None;
+        }
     }
 }
 
@@ -558,7 +605,9 @@ impl Cleaner {
     ) -> Result<Cleaned> {
         let rows = raw.rows;
         let chunk = CandleChunk {
-            timestamps: raw.timestamps,
+            timestamps: raw
+                .timestamps
+                .expect("decoded, or kept from the first pass"),
             values: raw.values.expect("a pass over candles decodes values"),
         };
         let inside = chunk

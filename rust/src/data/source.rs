@@ -75,14 +75,17 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     Timestamps,
+    Values,
     Candles,
 }
 
 /// Consecutive decoded rows, as they stand in the file.
 #[derive(Debug)]
 pub(crate) struct RawRows {
-    pub timestamps: ScalarBuffer<i64>,
-    /// The five value columns; `None` after a pass over timestamps.
+    pub len: usize,
+    /// Nanoseconds UTC; `None` in a pass over values.
+    pub timestamps: Option<ScalarBuffer<i64>>,
+    /// The five value columns; `None` in a pass over timestamps.
     pub values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
     pub rows: RowNumbers,
 }
@@ -194,8 +197,13 @@ impl SourceFile {
     pub fn read(&self, pass: Pass, spans: &[Span], batch_rows: usize) -> Result<SourceReader> {
         let (file, identity) = open_file(&self.path)?;
         self.check_unchanged(identity)?;
-        let mut leaves = vec![self.timestamp.leaf];
-        if pass == Pass::Candles {
+        let with_timestamps = pass != Pass::Values;
+        let with_values = pass != Pass::Timestamps;
+        let mut leaves = Vec::new();
+        if with_timestamps {
+            leaves.push(self.timestamp.leaf);
+        }
+        if with_values {
             leaves.extend(self.values.iter().map(|column| column.leaf));
         }
         leaves.sort_unstable();
@@ -205,8 +213,8 @@ impl SourceFile {
                 .binary_search(&column.leaf)
                 .expect("every column that is read was projected")
         };
-        let timestamp_place = place_of(&self.timestamp);
-        let value_places = (pass == Pass::Candles).then(|| self.values.each_ref().map(place_of));
+        let timestamp_place = with_timestamps.then(|| place_of(&self.timestamp));
+        let value_places = with_values.then(|| self.values.each_ref().map(place_of));
         let reader = guarded(&self.path, || {
             self.batches(
                 file.clone(),
@@ -423,7 +431,7 @@ impl SourceFile {
 pub(crate) struct SourceReader {
     file: PositionedFile,
     reader: ParquetRecordBatchReader,
-    timestamp_place: usize,
+    timestamp_place: Option<usize>,
     value_places: Option<[usize; VALUES_PER_CANDLE]>,
     spans: NumberedSpans,
     decoded_rows: usize,
@@ -448,9 +456,13 @@ impl SourceReader {
         if self.decoded_rows > self.spans.rows {
             return Err(source.corrupt("the file holds more rows than its footer says"));
         }
-        let timestamps = source.timestamps(batch.column(self.timestamp_place), &rows)?;
+        let timestamps = self
+            .timestamp_place
+            .map(|place| source.timestamps(batch.column(place), &rows))
+            .transpose()?;
         let values = self.value_places.map(|places| values(&batch, places));
         Ok(Some(RawRows {
+            len: batch.num_rows(),
             timestamps,
             values,
             rows,

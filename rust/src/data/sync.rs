@@ -67,10 +67,10 @@ pub fn timeline(rule: Timeline, series: &[&[i64]], timeline: &mut Vec<i64>) {
 
 /// Keeps of `timeline` what also occurs in `other`.
 fn intersect(timeline: &mut Vec<i64>, other: &[i64]) {
-    let mut rest = other;
+    let mut next = 0;
     timeline.retain(|&timestamp| {
-        rest = skip_before(rest, timestamp);
-        rest.first() == Some(&timestamp)
+        next = first_not_before(other, next, timestamp);
+        other.get(next) == Some(&timestamp)
     });
 }
 
@@ -95,38 +95,30 @@ pub fn place(timeline: &[i64], series: &[i64]) -> Placement {
     if timeline == series {
         return Placement::Identity;
     }
-    let mut rows = Vec::with_capacity(timeline.len());
-    let mut rest = series;
-    for &timestamp in timeline {
-        rest = skip_before(rest, timestamp);
-        let row = series.len() - rest.len();
-        let found = rest.first() == Some(&timestamp);
-        rows.push(if found {
-            u32::try_from(row).expect("a block of a series is shorter than 2^32 rows")
+    assert!(
+        series.len() < ABSENT as usize,
+        "a block of a series is shorter than 2^32 rows"
+    );
+    let mut next = 0;
+    let rows = timeline.iter().map(|&timestamp| {
+        next = first_not_before(series, next, timestamp);
+        if series.get(next) == Some(&timestamp) {
+            next as u32
         } else {
             ABSENT
-        });
-    }
-    Placement::Rows(rows)
+        }
+    });
+    Placement::Rows(rows.collect())
 }
 
-/// The part of a sorted slice from the first value that is not before `timestamp`.
-fn skip_before(sorted: &[i64], timestamp: i64) -> &[i64] {
-    // Neighbours nearly always: look at a few rows before searching.
-    const NEAR: usize = 8;
-    for at in 0..NEAR.min(sorted.len()) {
-        if sorted[at] >= timestamp {
-            return &sorted[at..];
-        }
+/// The index of the first value of `sorted` that is not before `timestamp`, searched from `next`
+/// on. Step by step: nearly always it is the next one, and every row was decoded one by one too.
+#[inline]
+fn first_not_before(sorted: &[i64], mut next: usize, timestamp: i64) -> usize {
+    while next < sorted.len() && sorted[next] < timestamp {
+        next += 1;
     }
-    let far = &sorted[NEAR.min(sorted.len())..];
-    // Doubling steps: the cost follows the distance, not the length of what is left.
-    let mut bound = 1;
-    while bound < far.len() && far[bound] < timestamp {
-        bound *= 2;
-    }
-    let within = &far[bound / 2..far.len().min(bound + 1)];
-    &far[bound / 2 + within.partition_point(|&value| value < timestamp)..]
+    next
 }
 
 #[cfg(test)]
@@ -172,14 +164,6 @@ mod tests {
                     }
                 }
             }
-        }
-
-        #[test]
-        fn skipping_equals_searching(mut sorted in prop::collection::vec(-100..100_i64, 0..200), at in -110..110_i64) {
-            sorted.sort_unstable();
-            sorted.dedup();
-            let expected = &sorted[sorted.partition_point(|&value| value < at)..];
-            prop_assert_eq!(skip_before(&sorted, at), expected);
         }
     }
 

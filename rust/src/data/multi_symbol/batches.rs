@@ -246,6 +246,11 @@ impl SliceBatches {
         self.builder.finish()
     }
 
+    /// Takes back the memory of a batch that has been written.
+    pub(crate) fn recycle(&mut self, batch: RecordBatch) {
+        self.builder.recycle(batch);
+    }
+
     fn next_batch(&mut self) -> Result<Option<SliceBatch>> {
         while self.builder.room() > 0 {
             if self.block.gathered == self.block.timeline.len() && !self.next_block()? {
