@@ -50,7 +50,7 @@ impl Messages {
             "kind": "error",
             "code": error.code().number(),
             "name": error.code().name(),
-            "message": error.message(),
+            "message": error.to_string(),
             "hint": error.hint(),
             "file": place.file,
             "symbol": place.symbol,

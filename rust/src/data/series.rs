@@ -392,7 +392,6 @@ impl SeriesReader {
         )
         .at_file(self.sources[source].file.path())
         .at_row(row)
-        .at_column(&self.rules.columns.timestamp)
         .with_hint("remove one of the rows, or choose --duplicates last or first")
     }
 }

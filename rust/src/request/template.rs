@@ -106,7 +106,12 @@ impl PathTemplate {
 
     /// The glob pattern: `*` and unknown fields match, everything else is literal.
     pub(crate) fn pattern(&self, fields: Fields<'_>) -> String {
-        self.expand(fields, glob::Pattern::escape)
+        let mut pattern = self.expand(fields, glob::Pattern::escape);
+        // Several stars in a row mean what one means; two have a meaning of their own in patterns.
+        while pattern.contains("**") {
+            pattern = pattern.replace("**", "*");
+        }
+        pattern
     }
 
     fn expand(&self, fields: Fields<'_>, literal: impl Fn(&str) -> String) -> String {
@@ -204,6 +209,17 @@ mod tests {
         assert!(!pattern.matches_with("data/[x]/AB/1?.parquet", GLOB_OPTIONS));
         assert!(!pattern.matches_with("data/[x]/A*/12.parquet", GLOB_OPTIONS));
         assert!(!pattern.matches_with("data/x/A*/1?.parquet", GLOB_OPTIONS));
+    }
+
+    #[test]
+    fn stars_in_a_row_are_one_star() {
+        let template = PathTemplate::parse("{root}/{symbol}***.parquet").expect("a template");
+        let unknown = Fields {
+            symbol: None,
+            ..fields("")
+        };
+        assert_eq!(template.pattern(fields("A")), "data/A*.parquet");
+        assert_eq!(template.pattern(unknown), "data/*.parquet");
     }
 
     #[test]
