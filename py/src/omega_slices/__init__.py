@@ -1,0 +1,56 @@
+"""Synchronised candles of many symbols from Parquet, slice by slice.
+
+`open_slices` opens a `SliceStream` of `MultiSymbolSlice`s; every error is an
+`OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
+"""
+
+from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, SymbolSnapshot
+from omega_slices._request import Request
+from omega_slices._slices import MultiSymbolSlice
+from omega_slices._stream import SliceStream, open_slices
+from omega_slices.errors import (
+    BackendUnavailableError,
+    CorruptInputError,
+    DeserializationError,
+    DivergenceError,
+    DuplicateTimestampError,
+    ErrorCode,
+    InvalidPriceTypeError,
+    IteratorExhaustedError,
+    NoDataForTimestampError,
+    OmegaSlicesError,
+    RequestError,
+    SchemaMismatchError,
+    SymbolNotFoundError,
+    SystemFailureError,
+    TimeframeNotFoundError,
+    UnsortedInputError,
+)
+
+__all__ = [
+    "BackendUnavailableError",
+    "CandleData",
+    "CorruptInputError",
+    "DeserializationError",
+    "DivergenceError",
+    "DuplicateTimestampError",
+    "ErrorCode",
+    "InvalidPriceTypeError",
+    "IteratorExhaustedError",
+    "MultiSymbolSlice",
+    "NoDataForTimestampError",
+    "OmegaSlicesError",
+    "Request",
+    "RequestError",
+    "RunReport",
+    "RunWarning",
+    "SchemaMismatchError",
+    "SeriesReport",
+    "SliceStream",
+    "SymbolNotFoundError",
+    "SymbolSnapshot",
+    "SystemFailureError",
+    "TimeframeNotFoundError",
+    "UnsortedInputError",
+    "open_slices",
+]

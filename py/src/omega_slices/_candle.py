@@ -1,0 +1,264 @@
+"""The value types of the package: candles, snapshots, and the report of a run.
+
+Owns what one bar of one series looks like, what one symbol looks like at one
+timestamp, and what a run says about itself.  All are frozen `msgspec.Struct`s: plain
+values that can be kept, compared, hashed and encoded.  Knows neither Arrow nor files.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+from omega_slices.errors import InvalidPriceTypeError, TimeframeNotFoundError
+
+PriceType = Literal["bid", "ask", "trade"]
+
+# In canonical order: columns and requests hold price types in this order, whatever was asked.
+PRICE_TYPES: Final[tuple[PriceType, ...]] = get_args(PriceType)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def datetime_from_ns(timestamp_ns: int) -> datetime:
+    """Return nanoseconds since 1970 as an aware UTC datetime, rounded down to microseconds."""
+    return _EPOCH + timedelta(microseconds=timestamp_ns // 1_000)
+
+
+def unknown_price_type(price_type: object, known: tuple[str, ...] = PRICE_TYPES) -> InvalidPriceTypeError:
+    """Make the error for a text that is no price type."""
+    return InvalidPriceTypeError(
+        f"unknown price type {price_type!r}",
+        hint=f"the price types are {', '.join(known)}",
+        price_type=price_type if isinstance(price_type, str) else None,
+    )
+
+
+class CandleData(Struct, frozen=True, gc=False):
+    """One OHLCV candle of one series.
+
+    Attributes
+    ----------
+    timestamp_ns : int
+        When the candle OPENS, nanoseconds since 1970-01-01T00:00Z.
+    open, high, low, close : float
+        Prices, in the unit of the input; NaN where the input had none.
+    volume : float
+        Volume, in the unit of the input; NaN where the input had none.
+
+    Examples
+    --------
+    >>> candle = CandleData(1_704_153_600_000_000_000, 1.0, 2.0, 0.5, 1.5, 100.0)
+    >>> candle.timestamp.isoformat(), candle.is_valid
+    ('2024-01-02T00:00:00+00:00', True)
+    """
+
+    timestamp_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+    @property
+    def timestamp(self) -> datetime:
+        """When the candle opens: aware, UTC, rounded down to whole microseconds."""
+        return datetime_from_ns(self.timestamp_ns)
+
+    @property
+    def is_valid(self) -> bool:
+        """True where all five values are finite."""
+        # Sums would be shorter, but two huge finite prices may add up to infinity.
+        finite = math.isfinite
+        return (
+            finite(self.open) and finite(self.high) and finite(self.low) and finite(self.close) and finite(self.volume)
+        )
+
+
+class SymbolSnapshot(Struct, frozen=True):
+    """Everything one slice knows of one symbol.
+
+    Attributes
+    ----------
+    symbol : str
+        The symbol's name.
+    timestamp_ns : int
+        The slice's timestamp, nanoseconds since 1970-01-01T00:00Z.
+    timeframe : str
+        The primary timeframe, such as ``"M1"``.
+    bid, ask, trade : CandleData or None
+        The candles stamped `timestamp_ns`; None where the series has none there or
+        the price type was not requested.
+    indicators : dict of str to float, or None
+        Indicator values by name; None where none were requested.
+
+    Examples
+    --------
+    >>> bid = CandleData(0, 1.0, 1.0, 1.0, 1.0, 5.0)
+    >>> ask = CandleData(0, 1.5, 1.5, 1.5, 1.5, 5.0)
+    >>> snapshot = SymbolSnapshot("EURUSD", 0, "M1", bid, ask, None)
+    >>> snapshot.latest() is bid, snapshot.mid, snapshot.spread
+    (True, 1.25, 0.5)
+    """
+
+    symbol: str
+    timestamp_ns: int
+    timeframe: str
+    bid: CandleData | None
+    ask: CandleData | None
+    trade: CandleData | None
+    indicators: dict[str, float] | None = None
+
+    @property
+    def timestamp(self) -> datetime:
+        """The slice's timestamp: aware, UTC, rounded down to whole microseconds."""
+        return datetime_from_ns(self.timestamp_ns)
+
+    @property
+    def mid(self) -> float | None:
+        """Half the sum of bid close and ask close; None where either candle is missing."""
+        if self.bid is None or self.ask is None:
+            return None
+        return (self.bid.close + self.ask.close) / 2.0
+
+    @property
+    def spread(self) -> float | None:
+        """Ask close minus bid close; None where either candle is missing."""
+        if self.bid is None or self.ask is None:
+            return None
+        return self.ask.close - self.bid.close
+
+    def latest(self, tf: str | None = None, price_type: str = "bid") -> CandleData | None:
+        """Return this symbol's candle at the slice's timestamp.
+
+        Parameters
+        ----------
+        tf : str, optional
+            The timeframe; None means the primary one, which is the only one here.
+        price_type : {"bid", "ask", "trade"}
+            Which candle.
+
+        Returns
+        -------
+        CandleData or None
+            None where there is no candle, or the price type was not requested.
+
+        Raises
+        ------
+        TimeframeNotFoundError
+            `tf` is another timeframe than the primary one.
+        InvalidPriceTypeError
+            `price_type` is not one of the three.
+        """
+        if tf is not None and tf != self.timeframe:
+            raise timeframe_not_in_slice(tf, self.timeframe)
+        match price_type:
+            case "bid":
+                return self.bid
+            case "ask":
+                return self.ask
+            case "trade":
+                return self.trade
+            case _:
+                raise unknown_price_type(price_type)
+
+
+def timeframe_not_in_slice(timeframe: object, primary: str) -> TimeframeNotFoundError:
+    """Make the error for a timeframe that a slice does not carry."""
+    return TimeframeNotFoundError(
+        f"the slice has no candles of timeframe {timeframe!r}, only of {primary!r}",
+        hint=f"open another stream with timeframe={timeframe!r}",
+    )
+
+
+class RunWarning(Struct, frozen=True):
+    """Something a run noticed and went on after.
+
+    Attributes
+    ----------
+    name : str
+        Stable name in capitals, such as ``"UNSORTED_INPUT"`` or ``"EMPTY_TIMELINE"``.
+    message : str
+        The warning in words.
+    file, symbol, price_type : str or None
+        What it is about, where it is about such a thing.
+    """
+
+    name: str
+    message: str
+    file: str | None = None
+    symbol: str | None = None
+    price_type: str | None = None
+
+
+class SeriesReport(Struct, frozen=True):
+    """What became of the rows of one series.
+
+    ``candles == rows - outside_window - outside_session - duplicates``.
+
+    Attributes
+    ----------
+    symbol, price_type : str
+        The series.
+    files : int
+        How many files it was read from.
+    rows : int
+        Rows in those files.
+    outside_window : int
+        Rows dropped since they lie before `start` or after `end`.
+    outside_session : int
+        Rows that the session filter dropped.
+    duplicates : int
+        Rows dropped since another row has their timestamp.
+    candles : int
+        Rows left: the candles that may appear in slices.
+    sorted : bool
+        True where the kept rows were in order as read.
+    """
+
+    symbol: str
+    price_type: str
+    files: int
+    rows: int
+    outside_window: int
+    outside_session: int
+    duplicates: int
+    candles: int
+    sorted: bool
+
+
+class RunReport(Struct, frozen=True):
+    """What a run says about itself.
+
+    Attributes
+    ----------
+    slices : int
+        Slices produced.
+    batches : int
+        Record batches they came in, without the seal.
+    first_timestamp_ns, last_timestamp_ns : int or None
+        Timestamps of the first and the last slice; None where there is no slice.
+    series : tuple of SeriesReport
+        By symbol, in the requested order, then by price type; empty until the run is
+        complete.
+    warnings : tuple of RunWarning
+        In the order of their appearance.
+    complete : bool
+        True where the run ended properly; until then the numbers are those so far.
+
+    Examples
+    --------
+    >>> RunReport(slices=0, batches=0, complete=True).first_timestamp_ns is None
+    True
+    """
+
+    slices: int
+    batches: int
+    first_timestamp_ns: int | None = None
+    last_timestamp_ns: int | None = None
+    series: tuple[SeriesReport, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
+    complete: bool = False

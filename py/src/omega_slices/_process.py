@@ -1,0 +1,241 @@
+"""Running the producer: one child process, its pipe, its messages, its end.
+
+Owns the process from its start until it is reaped.  Guarantees that the child never
+blocks on its messages, that what is kept of them is bounded, and that after `close`
+neither the process nor a thread of ours is left, whatever state either was in.
+Knows nothing of what goes through the pipe.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+
+from omega_slices._candle import RunReport, RunWarning
+from omega_slices.errors import (
+    BackendUnavailableError,
+    DeserializationError,
+    OmegaSlicesError,
+    SystemFailureError,
+    error_from_report,
+)
+
+if sys.platform == "linux":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The largest pipe that Linux grants to everyone; a default one holds 64 KiB.
+_PIPE_BYTES: Final = 1 << 20
+
+# What is kept of the messages.  The report is one line with some 200 bytes per series,
+# and there may be 3 × 32,767 series, each with a warning.
+_LINE_BYTES_MAX: Final = 64 << 20
+_WARNINGS_MAX: Final = 100_000
+_TAIL_LINES: Final = 40
+_TAIL_LINE_BYTES: Final = 2_000
+
+# A process whose output has ended has nothing left to do but to exit.
+_EXIT_TIMEOUT_S: Final = 60.0
+# How long a process is given to notice that nobody reads any more, then to obey.
+_GRACE_S: Final = 0.5
+# Used up only where a descendant of the process keeps its messages open.
+_DRAIN_TIMEOUT_S: Final = 5.0
+
+
+class Producer:
+    """A child process that writes a stream to its standard output.
+
+    Attributes
+    ----------
+    stdout : binary file
+        Its output, buffered: a read gives all the bytes asked for, or those up to the end.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        """Start the process.
+
+        Raises
+        ------
+        BackendUnavailableError
+            The file cannot be run as a program.
+        SystemFailureError
+            The system has no room for another process.
+        """
+        self._program = arguments[0]
+        self._closed = False
+        try:
+            self._process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except OSError as error:
+            message = f"cannot run {self._program!r}: {error.strerror or error}"
+            if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
+                raise BackendUnavailableError(
+                    message, hint="install the package anew, for this platform", file=self._program
+                ) from error
+            raise SystemFailureError(
+                message, hint="close streams that are no longer needed, or ask for fewer symbols", file=self._program
+            ) from error
+        # Both were asked for as pipes.
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self.stdout: IO[bytes] = self._process.stdout
+        _widen(self.stdout)
+        self._messages = _Messages(self._process.stderr)
+
+    @property
+    def report(self) -> RunReport | None:
+        """The report that the producer wrote, if it wrote one."""
+        return self._messages.report
+
+    def take_warnings(self) -> list[RunWarning]:
+        """Return the warnings that came since the last call."""
+        return self._messages.take_warnings()
+
+    def finish(self) -> OmegaSlicesError | None:
+        """Wait for the exit of a process whose output has ended well.
+
+        Returns
+        -------
+        OmegaSlicesError or None
+            What went wrong all the same; None where nothing did.
+        """
+        status = self._exit_status(_EXIT_TIMEOUT_S)
+        if status == 0:
+            self._messages.join()
+            if self._messages.error is None:
+                return None
+        reason = "the stream came to its end, but the program that wrote it failed"
+        return self.failure(reason, ended=status is not None)
+
+    def failure(self, reason: str, *, ended: bool) -> OmegaSlicesError:
+        """End the process and return why its output is incomplete or unreadable.
+
+        Parameters
+        ----------
+        reason : str
+            What the reader saw; told only where the producer itself says nothing.
+        ended : bool
+            Whether the output has ended, and so the process should have.
+        """
+        status = self._exit_status(_EXIT_TIMEOUT_S if ended else _GRACE_S)
+        self.close()
+        if self._messages.error is not None:
+            return error_from_report(self._messages.error)
+        return DeserializationError(
+            f"{reason}; {self._program} {_describe_status(status)}{self._messages.tail()}",
+            # SIGKILL comes from a person, or from a system that is out of memory.
+            hint="memory may have run out" if status == -9 else "run the request on the command line to see more",
+        )
+
+    def close(self) -> None:
+        """End the process, whatever it is doing, and reap it; may be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        # Its next write finds no reader; an executable of ours then exits by itself.
+        self.stdout.close()
+        if self._exit_status(_GRACE_S) is None:
+            self._process.terminate()
+            if self._exit_status(_GRACE_S) is None:
+                self._process.kill()
+                self._process.wait()
+        self._messages.join()
+
+    def _exit_status(self, timeout_s: float) -> int | None:
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+class _Messages:
+    """The producer's messages, read on the side so that it never waits for us.
+
+    The thread knows this object only, not the stream: it keeps nothing else alive.
+    """
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self.error: dict[str, object] | None = None
+        self.report: RunReport | None = None
+        self._warnings: deque[RunWarning] = deque(maxlen=_WARNINGS_MAX)
+        self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
+        self._thread = threading.Thread(target=self._drain, args=(pipe,), name="omega-slices-messages", daemon=True)
+        self._thread.start()
+
+    def take_warnings(self) -> list[RunWarning]:
+        """Return the warnings not yet taken."""
+        # One by one and no more than there are now: the thread may append at any time.
+        return [self._warnings.popleft() for _ in range(len(self._warnings))]
+
+    def join(self) -> None:
+        """Wait for the last message of a process that has ended."""
+        self._thread.join(_DRAIN_TIMEOUT_S)
+
+    def tail(self) -> str:
+        """Return the last messages as a part of an error's text."""
+        lines = [line.decode(errors="replace") for line in self._tail.copy()]
+        return "\nits last messages were:\n" + "\n".join(lines) if lines else ""
+
+    def _drain(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while line := pipe.readline(_LINE_BYTES_MAX):
+                if not self._take(line):
+                    self._tail.append(line[:_TAIL_LINE_BYTES].rstrip())
+
+    def _take(self, line: bytes) -> bool:
+        """Keep a message of a known kind; return whether it was one."""
+        try:
+            match _decode_kind(line).kind:
+                case "warning":
+                    self._warnings.append(_decode_warning(line))
+                case "report":
+                    self.report = _decode_report(line)
+                case "error":
+                    # The first one is the cause, whatever follows from it.
+                    self.error = self.error or _decode_error(line)
+                case _:
+                    return False
+        except msgspec.DecodeError:
+            return False
+        return True
+
+
+class _Kind(msgspec.Struct):
+    kind: str
+
+
+_decode_kind: Final = msgspec.json.Decoder(_Kind).decode
+_decode_warning: Final = msgspec.json.Decoder(RunWarning).decode
+_decode_report: Final = msgspec.json.Decoder(RunReport).decode
+_decode_error: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Make a pipe hold more, where the platform can; a wide pipe is faster, not different."""
+    # Not Popen(pipesize=…): that fails as a whole where the user's share of pipes is used up.
+    if sys.platform == "linux":
+        with suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _describe_status(status: int | None) -> str:
+    if status is None:
+        return "was still running and has been ended"
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = "unknown"
+    return f"was ended by signal {-status} ({name})"

@@ -1,0 +1,200 @@
+"""The stream's schema: columns, types and metadata, written once for Python.
+
+Owns the layout of slice streams as this package writes and expects them: N
+consecutive rows per slice, one per symbol, in the order of the metadata's symbols; a batch
+holds whole slices only.  Guarantees that what passes its checks can be read without
+further ones.  Leaves reading and writing to others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from omega_slices._buffers import values_view
+from omega_slices.errors import DeserializationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from omega_slices._request import Request
+
+SCHEMA_NAME: Final = "multi_symbol_slice"
+SCHEMA_VERSION: Final = "1.0.0"
+
+# The five values of a candle, in the order of their columns.
+CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
+
+METADATA_KEYS: Final = ("schema_name", "schema_version", "symbols", "timeframe", "request", "producer")
+
+
+def value_columns(price_type: str) -> tuple[str, ...]:
+    """Return the names of the five float64 columns of a price type.
+
+    Examples
+    --------
+    >>> value_columns("bid")
+    ('bid_open', 'bid_high', 'bid_low', 'bid_close', 'bid_volume')
+    """
+    return tuple(f"{price_type}_{field}" for field in CANDLE_FIELDS)
+
+
+def valid_column(price_type: str) -> str:
+    """Return the name of the column that says whether a candle is there and finite."""
+    return f"valid_{price_type}"
+
+
+def stream_fields(price_types: Sequence[str]) -> list[pa.Field]:
+    """Return the stream's fields, in order, for price types in canonical order."""
+    return [
+        pa.field("timestamp", pa.timestamp("ns", tz="UTC"), nullable=False),
+        pa.field("symbol", pa.dictionary(pa.int16(), pa.string()), nullable=False),
+        *(pa.field(name, pa.float64()) for side in price_types for name in value_columns(side)),
+        *(pa.field(valid_column(side), pa.bool_(), nullable=False) for side in price_types),
+    ]
+
+
+def stream_schema(request: Request, symbols: tuple[str, ...], producer: str) -> pa.Schema:
+    """Return the schema, with metadata, of the stream that answers a request.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked for.
+    symbols : tuple of str
+        The symbols of every slice; those of the request where it names any.
+    producer : str
+        Name and version of the program that writes the stream.
+    """
+    resolved = msgspec.structs.replace(request, symbols=symbols)
+    return pa.schema(
+        stream_fields(request.price_types),
+        metadata={
+            "schema_name": SCHEMA_NAME,
+            "schema_version": SCHEMA_VERSION,
+            "symbols": msgspec.json.encode(symbols).decode(),
+            "timeframe": request.timeframe,
+            "request": resolved.to_json(),
+            "producer": producer,
+        },
+    )
+
+
+def check_schema(schema: pa.Schema, request: Request) -> tuple[str, ...]:
+    """Check that a stream's schema is one that answers the request.
+
+    A newer minor version is accepted: it may bring columns, but only to requests that
+    this version cannot make.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        As read from the stream.
+    request : Request
+        What was asked for.
+
+    Returns
+    -------
+    tuple of str
+        The stream's symbols, in the order of the rows of every slice.
+
+    Raises
+    ------
+    DeserializationError
+        The schema is not ours, of another major version, or of other columns, symbols
+        or timeframe than asked for.
+    """
+    raw: dict[bytes, bytes] = schema.metadata or {}
+    try:
+        metadata = {key: raw[key.encode()].decode() for key in METADATA_KEYS}
+        symbols = msgspec.json.decode(metadata["symbols"], type=tuple[str, ...])
+    except (KeyError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise _mismatch(f"its metadata is incomplete or malformed: {error!r}") from None
+    if metadata["schema_name"] != SCHEMA_NAME:
+        raise _mismatch(f"its schema is named {metadata['schema_name']!r}, not {SCHEMA_NAME!r}")
+    if metadata["schema_version"].split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise _mismatch(
+            f"its schema has version {metadata['schema_version']!r}; this package reads {SCHEMA_VERSION!r} "
+            "and later ones of the same major version"
+        )
+    if metadata["timeframe"] != request.timeframe:
+        raise _mismatch(f"its timeframe is {metadata['timeframe']!r}, asked for was {request.timeframe!r}")
+    if request.symbols is not None and symbols != request.symbols:
+        raise _mismatch(f"its symbols are {symbols}, asked for were {request.symbols}")
+    if not symbols or len(set(symbols)) < len(symbols):
+        raise _mismatch(f"its symbols {symbols} are none, or not distinct")
+    expected = pa.schema(stream_fields(request.price_types))
+    if not schema.equals(expected, check_metadata=False):
+        raise _mismatch(f"its columns are\n{schema.to_string(show_schema_metadata=False)}\nexpected are\n{expected}")
+    return symbols
+
+
+def check_batch(batch: pa.RecordBatch, symbols: pa.Array, price_types: Sequence[str], after_ns: int | None) -> int:
+    """Check that a batch holds whole slices, in order, after those before it.
+
+    Costs microseconds per batch, and makes the rest of the package's assumptions true.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        At least one row, of the checked schema.
+    symbols : pyarrow.Array
+        The stream's symbols, as strings.
+    price_types : sequence of str
+        The price types that it has columns of.
+    after_ns : int or None
+        The timestamp of the slice before, nanoseconds since 1970; None at the start.
+
+    Returns
+    -------
+    int
+        The timestamp of the batch's last slice.
+
+    Raises
+    ------
+    DeserializationError
+        Anything else than whole slices of strictly increasing timestamps.
+    """
+    width = len(symbols)
+    try:
+        batch.validate()
+    except pa.ArrowInvalid as error:
+        raise _malformed(str(error)) from None
+    if batch.num_rows % width:
+        raise _malformed(f"a batch has {batch.num_rows} rows, no multiple of its {width} symbols")
+    for name in ("timestamp", "symbol", *map(valid_column, price_types)):
+        if batch.column(name).null_count:
+            raise _malformed(f"the column {name} holds nulls")
+    for side in price_types:
+        if len({batch.column(name).null_count for name in value_columns(side)}) > 1:
+            raise _malformed(f"the {side} columns disagree on which candles are there")
+
+    symbol = batch.column("symbol")
+    positions = values_view(symbol.indices, "int16").reshape(-1, width)
+    if not symbol.dictionary.equals(symbols) or not (positions == np.arange(width, dtype="int16")).all():
+        raise _malformed("its rows are not in the order of its symbols")
+
+    timestamps = values_view(batch.column("timestamp"), "int64").reshape(-1, width)
+    opening = timestamps[:, 0]
+    if not (timestamps == opening[:, np.newaxis]).all():
+        raise _malformed("the rows of a slice differ in their timestamps")
+    if not (opening[:-1] < opening[1:]).all() or (after_ns is not None and opening[0] <= after_ns):
+        raise _malformed("its timestamps do not increase from slice to slice")
+    return int(opening[-1])
+
+
+def _malformed(what: str) -> DeserializationError:
+    return DeserializationError(
+        f"the stream is malformed: {what}",
+        hint="this is a defect of the program that wrote it; please report it",
+    )
+
+
+def _mismatch(what: str) -> DeserializationError:
+    return DeserializationError(
+        f"the stream is not the one asked for: {what}",
+        hint="use the omega-slices executable of the same release as this package",
+    )

@@ -1,0 +1,284 @@
+"""Where record batches come from: the executable's pipe, or the reference in this process.
+
+Owns the way from a request to record batches, the same for both: the schema first,
+then batches with rows, then a proper end or an error.  Guarantees that `read` returns
+None only where the stream is complete, which for the pipe means: the seal, the
+end-of-stream marker, nothing after it, exit status 0.  Leaves to the stream what the
+batches hold, and everything that a user sees.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Final, NoReturn, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from omega_slices._candle import CandleData, RunReport, RunWarning
+from omega_slices._process import Producer
+from omega_slices._request import format_time_ns
+from omega_slices._schema import check_schema, stream_schema
+from omega_slices.reference import open_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from omega_slices._request import Request
+
+# What every message of an Arrow IPC stream starts with, and what the stream ends with: a
+# message of no length.
+_CONTINUATION: Final = b"\xff\xff\xff\xff"
+_END_OF_STREAM: Final = _CONTINUATION + b"\x00\x00\x00\x00"
+
+# Linux takes 128 KiB as one argument of a program.
+_ARGUMENT_BYTES_MAX: Final = 64 << 10
+
+# Rows of one batch of the reference, or one slice where that is more.
+_REFERENCE_BATCH_ROWS: Final = 16_384
+
+
+class Source(Protocol):
+    """What a stream reads from."""
+
+    schema: pa.Schema
+    symbols: tuple[str, ...]
+
+    def read(self) -> pa.RecordBatch | None:
+        """Return the next batch, which has rows; None at the proper end.
+
+        Raises
+        ------
+        OmegaSlicesError
+            The stream cannot be completed.
+        """
+
+    def take_warnings(self) -> Sequence[RunWarning]:
+        """Return the warnings that were not returned before."""
+
+    def report(self) -> RunReport | None:
+        """Return what the producer says of the whole run, after its end; None where it says nothing."""
+
+    def close(self) -> None:
+        """Give everything back; may be called again."""
+
+
+class BinarySource:
+    """The stream of the `omega-slices` executable, straight from its pipe."""
+
+    def __init__(self, binary: Path, request: Request, threads: int | None) -> None:
+        """Start the executable and wait for the schema.
+
+        Raises
+        ------
+        OmegaSlicesError
+            Whatever the executable found wrong before its first word.
+        """
+        self._producer = Producer([str(binary), *sync_arguments(request, threads)])
+        self._pipe = _Pipe(self._producer.stdout)
+        self._sealed = False
+        try:
+            self._reader = self._open_reader()
+            self.schema: pa.Schema = self._reader.schema
+            self.symbols = check_schema(self.schema, request)
+        except BaseException:
+            self._producer.close()
+            raise
+
+    def read(self) -> pa.RecordBatch | None:
+        """Return the next batch, or None once everything that makes a stream complete was seen."""
+        while True:
+            try:
+                batch = self._reader.read_next_batch()
+            except StopIteration:
+                self._finish()
+                return None
+            except Exception as error:  # noqa: BLE001  # broken bytes make pyarrow raise many classes
+                self._fail(f"the stream cannot be read: {error}", error)
+            if self._sealed:
+                self._fail("the stream goes on after its seal")
+            if batch.num_rows:
+                return batch
+            self._sealed = True
+
+    def take_warnings(self) -> Sequence[RunWarning]:
+        """Return the warnings that came since the last call."""
+        return self._producer.take_warnings()
+
+    def report(self) -> RunReport | None:
+        """Return the report that the executable wrote."""
+        return self._producer.report
+
+    def close(self) -> None:
+        """End the process and reap it."""
+        self._producer.close()
+
+    def _open_reader(self) -> pa.RecordBatchStreamReader:
+        try:
+            # There is nothing to decompress, and so nothing to do for a pool of threads.
+            return pa.ipc.open_stream(self._pipe, options=pa.ipc.IpcReadOptions(use_threads=False))
+        except Exception as error:  # noqa: BLE001  # as in `read`
+            self._fail(f"no stream came: {error}", error)
+
+    def _finish(self) -> None:
+        # At a cut between two messages, pyarrow ends as quietly as at the marker.
+        if not self._pipe.at_marker:
+            self._fail("the stream was cut off: it has no end-of-stream marker")
+        if not self._sealed:
+            self._fail("the stream is incomplete: it ends without its seal")
+        if self._pipe.read(1):
+            self._fail("there are bytes after the end of the stream")
+        if (failure := self._producer.finish()) is not None:
+            raise failure
+        self._producer.close()
+
+    def _fail(self, reason: str, cause: Exception | None = None) -> NoReturn:
+        raise self._producer.failure(reason, ended=self._pipe.ended) from cause
+
+
+class _Pipe:
+    """The pipe as pyarrow reads it, remembering how the bytes ended."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._last = b""
+        self.ended = False
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    @property
+    def at_marker(self) -> bool:
+        """Whether the last bytes asked for came, and were the end-of-stream marker."""
+        return not self.ended and self._last == _END_OF_STREAM
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if not self._last and not data.startswith(_CONTINUATION[: len(data)]):
+            # Taken as a length, other bytes would make pyarrow wait for gigabytes.
+            raise ValueError(f"its first bytes are {data!r}")
+        # A buffered file gives less than asked for at its end only.
+        self.ended = len(data) < size
+        marker = len(_END_OF_STREAM)
+        self._last = data[-marker:] if len(data) >= marker else (self._last + data)[-marker:]
+        return data
+
+
+def sync_arguments(request: Request, threads: int | None) -> list[str]:
+    """Return the arguments that make the executable answer a request.
+
+    Every value is bound to its option with ``=``, so that it may start with a dash.
+    """
+    arguments = ["sync", f"--data={request.data}"]
+    if request.symbols is None:
+        arguments.append("--all-symbols")
+    else:
+        arguments.extend(f"--symbols={part}" for part in _joined(request.symbols))
+    arguments += [
+        f"--timeframe={request.timeframe}",
+        f"--price-types={','.join(request.price_types)}",
+        f"--timeline={request.timeline}",
+        f"--session={request.session}",
+        f"--unsorted={request.unsorted}",
+        f"--duplicates={request.duplicates}",
+        "--error-format=json",
+        "--progress=never",
+    ]
+    if request.start is not None:
+        arguments.append(f"--start={format_time_ns(request.start)}")
+    if request.end is not None:
+        arguments.append(f"--end={format_time_ns(request.end)}")
+    if request.normalize:
+        arguments.append("--normalize")
+    if request.path_template is not None:
+        arguments.append(f"--path-template={request.path_template}")
+    if request.columns:
+        arguments.append("--columns=" + ",".join(f"{field}={name}" for field, name in request.columns.items()))
+    if threads is not None:
+        arguments.append(f"--threads={threads}")
+    return arguments
+
+
+def _joined(symbols: tuple[str, ...]) -> Iterator[str]:
+    """Join symbols by commas, into as many texts as the length of an argument demands."""
+    part: list[str] = []
+    part_bytes = 0
+    for symbol in symbols:
+        symbol_bytes = len(symbol.encode()) + 1
+        if part and part_bytes + symbol_bytes > _ARGUMENT_BYTES_MAX:
+            yield ",".join(part)
+            part, part_bytes = [], 0
+        part.append(symbol)
+        part_bytes += symbol_bytes
+    yield ",".join(part)
+
+
+class ReferenceSource:
+    """The slices of the reference implementation, put into batches of the stream's schema."""
+
+    def __init__(self, request: Request) -> None:
+        run = open_reference(request)
+        self._price_types = request.price_types
+        self._report = run.report()
+        self._warnings = self._report.warnings
+        self._steps = iter(run)
+        self.symbols = run.symbols
+        self.schema: pa.Schema = stream_schema(request, self.symbols, f"omega-slices-python/{_version()}")
+
+    def read(self) -> pa.RecordBatch | None:
+        """Return the next batch, or None at the end of the slices."""
+        slices_max = max(1, _REFERENCE_BATCH_ROWS // len(self.symbols))
+        steps = list(islice(self._steps, slices_max))
+        return self._encode(steps) if steps else None
+
+    def take_warnings(self) -> Sequence[RunWarning]:
+        """Return the warnings, which are all there from the start."""
+        new, self._warnings = self._warnings, ()
+        return new
+
+    def report(self) -> RunReport | None:
+        """Return the reference's report."""
+        return self._report
+
+    def close(self) -> None:
+        """Let go of the slices that were not read."""
+        self._steps = iter(())
+
+    def _encode(self, steps: list[tuple[int, list[dict[str, CandleData | None]]]]) -> pa.RecordBatch:
+        width = len(self.symbols)
+        timestamps = np.repeat(np.array([timestamp_ns for timestamp_ns, _ in steps], np.int64), width)
+        positions = np.tile(np.arange(width, dtype=np.int16), len(steps))
+        columns = [
+            pa.array(timestamps).cast(self.schema.field("timestamp").type),
+            pa.DictionaryArray.from_arrays(pa.array(positions), pa.array(self.symbols, pa.string())),
+        ]
+        valid = []
+        for side in self._price_types:
+            candles = [cell.get(side) for _, cells in steps for cell in cells]
+            present = np.array([candle is not None for candle in candles])
+            bitmap = pa.py_buffer(np.packbits(present, bitorder="little"))
+            values = np.array([_NO_VALUES if candle is None else _values(candle) for candle in candles], np.float64)
+            for field in values.T:
+                buffers = [bitmap, pa.py_buffer(np.ascontiguousarray(field))]
+                columns.append(pa.Array.from_buffers(pa.float64(), len(candles), buffers))
+            valid.append(pa.array([candle is not None and candle.is_valid for candle in candles]))
+        return pa.record_batch([*columns, *valid], schema=self.schema)
+
+
+# A value under a null is NaN, so that a column can be read without looking at its bitmap.
+_NO_VALUES: Final = (math.nan,) * 5
+
+
+def _values(candle: CandleData) -> tuple[float, ...]:
+    return candle.open, candle.high, candle.low, candle.close, candle.volume
+
+
+def _version() -> str:
+    try:
+        return version("omega-slices")
+    except PackageNotFoundError:  # run from the source tree
+        return "unknown"

@@ -1,0 +1,296 @@
+"""The package's errors: one class per code, one way to make them from the binary's report.
+
+Owns the numbers and names of the error codes on the Python side and the classes
+that carry them.  Guarantees that every exception this package raises on purpose is
+an `OmegaSlicesError` with a `code`, and that it can be pickled.  Where an error says
+what a built-in exception says too (an unknown key, a bad value), its class is that
+built-in as well, so code that knows nothing of this package still catches it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "BackendUnavailableError",
+    "CorruptInputError",
+    "DeserializationError",
+    "DivergenceError",
+    "DuplicateTimestampError",
+    "ErrorCode",
+    "InvalidPriceTypeError",
+    "IteratorExhaustedError",
+    "NoDataForTimestampError",
+    "OmegaSlicesError",
+    "RequestError",
+    "SchemaMismatchError",
+    "SymbolNotFoundError",
+    "SystemFailureError",
+    "TimeframeNotFoundError",
+    "UnsortedInputError",
+    "error_from_report",
+]
+
+
+class ErrorCode(IntEnum):
+    """What went wrong, as a number that command line, stream and package share.
+
+    Codes from 3001 on are about the data.  The two small ones are the exit status
+    of failures that have no code of their own.
+
+    Examples
+    --------
+    >>> ErrorCode(3001).name
+    'SYMBOL_NOT_FOUND'
+    """
+
+    USAGE = 2
+    SYSTEM_FAILURE = 4
+    SYMBOL_NOT_FOUND = 3001
+    TIMEFRAME_NOT_FOUND = 3002
+    NO_DATA_FOR_TIMESTAMP = 3003
+    INVALID_PRICE_TYPE = 3004
+    ITERATOR_EXHAUSTED = 3005
+    DESERIALIZATION_ERROR = 3006
+    SCHEMA_MISMATCH = 3007
+    CORRUPT_INPUT = 3008
+    DUPLICATE_TIMESTAMP = 3009
+    UNSORTED_INPUT = 3010
+    BACKEND_UNAVAILABLE = 3011
+    DIVERGENCE = 3012
+
+
+class OmegaSlicesError(Exception):
+    """Base of every error of this package.
+
+    Never raised itself: each failure has the class of its code.
+
+    Parameters
+    ----------
+    message : str
+        What happened, naming what it is about.
+    hint : str, optional
+        What to do next.
+    file : str, optional
+        The input file it is about.
+    symbol : str, optional
+        The symbol it is about.
+    price_type : str, optional
+        The price type it is about.
+    row : int, optional
+        The row of `file` it is about, from 0.
+    column : str, optional
+        The column it is about.
+
+    Attributes
+    ----------
+    code : ErrorCode
+        The error's code, always there; one per class.
+    message, hint, file, symbol, price_type, row, column
+        As given; None where the error is not about such a thing.
+
+    Examples
+    --------
+    >>> error = SymbolNotFoundError("no symbol XYZ", symbol="XYZ", hint="see the data folder")
+    >>> error.code
+    <ErrorCode.SYMBOL_NOT_FOUND: 3001>
+    >>> print(error)
+    no symbol XYZ
+    hint: see the data folder
+    >>> isinstance(error, KeyError)
+    True
+    """
+
+    code: ClassVar[ErrorCode]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        file: str | None = None,
+        symbol: str | None = None,
+        price_type: str | None = None,
+        row: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        # Only the message reaches BaseException.args: that is what pickle hands back to
+        # __init__; the other attributes travel in __dict__.
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.file = file
+        self.symbol = symbol
+        self.price_type = price_type
+        self.row = row
+        self.column = column
+
+    def __str__(self) -> str:
+        """Return the message, what of its place it does not name itself, and the hint."""
+        # Written out, since KeyError.__str__ would quote the message.
+        about = {
+            "file": self.file,
+            "symbol": self.symbol,
+            "price type": self.price_type,
+            "row": self.row,
+            "column": self.column,
+        }
+        place = ", ".join(f"{what} {value}" for what, value in about.items() if not self._names(what, value))
+        text = f"{self.message} ({place})" if place else self.message
+        return text if self.hint is None else f"{text}\nhint: {self.hint}"
+
+    def _names(self, what: str, value: str | int | None) -> bool:
+        if value is None or f"{what} {value}" in self.message:
+            return True
+        return isinstance(value, str) and repr(value) in self.message
+
+
+class RequestError(OmegaSlicesError, ValueError):
+    """The request contradicts itself or holds a value that has no meaning (code 2)."""
+
+    code = ErrorCode.USAGE
+
+
+class SystemFailureError(OmegaSlicesError, OSError):
+    """The operating system refused something: disk full, no such folder, … (code 4)."""
+
+    code = ErrorCode.SYSTEM_FAILURE
+
+
+class SymbolNotFoundError(OmegaSlicesError, KeyError):
+    """A symbol that is not there, or may not be a symbol's name (code 3001)."""
+
+    code = ErrorCode.SYMBOL_NOT_FOUND
+
+
+class TimeframeNotFoundError(OmegaSlicesError, LookupError):
+    """A timeframe that is not there, or is none at all (code 3002)."""
+
+    code = ErrorCode.TIMEFRAME_NOT_FOUND
+
+
+class NoDataForTimestampError(OmegaSlicesError, LookupError):
+    """No slice at the timestamp asked for (code 3003)."""
+
+    code = ErrorCode.NO_DATA_FOR_TIMESTAMP
+
+
+class InvalidPriceTypeError(OmegaSlicesError, ValueError):
+    """A price type that is not there, or is none at all (code 3004)."""
+
+    code = ErrorCode.INVALID_PRICE_TYPE
+
+
+class IteratorExhaustedError(OmegaSlicesError):
+    """More slices were asked for than there are, or than a closed stream gives (code 3005)."""
+
+    code = ErrorCode.ITERATOR_EXHAUSTED
+
+
+class DeserializationError(OmegaSlicesError):
+    """A slice stream that cannot be read, or is incomplete (code 3006)."""
+
+    code = ErrorCode.DESERIALIZATION_ERROR
+
+
+class SchemaMismatchError(OmegaSlicesError, KeyError):
+    """A column that is missing or of a wrong type (code 3007)."""
+
+    code = ErrorCode.SCHEMA_MISMATCH
+
+
+class CorruptInputError(OmegaSlicesError):
+    """An input file that cannot be read, or holds an impossible timestamp (code 3008)."""
+
+    code = ErrorCode.CORRUPT_INPUT
+
+
+class DuplicateTimestampError(OmegaSlicesError):
+    """Two rows of one timestamp, where the request forbids that (code 3009)."""
+
+    code = ErrorCode.DUPLICATE_TIMESTAMP
+
+
+class UnsortedInputError(OmegaSlicesError):
+    """A row out of order, where the request forbids that (code 3010)."""
+
+    code = ErrorCode.UNSORTED_INPUT
+
+
+class BackendUnavailableError(OmegaSlicesError):
+    """The backend asked for cannot be used here (code 3011)."""
+
+    code = ErrorCode.BACKEND_UNAVAILABLE
+
+
+class DivergenceError(OmegaSlicesError):
+    """Two backends that should agree do not (code 3012)."""
+
+    code = ErrorCode.DIVERGENCE
+
+
+_CLASS_BY_CODE: Final[dict[int, type[OmegaSlicesError]]] = {
+    error.code.value: error
+    for error in (
+        RequestError,
+        SystemFailureError,
+        SymbolNotFoundError,
+        TimeframeNotFoundError,
+        NoDataForTimestampError,
+        InvalidPriceTypeError,
+        IteratorExhaustedError,
+        DeserializationError,
+        SchemaMismatchError,
+        CorruptInputError,
+        DuplicateTimestampError,
+        UnsortedInputError,
+        BackendUnavailableError,
+        DivergenceError,
+    )
+}
+
+
+def error_from_report(report: Mapping[str, object]) -> OmegaSlicesError:
+    """Make the exception that an error line of the binary describes.
+
+    Parameters
+    ----------
+    report : Mapping[str, object]
+        The decoded JSON object of one ``"kind": "error"`` line.  Only ``code`` and
+        ``message`` must be there.
+
+    Returns
+    -------
+    OmegaSlicesError
+        Not raised, an instance of the class of the code.  A code that this version
+        does not know gives a `DeserializationError` that quotes it.
+
+    Examples
+    --------
+    >>> error_from_report({"code": 3010, "message": "row 7 is out of order", "row": 7})
+    UnsortedInputError('row 7 is out of order')
+    """
+
+    def text(key: str) -> str | None:
+        value = report.get(key)
+        return value if isinstance(value, str) else None
+
+    code = report.get("code")
+    row = report.get("row")
+    message = text("message") or f"the producer failed without a message: {dict(report)}"
+    known = _CLASS_BY_CODE.get(code) if isinstance(code, int) else None
+    if known is None:
+        message = f"the producer failed with the unknown code {code!r}: {message}"
+    return (known or DeserializationError)(
+        message,
+        hint=text("hint"),
+        file=text("file"),
+        symbol=text("symbol"),
+        price_type=text("price_type"),
+        row=row if isinstance(row, int) else None,
+        column=text("column"),
+    )

@@ -1,0 +1,53 @@
+"""What the tests of the package share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wire
+
+from omega_slices import _binary
+
+_VARIABLES = ("OMEGA_USE_RUST_MULTI_SYMBOL", "OMEGA_DATA_PARQUET_ROOT")
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No option comes from the developer's environment, and no test leaves a thread behind."""
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    yield
+    assert wire.threads_left() == []
+
+
+@pytest.fixture(scope="session")
+def binary() -> Path:
+    """The real executable; a test that needs it fails where it is missing."""
+    return _binary.find_binary()
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> wire.Fake:
+    """A program in the executable's place."""
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    made = wire.make_fake(folder)
+    monkeypatch.setenv("OMEGA_SLICES_BINARY", made.path)
+    return made
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A root with two minutes of two symbols, bid and ask."""
+    root = tmp_path / "data"
+    for offset, symbol in enumerate(("EURUSD", "GBPUSD")):
+        for side, add in (("BID", 0.0), ("ASK", 0.25)):
+            wire.write_series(
+                root,
+                symbol,
+                side,
+                [(minute, 1.5 + offset + add + 0.125 * (minute + offset * minute)) for minute in range(2)],
+            )
+    return root

@@ -1,0 +1,283 @@
+"""The choice of the backend, the search for the executable, and what it is told."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wire
+from wire import write_series
+
+from omega_slices import BackendUnavailableError, ErrorCode, OmegaSlicesError, RequestError, SliceStream, open_slices
+from omega_slices import _binary as binary_module
+from omega_slices._request import make_request
+from omega_slices._sources import sync_arguments
+
+PYTHON = "omega-slices-python/"
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """An environment without an executable; the folders that are searched."""
+    scripts, user, package = (tmp_path / name for name in ("scripts", "user", "site/omega_slices"))
+    monkeypatch.delenv("OMEGA_SLICES_BINARY", raising=False)
+
+    def get_path(name: str, scheme: str = "") -> str:
+        assert name == "scripts"
+        return str(user if scheme else scripts)
+
+    monkeypatch.setattr(sysconfig, "get_path", get_path)
+    monkeypatch.setattr(binary_module, "__file__", str(package / "_binary.py"))
+    folders = [scripts, user, package.parent / "bin"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    return folders
+
+
+def producer(slices: SliceStream) -> str:
+    told: bytes = slices.schema.metadata[b"producer"]
+    return told.decode()
+
+
+def two(fake: wire.Fake) -> None:
+    schema = wire.schema(["EURUSD", "GBPUSD"])
+    fake.out(b"".join(wire.encode(schema, [wire.batch(schema, 0, 2)])))
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "chosen"),
+    [
+        (None, None, "rust"),
+        ("auto", None, "rust"),
+        ("rust", None, "rust"),
+        ("python", None, "python"),
+        (None, "auto", "rust"),
+        (None, "", "rust"),
+        (None, "true", "rust"),
+        (None, "1", "rust"),
+        (None, "false", "python"),
+        (None, "0", "python"),
+        ("python", "1", "python"),
+        ("rust", "0", "rust"),
+        ("rust", "nonsense", "rust"),
+    ],
+)
+def test_the_choice(
+    fake: wire.Fake,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argument: str | None,
+    variable: str | None,
+    chosen: str,
+) -> None:
+    two(fake)
+    if variable is not None:
+        monkeypatch.setenv("OMEGA_USE_RUST_MULTI_SYMBOL", variable)
+    with open_slices(data, backend=argument) as slices:
+        assert producer(slices).startswith(PYTHON) == (chosen == "python")
+        assert len(list(slices)) == 2
+
+
+@pytest.mark.parametrize("variable", ["yes", "True", "2", " 1", "rust", "python", "shadow"])
+def test_what_the_variable_may_not_say(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("OMEGA_USE_RUST_MULTI_SYMBOL", variable)
+    with pytest.raises(RequestError, match="OMEGA_USE_RUST_MULTI_SYMBOL"):
+        open_slices(symbols=["A"])
+
+
+@pytest.mark.parametrize("backend", ["shadow", "Rust", "", True])
+def test_what_is_no_backend(backend: Any) -> None:
+    with pytest.raises(RequestError, match="backend="):
+        open_slices(symbols=["A"], backend=backend)
+
+
+def test_the_order_of_the_places(nowhere: list[Path]) -> None:
+    for folder in reversed(nowhere):
+        program = folder / "omega-slices"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o644)
+        if folder is not nowhere[-1]:
+            assert binary_module.find_binary().parent != folder, "a file that is not executable is none"
+        program.chmod(0o755)
+        assert binary_module.find_binary() == program
+
+
+def test_a_folder_is_no_executable(nowhere: list[Path]) -> None:
+    (nowhere[0] / "omega-slices").mkdir()
+    with pytest.raises(BackendUnavailableError):
+        binary_module.find_binary()
+
+
+def test_the_search_path_of_the_shell_is_not_searched(
+    nowhere: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "omega-slices"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackendUnavailableError):
+        binary_module.find_binary()
+
+
+def test_not_found_lists_every_place(nowhere: list[Path]) -> None:
+    with pytest.raises(BackendUnavailableError) as caught:
+        open_slices(symbols=["A"], backend="rust")
+    assert caught.value.code is ErrorCode.BACKEND_UNAVAILABLE
+    for folder in nowhere:
+        assert str(folder / "omega-slices") in str(caught.value)
+    assert "OMEGA_SLICES_BINARY" in str(caught.value)
+
+
+def test_auto_falls_back_with_a_warning(nowhere: list[Path], data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_slices(data) as slices:
+        assert producer(slices).startswith(PYTHON)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("omega_slices", "WARNING")
+    assert str(nowhere[0]) in record.message
+
+
+@pytest.mark.parametrize("backend", ["auto", "rust"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "plain"])
+def test_a_named_executable_is_the_only_one(
+    nowhere: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, kind: str
+) -> None:
+    shipped = nowhere[0] / "omega-slices"
+    shipped.write_text("#!/bin/sh\n")
+    shipped.chmod(0o755)
+    named = tmp_path / "named"
+    if kind == "folder":
+        named.mkdir()
+    elif kind == "plain":
+        named.write_text("text")
+    monkeypatch.setenv("OMEGA_SLICES_BINARY", str(named))
+    with pytest.raises(BackendUnavailableError, match="OMEGA_SLICES_BINARY names") as caught:
+        open_slices(symbols=["A"], backend=backend)
+    assert caught.value.file == str(named)
+
+
+def test_a_named_executable_may_be_relative(fake: wire.Fake, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two(fake)
+    monkeypatch.chdir(fake.folder)
+    monkeypatch.setenv("OMEGA_SLICES_BINARY", "omega-slices")
+    with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
+        assert len(list(slices)) == 2
+
+
+def test_a_failure_in_mid_run_is_not_papered_over(fake: wire.Fake, data: Path) -> None:
+    fake.exit(7)
+    with pytest.raises(OmegaSlicesError, match="exit status 7"):
+        open_slices(data, symbols=["EURUSD"])
+
+
+def test_the_default_root(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMEGA_DATA_PARQUET_ROOT", str(data))
+    with open_slices(backend="python") as slices:
+        assert len(list(slices)) == 2
+    monkeypatch.delenv("OMEGA_DATA_PARQUET_ROOT")
+    (tmp_path / "data").rename(tmp_path / "parquet")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "parquet").rename(tmp_path / "data" / "parquet")
+    monkeypatch.chdir(tmp_path)
+    with open_slices(backend="python") as slices:
+        assert len(list(slices)) == 2
+
+
+def test_what_the_executable_is_told(fake: wire.Fake) -> None:
+    schema = wire.schema(["-A", "B"], price_types=["bid", "trade"], timeframe="H1")
+    fake.out(b"".join(wire.encode(schema, [])))
+    with open_slices(
+        "-root",
+        symbols=["-A", "B"],
+        timeframe="H1",
+        price_types=["trade", "bid"],
+        start=1,
+        end="2024-01-02",
+        timeline="union",
+        session="fx",
+        normalize=True,
+        unsorted="error",
+        duplicates="first",
+        path_template="{root}/{symbol}/{SIDE}*",
+        columns={"timestamp": "ts", "open": "o=p"},
+        threads=3,
+    ) as slices:
+        assert list(slices) == []
+    assert sorted(fake.arguments) == sorted(
+        [
+            "sync",
+            "--data=-root",
+            "--symbols=-A,B",
+            "--timeframe=H1",
+            "--price-types=bid,trade",
+            "--start=1970-01-01T00:00:00.000000001Z",
+            "--end=2024-01-02T00:00:00.000000000Z",
+            "--timeline=union",
+            "--session=fx",
+            "--normalize",
+            "--unsorted=error",
+            "--duplicates=first",
+            "--path-template={root}/{symbol}/{SIDE}*",
+            "--columns=open=o=p,timestamp=ts",
+            "--threads=3",
+            "--error-format=json",
+            "--progress=never",
+        ]
+    )
+
+
+def test_defaults_are_told_too() -> None:
+    arguments = sync_arguments(make_request("root"), None)
+    assert arguments == [
+        "sync",
+        "--data=root",
+        "--all-symbols",
+        "--timeframe=M1",
+        "--price-types=bid,ask",
+        "--timeline=intersection",
+        "--session=none",
+        "--unsorted=sort",
+        "--duplicates=last",
+        "--error-format=json",
+        "--progress=never",
+    ]
+
+
+def test_many_symbols_go_into_several_arguments(fake: wire.Fake) -> None:
+    symbols = [f"SYMBOL_WITH_A_RATHER_LONG_NAME_{number:05}" for number in range(20_000)]
+    given = [one for one in sync_arguments(make_request("root", symbols=symbols), None) if one.startswith("--symbols=")]
+    assert len(given) > 1
+    assert ",".join(one.removeprefix("--symbols=") for one in given).split(",") == symbols
+    schema = wire.schema(symbols)
+    fake.out(b"".join(wire.encode(schema, [])))
+    with open_slices("root", symbols=symbols) as slices:
+        assert slices.symbols == tuple(symbols)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_what_is_no_number_of_threads(threads: Any) -> None:
+    with pytest.raises(RequestError, match="threads="):
+        open_slices(symbols=["A"], threads=threads)
+
+
+def test_nothing_is_opened_for_a_bad_request(fake: wire.Fake) -> None:
+    with pytest.raises(RequestError):
+        open_slices("root", symbols=["A"], timeline="both")
+    assert not (fake.folder / "pid").exists()
+
+
+def test_errors_of_the_reference_come_from_opening(tmp_path: Path) -> None:
+    write_series(tmp_path, "A", "BID", [(0, 1.0)])
+    with pytest.raises(OmegaSlicesError) as caught:
+        open_slices(tmp_path, symbols=["A"], backend="python")
+    assert caught.value.code is ErrorCode.INVALID_PRICE_TYPE
+    with pytest.raises(KeyError):
+        open_slices(tmp_path, symbols=["B"], backend="python")
+
+
+def test_the_interpreters_own_scripts_folder_is_searched() -> None:
+    assert binary_module._candidates()[0].parent == Path(sysconfig.get_path("scripts"))
+    assert sys.prefix in str(binary_module._candidates()[0])

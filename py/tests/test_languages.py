@@ -1,0 +1,170 @@
+"""Two languages, one contract: what this package holds to be true is what the executable says and does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from wire import write_series
+
+from omega_slices import ErrorCode, OmegaSlicesError, open_slices
+from omega_slices._request import make_request
+from omega_slices._schema import METADATA_KEYS, check_schema, stream_schema
+from omega_slices._sources import sync_arguments
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"price_types": ["bid"]},
+    {"price_types": ["ask", "trade"]},
+    {"price_types": ["trade", "ask", "bid"], "symbols": None},
+    {"timeline": "union", "session": "fx", "normalize": True, "unsorted": "error", "duplicates": "first"},
+    {"start": "2024-01-02", "end": "2024-01-02 00:00:00.000000001", "duplicates": "error"},
+    {
+        "path_template": "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.par*",
+        "columns": {"volume": "Open", "close": "Low"},
+    },
+    {"start": -(2**63), "end": 2**63 - 1},
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two symbols whose names need care in JSON, with all price types."""
+    for symbol in ("Ä'\"B", "EUR USD"):
+        for side in ("BID", "ASK", "TRADE"):
+            write_series(tmp_path, symbol, side, [(0, 1.0), (1, 2.0)])
+    return tmp_path
+
+
+def run(binary: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([binary, *arguments], capture_output=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_schema_and_metadata_are_the_same(binary: Path, root: Path, options: dict[str, Any]) -> None:
+    symbols = ("EUR USD", "Ä'\"B")
+    request = make_request(root, **({"symbols": symbols} | options))
+    done = run(binary, *sync_arguments(request, None))
+    assert done.returncode == 0, done.stderr
+    schema = pa.ipc.open_stream(done.stdout).schema
+    assert check_schema(schema, request) == symbols
+    producer = schema.metadata[b"producer"].decode()
+    expected = stream_schema(request, symbols, producer)
+    # Names, types, nullability, and every byte of the metadata.
+    assert schema.equals(expected, check_metadata=True), f"{schema.metadata}\n{expected.metadata}"
+    assert {key.decode() for key in schema.metadata} == set(METADATA_KEYS)
+    assert producer.startswith("omega-slices/")
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_both_backends_give_the_same_slices_and_report(binary: Path, root: Path, options: dict[str, Any]) -> None:
+    results = []
+    for backend in ("rust", "python"):
+        with open_slices(root, **options, backend=backend) as slices:
+            results.append((slices.symbols, list(slices), slices.report))
+    assert results[0] == results[1]
+
+
+def test_reports_are_read_whole(binary: Path, root: Path) -> None:
+    done = run(binary, *sync_arguments(make_request(root), None))
+    *_, last = map(json.loads, done.stderr.splitlines())
+    with open_slices(root, backend="rust") as slices:
+        list(slices)
+        report = slices.report
+    assert last["kind"] == "report"
+    assert (report.slices, report.batches) == (last["slices"], last["batches"])
+    assert len(report.series) == len(last["series"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [
+        (ErrorCode.SYMBOL_NOT_FOUND, {"symbols": ["EUR USD", "XYZ"]}),
+        (ErrorCode.TIMEFRAME_NOT_FOUND, {"timeframe": "H1"}),
+        (ErrorCode.INVALID_PRICE_TYPE, {"price_types": ["bid"], "columns": {}, "_remove": "EUR USD_M1_BID.parquet"}),
+        (ErrorCode.SCHEMA_MISMATCH, {"columns": {"open": "Nothing"}}),
+        (ErrorCode.CORRUPT_INPUT, {"_spoil": "EUR USD_M1_ASK.parquet"}),
+        (ErrorCode.DUPLICATE_TIMESTAMP, {"duplicates": "error", "_rows": [(0, 1.0), (0, 2.0)]}),
+        (ErrorCode.UNSORTED_INPUT, {"unsorted": "error", "_rows": [(1, 1.0), (0, 2.0)]}),
+    ],
+)
+def test_the_executables_codes_are_ours(binary: Path, root: Path, code: ErrorCode, options: dict[str, Any]) -> None:
+    asked = {"symbols": ["EUR USD"]} | {key: value for key, value in options.items() if not key.startswith("_")}
+    if name := options.get("_remove"):
+        (root / "EUR USD" / name).unlink()
+    if name := options.get("_spoil"):
+        (root / "EUR USD" / name).write_bytes(b"not Parquet")
+    if rows := options.get("_rows"):
+        write_series(root, "EUR USD", "BID", rows)
+    done = run(binary, *sync_arguments(make_request(root, **asked), None))
+    *_, error = map(json.loads, done.stderr.splitlines())
+    assert (error["kind"], error["code"], error["name"]) == ("error", code.value, code.name)
+    assert error["exit"] == done.returncode == 3
+    raised = []
+    for backend in ("rust", "python"):
+        with pytest.raises(OmegaSlicesError) as caught, open_slices(root, **asked, backend=backend) as slices:
+            list(slices)
+        raised.append(caught.value)
+    for one in raised:
+        assert type(one) is type(raised[0])
+        assert one.code is code
+        assert (one.file, one.symbol, one.price_type, one.row) == (
+            error["file"],
+            error["symbol"],
+            error["price_type"],
+            error["row"],
+        )
+        assert one.hint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sync", "--symbols=A", "--timeline=both"],
+        ["sync", "--symbols=A,A"],
+        ["sync", "--symbols=A", "--path-template={symbol}{x}"],
+        ["sync", "--symbols=A", "--start=2024-01-02", "--end=2024-01-01"],
+        ["sync", "--symbols=A", "--threads=0"],
+        ["sync", "--symbols=A", "--no-such-option"],
+    ],
+)
+def test_a_refused_request_has_the_code_of_usage(binary: Path, arguments: list[str]) -> None:
+    done = run(binary, *arguments, "--error-format=json")
+    assert done.returncode == ErrorCode.USAGE
+    assert done.stdout == b""
+    (error,) = map(json.loads, done.stderr.splitlines())
+    assert (error["code"], error["name"]) == (ErrorCode.USAGE.value, ErrorCode.USAGE.name)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "code"),
+    [("..", 3001), ("a/b", 3001), ("a\\b", 3001), ("a\x1bb", 3001), ("a..b", 3001)],
+)
+def test_names_are_refused_alike(binary: Path, symbol: str, code: int) -> None:
+    done = run(binary, "sync", f"--symbols={symbol}", "--error-format=json")
+    (error,) = map(json.loads, done.stderr.splitlines())
+    assert error["code"] == code
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("timeframe", ["Q1", "M0", "M01", "m1", "W100000", "M"])
+def test_timeframes_are_refused_alike(binary: Path, timeframe: str) -> None:
+    done = run(binary, "sync", "--symbols=A", f"--timeframe={timeframe}", "--error-format=json")
+    (error,) = map(json.loads, done.stderr.splitlines())
+    assert error["code"] == ErrorCode.TIMEFRAME_NOT_FOUND
+    with pytest.raises(OmegaSlicesError) as caught:
+        make_request("root", symbols=["A"], timeframe=timeframe)
+    assert caught.value.code is ErrorCode.TIMEFRAME_NOT_FOUND
+
+
+def test_the_real_executable_leaves_nothing_behind(binary: Path, root: Path) -> None:
+    for _ in range(3):
+        with open_slices(root, backend="rust") as slices:
+            next(slices)
+    forgotten = open_slices(root, backend="rust")
+    assert len(next(forgotten)) == 2
+    del forgotten

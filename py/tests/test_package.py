@@ -1,0 +1,58 @@
+"""The package as a whole: its names, its types, and every example of its documentation."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from importlib.resources import files
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
+
+import omega_slices
+
+MODULES = [
+    importlib.import_module(f"omega_slices.{module.name}") for module in pkgutil.iter_modules(omega_slices.__path__)
+]
+
+
+def test_the_public_names() -> None:
+    assert sorted(omega_slices.__all__) == omega_slices.__all__
+    named = {name for name, value in vars(omega_slices).items() if not name.startswith("_")}
+    assert {name for name in named if not isinstance(getattr(omega_slices, name), ModuleType)} == set(
+        omega_slices.__all__
+    )
+
+
+def test_types_are_shipped() -> None:
+    assert files("omega_slices").joinpath("py.typed").is_file()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_examples(module: ModuleType, data: Path) -> None:
+    assert module.__doc__
+    # Numpy and datetime print differently from version to version; ours does not.
+    failed, _ = doctest.testmod(module, extraglobs={"data": data}, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", omega_slices.__all__)
+def test_everything_public_is_documented(name: str) -> None:
+    value = getattr(omega_slices, name)
+    assert inspect.getdoc(value)
+    if inspect.isclass(value):
+        own = {key: member for key, member in vars(value).items() if not key.startswith("_")}
+        for key, member in own.items():
+            if isinstance(member, (FunctionType, property)):
+                assert inspect.getdoc(member), f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [omega_slices.open_slices, omega_slices.SliceStream, omega_slices.MultiSymbolSlice, omega_slices.CandleData],
+)
+def test_the_main_ones_have_examples(value: object) -> None:
+    assert ">>> " in (inspect.getdoc(value) or "")

@@ -1,0 +1,278 @@
+"""The stream: its position, whatever mixture of ways it is read in."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import wire
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omega_slices import (
+    CorruptInputError,
+    ErrorCode,
+    IteratorExhaustedError,
+    OmegaSlicesError,
+    RequestError,
+    RunReport,
+    RunWarning,
+    SliceStream,
+    open_slices,
+)
+from omega_slices._request import make_request
+
+REQUEST = make_request("unused", symbols=wire.SYMBOLS)
+
+
+class ListSource:
+    """A source of given batches, which may end in an error."""
+
+    def __init__(self, sizes: list[int], failure: OmegaSlicesError | None = None) -> None:
+        self.schema = wire.schema()
+        self.symbols: tuple[str, ...] = wire.SYMBOLS
+        self.closed = 0
+        self.batches = []
+        first = 0
+        for size in sizes:
+            self.batches.append(wire.batch(self.schema, first, size, missing=0.2))
+            first += size
+        self._rest = iter(self.batches)
+        self._failure = failure
+
+    def read(self) -> pa.RecordBatch | None:
+        assert not self.closed
+        batch = next(self._rest, None)
+        if batch is None and self._failure is not None:
+            raise copy.copy(self._failure)  # the traceback would keep the stream
+        return batch
+
+    def take_warnings(self) -> list[RunWarning]:
+        return []
+
+    def report(self) -> RunReport | None:
+        return None
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def open_list(sizes: list[int], failure: OmegaSlicesError | None = None) -> tuple[SliceStream, ListSource]:
+    source = ListSource(sizes, failure)
+    return SliceStream(source, REQUEST), source
+
+
+def stamps(batch: pa.RecordBatch) -> list[int]:
+    """Return the minutes of a batch's slices."""
+    width = len(wire.SYMBOLS)
+    assert batch.num_rows % width == 0
+    values: list[int] = np.asarray(batch.column("timestamp").cast(pa.int64()))[::width].tolist()
+    return [(value - wire.START_NS) // wire.MINUTE_NS for value in values]
+
+
+def minutes(slices: Iterator[Any] | list[Any]) -> list[int]:
+    return [(one.timestamp_ns - wire.START_NS) // wire.MINUTE_NS for one in slices]
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("next"), st.just(0)),
+    st.tuples(st.just("batch"), st.just(0)),
+    st.tuples(st.just("peek"), st.integers(0, 12)),
+    st.tuples(st.just("skip"), st.integers(0, 12)),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.integers(1, 5), max_size=6), st.lists(STEPS, max_size=20))
+def test_any_mixture_of_steps_gives_each_slice_once(sizes: list[int], steps: list[tuple[str, int]]) -> None:
+    stream, _ = open_list(sizes)
+    total = sum(sizes)
+    at = 0
+    for step, n in steps:
+        match step:
+            case "next":
+                one = next(stream, None)
+                assert (None if one is None else minutes([one])) == ([at] if at < total else None)
+                at = min(at + 1, total)
+            case "peek":
+                assert minutes(stream.peek(n)) == list(range(at, min(at + n, total)))
+            case "skip" if at + n > total:
+                with pytest.raises(IteratorExhaustedError, match=f"only {total - at} were left"):
+                    stream.skip(n)
+                at = total
+            case "skip":
+                stream.skip(n)
+                at += n
+            case "batch":
+                batch = next(stream.batches(), None)
+                found = [] if batch is None else stamps(batch)
+                assert found == list(range(at, at + len(found)))
+                assert bool(found) == (at < total)
+                at += len(found)
+    assert minutes(stream) == list(range(at, total))
+    assert stream.report == RunReport(
+        slices=total,
+        batches=len(sizes),
+        first_timestamp_ns=wire.START_NS if total else None,
+        last_timestamp_ns=wire.START_NS + (total - 1) * wire.MINUTE_NS if total else None,
+        complete=True,
+    )
+
+
+def test_what_peek_shows_is_what_comes() -> None:
+    stream, _ = open_list([2, 3, 1])
+    ahead = stream.peek(100)
+    assert len(ahead) == 6
+    assert list(stream) == ahead
+
+
+def test_batches_are_not_copied() -> None:
+    stream, source = open_list([3, 2])
+    addresses = [batch.column("bid_open").buffers()[1].address for batch in source.batches]
+    next(stream)
+    first, second = stream.batches()
+    assert (first.num_rows, second.num_rows) == (6, 6)
+    assert first.column("bid_open").buffers()[1].address == addresses[0]
+    assert first.equals(source.batches[0].slice(3))
+    assert second is source.batches[1]
+
+
+def test_a_batch_taken_whole_is_the_one_that_came() -> None:
+    stream, source = open_list([3, 2])
+    stream.peek(5)
+    assert [*stream.batches()][1].equals(source.batches[1])
+
+
+def test_progress_is_reported() -> None:
+    stream, _ = open_list([2, 3])
+    assert stream.report == RunReport(slices=0, batches=0)
+    next(stream)
+    assert stream.report == RunReport(
+        slices=2, batches=1, first_timestamp_ns=wire.START_NS, last_timestamp_ns=wire.START_NS + wire.MINUTE_NS
+    )
+    assert "open, 2 slices read" in repr(stream)
+    list(stream)
+    assert stream.report.complete
+    assert "complete, 5 slices read" in repr(stream)
+
+
+def test_an_error_comes_where_it_is_and_stays() -> None:
+    stream, source = open_list([2, 1], CorruptInputError("broken", file="a.parquet"))
+    assert minutes([next(stream), next(stream), next(stream)]) == [0, 1, 2]
+    for way in (lambda: next(stream), lambda: next(stream), stream.peek, lambda: stream.skip(0), lambda: list(stream)):
+        with pytest.raises(CorruptInputError, match="broken") as caught:
+            way()
+        assert caught.value.file == "a.parquet"
+    assert source.closed
+    assert not stream.report.complete
+    stream.close()
+    with pytest.raises(CorruptInputError):
+        next(stream)
+
+
+def test_an_error_ahead_is_raised_by_peek() -> None:
+    stream, _ = open_list([2, 1], CorruptInputError("broken"))
+    assert len(stream.peek(3)) == 3
+    with pytest.raises(CorruptInputError):
+        stream.peek(4)
+
+
+@pytest.mark.parametrize("read", [0, 1, 2, 5, 6])
+def test_closing_before_the_end_is_told(read: int) -> None:
+    stream, source = open_list([2, 4])
+    with stream:
+        for _ in range(read):
+            next(stream)
+    assert source.closed
+    # Also where the last slice was read, but nobody has seen the end: it might have been an error.
+    with pytest.raises(IteratorExhaustedError, match="closed before its end") as caught:
+        next(stream)
+    assert caught.value.code is ErrorCode.ITERATOR_EXHAUSTED
+    assert "closed" in repr(stream)
+
+
+def test_closing_before_the_end_is_told_where_peek_saw_the_end() -> None:
+    stream, _ = open_list([2, 4])
+    stream.peek(100)
+    assert stream.report.complete
+    stream.close()
+    with pytest.raises(IteratorExhaustedError):
+        next(stream)
+
+
+def test_closing_at_the_end_changes_nothing() -> None:
+    stream, source = open_list([2, 4])
+    with stream as same:
+        assert same is stream
+        assert iter(stream) is stream
+        assert len(list(stream)) == 6
+    assert source.closed
+    assert next(stream, None) is None
+    assert list(stream) == []
+    assert stream.peek() == []
+    stream.skip(0)
+    with pytest.raises(IteratorExhaustedError):
+        stream.skip(1)
+    assert pa.table(stream).num_rows == 0
+
+
+@pytest.mark.parametrize("n", [-1, 1.5, "1", None, True])
+def test_what_is_no_count(n: Any) -> None:
+    stream, _ = open_list([2])
+    for way in (stream.peek, stream.skip):
+        with pytest.raises(RequestError):
+            way(n)
+    assert len(stream.peek(np.int64(1))) == 1  # type: ignore[arg-type]  # an integer all the same
+
+
+def test_a_stream_is_not_kept_alive_by_what_came_from_it() -> None:
+    gc.disable()
+    try:
+        stream, source = open_list([2, 4])
+        one, (two,) = next(stream), stream.peek()
+        batch = next(stream.batches())
+        gone = weakref.ref(stream)
+        del stream
+        assert gone() is None
+        assert source.closed == 1
+        assert minutes([one, two]) == [0, 1]
+        assert stamps(batch) == [1]
+    finally:
+        gc.enable()
+
+
+def test_a_failed_stream_is_not_kept_alive_by_its_error() -> None:
+    gc.disable()
+    try:
+        stream, _ = open_list([2], CorruptInputError("broken"))
+        try:
+            list(stream)
+        except CorruptInputError:
+            gone = weakref.ref(stream)
+        del stream
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_the_python_backend_is_read_in_bounded_batches(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omega_slices._sources._REFERENCE_BATCH_ROWS", 3)
+    with open_slices(data, backend="python") as slices:
+        assert slices.symbols == ("EURUSD", "GBPUSD")
+        assert [batch.num_rows for batch in slices.batches()] == [2, 2]
+    report = slices.report
+    assert report.complete
+    assert (report.slices, report.batches) == (2, 2)
+    assert [(one.symbol, one.price_type, one.candles) for one in report.series] == [
+        ("EURUSD", "bid", 2),
+        ("EURUSD", "ask", 2),
+        ("GBPUSD", "bid", 2),
+        ("GBPUSD", "ask", 2),
+    ]

@@ -1,0 +1,238 @@
+"""Slice streams made by hand, and a program that writes them as it is told.
+
+Shared by the tests of the reader.  The streams are made with pyarrow alone, from the
+contract: nothing of what is tested here makes them.  The program stands in for the
+executable, through `OMEGA_SLICES_BINARY`; it can do what the real one must never do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FIELDS: Final = ("open", "high", "low", "close", "volume")
+MINUTE_NS: Final = 60 * 10**9
+START_NS: Final = 1_704_153_600 * 10**9  # 2024-01-02T00:00Z
+SYMBOLS: Final = ("EURUSD", "GBPUSD", "USDJPY")
+
+END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+REPORT: Final[dict[str, Any]] = {"kind": "report", "batches": 0, "series": []}
+
+
+def schema(
+    symbols: Sequence[str] = SYMBOLS,
+    /,
+    *,
+    price_types: Sequence[str] = ("bid", "ask"),
+    **metadata: str,
+) -> pa.Schema:
+    """Return the schema of the contract; metadata may be given other values."""
+    fields = [
+        pa.field("timestamp", pa.timestamp("ns", "UTC"), nullable=False),
+        pa.field("symbol", pa.dictionary(pa.int16(), pa.utf8()), nullable=False),
+    ]
+    fields += [pa.field(f"{side}_{name}", pa.float64()) for side in price_types for name in FIELDS]
+    fields += [pa.field(f"valid_{side}", pa.bool_(), nullable=False) for side in price_types]
+    told = {
+        "schema_name": "multi_symbol_slice",
+        "schema_version": "1.0.0",
+        "symbols": json.dumps(list(symbols)),
+        "timeframe": "M1",
+        "request": "{}",
+        "producer": "wire/1",
+    }
+    return pa.schema(fields, metadata=told | metadata)
+
+
+def batch(
+    of: pa.Schema, first: int, slices: int, *, seed: int = 0, missing: float = 0.0, nan: float = 0.0
+) -> pa.RecordBatch:
+    """Return a batch of random candles from the given minute on.
+
+    `missing` candles are null, with NaN below; `nan` values within candles are NaN.
+    """
+    symbols = json.loads(of.metadata[b"symbols"])
+    rows = slices * len(symbols)
+    random = np.random.default_rng([seed, first])
+    minutes = START_NS + np.arange(first, first + slices, dtype="int64") * MINUTE_NS
+    columns: dict[str, pa.Array] = {
+        "timestamp": pa.array(np.repeat(minutes, len(symbols))).cast(pa.timestamp("ns", "UTC")),
+        "symbol": pa.DictionaryArray.from_arrays(
+            np.tile(np.arange(len(symbols), dtype="int16"), slices), pa.array(symbols, pa.utf8())
+        ),
+    }
+    for side in (name.removeprefix("valid_") for name in of.names if name.startswith("valid_")):
+        absent = random.random(rows) < missing
+        values = random.normal(1.0, 0.1, (len(FIELDS), rows))
+        values[(random.random(values.shape) < nan) | absent] = np.nan
+        bitmap = pa.py_buffer(np.packbits(~absent, bitorder="little"))
+        for name, column in zip(FIELDS, values, strict=True):
+            buffers = [bitmap if missing else None, pa.py_buffer(column.tobytes())]
+            columns[f"{side}_{name}"] = pa.Array.from_buffers(pa.float64(), rows, buffers)
+        columns[f"valid_{side}"] = pa.array(np.isfinite(values).all(axis=0))
+    return pa.record_batch([columns[name] for name in of.names], schema=of)
+
+
+def encode(of: pa.Schema, batches: Sequence[pa.RecordBatch], *, seal: bool = True) -> list[bytes]:
+    """Return a stream's messages: schema, dictionary, batches, seal, end-of-stream marker."""
+    sink = pa.BufferOutputStream()
+    empty = batch(of, 0, 1).slice(0, 0)
+    with pa.ipc.new_stream(sink, of) as writer:
+        for one in [*batches, empty] if seal else batches:
+            writer.write_batch(one)
+    whole = sink.getvalue()
+    reader = pa.BufferReader(whole)
+    edges = [0]
+    while edges[-1] < whole.size - len(END_OF_STREAM):
+        pa.ipc.read_message(reader)
+        edges.append(reader.tell())
+    return [whole.slice(start, stop - start).to_pybytes() for start, stop in pairwise([*edges, whole.size])]
+
+
+def report_line(count: int, first: int = 0, **more: object) -> str:
+    """Return the report of a stream of consecutive minutes."""
+    edges = {
+        "slices": count,
+        "first_timestamp_ns": START_NS + first * MINUTE_NS if count else None,
+        "last_timestamp_ns": START_NS + (first + count - 1) * MINUTE_NS if count else None,
+    }
+    return json.dumps(REPORT | edges | more)
+
+
+@dataclass
+class Fake:
+    """A program that does what it is told, step by step, then exits with status 0."""
+
+    folder: Path
+    steps: list[list[object]] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The program's path."""
+        return str(self.folder / "omega-slices")
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments that it was last started with."""
+        told = json.loads((self.folder / "arguments.json").read_text())
+        assert isinstance(told, list)
+        return told
+
+    def out(self, data: bytes) -> Fake:
+        """Write bytes to stdout."""
+        name = self.folder / f"out-{len(self.steps)}"
+        name.write_bytes(data)
+        return self._then("out", str(name))
+
+    def err(self, text: str, times: int = 1) -> Fake:
+        """Write lines to stderr."""
+        return self._then("err", text, times)
+
+    def die(self, signal: int) -> Fake:
+        """Die of a signal."""
+        return self._then("die", signal)
+
+    def exit(self, status: int) -> Fake:
+        """Exit with a status."""
+        return self._then("exit", status)
+
+    def hang(self, *, stubborn: bool = False) -> Fake:
+        """Sleep for ever; if stubborn, through requests to end as well."""
+        return self._then("hang", stubborn)
+
+    def close_out(self) -> Fake:
+        """Close stdout."""
+        return self._then("close_out")
+
+    def is_running(self) -> bool:
+        """Return whether the process last started is there, dead but not reaped included."""
+        try:
+            os.kill(int((self.folder / "pid").read_text()), 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _then(self, *step: object) -> Fake:
+        self.steps.append(list(step))
+        (self.folder / "steps.json").write_text(json.dumps(self.steps))
+        return self
+
+
+_PROGRAM: Final = """
+import json, os, signal, sys, time
+folder, *arguments = sys.argv[1:]
+with open(folder + "/pid", "w") as file:
+    file.write(str(os.getpid()))
+with open(folder + "/arguments.json", "w") as file:
+    json.dump(arguments, file)
+with open(folder + "/steps.json") as file:
+    steps = json.load(file)
+for kind, *values in steps:
+    if kind == "out":
+        with open(values[0], "rb") as file:
+            data = memoryview(file.read())
+        while data:
+            data = data[os.write(1, data):]
+    elif kind == "err":
+        line = (values[0] + "\\n").encode()
+        for _ in range(values[1]):
+            os.write(2, line)
+    elif kind == "die":
+        os.kill(os.getpid(), values[0])
+        time.sleep(60)
+    elif kind == "exit":
+        os._exit(values[0])
+    elif kind == "close_out":
+        os.close(1)
+    elif kind == "hang":
+        if values[0]:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+os._exit(0)
+"""
+
+
+def make_fake(folder: Path) -> Fake:
+    """Put the program into a folder, with nothing to do."""
+    program = folder / "program.py"
+    program.write_text(_PROGRAM)
+    fake = Fake(folder)
+    # -I -S: half the start-up time.
+    words = [sys.executable, "-I", "-S", str(program), str(folder)]
+    Path(fake.path).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    Path(fake.path).chmod(0o755)
+    (folder / "steps.json").write_text("[]")
+    return fake
+
+
+def threads_left() -> list[str]:
+    """Return the names of the package's threads that are running."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("omega-slices")]
+
+
+def write_series(root: Path, symbol: str, side: str, closes: list[tuple[int, float]]) -> None:
+    """Write one series: minutes since 2024-01-02 and closes; the other values follow from the close."""
+    (root / symbol).mkdir(parents=True, exist_ok=True)
+    close = [value for _, value in closes]
+    columns = {
+        "UTC time": pa.array([START_NS + minute * MINUTE_NS for minute, _ in closes]).cast(pa.timestamp("ns", "UTC")),
+        "Open": close,
+        "High": [value + 1.0 for value in close],
+        "Low": [value - 1.0 for value in close],
+        "Close": close,
+        "Volume": [10.0 for _ in close],
+    }
+    pq.write_table(pa.table(columns), root / symbol / f"{symbol}_M1_{side}.parquet")
