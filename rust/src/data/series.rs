@@ -193,16 +193,16 @@ impl SeriesReader {
             return Ok(self.next_cleaned()?.map(|cleaned| cleaned.chunk));
         }
         loop {
-            let before = self.held.take();
-            let after = match self.next_cleaned()? {
-                Some(after) => self.unique(after)?,
-                None => return Ok(before.map(|before| before.chunk)),
+            let Some(after) = self.next_cleaned()? else {
+                return Ok(self.held.take().map(|before| before.chunk));
             };
-            let Some(before) = before else {
-                self.held = Some(after);
+            let Some(before) = self.held.take() else {
+                self.held = Some(self.unique(after)?);
                 continue;
             };
-            let (before, after) = self.resolve_border(before, after)?;
+            self.check_border(&before, &after)?;
+            let after = self.unique(after)?;
+            let (before, after) = self.resolve_border(before, after);
             if after.chunk.is_empty() {
                 self.held = Some(before);
                 continue;
@@ -302,39 +302,42 @@ impl SeriesReader {
         Ok(kept)
     }
 
-    /// Settles a timestamp that ends one chunk and begins the next.
-    fn resolve_border(&mut self, before: Cleaned, after: Cleaned) -> Result<(Cleaned, Cleaned)> {
-        let (Some(&last), Some(&first)) = (
-            before.chunk.timestamps.last(),
-            after.chunk.timestamps.first(),
-        ) else {
-            return Ok((before, after));
-        };
-        if last < first {
-            return Ok((before, after));
-        }
-        if last > first {
-            // The pass over the timestamps saw them in order.
-            let file = &self.sources[after.source].file;
-            return Err(Error::input(
-                Code::CorruptInput,
-                "the file changed while it was being read",
-            )
-            .at_file(file.path())
-            .at_row(after.row(0)));
-        }
-        match self.rules.duplicates {
-            DuplicatePolicy::Last => {
-                self.report.duplicates += 1;
-                let len = before.chunk.len() - 1;
-                Ok((before.slice(0, len), after))
+    /// Fails where a chunk may not follow another. Comes before anything is said about the rows of
+    /// the later chunk: the first row at fault is the one to be named.
+    fn check_border(&self, before: &Cleaned, after: &Cleaned) -> Result<()> {
+        match before.border(after) {
+            Some((last, first)) if last > first => {
+                // The pass over the timestamps saw them in order.
+                let file = &self.sources[after.source].file;
+                let message = "the file changed while it was being read";
+                Err(Error::input(Code::CorruptInput, message)
+                    .at_file(file.path())
+                    .at_row(after.row(0)))
             }
-            DuplicatePolicy::First => {
-                self.report.duplicates += 1;
-                let len = after.chunk.len() - 1;
-                Ok((before, after.slice(1, len)))
+            Some((last, first))
+                if last == first && self.rules.duplicates == DuplicatePolicy::Error =>
+            {
+                Err(self.repeated(first, after.source, after.row(0)))
             }
-            DuplicatePolicy::Error => Err(self.repeated(first, after.source, after.row(0))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets one row win where a timestamp ends one chunk and begins the next.
+    fn resolve_border(&mut self, before: Cleaned, after: Cleaned) -> (Cleaned, Cleaned) {
+        if !before
+            .border(&after)
+            .is_some_and(|(last, first)| last == first)
+        {
+            return (before, after);
+        }
+        self.report.duplicates += 1;
+        if self.rules.duplicates == DuplicatePolicy::First {
+            let len = after.chunk.len() - 1;
+            (before, after.slice(1, len))
+        } else {
+            let len = before.chunk.len() - 1;
+            (before.slice(0, len), after)
         }
     }
 
@@ -546,6 +549,13 @@ struct Cleaned {
 }
 
 impl Cleaned {
+    /// The last timestamp of this chunk and the first one of the chunk after it.
+    fn border(&self, after: &Self) -> Option<(i64, i64)> {
+        let last = self.chunk.timestamps.last()?;
+        let first = after.chunk.timestamps.first()?;
+        Some((*last, *first))
+    }
+
     fn row(&self, position: usize) -> u64 {
         let position = position + self.offset;
         self.rows.row(match &self.positions {
