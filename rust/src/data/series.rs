@@ -325,9 +325,9 @@ impl SeriesReader {
 
     /// Lets one row win where a timestamp ends one chunk and begins the next.
     fn resolve_border(&mut self, before: Cleaned, after: Cleaned) -> (Cleaned, Cleaned) {
-        if !before
+        if before
             .border(&after)
-            .is_some_and(|(last, first)| last == first)
+            .is_none_or(|(last, first)| last != first)
         {
             return (before, after);
         }
