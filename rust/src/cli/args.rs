@@ -47,7 +47,7 @@ pub struct SyncArguments {
     #[command(flatten)]
     symbols: SymbolArguments,
 
-    /// Length of the candles: S, M, H, D or W and a positive number.
+    /// Length of the candles in the files (nothing is resampled): S, M, H, D or W and a number.
     #[arg(long, value_name = "TIMEFRAME", default_value = "M1")]
     timeframe: String,
 
@@ -76,11 +76,14 @@ pub struct SyncArguments {
     )]
     timeline: String,
 
-    /// Trading hours: keep all rows (none), or the FX week in Sydney local time (fx).
+    /// Trading hours: keep all rows (none), or the FX week, Monday 07:00 (included) to Saturday 07:00
+    /// (excluded) in Sydney (fx). For timeframes of a day or more fx drops rows stamped Saturday or
+    /// Sunday UTC and placeholders (volume 0, open = high = low = close).
     #[arg(long, value_name = "none|fx", default_value = "none")]
     session: String,
 
-    /// Floor timestamps to the timeframe.
+    /// Floor timestamps to the timeframe (weeks from Monday). Rows that then share a timestamp are
+    /// duplicates; nothing is aggregated.
     #[arg(long)]
     normalize: bool,
 
@@ -92,12 +95,14 @@ pub struct SyncArguments {
     #[arg(long, value_name = "last|first|error", default_value = "last")]
     duplicates: String,
 
-    /// Where the files lie: fields {root} {symbol} {timeframe} {side} {SIDE}, and `*`.
+    /// Where the files lie: fields {root} {symbol} {timeframe} {side} {SIDE}, and `*` for any text within
+    /// a name: all files that match are one series, in name order.
     /// [default: {root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet]
     #[arg(long, value_name = "TEMPLATE")]
     path_template: Option<String>,
 
-    /// Names of the input columns, where they differ: timestamp=ts,open=o,…
+    /// Names of the input columns, where they are not UTC time, Open, High, Low, Close, Volume:
+    /// timestamp=ts,open=o,…
     #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
     columns: Vec<String>,
 
@@ -127,6 +132,11 @@ pub struct SyncArguments {
 }
 
 const SYNC_HELP: &str = "\
+Examples:
+  omega-slices sync --data data/parquet --symbols EURUSD,GBPUSD --start 2024-01-02 -o slices.arrow
+  omega-slices sync --data stocks --all-symbols --timeframe D1 --price-types trade \\
+    --path-template '{root}/{symbol}.parquet' --columns timestamp=date,open=o | reader
+
 Rules are applied in this order: window (--start, --end), --session, --normalize, --unsorted,
 --duplicates, --timeline. A complete stream or file ends with a batch without rows.";
 
@@ -146,7 +156,7 @@ struct SymbolArguments {
     #[arg(long, value_name = "FILE")]
     symbols_file: Option<PathBuf>,
 
-    /// Every symbol that has a file of the timeframe, in name order.
+    /// Every symbol that has a file of the timeframe and of any requested price type, in name order.
     #[arg(long)]
     all_symbols: bool,
 }

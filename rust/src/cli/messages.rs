@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use omega_slices::{Class, Error, Report, Warning};
+use omega_slices::{Class, Error, Report, SeriesReport, Warning};
 use serde_json::{Value, json};
 
 use crate::cli::args::ErrorFormat;
@@ -90,11 +90,20 @@ impl Messages {
                 "series": report.series,
             }));
         } else if let Some(target) = target {
-            let series = report.series.len();
+            let series = &report.series;
+            let sum = |count: fn(&SeriesReport) -> u64| series.iter().map(count).sum::<u64>();
             say(&format!(
-                "wrote {} slices from {series} series to {}",
+                "wrote {} slices from {} series to {}",
                 report.slices,
+                series.len(),
                 target.display()
+            ));
+            say(&format!(
+                "of {} rows {} lay outside the window, {} outside the session, {} were duplicates",
+                sum(|one| one.rows),
+                sum(SeriesReport::outside_window),
+                sum(|one| one.outside_session),
+                sum(|one| one.duplicates)
             ));
         }
     }

@@ -154,8 +154,9 @@ impl<'a> Layout<'a> {
                 Error::input(
                     Code::SymbolNotFound,
                     format!(
-                        "no symbol has a file of timeframe {} below the data root",
-                        self.request.timeframe()
+                        "no symbol has {} candles of price type {}",
+                        self.request.timeframe(),
+                        self.price_types()
                     ),
                 )
                 .at_file(self.request.data())
@@ -235,8 +236,21 @@ impl<'a> Layout<'a> {
         Ok(false)
     }
 
+    fn price_types(&self) -> String {
+        let names: Vec<_> = self
+            .request
+            .price_types()
+            .iter()
+            .map(|one| one.as_str())
+            .collect();
+        names.join(" or ")
+    }
+
     fn layout_hint(&self) -> String {
-        format!("files are looked for as {}", self.templates[0])
+        format!(
+            "files are looked for as {}; other timeframes, price types or layouts have to be asked for",
+            self.templates[0]
+        )
     }
 
     fn symbol_hint(&self, symbol: &str) -> String {
