@@ -408,10 +408,15 @@ def _folder_name(data: str | os.PathLike[str]) -> str:
     return name
 
 
+def _list_hint(what: str, names: object) -> str:
+    listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else [str(names)]
+    return f"write {what}={listed!r}"
+
+
 def _tuple_of_names(what: str, names: Iterable[str]) -> tuple[str, ...]:
     # A text is an iterable of its letters: never what was meant.
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise RequestError(f"{what}={names!r} is no list of names", hint=f"write {what}=[{names!r}]")
+        raise RequestError(f"{what}={names!r} is no list of names", hint=_list_hint(what, names))
     return tuple(names)
 
 

@@ -91,7 +91,8 @@ def open_slices(
         In the order wanted; by default every symbol under the root that has a file of
         the timeframe, in name order.
     timeframe : str
-        A letter of ``SMHDW`` and a positive integer, such as ``"M1"``.
+        How long the candles in the files are: a letter of ``SMHDW`` and a positive
+        integer, such as ``"M1"``.  Nothing is resampled.
     price_types : iterable of str
         Some of ``"bid"``, ``"ask"``, ``"trade"``.
     start, end : str, datetime, date or int, optional
@@ -100,20 +101,26 @@ def open_slices(
     timeline : {"intersection", "union"}
         A slice at the timestamps of all series, or of any.
     session : {"none", "fx"}
-        Keep all rows, or those of the FX trading week.
+        Keep all rows, or those of the FX trading week: Monday 07:00 (included) to
+        Saturday 07:00 (excluded) in Sydney; for timeframes of a day or more, all but
+        those stamped Saturday or Sunday (UTC) and placeholders (volume 0 and
+        open = high = low = close).
     normalize : bool
-        Floor timestamps to the timeframe.
+        Floor timestamps to the timeframe (weeks from Monday).  Rows that then share a
+        timestamp are duplicates; nothing is aggregated.
     unsorted : {"sort", "error"}
         Sort rows that are out of order, with a warning, or refuse them.
     duplicates : {"last", "first", "error"}
         Which row of a timestamp counts, if several may.
     path_template : str, optional
         Where the files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``,
-        ``{side}``, ``{SIDE}`` and ``*``; by default
+        ``{side}``, ``{SIDE}`` and ``*`` (any text within a name: all files that match are
+        one series, in name order); by default
         ``{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet``.
     columns : mapping of str to str, optional
         Names of the input's columns by ``timestamp``, ``open``, ``high``, ``low``,
-        ``close``, ``volume``, where they differ from the default ones.
+        ``close``, ``volume``, where they are not ``UTC time``, ``Open``, ``High``,
+        ``Low``, ``Close``, ``Volume``.
     threads : int, optional
         Threads that decode the input; by default as many as there are cores.  The
         `python` backend has one.
@@ -173,7 +180,8 @@ class SliceStream:
 
     Made by `open_slices`.  Slices come lazily, in memory that does not grow with the
     length of the stream.  Take records as slices (iterate) or as record batches
-    (`batches`, or hand the stream to polars, duckdb, pandas, pyarrow), or some of each.
+    (`batches`, or hand the stream to ``polars.DataFrame``, duckdb, ``pyarrow.table``,
+    ``pandas.DataFrame.from_arrow``), or some of each.
     For one thread at a time.
 
     A producer that fails, dies or is killed always makes the next step raise.  A stream
@@ -242,7 +250,7 @@ class SliceStream:
 
     @property
     def report(self) -> RunReport:
-        """What the run says about itself; before its end, what has been read so far."""
+        """What the run says about itself; before its end, the whole batches that have arrived so far."""
         self._note_warnings()
         return self._report
 
