@@ -1,0 +1,117 @@
+"""Every golden case, held against every backend and every kind of output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import golden_case
+import plain_run
+import pytest
+from golden_case import Answer, Case
+
+from omega_slices import open_slices
+from omega_slices._request import Request, make_request
+from omega_slices.errors import ErrorCode, OmegaSlicesError, error_from_report
+
+CASES = golden_case.load_cases()
+ANSWERED = [case for case in CASES if not case.expected.startswith("error")]
+REFUSED = [case for case in CASES if case.expected.startswith("error")]
+
+
+def by_name(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
+
+
+def open_slices_text(case: Case, root: Path, backend: str) -> str:
+    """Return what `open_slices` answers, in the text form, taken slice by slice as users take it."""
+    case.build(root)
+    request = make_request(root, **case.request)
+    try:
+        with open_slices(root, **case.request, backend=backend) as stream:
+            slices = tuple(plain_run.public_slice(one, request.price_types) for one in stream)
+            answer = Answer(stream.symbols, request.timeframe, request.price_types, slices, stream.report)
+    except OmegaSlicesError as error:
+        return golden_case.error_text(error, str(root))
+    return golden_case.answer_text(answer, str(root))
+
+
+def stream_text(stream: plain_run.Stream, run: plain_run.Run, request: Request) -> str:
+    """Return what a stream or file of the executable holds, in the text form."""
+    plain_run.check_schema(stream, request)
+    slices = plain_run.slices_of(stream)
+    answer = Answer(stream.symbols, request.timeframe, request.price_types, slices, run.report)
+    return golden_case.answer_text(answer, request.data)
+
+
+@by_name(CASES)
+def test_reference(case: Case, tmp_path: Path) -> None:
+    assert golden_case.reference_text(case, tmp_path / "data") == case.expected
+
+
+@pytest.mark.parametrize("backend", ["python", "rust"])
+@by_name(CASES)
+def test_open_slices(case: Case, backend: str, tmp_path: Path) -> None:
+    assert open_slices_text(case, tmp_path / "data", backend) == case.expected
+
+
+@by_name(ANSWERED)
+def test_executable_to_stdout(case: Case, tmp_path: Path) -> None:
+    request = case.build(tmp_path / "data")
+    run = plain_run.sync(request)
+    assert run.status == 0, run.lines
+    assert stream_text(plain_run.read_stream(run.stdout), run, request) == case.expected
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
+@by_name(ANSWERED)
+def test_executable_to_file(case: Case, suffix: str, tmp_path: Path) -> None:
+    request = case.build(tmp_path / "data")
+    target = tmp_path / f"slices{suffix}"
+    run = plain_run.sync(request, f"-o{target}")
+    assert (run.status, run.stdout) == (0, b""), run.lines
+    assert stream_text(plain_run.read_file(target), run, request) == case.expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", target.name]
+
+
+@by_name(REFUSED)
+def test_executable_refuses(case: Case, tmp_path: Path) -> None:
+    request = case.build(tmp_path / "data")
+    run = plain_run.sync(request)
+    assert run.status == 3, run.lines
+    assert run.error["exit"] == 3
+    assert run.error["name"] == ErrorCode(run.error["code"]).name
+    assert golden_case.error_text(error_from_report(run.error), request.data) == case.expected
+    assert not plain_run.is_sealed(run.stdout)
+
+
+@by_name(REFUSED)
+def test_executable_leaves_no_file_behind_an_error(case: Case, tmp_path: Path) -> None:
+    request = case.build(tmp_path / "data")
+    assert plain_run.sync(request, f"-o{tmp_path / 'slices.arrow'}").status == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("backend", ["python", "rust"])
+@by_name(REFUSED)
+def test_errors_name_what_they_are_about(case: Case, backend: str, tmp_path: Path) -> None:
+    case.build(tmp_path / "data")
+    with (
+        pytest.raises(OmegaSlicesError) as caught,
+        open_slices(tmp_path / "data", **case.request, backend=backend) as stream,
+    ):
+        list(stream)
+    for attribute in ("file", "symbol", "price_type", "row", "column"):
+        value = getattr(caught.value, attribute)
+        assert value is None or str(value) in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("backend", ["python", "rust"])
+def test_empty_timeline_warning_names_the_series(backend: str, tmp_path: Path) -> None:
+    (case,) = [case for case in CASES if case.name == "empty_timeline"]
+    case.build(tmp_path / "data")
+    with open_slices(tmp_path / "data", **case.request, backend=backend) as stream:
+        assert list(stream) == []
+        (warning,) = stream.report.warnings
+    assert "EURUSD" in warning.message
+    assert "GBPUSD" in warning.message
