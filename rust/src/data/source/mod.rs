@@ -4,23 +4,17 @@
 //! Decoder errors and panics become [`Code::CorruptInput`] with the file's name; nothing here
 //! knows windows, sessions or order.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod columns;
+mod file;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType,
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
-    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Schema, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -28,14 +22,17 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
+use self::columns::{
+    Column, find_column, float64, is_number, is_timestamp, nanoseconds_per_unit, with_column_type,
+    with_seconds,
+};
+pub(crate) use self::file::panic_will_be_reported;
+use self::file::{Identity, PositionedFile, guarded, open_file, unreadable};
 use crate::data::candle::VALUES_PER_CANDLE;
 use crate::error::{Code, Error, Result};
 use crate::request::{ColumnNames, format_timestamp};
-
-const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
 
 /// One Parquet file whose footer has been read and whose columns have been checked.
 #[derive(Debug)]
@@ -45,22 +42,6 @@ pub(crate) struct SourceFile {
     metadata: ArrowReaderMetadata,
     timestamp: Column,
     values: [Column; VALUES_PER_CANDLE],
-}
-
-/// A column of the file that the product reads.
-#[derive(Debug)]
-struct Column {
-    name: String,
-    leaf: usize,
-}
-
-/// What tells whether a path still names the very same, unchanged file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
 }
 
 /// Consecutive rows of one row group: `skip` rows after its first one, `rows` of them.
@@ -512,345 +493,9 @@ fn values(
     places.map(|place| float64(batch.column(place)))
 }
 
-/// A numeric column as float64, each value the nearest double; a null is NaN.
-fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
-    match column.data_type() {
-        DataType::Float64 => {
-            let column = column.as_primitive::<Float64Type>();
-            if column.null_count() == 0 {
-                return column.values().clone();
-            }
-            converted(column, |value| value)
-        }
-        DataType::Float32 => converted(column.as_primitive::<Float32Type>(), f64::from),
-        DataType::Float16 => converted(column.as_primitive::<Float16Type>(), f64::from),
-        DataType::Int8 => converted(column.as_primitive::<Int8Type>(), f64::from),
-        DataType::Int16 => converted(column.as_primitive::<Int16Type>(), f64::from),
-        DataType::Int32 => converted(column.as_primitive::<Int32Type>(), f64::from),
-        DataType::UInt8 => converted(column.as_primitive::<UInt8Type>(), f64::from),
-        DataType::UInt16 => converted(column.as_primitive::<UInt16Type>(), f64::from),
-        DataType::UInt32 => converted(column.as_primitive::<UInt32Type>(), f64::from),
-        // `as` rounds to the nearest double, ties to even.
-        DataType::Int64 => converted(column.as_primitive::<Int64Type>(), |value| value as f64),
-        DataType::UInt64 => converted(column.as_primitive::<UInt64Type>(), |value| value as f64),
-        DataType::Decimal256(precision, scale) => {
-            let (precision, scale) = (*precision, *scale);
-            converted(column.as_primitive::<Decimal256Type>(), |value| {
-                parsed_decimal(&Decimal256Type::format_decimal(value, precision, scale))
-            })
-        }
-        DataType::Decimal128(precision, scale) => {
-            let (precision, scale) = (*precision, *scale);
-            converted(column.as_primitive::<Decimal128Type>(), |value| {
-                decimal128(value, precision, scale)
-            })
-        }
-        other => unreachable!("{other} was refused when the file was opened"),
-    }
-}
-
-fn converted<T: ArrowPrimitiveType>(
-    column: &PrimitiveArray<T>,
-    convert: impl Fn(T::Native) -> f64,
-) -> ScalarBuffer<f64> {
-    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => column
-            .values()
-            .iter()
-            .map(|&value| convert(value))
-            .collect(),
-        Some(nulls) => column
-            .values()
-            .iter()
-            .zip(nulls)
-            .map(|(&value, valid)| if valid { convert(value) } else { f64::NAN })
-            .collect(),
-    }
-}
-
-/// The double nearest to `value / 10^scale`.
-fn decimal128(value: i128, precision: u8, scale: i8) -> f64 {
-    // Both sides of the division are exact doubles here, and IEEE division rounds correctly.
-    const EXACT_POWERS: [f64; 23] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-        1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-    ];
-    const EXACT_INTEGERS: i128 = 1 << f64::MANTISSA_DIGITS;
-    let power = usize::try_from(scale)
-        .ok()
-        .and_then(|scale| EXACT_POWERS.get(scale));
-    match power {
-        Some(power) if (-EXACT_INTEGERS..=EXACT_INTEGERS).contains(&value) => value as f64 / power,
-        _ => parsed_decimal(&Decimal128Type::format_decimal(value, precision, scale)),
-    }
-}
-
-fn parsed_decimal(text: &str) -> f64 {
-    text.parse().expect("a formatted decimal is a number")
-}
-
-fn nanoseconds_per_unit(data_type: &DataType) -> Option<i64> {
-    match data_type {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => Some(1),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => Some(1_000),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => Some(1_000_000),
-        DataType::Timestamp(TimeUnit::Second, _) => Some(1_000_000_000),
-        DataType::Date32 => Some(NANOSECONDS_PER_DAY),
-        _ => None,
-    }
-}
-
-fn is_timestamp(data_type: &DataType) -> bool {
-    nanoseconds_per_unit(data_type).is_some()
-}
-
-fn is_number(data_type: &DataType) -> bool {
-    data_type.is_integer()
-        || data_type.is_floating()
-        || matches!(
-            data_type,
-            DataType::Decimal128(..) | DataType::Decimal256(..)
-        )
-}
-
-/// Parquet has no unit for seconds. Some writers store such timestamps as plain integers and leave
-/// their type to the embedded Arrow schema alone; only then, it is asked.
-fn with_seconds(
-    metadata: ArrowReaderMetadata,
-    timestamp: &str,
-) -> Result<ArrowReaderMetadata, ParquetError> {
-    let type_in =
-        |schema: &Schema| Some(schema.field_with_name(timestamp).ok()?.data_type().clone());
-    if type_in(metadata.schema()) != Some(DataType::Int64) {
-        return Ok(metadata);
-    }
-    let embedded =
-        ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new())?;
-    match type_in(embedded.schema()) {
-        Some(seconds @ DataType::Timestamp(TimeUnit::Second, _)) => {
-            with_column_type(&metadata, timestamp, &seconds)
-        }
-        _ => Ok(metadata),
-    }
-}
-
-/// The same file, with one column decoded as another type.
-fn with_column_type(
-    metadata: &ArrowReaderMetadata,
-    column: &str,
-    data_type: &DataType,
-) -> Result<ArrowReaderMetadata, ParquetError> {
-    let schema: &Schema = metadata.schema();
-    let fields: Vec<_> = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            if field.name() == column {
-                Arc::new(field.as_ref().clone().with_data_type(data_type.clone()))
-            } else {
-                field.clone()
-            }
-        })
-        .collect();
-    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
-    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
-}
-
-fn find_column(
-    path: &Path,
-    metadata: &ArrowReaderMetadata,
-    name: &str,
-    is_right: fn(&DataType) -> bool,
-    expected: &str,
-) -> Result<Column> {
-    let mismatch = |message: String| {
-        Error::input(Code::SchemaMismatch, message)
-            .at_file(path)
-            .at_column(name)
-    };
-    let schema: &Schema = metadata.schema();
-    let mut fields = schema.fields().iter().filter(|field| field.name() == name);
-    let Some(field) = fields.next() else {
-        let names: Vec<_> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        return Err(
-            mismatch(format!("the column {name:?} is missing")).with_hint(format!(
-                "the file has the columns {names:?}; rename with --columns (timestamp=…,open=…)"
-            )),
-        );
-    };
-    if fields.next().is_some() {
-        return Err(mismatch(format!("the file has several columns {name:?}")));
-    }
-    if !is_right(field.data_type()) {
-        return Err(mismatch(format!(
-            "the column {name:?} holds {}, not {expected}",
-            field.data_type()
-        ))
-        .with_hint("write the column with a matching type, or name another one with --columns"));
-    }
-    let columns = metadata.parquet_schema().columns();
-    let leaf = columns
-        .iter()
-        .position(|column| matches!(column.path().parts(), [only] if only == name))
-        .ok_or_else(|| mismatch(format!("the column {name:?} is nested, not {expected}")))?;
-    Ok(Column {
-        name: name.to_owned(),
-        leaf,
-    })
-}
-
-/// A file read at stated offsets, so that no cursor is shared between columns.
-#[derive(Debug, Clone)]
-struct PositionedFile(Arc<File>);
-
-impl PositionedFile {
-    fn identity(&self) -> io::Result<Identity> {
-        let metadata = self.0.metadata()?;
-        Ok(Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    }
-}
-
-impl Length for PositionedFile {
-    fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
-    }
-}
-
-impl ChunkReader for PositionedFile {
-    type T = BufReader<PositionedRead>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(BufReader::new(PositionedRead {
-            file: self.0.clone(),
-            offset: start,
-        }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.len()) {
-            // Before any memory is set aside: a damaged length must not cost gigabytes.
-            return Err(ParquetError::EOF(format!(
-                "{length} bytes at {start} lie beyond the end of the file"
-            )));
-        }
-        let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-#[derive(Debug)]
-struct PositionedRead {
-    file: Arc<File>,
-    offset: u64,
-}
-
-impl Read for PositionedRead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
-    }
-}
-
-fn open_file(path: &Path) -> Result<(PositionedFile, Identity)> {
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let file = PositionedFile(Arc::new(file));
-    let identity = file.identity().map_err(|error| unreadable(path, error))?;
-    Ok((file, identity))
-}
-
-/// An error of the operating system while an input file was opened or asked about.
-fn unreadable(path: &Path, error: io::Error) -> Error {
-    // Unix numbers of "too many open files", for the process and for the system.
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    let error_of_system = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
-    let described = if error_of_system {
-        Error::system("too few file descriptors: every series holds one file open")
-            .with_hint("raise the limit (ulimit -n) or request fewer symbols at a time")
-    } else {
-        Error::input(
-            Code::CorruptInput,
-            format!("the file cannot be read: {error}"),
-        )
-        .with_hint("check that it exists and may be read")
-    };
-    described.at_file(path).with_source(error)
-}
-
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread is inside the Parquet decoder, where a panic is caught and reported as
-/// [`Code::CorruptInput`]. A panic hook that prints should stay silent then.
-#[must_use]
-pub(crate) fn panic_will_be_reported() -> bool {
-    GUARDED.with(Cell::get)
-}
-
-/// Runs the decoder: its errors and panics are the file's fault.
-fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    let corrupt = |message: String| {
-        Error::input(Code::CorruptInput, message)
-            .at_file(path)
-            .with_hint("the file is damaged or no Parquet file; write or fetch it again")
-    };
-    let before = GUARDED.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(decode));
-    GUARDED.set(before);
-    match outcome {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            Err(corrupt(format!("the Parquet file cannot be read: {error}")).with_source(error))
-        }
-        Err(panic) => {
-            let why = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("unknown reason");
-            Err(corrupt(format!(
-                "the Parquet file cannot be decoded: {why}"
-            )))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decimals_become_the_nearest_double() {
-        // 0.1 + 0.2 written as decimals; scale 22 and 53 bits are the edge of the fast way.
-        assert_eq!(decimal128(3, 10, 1), 0.3);
-        assert_eq!(decimal128(-112_345, 10, 5), -1.123_45);
-        assert_eq!(decimal128(1 << 53, 20, 0), 9_007_199_254_740_992.0);
-        for (value, scale) in [
-            ((1_i128 << 53) + 1, 3),
-            (123_456_789_012_345_678_901_234_567_i128, 20),
-            (7, 30),
-            (-7, -3),
-        ] {
-            let text = Decimal128Type::format_decimal(value, 38, scale);
-            assert_eq!(
-                decimal128(value, 38, scale),
-                text.parse::<f64>().expect("a number")
-            );
-        }
-    }
 
     #[test]
     fn row_numbers_know_the_gaps_between_spans() {

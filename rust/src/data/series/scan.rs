@@ -1,0 +1,105 @@
+//! Owns the pass over the timestamps of a series that comes before anything is decoded for good: which
+//! rows lie in the window, whether they are in order, and the timestamps themselves where they can be
+//! written down in little.
+
+use std::ops::Range;
+
+use crate::data::runs::TimestampRuns;
+use crate::data::series::SeriesRules;
+use crate::data::source::{Pass, SourceFile, Span};
+use crate::error::Result;
+
+/// The pass over the timestamps of a series, over its files in name order.
+pub(super) struct Scan<'a> {
+    rules: &'a SeriesRules,
+    previous_ns: i64,
+    pub in_order: bool,
+    /// Whether a timestamp may occur twice. (The smallest one there is counts as seen before.)
+    pub repeats: bool,
+    /// The timestamps of all rows that the second pass will decode, while they can be kept.
+    pub runs: Option<TimestampRuns>,
+}
+
+impl<'a> Scan<'a> {
+    pub fn new(rules: &'a SeriesRules) -> Self {
+        Self {
+            rules,
+            previous_ns: i64::MIN,
+            in_order: true,
+            repeats: false,
+            runs: Some(TimestampRuns::default()),
+        }
+    }
+
+    /// The spans of a file that reach from the first to the last row inside the window, per row
+    /// group. Row groups whose statistics place them outside are not read.
+    pub fn file(&mut self, file: &SourceFile) -> Result<Vec<Span>> {
+        let candidates: Vec<Span> = file
+            .all_rows()
+            .into_iter()
+            .filter(|span| span.rows > 0 && self.may_be_inside(file, span.row_group))
+            .collect();
+        let mut spans = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let one = std::slice::from_ref(&candidate);
+            let mut reader = file.read(Pass::Timestamps, one, self.rules.chunk_rows.max(8_192))?;
+            let (mut first, mut last, mut inside, mut row) = (None, 0, 0, 0);
+            while let Some(raw) = reader.next_rows(file)? {
+                let timestamps = raw.timestamps.expect("a pass over timestamps decodes them");
+                let seen = self.part_inside(&timestamps);
+                if let Some(part) = seen {
+                    first.get_or_insert(row + part.start);
+                    last = row + part.end - 1;
+                    inside += part.len();
+                    self.keep(&timestamps[part]);
+                }
+                row += raw.len;
+            }
+            if first.is_some_and(|first| last - first + 1 != inside) {
+                self.runs = None;
+            }
+            if let Some(first) = first {
+                spans.push(Span {
+                    skip: first,
+                    rows: last - first + 1,
+                    ..candidate
+                });
+            }
+        }
+        Ok(spans)
+    }
+
+    fn may_be_inside(&self, file: &SourceFile, row_group: usize) -> bool {
+        file.timestamp_bounds(row_group)
+            .is_none_or(|(min, max)| min <= self.rules.end_ns && self.rules.start_ns <= max)
+    }
+
+    /// Notes the order of the rows inside the window; the part from the first to the last of them.
+    fn part_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
+        let mut inside = 0;
+        let mut part: Option<Range<usize>> = None;
+        for (at, &timestamp_ns) in timestamps.iter().enumerate() {
+            if !self.rules.in_window(timestamp_ns) {
+                continue;
+            }
+            self.in_order &= self.previous_ns <= timestamp_ns;
+            self.repeats |= self.previous_ns == timestamp_ns;
+            self.previous_ns = timestamp_ns;
+            inside += 1;
+            part.get_or_insert(at..at).end = at + 1;
+        }
+        if part.as_ref().is_some_and(|part| part.len() != inside) {
+            // Rows outside between rows inside: the second pass has to look at each of them.
+            self.runs = None;
+        }
+        part
+    }
+
+    fn keep(&mut self, timestamps: &[i64]) {
+        if let Some(runs) = &mut self.runs
+            && !runs.extend(timestamps)
+        {
+            self.runs = None;
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Owns the columns of an input file: finding them, their types, and turning what was decoded into
+//! float64.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, DecimalType, Float16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+
+use crate::error::{Code, Error, Result};
+
+const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
+
+/// A column of the file that the product reads.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub name: String,
+    pub leaf: usize,
+}
+
+/// Parquet has no unit for seconds. Some writers store such timestamps as plain integers and leave
+/// their type to the embedded Arrow schema alone; only then, it is asked.
+pub(super) fn with_seconds(
+    metadata: ArrowReaderMetadata,
+    timestamp: &str,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let type_in =
+        |schema: &Schema| Some(schema.field_with_name(timestamp).ok()?.data_type().clone());
+    if type_in(metadata.schema()) != Some(DataType::Int64) {
+        return Ok(metadata);
+    }
+    let embedded =
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new())?;
+    match type_in(embedded.schema()) {
+        Some(seconds @ DataType::Timestamp(TimeUnit::Second, _)) => {
+            with_column_type(&metadata, timestamp, &seconds)
+        }
+        _ => Ok(metadata),
+    }
+}
+
+/// The same file, with one column decoded as another type.
+pub(super) fn with_column_type(
+    metadata: &ArrowReaderMetadata,
+    column: &str,
+    data_type: &DataType,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let schema: &Schema = metadata.schema();
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            if field.name() == column {
+                Arc::new(field.as_ref().clone().with_data_type(data_type.clone()))
+            } else {
+                field.clone()
+            }
+        })
+        .collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
+}
+
+pub(super) fn find_column(
+    path: &Path,
+    metadata: &ArrowReaderMetadata,
+    name: &str,
+    is_right: fn(&DataType) -> bool,
+    expected: &str,
+) -> Result<Column> {
+    let mismatch = |message: String| {
+        Error::input(Code::SchemaMismatch, message)
+            .at_file(path)
+            .at_column(name)
+    };
+    let schema: &Schema = metadata.schema();
+    let mut fields = schema.fields().iter().filter(|field| field.name() == name);
+    let Some(field) = fields.next() else {
+        let names: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        return Err(
+            mismatch(format!("the column {name:?} is missing")).with_hint(format!(
+                "the file has the columns {names:?}; rename with --columns (timestamp=…,open=…)"
+            )),
+        );
+    };
+    if fields.next().is_some() {
+        return Err(mismatch(format!("the file has several columns {name:?}")));
+    }
+    if !is_right(field.data_type()) {
+        return Err(mismatch(format!(
+            "the column {name:?} holds {}, not {expected}",
+            field.data_type()
+        ))
+        .with_hint("write the column with a matching type, or name another one with --columns"));
+    }
+    let columns = metadata.parquet_schema().columns();
+    let leaf = columns
+        .iter()
+        .position(|column| matches!(column.path().parts(), [only] if only == name))
+        .ok_or_else(|| mismatch(format!("the column {name:?} is nested, not {expected}")))?;
+    Ok(Column {
+        name: name.to_owned(),
+        leaf,
+    })
+}
+
+/// A numeric column as float64, each value the nearest double; a null is NaN.
+pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
+    match column.data_type() {
+        DataType::Float64 => {
+            let column = column.as_primitive::<Float64Type>();
+            if column.null_count() == 0 {
+                return column.values().clone();
+            }
+            converted(column, |value| value)
+        }
+        DataType::Float32 => converted(column.as_primitive::<Float32Type>(), f64::from),
+        DataType::Float16 => converted(column.as_primitive::<Float16Type>(), f64::from),
+        DataType::Int8 => converted(column.as_primitive::<Int8Type>(), f64::from),
+        DataType::Int16 => converted(column.as_primitive::<Int16Type>(), f64::from),
+        DataType::Int32 => converted(column.as_primitive::<Int32Type>(), f64::from),
+        DataType::UInt8 => converted(column.as_primitive::<UInt8Type>(), f64::from),
+        DataType::UInt16 => converted(column.as_primitive::<UInt16Type>(), f64::from),
+        DataType::UInt32 => converted(column.as_primitive::<UInt32Type>(), f64::from),
+        // `as` rounds to the nearest double, ties to even.
+        DataType::Int64 => converted(column.as_primitive::<Int64Type>(), |value| value as f64),
+        DataType::UInt64 => converted(column.as_primitive::<UInt64Type>(), |value| value as f64),
+        DataType::Decimal256(precision, scale) => {
+            let (precision, scale) = (*precision, *scale);
+            converted(column.as_primitive::<Decimal256Type>(), |value| {
+                parsed_decimal(&Decimal256Type::format_decimal(value, precision, scale))
+            })
+        }
+        DataType::Decimal128(precision, scale) => {
+            let (precision, scale) = (*precision, *scale);
+            converted(column.as_primitive::<Decimal128Type>(), |value| {
+                decimal128(value, precision, scale)
+            })
+        }
+        other => unreachable!("{other} was refused when the file was opened"),
+    }
+}
+
+fn converted<T: ArrowPrimitiveType>(
+    column: &PrimitiveArray<T>,
+    convert: impl Fn(T::Native) -> f64,
+) -> ScalarBuffer<f64> {
+    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => column
+            .values()
+            .iter()
+            .map(|&value| convert(value))
+            .collect(),
+        Some(nulls) => column
+            .values()
+            .iter()
+            .zip(nulls)
+            .map(|(&value, valid)| if valid { convert(value) } else { f64::NAN })
+            .collect(),
+    }
+}
+
+/// The double nearest to `value / 10^scale`.
+fn decimal128(value: i128, precision: u8, scale: i8) -> f64 {
+    // Both sides of the division are exact doubles here, and IEEE division rounds correctly.
+    const EXACT_POWERS: [f64; 23] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+        1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+    ];
+    const EXACT_INTEGERS: i128 = 1 << f64::MANTISSA_DIGITS;
+    let power = usize::try_from(scale)
+        .ok()
+        .and_then(|scale| EXACT_POWERS.get(scale));
+    match power {
+        Some(power) if (-EXACT_INTEGERS..=EXACT_INTEGERS).contains(&value) => value as f64 / power,
+        _ => parsed_decimal(&Decimal128Type::format_decimal(value, precision, scale)),
+    }
+}
+
+fn parsed_decimal(text: &str) -> f64 {
+    text.parse().expect("a formatted decimal is a number")
+}
+
+pub(super) fn nanoseconds_per_unit(data_type: &DataType) -> Option<i64> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => Some(1),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Some(1_000),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => Some(1_000_000),
+        DataType::Timestamp(TimeUnit::Second, _) => Some(1_000_000_000),
+        DataType::Date32 => Some(NANOSECONDS_PER_DAY),
+        _ => None,
+    }
+}
+
+pub(super) fn is_timestamp(data_type: &DataType) -> bool {
+    nanoseconds_per_unit(data_type).is_some()
+}
+
+pub(super) fn is_number(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || data_type.is_floating()
+        || matches!(
+            data_type,
+            DataType::Decimal128(..) | DataType::Decimal256(..)
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_become_the_nearest_double() {
+        // 0.1 + 0.2 written as decimals; scale 22 and 53 bits are the edge of the fast way.
+        assert_eq!(decimal128(3, 10, 1), 0.3);
+        assert_eq!(decimal128(-112_345, 10, 5), -1.123_45);
+        assert_eq!(decimal128(1 << 53, 20, 0), 9_007_199_254_740_992.0);
+        for (value, scale) in [
+            ((1_i128 << 53) + 1, 3),
+            (123_456_789_012_345_678_901_234_567_i128, 20),
+            (7, 30),
+            (-7, -3),
+        ] {
+            let text = Decimal128Type::format_decimal(value, 38, scale);
+            assert_eq!(
+                decimal128(value, 38, scale),
+                text.parse::<f64>().expect("a number")
+            );
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Owns access to one input file: opening it, reading it at stated offsets, knowing whether it is still
+//! the same one, and the border behind which the decoder's errors and panics are the file's fault.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::error::{Code, Error, Result};
+
+/// What tells whether a path still names the very same, unchanged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+/// A file read at stated offsets, so that no cursor is shared between columns.
+#[derive(Debug, Clone)]
+pub(super) struct PositionedFile(Arc<File>);
+
+impl PositionedFile {
+    pub fn identity(&self) -> io::Result<Identity> {
+        let metadata = self.0.metadata()?;
+        Ok(Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+impl Length for PositionedFile {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for PositionedFile {
+    type T = BufReader<PositionedRead>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(PositionedRead {
+            file: self.0.clone(),
+            offset: start,
+        }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.len()) {
+            // Before any memory is set aside: a damaged length must not cost gigabytes.
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} lie beyond the end of the file"
+            )));
+        }
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct PositionedRead {
+    file: Arc<File>,
+    offset: u64,
+}
+
+impl Read for PositionedRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+pub(super) fn open_file(path: &Path) -> Result<(PositionedFile, Identity)> {
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let file = PositionedFile(Arc::new(file));
+    let identity = file.identity().map_err(|error| unreadable(path, error))?;
+    Ok((file, identity))
+}
+
+/// An error of the operating system while an input file was opened or asked about.
+pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
+    // Unix numbers of "too many open files", for the process and for the system.
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    let error_of_system = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
+    let described = if error_of_system {
+        Error::system("too few file descriptors: every series holds one file open")
+            .with_hint("raise the limit (ulimit -n) or request fewer symbols at a time")
+    } else {
+        Error::input(
+            Code::CorruptInput,
+            format!("the file cannot be read: {error}"),
+        )
+        .with_hint("check that it exists and may be read")
+    };
+    described.at_file(path).with_source(error)
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is inside the Parquet decoder, where a panic is caught and reported as
+/// [`Code::CorruptInput`]. A panic hook that prints should stay silent then.
+#[must_use]
+pub(crate) fn panic_will_be_reported() -> bool {
+    GUARDED.with(Cell::get)
+}
+
+/// Runs the decoder: its errors and panics are the file's fault.
+pub(super) fn guarded<T>(
+    path: &Path,
+    decode: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T> {
+    let corrupt = |message: String| {
+        Error::input(Code::CorruptInput, message)
+            .at_file(path)
+            .with_hint("the file is damaged or no Parquet file; write or fetch it again")
+    };
+    let before = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(decode));
+    GUARDED.set(before);
+    match outcome {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => {
+            Err(corrupt(format!("the Parquet file cannot be read: {error}")).with_source(error))
+        }
+        Err(panic) => {
+            let why = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("unknown reason");
+            Err(corrupt(format!(
+                "the Parquet file cannot be decoded: {why}"
+            )))
+        }
+    }
+}

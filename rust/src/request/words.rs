@@ -1,0 +1,183 @@
+//! Owns the words of a request: each choice, its text, and what to say of a text that is none.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::error::{Code, Error, Result};
+
+/// The side of a candle. `mid` is derived by readers and never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceType {
+    /// The bid side.
+    Bid,
+    /// The ask side.
+    Ask,
+    /// Prices of trades.
+    Trade,
+}
+
+impl PriceType {
+    /// All price types, in the order of their columns.
+    pub const ALL: [Self; 3] = [Self::Bid, Self::Ask, Self::Trade];
+
+    /// The lower-case name, as in column names.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bid => "bid",
+            Self::Ask => "ask",
+            Self::Trade => "trade",
+        }
+    }
+
+    /// The upper-case name, as in file names.
+    #[must_use]
+    pub const fn as_upper(self) -> &'static str {
+        match self {
+            Self::Bid => "BID",
+            Self::Ask => "ASK",
+            Self::Trade => "TRADE",
+        }
+    }
+}
+
+impl fmt::Display for PriceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for PriceType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|price_type| price_type.as_str() == text)
+            .ok_or_else(|| {
+                let hint = if text == "mid" {
+                    "mid is derived from bid and ask by the reader; request bid,ask"
+                } else {
+                    "the price types are bid, ask and trade"
+                };
+                Error::bad_request(
+                    Code::InvalidPriceType,
+                    format!("{text:?} is no stored price type"),
+                )
+                .with_hint(hint)
+            })
+    }
+}
+
+/// Declares an enum of request words: its texts, parsing, printing and listing, written once.
+macro_rules! request_words {
+    ($(#[$doc:meta])* $name:ident, $what:literal {
+        $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// All values, the default first.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word as it is written in a request.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                Self::ALL
+                    .iter()
+                    .copied()
+                    .find(|value| value.as_str() == text)
+                    .ok_or_else(|| {
+                        let words: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
+                        Error::usage(format!("{text:?} is no {}", $what))
+                            .with_hint(format!("choose one of: {}", words.join(", ")))
+                    })
+            }
+        }
+    };
+}
+
+request_words! {
+    /// Which timestamps become slices.
+    Timeline, "timeline" {
+        /// Timestamps present in every requested series.
+        #[default]
+        Intersection = "intersection",
+        /// Timestamps present in any requested series.
+        Union = "union",
+    }
+}
+
+request_words! {
+    /// Which rows lie in trading hours.
+    Session, "session" {
+        /// Keep all rows.
+        #[default]
+        None = "none",
+        /// The FX week in Sydney local time; for timeframes of a day or more, drop weekends (UTC)
+        /// and placeholder candles (volume 0 and open = high = low = close).
+        Fx = "fx",
+    }
+}
+
+request_words! {
+    /// What to do with a series that is not in time order.
+    UnsortedPolicy, "policy for unsorted series" {
+        /// Sort it, stably, with a warning.
+        #[default]
+        Sort = "sort",
+        /// Fail.
+        Error = "error",
+    }
+}
+
+request_words! {
+    /// Which row wins where several rows of a series share a timestamp.
+    DuplicatePolicy, "policy for duplicates" {
+        /// The last one in file order.
+        #[default]
+        Last = "last",
+        /// The first one in file order.
+        First = "first",
+        /// None: fail.
+        Error = "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_words_name_the_choices() {
+        let error = "both".parse::<Timeline>().expect_err("no timeline");
+        assert_eq!(error.hint(), Some("choose one of: intersection, union"));
+        assert_eq!(
+            "mid".parse::<PriceType>().expect_err("derived").code(),
+            Code::InvalidPriceType
+        );
+    }
+}
