@@ -126,6 +126,44 @@ fn files_that_are_no_parquet_files() {
     fs::remove_file(&path).expect("the file");
     fs::create_dir(&path).expect("a folder in its place");
     assert_eq!(failure(request(folder.path())).code(), Code::CorruptInput);
+    fs::remove_dir(&path).expect("the folder");
+    std::os::unix::fs::symlink("nowhere", &path).expect("a link to nothing");
+    assert_eq!(failure(request(folder.path())).code(), Code::CorruptInput);
+    fs::remove_file(&path).expect("the link");
+    let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+    assert!(made.success());
+    assert_eq!(failure(request(folder.path())).code(), Code::CorruptInput);
+}
+
+/// What lies outside the window is not decoded, whether the series is held whole or streamed.
+#[test]
+fn damage_outside_the_window_shows_at_no_chunk_size_or_at_all() {
+    let (folder, path) = data();
+    common::write(&path, &minutes(0..2_000), 500);
+    let mut bytes = fs::read(&path).expect("the file");
+    let (start, end) = (bytes.len() * 7 / 10, bytes.len() * 8 / 10);
+    bytes[start..end].fill(0xa5);
+    fs::write(&path, bytes).expect("the file");
+    let outcome = |chunk_rows: usize, end_minute: i64| {
+        let chunk_rows = std::num::NonZeroUsize::new(chunk_rows).expect("not zero");
+        let options = ReadOptions::new().with_chunk_rows(chunk_rows);
+        let request = request(folder.path())
+            .end_ns(Some(end_minute * MINUTE))
+            .build();
+        SliceBatches::open(&request.expect("a request"), &options)?
+            .try_fold(0, |slices, batch| Ok(slices + batch?.len()))
+            .map_err(|error: Error| error)
+    };
+    for chunk_rows in [10, 100, 10_000] {
+        assert_eq!(
+            outcome(chunk_rows, 400).expect("sound inside the window"),
+            401
+        );
+        let code = outcome(chunk_rows, 1_999)
+            .expect_err("damaged inside the window")
+            .code();
+        assert_eq!(code, Code::CorruptInput);
+    }
 }
 
 #[test]

@@ -296,6 +296,22 @@ fn symbols_come_from_a_list_a_file_or_the_disk() {
         expected
     );
     assert_eq!(run(binary().arg("--all-symbols")).stdout, expected);
+    // However the root is written.
+    let root = data.path().to_str().expect("UTF-8");
+    for root in [
+        format!("{root}/"),
+        format!("{root}//"),
+        format!("{root}/./"),
+        format!("{root}/A/.."),
+    ] {
+        let output = run(binary().arg("--all-symbols").arg("--data").arg(&root));
+        let rows = |output: &Output| batch_rows(&output.stdout);
+        assert_eq!(rows(&output), [800, 0], "{root}: {}", text(&output.stderr));
+    }
+    let mut here = binary();
+    here.args(["--all-symbols", "--data", "./"])
+        .current_dir(data.path());
+    assert_eq!(batch_rows(&run(&mut here).stdout), [800, 0]);
     assert_eq!(status(&run(&mut binary())), 2);
     assert_eq!(
         status(&run(binary().args(["--all-symbols", "--symbols", "A"]))),
@@ -375,4 +391,63 @@ fn names_from_the_disk_never_drive_the_terminal() {
         "{:?}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn names_that_are_no_text_are_passed_over_or_told() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let data = data();
+    let odd = OsStr::from_bytes(b"\xff");
+    fs::create_dir(data.path().join(odd)).expect("a folder");
+    fs::write(data.path().join("A").join(odd), "").expect("a file");
+    let output = run(sync(data.path()).args(["--error-format", "json"]));
+    assert_eq!(status(&output), 0);
+    let mut all = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+    all.args(["sync", "--all-symbols", "--data"])
+        .arg(data.path());
+    assert_eq!(batch_rows(&run(&mut all).stdout), [800, 0]);
+    // Here the odd file matches, and is no Parquet file.
+    let any = [
+        "--path-template",
+        "{root}/{symbol}/*",
+        "--price-types",
+        "bid",
+        "--error-format",
+        "json",
+    ];
+    let output = run(sync(data.path()).args(any));
+    assert_eq!(status(&output), 3);
+    let line: Value = serde_json::from_str(text(&output.stderr).trim()).expect("one JSON line");
+    assert_eq!(line["code"], 3008);
+}
+
+#[test]
+fn a_replaced_file_keeps_its_permissions_and_a_link_its_target() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let data = data();
+    let target = data.path().join("x.arrow");
+    fs::write(&target, "old").expect("a file");
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).expect("permissions");
+    let link = data.path().join("link.arrow");
+    symlink(&target, &link).expect("a link");
+    let output = run(sync(data.path()).arg("--force").arg("-o").arg(&link));
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(link.is_symlink());
+    assert!(fs::read(&target).expect("the file").starts_with(b"ARROW1"));
+    assert_eq!(
+        fs::metadata(&target)
+            .expect("the file")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    let dangling = data.path().join("dangling.arrow");
+    symlink(data.path().join("nowhere.arrow"), &dangling).expect("a link");
+    let output = run(sync(data.path()).arg("--force").arg("-o").arg(&dangling));
+    assert_eq!(status(&output), 4);
+    assert!(dangling.is_symlink());
 }

@@ -264,6 +264,8 @@ fn symbols_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
             .at_file(file)
             .with_source(error)
     })?;
+    // Some editors begin a file with a mark that nobody sees.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(text
         .lines()
         .map(str::trim)

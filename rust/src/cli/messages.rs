@@ -52,7 +52,7 @@ impl Messages {
             "name": error.code().name(),
             "message": error.to_string(),
             "hint": error.hint(),
-            "file": place.file,
+            "file": place.file.as_deref().map(Path::to_string_lossy),
             "symbol": place.symbol,
             "price_type": place.price_type,
             "row": place.row,
@@ -70,7 +70,7 @@ impl Messages {
                     "kind": "warning",
                     "name": warning.name,
                     "message": warning.message,
-                    "file": warning.file,
+                    "file": warning.file.as_deref().map(Path::to_string_lossy),
                     "symbol": warning.symbol,
                     "price_type": warning.price_type,
                 }));

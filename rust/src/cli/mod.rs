@@ -83,7 +83,7 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
         },
     );
     bar.finish();
-    written?;
+    written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
     messages.warnings(&batches.warnings()[said..]);
     messages.report(&batches.report(), target.as_deref());

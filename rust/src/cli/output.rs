@@ -7,10 +7,11 @@
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use omega_slices::Error;
 use omega_slices::ipc::Format;
+use omega_slices::{Class, Error};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use rustix::pipe::fcntl_setpipe_size;
 use tempfile::NamedTempFile;
@@ -56,7 +57,8 @@ pub enum FileData {
 impl Output {
     /// Checks the target before any work is done for it.
     pub fn check(path: Option<&Path>, force: bool) -> Result<Self, Error> {
-        let Some(path) = path.filter(|path| *path != Path::new("-")) else {
+        let is_stdout = |path: &&Path| *path == Path::new("-") || *path == Path::new("/dev/stdout");
+        let Some(path) = path.filter(|path| !is_stdout(path)) else {
             if io::stdout().is_terminal() {
                 return Err(
                     Error::usage("the slices are binary, and stdout is a terminal")
@@ -67,16 +69,26 @@ impl Output {
         };
         let existing = match fs::metadata(path) {
             Ok(metadata) => Some(metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if path.as_os_str().as_bytes().ends_with(b"/") {
+                    return Err(is_folder(path));
+                }
+                if path.is_symlink() {
+                    return Err(
+                        Error::system("the output is a link to a file that is not there")
+                            .at_file(path)
+                            .with_hint("name the file itself, or remove the link"),
+                    );
+                }
+                None
+            }
             Err(error) => return Err(failed("the output cannot be looked at", path, error)),
         };
         if let Some(metadata) = &existing
             && !metadata.is_file()
         {
             if metadata.is_dir() {
-                return Err(Error::system("the output is a folder")
-                    .at_file(path)
-                    .with_hint("name a file in it: x.arrow or x.arrows"));
+                return Err(is_folder(path));
             }
             return Ok(Self::Device(path.to_owned()));
         }
@@ -126,11 +138,15 @@ impl Output {
                 let _ = fcntl_setpipe_size(&stdout, PIPE_BYTES);
                 Ok(Pending::Open(stdout.into()))
             }
-            Self::Device(path) => File::options()
-                .write(true)
-                .open(&path)
-                .map(Pending::Open)
-                .map_err(|error| failed("the output cannot be opened", &path, error)),
+            Self::Device(path) => {
+                let device = File::options().write(true).open(&path);
+                let device =
+                    device.map_err(|error| failed("the output cannot be opened", &path, error))?;
+                if device.is_terminal() {
+                    return Err(binary_on_terminal().at_file(&path));
+                }
+                Ok(Pending::Open(device))
+            }
             Self::File {
                 target,
                 folder,
@@ -176,6 +192,16 @@ impl Pending {
             .map_err(|error| Error::system("the output cannot be opened").with_source(error))
     }
 
+    /// Adds to an error of the output which one it is.
+    pub fn name_target(&self, error: Error) -> Error {
+        match self {
+            Self::File { target, .. } if error.class() == Class::System => error
+                .at_file(target)
+                .with_hint("make room there, or name another output; nothing was left behind"),
+            _ => error,
+        }
+    }
+
     /// Gives a complete file its name, durably. Returns the name where there is one.
     pub fn commit(self) -> Result<Option<PathBuf>, Error> {
         let Self::File {
@@ -214,6 +240,7 @@ impl FileData {
     fn name(self, target: &Path, folder: &Path, force: bool) -> io::Result<()> {
         match self {
             Self::Unnamed(file) => {
+                keep_permissions(&file, target, force)?;
                 file.sync_all()?;
                 if force {
                     // A link cannot replace a file, a renaming can.
@@ -224,6 +251,7 @@ impl FileData {
                 }
             }
             Self::Named(file) => {
+                keep_permissions(file.as_file(), target, force)?;
                 file.as_file().sync_all()?;
                 let named = if force {
                     file.persist(target)
@@ -233,7 +261,8 @@ impl FileData {
                 named.map_err(|failed| failed.error)?;
             }
         }
-        File::open(folder)?.sync_all()
+        // A folder that may be written to but not read cannot be synced; the file is there.
+        File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
     }
 }
 
@@ -253,6 +282,25 @@ fn link(file: &File, path: &Path) -> io::Result<File> {
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
     file.try_clone()
+}
+
+/// A file that replaces another one is no more open to others than that was.
+fn keep_permissions(file: &File, target: &Path, force: bool) -> io::Result<()> {
+    match fs::metadata(target) {
+        Ok(old) if force => file.set_permissions(old.permissions()),
+        _ => Ok(()),
+    }
+}
+
+fn binary_on_terminal() -> Error {
+    Error::usage("the slices are binary, and the output is a terminal")
+        .with_hint("write to a file with -o x.arrow, or pipe into a program")
+}
+
+fn is_folder(path: &Path) -> Error {
+    Error::system("the output is a folder")
+        .at_file(path)
+        .with_hint("name a file in it: x.arrow or x.arrows")
 }
 
 fn exists(path: &Path) -> Error {

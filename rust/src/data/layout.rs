@@ -2,14 +2,14 @@
 //! to say where a file is missing. Opens no file.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result};
-use crate::request::{
-    Fields, GLOB_OPTIONS, MAX_SYMBOLS, PathTemplate, PriceType, Request, Symbols,
-};
+use crate::request::{Fields, MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Request, Symbols};
 
 /// One series of a request and its files, in name order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,17 +116,11 @@ impl<'a> Layout<'a> {
 
     /// Symbols with a file of the timeframe and of any requested price type, in name order.
     fn all_symbols(&self) -> Result<Vec<String>> {
-        // Matching compares texts, so the root has to be written the way the search writes it.
-        let root = std::path::absolute(self.root)
-            .map_err(|error| Error::system("the working folder is unknown").with_source(error))?;
-        let root = root
-            .to_str()
-            .ok_or_else(|| Error::usage("the data root is not valid UTF-8"))?;
         let mut symbols = BTreeSet::new();
         for &price_type in self.request.price_types() {
             for template in &self.templates {
                 let fields = Fields {
-                    root,
+                    root: self.root,
                     symbol: None,
                     timeframe: Some(self.request.timeframe().as_str()),
                     price_type: Some(price_type),
@@ -172,9 +166,17 @@ impl<'a> Layout<'a> {
         }
         let symbols: Vec<_> = symbols.into_iter().collect();
         // The names came from the disk; they obey the same rules as names from a request.
-        Request::builder(self.request.data())
+        let checked = Request::builder(self.request.data())
             .symbols(symbols.clone())
-            .build()?;
+            .build();
+        checked.map_err(|error| {
+            let refused = Error::input(error.code(), error.message())
+                .with_hint("rename the folder or file, or list the symbols with --symbols");
+            match &error.place().symbol {
+                Some(symbol) => refused.at_symbol(symbol),
+                None => refused,
+            }
+        })?;
         Ok(symbols)
     }
 
@@ -271,33 +273,69 @@ impl<'a> Layout<'a> {
 
 /// Whether opening the path is worth trying: it is there, or only opening it will tell why not.
 fn may_exist(path: &Path) -> bool {
-    match fs::metadata(path) {
-        Ok(_) => true,
-        Err(error) => !matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        ),
-    }
+    // The link itself where it is one: a link to nothing is a file that cannot be read, not none.
+    fs::symlink_metadata(path).map_or_else(|error| !is_missing(&error), |_| true)
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// The files that a pattern matches, in name order.
-fn matching_files(pattern: &str) -> Result<Vec<PathBuf>> {
-    let paths = glob::glob_with(pattern, GLOB_OPTIONS)
-        .map_err(|error| Error::usage(format!("{pattern:?} is no usable pattern: {error}")))?;
-    let mut files = Vec::new();
-    for path in paths {
-        let path = path.map_err(|error| {
+fn matching_files(pattern: &PathPattern) -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = vec![PathBuf::new()];
+    for (depth, part) in pattern.parts.iter().enumerate() {
+        if let Some(name) = part.literal() {
+            for path in &mut paths {
+                // The name before the first slash of an absolute path is empty.
+                path.push(if depth == 0 && name.is_empty() {
+                    "/"
+                } else {
+                    name
+                });
+            }
+            continue;
+        }
+        let mut found = Vec::new();
+        for folder in &paths {
+            for name in names_in(folder)? {
+                if part.matches(name.as_bytes()) {
+                    found.push(folder.join(name));
+                }
+            }
+        }
+        paths = found;
+    }
+    paths.retain(|path| may_exist(path) && !path.is_dir());
+    paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(paths)
+}
+
+/// The names in a folder; none where there is no such folder.
+fn names_in(folder: &Path) -> Result<Vec<OsString>> {
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let names = fs::read_dir(here).and_then(|entries| {
+        entries
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect()
+    });
+    match names {
+        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        names => names.map_err(|error| {
             Error::input(
                 Code::CorruptInput,
-                format!("a folder cannot be read: {}", error.error()),
+                format!("a folder cannot be read: {error}"),
             )
-            .at_file(error.path())
+            .at_file(here)
             .with_hint("check its permissions")
-        })?;
-        if !path.is_dir() {
-            files.push(path);
-        }
+            .with_source(error)
+        }),
     }
-    files.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
-    Ok(files)
 }

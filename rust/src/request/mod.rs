@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use template::PathTemplate;
-pub(crate) use template::{Fields, GLOB_OPTIONS};
+pub(crate) use template::{Fields, PathPattern};
 pub use time::{format_timestamp, parse_timestamp};
 pub use timeframe::Timeframe;
 pub use words::{DuplicatePolicy, PriceType, Session, Timeline, UnsortedPolicy};
@@ -463,6 +463,9 @@ fn check_symbol(symbol: &str) -> Result<()> {
     if symbol.contains(',') {
         return refuse("it holds a comma");
     }
+    if symbol.trim() != symbol {
+        return refuse("it begins or ends with a blank");
+    }
     Ok(())
 }
 
@@ -477,7 +480,8 @@ mod tests {
     #[test]
     fn names_that_could_leave_the_root_are_refused() {
         for symbol in [
-            "", ".", "..", "a/b", "a\\b", "../a", "a..b", "a\0", "a\n", "a,b", "\u{1b}",
+            "", ".", "..", "a/b", "a\\b", "../a", "a..b", "a\0", "a\n", "a,b", " a", "a\u{a0}",
+            "\u{1b}",
         ] {
             let error = Request::builder("root")
                 .symbols([symbol])

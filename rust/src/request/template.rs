@@ -99,35 +99,42 @@ impl PathTemplate {
         self.pieces.contains(&Piece::Star)
     }
 
-    /// The path itself, for a template without `*` and with all fields given.
+    /// The path with all fields given; a `*` stays one.
     pub(crate) fn path(&self, fields: Fields<'_>) -> String {
-        self.expand(fields, str::to_owned)
+        self.pattern(fields).text("*")
     }
 
-    /// The glob pattern: `*` and unknown fields match, everything else is literal.
-    pub(crate) fn pattern(&self, fields: Fields<'_>) -> String {
-        let mut pattern = self.expand(fields, glob::Pattern::escape);
-        // Several stars in a row mean what one means; two have a meaning of their own in patterns.
-        while pattern.contains("**") {
-            pattern = pattern.replace("**", "*");
+    /// What the template matches: `*` and unknown fields are any text, everything else is literal.
+    pub(crate) fn pattern(&self, fields: Fields<'_>) -> PathPattern {
+        let mut parts = vec![NamePattern::default()];
+        for piece in &self.pieces {
+            let text = match piece {
+                Piece::Literal(text) => Some(text.as_str()),
+                Piece::Star => None,
+                Piece::Root => Some(fields.root),
+                Piece::Symbol => fields.symbol,
+                Piece::Timeframe => fields.timeframe,
+                Piece::SideLower => fields.price_type.map(PriceType::as_str),
+                Piece::SideUpper => fields.price_type.map(PriceType::as_upper),
+            };
+            let Some(text) = text else {
+                last(&mut parts).push_any();
+                continue;
+            };
+            for (number, name) in text.split('/').enumerate() {
+                if number > 0 {
+                    parts.push(NamePattern::default());
+                }
+                last(&mut parts).push_text(name);
+            }
         }
-        pattern
-    }
-
-    fn expand(&self, fields: Fields<'_>, literal: impl Fn(&str) -> String) -> String {
-        let known = |value: Option<&str>| value.map_or_else(|| "*".to_owned(), &literal);
-        self.pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Literal(text) => literal(text),
-                Piece::Star => "*".to_owned(),
-                Piece::Root => literal(fields.root),
-                Piece::Symbol => known(fields.symbol),
-                Piece::Timeframe => known(fields.timeframe),
-                Piece::SideLower => known(fields.price_type.map(PriceType::as_str)),
-                Piece::SideUpper => known(fields.price_type.map(PriceType::as_upper)),
-            })
-            .collect()
+        // Slashes in a row separate no more than one; the one before the first name is the root's.
+        let mut number = 0;
+        parts.retain(|part| {
+            number += 1;
+            number == 1 || part.literal() != Some("")
+        });
+        PathPattern { parts }
     }
 
     /// Every symbol for which the template yields `path`, with the other fields given.
@@ -135,45 +142,148 @@ impl PathTemplate {
     /// None where the path is no file of this layout; several where a `*` or plain text next to
     /// the symbol leaves open where it begins or ends.
     pub(crate) fn symbols_of(&self, path: &str, fields: Fields<'_>) -> Vec<String> {
+        // A text that no path holds shows which name of the path the symbol stands in, and what
+        // stands around it.
+        const MARK: &str = "\0";
+        let marked = self.pattern(Fields {
+            symbol: Some(MARK),
+            ..fields
+        });
+        let names: Vec<_> = path.split('/').collect();
+        let of_symbol = marked
+            .parts
+            .iter()
+            .zip(&names)
+            .find_map(|(pattern, name)| Some((pattern.around(MARK)?, *name)));
+        let Some(((before, after), name)) = of_symbol.filter(|_| names.len() == marked.parts.len())
+        else {
+            return Vec::new();
+        };
+        let edges = || name.char_indices().map(|(at, _)| at).chain([name.len()]);
+        let starts: Vec<_> = edges()
+            .filter(|&at| before.is_none_or(|before| before.len() == at))
+            .collect();
+        let ends: Vec<_> = edges()
+            .filter(|&at| after.is_none_or(|after| at + after.len() == name.len()))
+            .collect();
         let mut symbols = Vec::new();
-        for component in path.split('/') {
-            let edges: Vec<_> = component
-                .char_indices()
-                .map(|(at, _)| at)
-                .chain(std::iter::once(component.len()))
-                .collect();
-            for (nth, &start) in edges.iter().enumerate() {
-                for &end in &edges[nth + 1..] {
-                    let symbol = &component[start..end];
-                    if self.yields(path, symbol, fields) && !symbols.iter().any(|s| s == symbol) {
-                        symbols.push(symbol.to_owned());
-                    }
+        for &start in &starts {
+            for &end in ends.iter().filter(|&&end| end > start) {
+                let symbol = &name[start..end];
+                let candidate = self.pattern(Fields {
+                    symbol: Some(symbol),
+                    ..fields
+                });
+                if candidate.matches(&names) && !symbols.iter().any(|known| known == symbol) {
+                    symbols.push(symbol.to_owned());
                 }
             }
         }
         symbols
     }
+}
 
-    fn yields(&self, path: &str, symbol: &str, fields: Fields<'_>) -> bool {
-        let fields = Fields {
-            symbol: Some(symbol),
-            ..fields
-        };
-        if self.has_star() {
-            glob::Pattern::new(&self.pattern(fields))
-                .is_ok_and(|pattern| pattern.matches_with(path, GLOB_OPTIONS))
-        } else {
-            self.path(fields) == path
+fn last(parts: &mut [NamePattern]) -> &mut NamePattern {
+    parts.last_mut().expect("a pattern has at least one part")
+}
+
+/// A path, name by name, in which any run of characters may stand at marked places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathPattern {
+    pub parts: Vec<NamePattern>,
+}
+
+impl PathPattern {
+    /// As text, with `any` where anything may stand.
+    fn text(&self, any: &str) -> String {
+        let names: Vec<_> = self.parts.iter().map(|part| part.texts.join(any)).collect();
+        names.join("/")
+    }
+
+    fn matches(&self, names: &[&str]) -> bool {
+        self.parts.len() == names.len()
+            && self
+                .parts
+                .iter()
+                .zip(names)
+                .all(|(part, name)| part.matches(name.as_bytes()))
+    }
+}
+
+/// The pattern of one name of a path: texts, between which anything may stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamePattern {
+    texts: Vec<String>,
+}
+
+impl Default for NamePattern {
+    fn default() -> Self {
+        Self {
+            texts: vec![String::new()],
         }
     }
 }
 
-/// Shell convention: `*` stays within one component and passes over hidden files.
-pub(crate) const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
+impl NamePattern {
+    fn push_any(&mut self) {
+        self.texts.push(String::new());
+    }
+
+    fn push_text(&mut self, text: &str) {
+        let last = self.texts.last_mut().expect("a name has at least one text");
+        last.push_str(text);
+    }
+
+    /// The name itself, where nothing is left open.
+    pub fn literal(&self) -> Option<&str> {
+        match &self.texts[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether a name matches. As in shells, hidden names only match what is hidden itself.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        let (first, rest) = self
+            .texts
+            .split_first()
+            .expect("a name has at least one text");
+        let Some((last, middle)) = rest.split_last() else {
+            return name == first.as_bytes();
+        };
+        if name.starts_with(b".") && !first.starts_with('.') {
+            return false;
+        }
+        let Some(name) = name.strip_prefix(first.as_bytes()) else {
+            return false;
+        };
+        let Some(mut name) = name.strip_suffix(last.as_bytes()) else {
+            return false;
+        };
+        // The leftmost place of each text leaves the most for those after it.
+        for text in middle.iter().filter(|text| !text.is_empty()) {
+            let Some(at) = name
+                .windows(text.len())
+                .position(|part| part == text.as_bytes())
+            else {
+                return false;
+            };
+            name = &name[at + text.len()..];
+        }
+        true
+    }
+
+    /// The plain text before and after the first `mark`; each `None` where it is not all known.
+    fn around(&self, mark: &str) -> Option<(Option<&str>, Option<&str>)> {
+        let number = self.texts.iter().position(|text| text.contains(mark))?;
+        let (before, after) = self.texts[number].split_once(mark)?;
+        let is_last = number + 1 == self.texts.len();
+        Some((
+            (number == 0).then_some(before),
+            (is_last && !after.contains(mark)).then_some(after),
+        ))
+    }
+}
 
 impl fmt::Display for PathTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,25 +311,55 @@ mod tests {
         assert_eq!(template.path(fields("A")), "data/M1/A.ask.ASK.parquet");
     }
 
-    #[test]
-    fn only_the_star_is_special() {
-        let template = PathTemplate::parse("{root}/[x]/{symbol}/*?.parquet").expect("a template");
-        let pattern = glob::Pattern::new(&template.pattern(fields("A*"))).expect("a pattern");
-        assert!(pattern.matches_with("data/[x]/A*/1?.parquet", GLOB_OPTIONS));
-        assert!(!pattern.matches_with("data/[x]/AB/1?.parquet", GLOB_OPTIONS));
-        assert!(!pattern.matches_with("data/[x]/A*/12.parquet", GLOB_OPTIONS));
-        assert!(!pattern.matches_with("data/x/A*/1?.parquet", GLOB_OPTIONS));
+    fn matches(template: &str, symbol: Option<&str>, path: &str) -> bool {
+        let fields = Fields {
+            symbol,
+            ..fields("")
+        };
+        let template = PathTemplate::parse(template).expect("a template");
+        let names: Vec<_> = path.split('/').collect();
+        template.pattern(fields).matches(&names)
     }
 
     #[test]
-    fn stars_in_a_row_are_one_star() {
-        let template = PathTemplate::parse("{root}/{symbol}***.parquet").expect("a template");
-        let unknown = Fields {
-            symbol: None,
-            ..fields("")
-        };
-        assert_eq!(template.pattern(fields("A")), "data/A*.parquet");
-        assert_eq!(template.pattern(unknown), "data/*.parquet");
+    fn slashes_in_a_row_are_one() {
+        let template = PathTemplate::parse("{root}//{symbol}/x").expect("a template");
+        for (root, expected) in [("a/", "a/S/x"), ("/", "/S/x"), ("./a//b//", "./a/b/S/x")] {
+            let fields = Fields {
+                root,
+                ..fields("S")
+            };
+            assert_eq!(template.path(fields), expected);
+            assert_eq!(template.symbols_of(expected, fields), ["S"]);
+        }
+    }
+
+    #[test]
+    fn only_the_star_is_special() {
+        let template = "{root}/[x]/{symbol}/*?.parquet";
+        assert!(matches(template, Some("A*"), "data/[x]/A*/1?.parquet"));
+        assert!(!matches(template, Some("A*"), "data/[x]/AB/1?.parquet"));
+        assert!(!matches(template, Some("A*"), "data/[x]/A*/12.parquet"));
+        assert!(!matches(template, Some("A*"), "data/x/A*/1?.parquet"));
+    }
+
+    #[test]
+    fn a_star_stays_within_a_name_and_passes_over_hidden_ones() {
+        assert!(matches("{root}/*", None, "data/a"));
+        assert!(!matches("{root}/*", None, "data/a/b"));
+        assert!(!matches("{root}/*", None, "data/.a"));
+        assert!(matches("{root}/.*", None, "data/.a"));
+        assert!(matches("{root}/a*", None, "data/a"));
+    }
+
+    #[test]
+    fn texts_between_stars_are_found_in_order_and_never_overlap() {
+        assert!(matches("*ab*ba*", None, "xabbax"));
+        assert!(!matches("*ab*ba*", None, "xabax"));
+        assert!(!matches("ab*ba", None, "aba"));
+        assert!(matches("ab*ba", None, "abba"));
+        assert!(matches("{symbol}***.x", None, "a.x"));
+        assert!(matches("*aab", None, "aaab"));
     }
 
     #[test]
@@ -240,13 +380,11 @@ mod tests {
             of("{root}/{symbol}_{SIDE}.parquet", "data/A_B_ASK.parquet"),
             ["A_B"]
         );
-        assert!(
-            of(
-                "{root}/{symbol}/{symbol}_{timeframe}.parquet",
-                "data/A/B_M1.parquet"
-            )
-            .is_empty()
-        );
+        let twice = "{root}/{symbol}/{symbol}_{timeframe}.parquet";
+        assert_eq!(of(twice, "data/A/A_M1.parquet"), ["A"]);
+        assert!(of(twice, "data/A/B_M1.parquet").is_empty());
+        assert!(of(twice, "data/A.parquet").is_empty());
+        assert_eq!(of("{root}/{symbol}-{symbol}.x", "data/A-A-A-A.x"), ["A-A"]);
         assert_eq!(
             of("{root}/*/{symbol}.parquet", "data/2024/A.parquet"),
             ["A"]
@@ -255,5 +393,6 @@ mod tests {
             of("{root}/{symbol}_*.parquet", "data/A_B_C.parquet"),
             ["A", "A_B"]
         );
+        assert_eq!(of("{root}/é{symbol}é", "data/éxé"), ["x"]);
     }
 }

@@ -2,7 +2,7 @@
 //! the same one, and the border behind which the decoder's errors and panics are the file's fault.
 
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,6 +85,15 @@ impl Read for PositionedRead {
 }
 
 pub(super) fn open_file(path: &Path) -> Result<(PositionedFile, Identity)> {
+    // Looked at before it is opened: opening a pipe would wait for somebody to write to it.
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
+    if !metadata.is_file() {
+        return Err(
+            Error::input(Code::CorruptInput, "the input is no regular file")
+                .at_file(path)
+                .with_hint("put a Parquet file in its place"),
+        );
+    }
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let file = PositionedFile(Arc::new(file));
     let identity = file.identity().map_err(|error| unreadable(path, error))?;
