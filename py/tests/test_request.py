@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omega_slices import ErrorCode, OmegaSlicesError, Request
+from omega_slices import ErrorCode, OmegaSlicesError, Request, RequestError, SymbolNotFoundError
 from omega_slices._request import SYMBOLS_MAX, format_time_ns, make_request, parse_time_ns, timeframe_ns
 
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
@@ -238,3 +238,21 @@ def refused(code: ErrorCode, **options: Any) -> OmegaSlicesError:
     assert caught.value.code is code
     assert caught.value.message
     return caught.value
+
+
+@pytest.mark.parametrize("columns", ["open=o", 5, [("open", "o")]])
+def test_columns_are_a_mapping(columns: Any) -> None:
+    with pytest.raises(RequestError, match="no mapping"):
+        make_request("data", symbols=["A"], columns=columns)
+
+
+@pytest.mark.parametrize("symbol", [" A", "A ", "\u00a0A"])
+def test_a_symbol_has_no_blanks_at_its_ends(symbol: str) -> None:
+    with pytest.raises(SymbolNotFoundError):
+        make_request("data", symbols=[symbol])
+
+
+def test_several_symbols_in_one_text_are_told_how_to_be_listed() -> None:
+    with pytest.raises(RequestError) as caught:
+        make_request("data", symbols="EURUSD, GBPUSD")
+    assert caught.value.hint == "write symbols=['EURUSD', 'GBPUSD']"

@@ -303,8 +303,19 @@ def test_a_slice_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         one.anything = 0  # type: ignore[attr-defined]  # what is tested
     assert copy.copy(one) == one
-    with pytest.raises(TypeError):
-        pickle.dumps(one)
+
+
+def test_a_slice_can_leave_the_process_alone() -> None:
+    one = one_slice()
+    assert one.get("EURUSD") is not None  # its views are made
+    for other in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one)):
+        assert other == one
+        assert other.keys() == one.keys()
+        assert other.known_at == one.known_at
+        assert other["EURUSD"] == one["EURUSD"]
+    many = view(wire.batch(wire.schema(), 0, 5_000, missing=0.2), wire.SYMBOLS)
+    assert len(pickle.dumps(many[2_500])) < 10_000
+    assert pickle.loads(pickle.dumps(many[2_500])) == many[2_500]
 
 
 def test_values_can_leave_the_process() -> None:

@@ -74,8 +74,12 @@ class Producer:
         self._program = arguments[0]
         self._closed = False
         try:
+            # The executable reads UTF-8, whatever the locale of this process says.
             self._process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                [argument.encode(errors="surrogateescape") for argument in arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
         except OSError as error:
             message = f"cannot run {self._program!r}: {error.strerror or error}"

@@ -243,6 +243,8 @@ def make_request(
             raise unknown_price_type(price_type)
     # Sorted, not a set: an option given twice stays visible to the check.
     ordered = tuple(known for known in PRICE_TYPES for given in asked if given == known)
+    if columns is not None and not isinstance(columns, Mapping):
+        raise RequestError(f"columns={columns!r} is no mapping", hint="write columns={'timestamp': 'ts', 'open': 'o'}")
     renamed = dict(columns or {})
     _check_columns(renamed)
     return Request(
@@ -449,7 +451,7 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
         if not is_symbol_name(symbol):
             raise SymbolNotFoundError(
                 f"{symbol!r} cannot be a symbol's name",
-                hint="a name is not empty and holds no slash, backslash, comma, '..' or control character",
+                hint="a name is not empty, holds no slash, backslash, comma, '..' or control character, and no blank at its ends",
                 symbol=symbol,
             )
         if symbol in seen:
@@ -465,7 +467,7 @@ def is_symbol_name(symbol: str) -> bool:
     >>> [is_symbol_name(name) for name in ("EURUSD", "BRK.B", "../etc", "")]
     [True, True, False, False]
     """
-    if symbol in ("", ".") or ".." in symbol:
+    if symbol in ("", ".") or ".." in symbol or symbol != symbol.strip():
         return False
     # Cc: control characters; Cs: halves of surrogate pairs, which UTF-8 cannot hold.
     return not any(letter in "/\\," or unicodedata.category(letter) in ("Cc", "Cs") for letter in symbol)

@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
 from msgspec import Struct
 
 from omega_slices._buffers import floats_view, unpack_presence, unpack_values, values_view
@@ -33,8 +34,6 @@ from omega_slices.errors import SchemaMismatchError, SymbolNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterator, KeysView
     from datetime import datetime
-
-    import pyarrow as pa
 
 # Whether a candle is there (None: it always is), then open, high, low, close, volume.
 _Side = tuple[
@@ -443,12 +442,28 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         tail = f", and {more} more" if more > 0 else ""
         return f"<MultiSymbolSlice {self.timestamp.isoformat()} {self.timeframe} {{{', '.join(here)}{tail}}}>"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to make the slice anew from its own rows: a pickle does not hold the batch."""
+        layout = self._batch.layout
+        rows = self._batch.record_batch.slice(self._row, len(layout.symbols))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_batch(rows)
+        return _restore, (sink.getvalue().to_pybytes(), layout.symbols, layout.timeframe, layout.price_types)
+
     def _unknown_symbol(self, symbol: object) -> SymbolNotFoundError:
         return SymbolNotFoundError(
             f"the slice has no symbol {symbol!r}",
             hint="its keys() are the symbols that it has",
             symbol=symbol if isinstance(symbol, str) else None,
         )
+
+
+def _restore(stream: bytes, symbols: tuple[str, ...], timeframe: str, price_types: tuple[str, ...]) -> MultiSymbolSlice:
+    """Make the one slice of a pickle."""
+    with pa.ipc.open_stream(stream) as reader:
+        batch = SliceBatch(reader.read_next_batch(), SliceLayout(symbols, timeframe, price_types))
+    return next(batch.slices())
 
 
 def _presence(price_type: str, batch: SliceBatch, row: int) -> list[int]:

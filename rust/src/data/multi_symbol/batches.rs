@@ -160,8 +160,8 @@ impl SliceBatches {
     ///
     /// # Errors
     ///
-    /// See [`crate::Code`] for the reasons. Of several failing series the first one in request
-    /// order is reported.
+    /// See [`crate::Code`] for the reasons. Of several series that cannot be opened the first one
+    /// in request order is reported.
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
         let resolved = layout::resolve(request)?;
         let series = resolved.series.len();
