@@ -451,7 +451,8 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
         if not is_symbol_name(symbol):
             raise SymbolNotFoundError(
                 f"{symbol!r} cannot be a symbol's name",
-                hint="a name is not empty, holds no slash, backslash, comma, '..' or control character, and no blank at its ends",
+                hint="a name is not empty, has no blank at its ends, and holds no slash, backslash, comma, '..' or "
+                "control character",
                 symbol=symbol,
             )
         if symbol in seen:
