@@ -5,7 +5,10 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -56,3 +59,15 @@ def test_everything_public_is_documented(name: str) -> None:
 )
 def test_the_main_ones_have_examples(value: object) -> None:
     assert ">>> " in (inspect.getdoc(value) or "")
+
+
+def test_walking_slices_imports_no_pandas(data: Path, binary: Path) -> None:
+    # Importing it takes longer than a stream takes to give its first slice.
+    program = (
+        "import sys; from omega_slices import open_slices\n"
+        f"with open_slices({str(data)!r}, symbols=['EURUSD'], backend='rust') as slices:\n"
+        "    for s in slices: s.get('EURUSD'), s.get_price('EURUSD'), s.column('valid_bid')\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    environment = {**os.environ, "OMEGA_SLICES_BINARY": str(binary)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Sequence
 
     Array = np.ndarray[Any, Any]
 
@@ -28,6 +29,18 @@ def floats_view(column: pa.Array) -> memoryview[float]:
     """View the values of a float64 column as plain floats: one read is one Python float."""
     start, stop = column.offset * 8, (column.offset + len(column)) * 8
     return memoryview(column.buffers()[1]).toreadonly()[start:stop].cast("d")
+
+
+def string_array(texts: Sequence[str]) -> pa.Array:
+    """Return texts as a string column.
+
+    Not by `pyarrow.array`: it imports pandas where that is installed, which takes longer
+    than a stream takes to give its first slice.
+    """
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
 def unpack_values(column: pa.Array) -> Array:

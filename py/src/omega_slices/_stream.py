@@ -21,6 +21,7 @@ import msgspec
 import pyarrow as pa
 
 from omega_slices._binary import binary_override, find_binary
+from omega_slices._buffers import string_array
 from omega_slices._candle import RunReport
 from omega_slices._request import TimeLike, make_request
 from omega_slices._schema import check_batch
@@ -222,7 +223,7 @@ class SliceStream:
         # does not know the stream: it keeps it from neither.
         self._finalizer = weakref.finalize(self, source.close)
         self._layout = SliceLayout(source.symbols, request.timeframe, request.price_types)
-        self._symbols_array = pa.array(source.symbols, pa.string())
+        self._symbols_array = string_array(source.symbols)
         self._report = RunReport(slices=0, batches=0)
         self._complete = False
         self._failure: OmegaSlicesError | None = None
