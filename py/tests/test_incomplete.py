@@ -440,14 +440,32 @@ def test_an_interrupt_closes_the_stream(fake: wire.Fake) -> None:
     fake.out(b"".join(stream()[:4])).hang()
     slices = open_fake()
     slices.skip(20)
-    # To this thread: another one would take note of it, but not end our waiting.  Nor would
-    # this one where polars has been imported, which asks for reads to go on after a signal.
-    signal.siginterrupt(signal.SIGINT, True)
-    timer = threading.Timer(0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        next(slices)
-    timer.join()
+    interrupts = []
+
+    def interrupt(_number: int, _frame: object) -> None:
+        interrupts.append(1)
+        if len(interrupts) == 1:
+            raise KeyboardInterrupt
+
+    # A handler of our own: polars, where it has been imported, asks for reads to go on after a signal.
+    before = signal.signal(signal.SIGINT, interrupt)
+    done = threading.Event()
+
+    def send(thread: int) -> None:
+        # Again and again: a signal that comes just before the read begins does not end it.  To the
+        # thread that waits: another one would take note of it, but not end the waiting.
+        while not done.wait(0.3):
+            signal.pthread_kill(thread, signal.SIGINT)
+
+    sender = threading.Thread(target=send, args=(threading.get_ident(),))
+    sender.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(slices)
+    finally:
+        done.set()
+        sender.join()
+        signal.signal(signal.SIGINT, before)
     assert not fake.is_running()
     with pytest.raises(IteratorExhaustedError, match="given up"):
         next(slices)
