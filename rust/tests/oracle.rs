@@ -423,3 +423,47 @@ fn iterators_move_to_other_threads_and_share_nothing() {
         assert_eq!(timestamps, rows.iter().map(|row| row.0).collect::<Vec<_>>());
     }
 }
+
+/// The timestamps of a regular series are kept from the first pass. Rows outside the window that
+/// stand between rows inside it, within and across the batches of that pass, must not shift them.
+#[test]
+fn rows_outside_the_window_between_rows_inside_shift_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let end = 30_000 * MINUTE;
+    for outside in [
+        vec![100],
+        vec![8_191],
+        vec![8_192],
+        vec![8_190, 8_191, 8_192, 8_193],
+        vec![0],
+        vec![19_999],
+    ] {
+        let mut rows: Vec<Row> = (0..20_000)
+            .map(|minute| common::row(minute * MINUTE, 1.0))
+            .collect();
+        for &row in &outside {
+            rows[row].0 += end;
+        }
+        common::write(
+            &common::path(folder.path(), "A", "M1", "BID"),
+            &rows,
+            20_000,
+        );
+        let request = Request::builder(folder.path())
+            .symbols(["A"])
+            .price_types([PriceType::Bid])
+            .end_ns(Some(end - 1))
+            .build()
+            .expect("a request");
+        let expected = rows.iter().filter(|row| row.0 < end);
+        let mut slices =
+            MultiSymbolDataIterator::open(&request, &options(2, 1_000)).expect("it opens");
+        for (at, values) in expected {
+            let slice = slices.next().expect("as many slices").expect("a slice");
+            assert_eq!(slice.timestamp_ns(), *at, "{outside:?}");
+            let candle = slice.get("A", PriceType::Bid).expect("a candle");
+            assert_eq!(Some(candle.open), values[0], "{outside:?} at {at}");
+        }
+        assert!(slices.next().is_none(), "{outside:?}");
+    }
+}

@@ -43,19 +43,20 @@ impl<'a> Scan<'a> {
         for candidate in candidates {
             let one = std::slice::from_ref(&candidate);
             let mut reader = file.read(Pass::Timestamps, one, self.rules.chunk_rows.max(8_192))?;
-            let (mut first, mut last, mut inside, mut row) = (None, 0, 0, 0);
+            let (mut first, mut last, mut kept, mut row) = (None, 0, 0, 0);
             while let Some(raw) = reader.next_rows(file)? {
                 let timestamps = raw.timestamps.expect("a pass over timestamps decodes them");
                 let seen = self.part_inside(&timestamps);
                 if let Some(part) = seen {
                     first.get_or_insert(row + part.start);
                     last = row + part.end - 1;
-                    inside += part.len();
+                    kept += part.len();
                     self.keep(&timestamps[part]);
                 }
                 row += raw.len;
             }
-            if first.is_some_and(|first| last - first + 1 != inside) {
+            if first.is_some_and(|first| last - first + 1 != kept) {
+                // Rows outside the window between two batches: the span has them, the runs do not.
                 self.runs = None;
             }
             if let Some(first) = first {
@@ -76,7 +77,6 @@ impl<'a> Scan<'a> {
 
     /// Notes the order of the rows inside the window; the part from the first to the last of them.
     fn part_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
-        let mut inside = 0;
         let mut part: Option<Range<usize>> = None;
         for (at, &timestamp_ns) in timestamps.iter().enumerate() {
             if !self.rules.in_window(timestamp_ns) {
@@ -85,12 +85,7 @@ impl<'a> Scan<'a> {
             self.in_order &= self.previous_ns <= timestamp_ns;
             self.repeats |= self.previous_ns == timestamp_ns;
             self.previous_ns = timestamp_ns;
-            inside += 1;
             part.get_or_insert(at..at).end = at + 1;
-        }
-        if part.as_ref().is_some_and(|part| part.len() != inside) {
-            // Rows outside between rows inside: the second pass has to look at each of them.
-            self.runs = None;
         }
         part
     }
