@@ -111,9 +111,7 @@ impl BatchBuilder {
     pub fn append(&mut self, timeline: &[i64], part: Range<usize>, series: &[SeriesBlock<'_>]) {
         debug_assert!(part.len() <= self.room());
         debug_assert_eq!(series.len(), self.symbols * self.price_types);
-        if self.sides.is_empty() {
-            self.sides = (0..self.price_types).map(|_| self.new_side()).collect();
-        }
+        self.begin();
         let mut start = part.start;
         while start < part.end {
             let tile = start..part.end.min(start + TILE_SLICES);
@@ -137,9 +135,7 @@ impl BatchBuilder {
     pub fn finish(&mut self) -> RecordBatch {
         let slices = self.timestamps.len();
         let rows = slices * self.symbols;
-        if self.sides.is_empty() {
-            self.sides = (0..self.price_types).map(|_| self.new_side()).collect();
-        }
+        self.begin();
         let mut timestamps = Vec::with_capacity(rows);
         for &timestamp_ns in &self.timestamps {
             timestamps.extend(std::iter::repeat_n(timestamp_ns, self.symbols));
@@ -173,6 +169,13 @@ impl BatchBuilder {
                     self.spare.push(values);
                 }
             }
+        }
+    }
+
+    /// Makes the columns of the next batch, unless it has begun already.
+    fn begin(&mut self) {
+        if self.sides.is_empty() {
+            self.sides = (0..self.price_types).map(|_| self.new_side()).collect();
         }
     }
 

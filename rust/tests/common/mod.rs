@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::datatypes::{DataType, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
@@ -89,9 +89,4 @@ pub fn plain_values(rows: usize, value: f64) -> Vec<(String, ArrayRef)> {
             )
         })
         .collect()
-}
-
-/// A schema of one column, for checks of what a file says.
-pub fn field(name: &str, data_type: DataType) -> Schema {
-    Schema::new(vec![Field::new(name, data_type, true)])
 }
