@@ -70,8 +70,11 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     let request = arguments.request()?;
     let output = Output::check(arguments.output.as_deref(), arguments.force)?;
     let mut batches = SliceBatches::open(&request, &arguments.read_options())?;
-    let said = batches.warnings().len();
-    messages.warnings(batches.warnings());
+    let mut said = 0;
+    let mut say_new_warnings = |batches: &SliceBatches| {
+        messages.warnings(&batches.warnings()[said..]);
+        said = batches.warnings().len();
+    };
     let pending = output.create()?;
     let bar = ProgressBar::start(arguments.progress, messages, batches.progress());
     let written = ipc::write(
@@ -80,12 +83,13 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
         pending.writer()?,
         |batches| {
             bar.update(batches.progress());
+            say_new_warnings(batches);
         },
     );
     bar.finish();
+    say_new_warnings(&batches);
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
-    messages.warnings(&batches.warnings()[said..]);
     messages.report(&batches.report(), target.as_deref());
     Ok(())
 }

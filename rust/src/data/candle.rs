@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::request::{ColumnNames, PriceType, Request};
@@ -46,70 +45,6 @@ impl CandleData {
         [self.open, self.high, self.low, self.close, self.volume]
             .iter()
             .all(|value| value.is_finite())
-    }
-}
-
-/// Consecutive candles of one series, column by column; all columns have the same length.
-///
-/// Within a series timestamps strictly increase, over chunk boundaries too.
-#[derive(Debug, Clone)]
-pub(crate) struct CandleChunk {
-    pub timestamps: ScalarBuffer<i64>,
-    pub values: [ScalarBuffer<f64>; VALUES_PER_CANDLE],
-}
-
-impl CandleChunk {
-    pub fn len(&self) -> usize {
-        self.timestamps.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.timestamps.is_empty()
-    }
-
-    pub fn slice(&self, offset: usize, len: usize) -> Self {
-        Self {
-            timestamps: self.timestamps.slice(offset, len),
-            values: self
-                .values
-                .each_ref()
-                .map(|column| column.slice(offset, len)),
-        }
-    }
-
-    /// The rows at `rows`, in that order.
-    pub fn take(&self, rows: &[u32]) -> Self {
-        Self {
-            timestamps: rows
-                .iter()
-                .map(|&row| self.timestamps[row as usize])
-                .collect(),
-            values: self
-                .values
-                .each_ref()
-                .map(|column| rows.iter().map(|&row| column[row as usize]).collect()),
-        }
-    }
-
-    /// All chunks one after the other.
-    pub fn concat(chunks: &[Self]) -> Self {
-        if let [only] = chunks {
-            return only.clone();
-        }
-        let rows = chunks.iter().map(Self::len).sum();
-        let mut timestamps = Vec::with_capacity(rows);
-        let mut values: [Vec<f64>; VALUES_PER_CANDLE] =
-            std::array::from_fn(|_| Vec::with_capacity(rows));
-        for chunk in chunks {
-            timestamps.extend_from_slice(&chunk.timestamps);
-            for (all, column) in values.iter_mut().zip(&chunk.values) {
-                all.extend_from_slice(column);
-            }
-        }
-        Self {
-            timestamps: timestamps.into(),
-            values: values.map(Into::into),
-        }
     }
 }
 

@@ -1,19 +1,23 @@
 //! The way of the data, from files to slices. Each floor knows only the ones above it in this list:
 //!
 //! 1. [`candle`]: what a candle is, and the columns of the stream.
-//! 2. `session`, `runs`, [`sync`]: pure rules over timestamps.
+//! 2. `session`, `runs`, [`sync`]: pure rules over timestamps. `workers`: threads.
 //! 3. `layout`, `source`: which files there are, and what one Parquet file holds.
-//! 4. `series`: one ordered, cleaned series from its files, chunk by chunk.
-//! 5. `read_ahead`: series decoded on worker threads.
-//! 6. `gather`, [`multi_symbol`]: values brought together; slices, batches, iterators.
+//! 4. `series`: one ordered, cleaned series from its files: its candle times, its values.
+//! 5. `gather`: values brought together, by a plan.
+//! 6. `read_ahead`, `plan`: the plan, from the candle times of all series.
+//! 7. `assemble`, [`multi_symbol`]: record batches; slices, batches, iterators.
 
+pub(crate) mod assemble;
 pub mod candle;
 pub(crate) mod gather;
 pub(crate) mod layout;
 pub mod multi_symbol;
+pub(crate) mod plan;
 pub(crate) mod read_ahead;
 pub(crate) mod runs;
 pub(crate) mod series;
 pub(crate) mod session;
 pub(crate) mod source;
 pub mod sync;
+pub(crate) mod workers;

@@ -38,6 +38,11 @@ impl SessionFilter {
         matches!(self, Self::KeepAll)
     }
 
+    /// Whether a candle's values matter, not only its timestamp.
+    pub fn needs_values(&self) -> bool {
+        matches!(self, Self::FxDays)
+    }
+
     /// Whether a candle with this raw timestamp and these values (open, high, low, close, volume)
     /// lies in trading hours.
     pub fn keeps(&mut self, timestamp_ns: i64, values: [f64; VALUES_PER_CANDLE]) -> bool {

@@ -1,28 +1,38 @@
 //! Owns the timeline: which timestamps become slices, and which row of each series belongs to
 //! them. Pure functions over strictly increasing `i64` slices; knows neither files nor values.
 
+use std::ops::Range;
+
 use crate::request::Timeline;
 
-/// Stands in [`Placement::Rows`] for "this series has no row at this timestamp".
-pub const ABSENT: u32 = u32::MAX;
-
-/// Which rows of one series belong to the timestamps of a timeline.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placement {
-    /// The rows are the timeline: row `k` belongs to timestamp `k`. The common case in clean data,
-    /// and the one that needs no look-up.
-    Identity,
-    /// For each timestamp of the timeline, the row, or [`ABSENT`].
-    Rows(Vec<u32>),
+/// Slices of a timeline that follow each other, and the rows of one series that belong to them and
+/// follow each other too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first timestamp of the timeline.
+    pub slice: usize,
+    /// The row that belongs to it.
+    pub row: u64,
+    /// How many timestamps and rows there are.
+    pub len: usize,
 }
 
-impl Placement {
-    /// The row at timestamp `k` of the timeline.
+impl Stretch {
+    /// The timestamps of the timeline.
     #[must_use]
-    pub fn row(&self, k: usize) -> Option<usize> {
-        match self {
-            Self::Identity => Some(k),
-            Self::Rows(rows) => (rows[k] != ABSENT).then_some(rows[k] as usize),
+    pub fn slices(&self) -> Range<usize> {
+        self.slice..self.slice + self.len
+    }
+
+    /// The part of it that lies in `slices`; of length 0 where they have nothing in common.
+    #[must_use]
+    pub fn within(&self, slices: &Range<usize>) -> Self {
+        let start = self.slice.max(slices.start);
+        let end = (self.slice + self.len).min(slices.end);
+        Self {
+            slice: start,
+            row: self.row + (start - self.slice) as u64,
+            len: end.saturating_sub(start),
         }
     }
 }
@@ -67,11 +77,17 @@ pub fn timeline(rule: Timeline, series: &[&[i64]], timeline: &mut Vec<i64>) {
 
 /// Keeps of `timeline` what also occurs in `other`.
 fn intersect(timeline: &mut Vec<i64>, other: &[i64]) {
-    let mut next = 0;
-    timeline.retain(|&timestamp| {
-        next = first_not_before(other, next, timestamp);
-        other.get(next) == Some(&timestamp)
-    });
+    let (mut kept, mut read, mut next) = (0, 0, 0);
+    while read < timeline.len() && next < other.len() {
+        let len = common_prefix(&timeline[read..], &other[next..]);
+        timeline.copy_within(read..read + len, kept);
+        (kept, read, next) = (kept + len, read + len, next + len);
+        if let (Some(&mine), Some(&theirs)) = (timeline.get(read), other.get(next)) {
+            read = first_not_before(timeline, read, theirs);
+            next = first_not_before(other, next, mine);
+        }
+    }
+    timeline.truncate(kept);
 }
 
 /// Writes the sorted union of `a` and `b` into `out` (cleared first).
@@ -89,26 +105,51 @@ fn unite(a: &[i64], b: &[i64], out: &mut Vec<i64>) {
     out.extend_from_slice(&b[j..]);
 }
 
-/// Finds the row of each timestamp of the timeline in one series.
+/// Finds the row of each timestamp of the timeline in one series: ascending stretches, as long as
+/// they can be. A timestamp in none of them is not in the series.
 #[must_use]
-pub fn place(timeline: &[i64], series: &[i64]) -> Placement {
-    if timeline == series {
-        return Placement::Identity;
-    }
-    assert!(
-        series.len() < ABSENT as usize,
-        "a block of a series is shorter than 2^32 rows"
-    );
-    let mut next = 0;
-    let rows = timeline.iter().map(|&timestamp| {
-        next = first_not_before(series, next, timestamp);
-        if series.get(next) == Some(&timestamp) {
-            next as u32
-        } else {
-            ABSENT
+pub fn place(timeline: &[i64], series: &[i64]) -> Vec<Stretch> {
+    let mut stretches = Vec::new();
+    let (mut slice, mut row) = (0, 0);
+    while slice < timeline.len() {
+        row = first_not_before(series, row, timeline[slice]);
+        let len = common_prefix(&timeline[slice..], &series[row..]);
+        if len == 0 {
+            slice = first_not_before(
+                timeline,
+                slice,
+                series.get(row).copied().unwrap_or(i64::MAX),
+            );
+            if row == series.len() {
+                break;
+            }
+            continue;
         }
-    });
-    Placement::Rows(rows.collect())
+        stretches.push(Stretch {
+            slice,
+            row: row as u64,
+            len,
+        });
+        slice += len;
+        row += len;
+    }
+    stretches
+}
+
+/// How many values two slices have in common before they differ.
+fn common_prefix(a: &[i64], b: &[i64]) -> usize {
+    // Whole blocks are compared as memory; what differs is then found one by one.
+    const BLOCK: usize = 16;
+    let (a_blocks, _) = a.as_chunks::<BLOCK>();
+    let (b_blocks, _) = b.as_chunks::<BLOCK>();
+    let blocks = a_blocks
+        .iter()
+        .zip(b_blocks)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let start = blocks * BLOCK;
+    let rest = a[start..].iter().zip(&b[start..]);
+    start + rest.take_while(|(a, b)| a == b).count()
 }
 
 /// The index of the first value of `sorted` that is not before `timestamp`, searched from `next`
@@ -157,10 +198,18 @@ mod tests {
                 timeline(rule, &borrowed, &mut found);
                 prop_assert_eq!(&found, &oracle(rule, &series));
                 for one in &series {
-                    let placement = place(&found, one);
-                    for (k, timestamp) in found.iter().enumerate() {
+                    let stretches = place(&found, one);
+                    for (slice, timestamp) in found.iter().enumerate() {
                         let expected = one.iter().position(|value| value == timestamp);
-                        prop_assert_eq!(placement.row(k), expected);
+                        let placed = stretches.iter().find(|one| one.slices().contains(&slice));
+                        let row = placed.map(|one| one.row as usize + slice - one.slice);
+                        prop_assert_eq!(row, expected);
+                    }
+                    // As long as they can be: the next one continues neither slices nor rows.
+                    for pair in stretches.windows(2) {
+                        let ended = (pair[0].slice + pair[0].len, pair[0].row + pair[0].len as u64);
+                        prop_assert!(pair[0].len > 0 && ended.0 <= pair[1].slice && ended.1 <= pair[1].row);
+                        prop_assert_ne!(ended, (pair[1].slice, pair[1].row));
                     }
                 }
             }
@@ -168,12 +217,37 @@ mod tests {
     }
 
     #[test]
-    fn identical_series_need_no_look_up() {
+    fn identical_series_are_one_stretch() {
         let one = [1, 2, 3];
         let mut found = Vec::new();
         timeline(Timeline::Intersection, &[&one, &one], &mut found);
         assert_eq!(found, one);
-        assert_eq!(place(&found, &one), Placement::Identity);
+        let whole = Stretch {
+            slice: 0,
+            row: 0,
+            len: 3,
+        };
+        assert_eq!(place(&found, &one), [whole]);
+    }
+
+    #[test]
+    fn a_stretch_is_cut_to_a_range() {
+        let stretch = Stretch {
+            slice: 10,
+            row: 100,
+            len: 5,
+        };
+        let cut = |range| {
+            let part = stretch.within(&range);
+            (part.slice, part.row, part.len)
+        };
+        assert_eq!(cut(0..20), (10, 100, 5));
+        assert_eq!(cut(12..14), (12, 102, 2));
+        assert_eq!(cut(0..11), (10, 100, 1));
+        assert_eq!(cut(14..30), (14, 104, 1));
+        for empty in [0..10, 15..20, 3..3] {
+            assert_eq!(stretch.within(&empty).len, 0);
+        }
     }
 
     #[test]

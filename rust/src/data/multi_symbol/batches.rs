@@ -1,7 +1,4 @@
-//! Owns the batch iterator: it brings the series together, block by block, in bounded memory.
-//!
-//! Where a batch ends follows from the number of symbols alone, never from chunk sizes or timing;
-//! that is what makes the output the same bytes at any number of threads.
+//! Owns the batch iterator: plans go out to the columns, gathered columns come back as batches.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -11,14 +8,16 @@ use std::thread;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::data::candle::{CandleChunk, stream_schema};
-use crate::data::gather::{BatchBuilder, SeriesBlock};
+use crate::data::assemble::Assembler;
+use crate::data::candle::{VALUES_PER_CANDLE, stream_schema};
+use crate::data::gather::{ColumnGatherer, GatheredColumn, Plan, SpareColumns, Step, TILE_SLICES};
 use crate::data::layout;
 use crate::data::multi_symbol::SliceBatch;
 use crate::data::multi_symbol::slice::BatchLayout;
-use crate::data::read_ahead::ReadAhead;
-use crate::data::series::SeriesRules;
-use crate::data::sync::{self, Placement};
+use crate::data::plan::Planner;
+use crate::data::read_ahead::SeriesAhead;
+use crate::data::series::{SeriesRules, ValueCursor};
+use crate::data::workers::{Priority, Sequence, Workers};
 use crate::error::Result;
 use crate::report::{Report, SeriesReport, Warning};
 use crate::request::{Request, Timeline, format_timestamp};
@@ -26,11 +25,17 @@ use crate::request::{Request, Timeline, format_timestamp};
 /// Rows (slices × symbols) of a full batch, as near as whole slices come.
 const BATCH_ROWS: usize = 65_536;
 
-/// What the decoded chunks of all series together may take.
-const CHUNK_BUDGET_BYTES: usize = 64 << 20;
+/// Plans that are being carried out while the batches of one are used: none waits for planning.
+const PLANS_AHEAD: usize = 2;
 
-/// Bounds for the rows of a chunk: below, decoding goes in steps too small to pay; above, the
-/// cache no longer holds what is moved.
+/// Batches in a plan at most: they are in memory together.
+const MAX_PLAN_BATCHES: usize = 16;
+
+/// What the candle times of all series together may take.
+const CHUNK_BUDGET_BYTES: usize = 32 << 20;
+
+/// Bounds for the rows of a chunk: below, reading goes in steps too small to pay; above, the
+/// cache no longer holds what is compared.
 const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 256..=16_384;
 
 /// How to read, as far as it does not show in the output.
@@ -69,10 +74,10 @@ impl ReadOptions {
     }
 
     fn chunk_rows(&self, series: usize) -> usize {
-        // Per series: the window, the chunk that waits and the one that is being decoded.
-        const CHUNKS_PER_SERIES: usize = 3;
-        const ROW_BYTES: usize = 6 * size_of::<f64>();
-        let by_budget = CHUNK_BUDGET_BYTES / (series.max(1) * CHUNKS_PER_SERIES * ROW_BYTES);
+        // Per series: timestamps of the window, of the chunk that waits and of the one that is
+        // being read; what is placed in the blocks of the plans.
+        const ROW_BYTES: usize = 3 * size_of::<i64>() + PLANS_AHEAD * size_of::<u32>();
+        let by_budget = CHUNK_BUDGET_BYTES / (series.max(1) * ROW_BYTES);
         self.chunk_rows.map_or_else(
             || by_budget.clamp(*CHUNK_ROWS.start(), *CHUNK_ROWS.end()),
             NonZeroUsize::get,
@@ -116,41 +121,29 @@ pub struct SliceBatches {
     symbols: Arc<[String]>,
     schema: SchemaRef,
     layout: Arc<BatchLayout>,
-    input: ReadAhead,
-    windows: Vec<Window>,
-    /// A series is topped up as soon as it has fewer rows than this.
-    low_water_rows: usize,
-    block: Block,
-    builder: BatchBuilder,
+    planner: Planner,
+    /// Rows of all series that are decoded.
+    planned_rows: u64,
+    columns: Vec<Column>,
+    assembler: Assembler,
+    /// Plans that the columns are being filled by, oldest first.
+    planned: VecDeque<Arc<Plan>>,
+    /// Batches that are ready.
+    ready: VecDeque<RecordBatch>,
+    /// Why no further batch can be planned: the end, or an error that is still to be handed out.
+    planned_end: Option<Result<()>>,
     ended: bool,
-    progress: Progress,
+    slices: u64,
     batches: u64,
     first_timestamp_ns: Option<i64>,
     last_timestamp_ns: Option<i64>,
     warnings: Vec<Warning>,
+    /// Last, so that the states of the sequences above are not in use any more.
+    _workers: Workers,
 }
 
-/// What is loaded of one series and not yet used up.
-#[derive(Default)]
-struct Window {
-    /// Timestamps of all loaded rows, in one piece.
-    timestamps: Vec<i64>,
-    chunks: VecDeque<CandleChunk>,
-    /// Rows used up: a prefix of `timestamps`, shorter than the first chunk.
-    used: usize,
-    exhausted: bool,
-}
-
-/// The part of the timeline that is final and not yet handed out.
-#[derive(Default)]
-struct Block {
-    timeline: Vec<i64>,
-    placements: Vec<Placement>,
-    /// Rows of each series that lie in the block.
-    rows: Vec<usize>,
-    /// Slices of the block that have been gathered.
-    gathered: usize,
-}
+/// One value column, filled on whichever thread is free.
+type Column = Sequence<ColumnGatherer, Step, Vec<GatheredColumn>>;
 
 impl SliceBatches {
     /// Opens every series of the request.
@@ -164,43 +157,60 @@ impl SliceBatches {
     /// in request order is reported.
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
         let resolved = layout::resolve(request)?;
-        let series = resolved.series.len();
-        let chunk_rows = options.chunk_rows(series);
+        let chunk_rows = options.chunk_rows(resolved.series.len());
         let rules = Arc::new(SeriesRules::new(request, chunk_rows));
-        let input = ReadAhead::start(resolved.series, &rules, options.threads())?;
-        let mut planned = 0;
-        let mut warnings = Vec::new();
-        for number in 0..series {
-            let open = input.open(number)?;
-            planned += open.planned_rows;
-            warnings.extend(open.warnings);
+        let workers = Workers::start(options.threads())?;
+        let mut series: Vec<_> = resolved
+            .series
+            .into_iter()
+            .map(|files| SeriesAhead::start(&workers, files, rules.clone()))
+            .collect();
+        let mut sources = Vec::with_capacity(series.len());
+        for one in &mut series {
+            sources.push(one.open()?);
         }
         let schema = stream_schema(request, &resolved.symbols);
         let batch_slices = (BATCH_ROWS / resolved.symbols.len()).max(1);
+        let batches = (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES);
         let price_types = request.price_types().len();
-        let builder =
-            BatchBuilder::new(schema.clone(), &resolved.symbols, price_types, batch_slices);
+        let spare = SpareColumns::default();
+        let columns = (0..price_types).flat_map(|price_type| {
+            let (sources, spare) = (&sources, &spare);
+            (0..VALUES_PER_CANDLE).map(move |field| {
+                let of_price_type = sources.iter().skip(price_type).step_by(price_types);
+                let cursors = of_price_type.map(|source| ValueCursor::new(source.clone(), field));
+                ColumnGatherer::new(cursors.collect(), price_type, price_types, spare.clone())
+            })
+        });
+        let columns = columns
+            .map(|column| workers.sequence(Priority::InTurn, column, ColumnGatherer::step))
+            .collect();
         let symbols: Arc<[String]> = resolved.symbols.into();
         Ok(Self {
-            timeline_rule: request.timeline(),
             layout: Arc::new(BatchLayout::new(request, symbols.clone())),
+            planner: Planner::new(
+                request.timeline(),
+                series,
+                batch_slices,
+                batches,
+                chunk_rows,
+            ),
+            columns,
+            assembler: Assembler::new(schema.clone(), &symbols, price_types, batch_slices, spare),
             symbols,
             schema,
-            input,
-            windows: (0..series).map(|_| Window::default()).collect(),
-            low_water_rows: chunk_rows.div_ceil(2),
-            block: Block::default(),
-            builder,
+            timeline_rule: request.timeline(),
+            planned_rows: sources.iter().map(|source| source.rows()).sum(),
+            planned: VecDeque::new(),
+            ready: VecDeque::new(),
+            planned_end: None,
             ended: false,
-            progress: Progress {
-                candles: 0,
-                planned,
-                slices: 0,
-            },
+            slices: 0,
             batches: 0,
             first_timestamp_ns: None,
             last_timestamp_ns: None,
-            warnings,
+            warnings: Vec::new(),
+            _workers: workers,
         })
     }
 
@@ -219,7 +229,11 @@ impl SliceBatches {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.progress
+        Progress {
+            candles: self.planner.candles(),
+            planned: self.planned_rows,
+            slices: self.slices,
+        }
     }
 
     /// What a person should know; complete after the last batch.
@@ -232,114 +246,104 @@ impl SliceBatches {
     #[must_use]
     pub fn report(&self) -> Report {
         Report {
-            slices: self.progress.slices,
+            slices: self.slices,
             batches: self.batches,
             first_timestamp_ns: self.first_timestamp_ns,
             last_timestamp_ns: self.last_timestamp_ns,
-            series: self.input.reports(),
+            series: self.planner.reports(),
         }
     }
 
     /// A batch without slices, of the same schema and dictionary as all others.
-    pub(crate) fn seal(&mut self) -> RecordBatch {
-        debug_assert!(self.ended && self.builder.is_empty());
-        self.builder.finish()
+    pub(crate) fn seal(&self) -> RecordBatch {
+        debug_assert!(self.ended);
+        self.assembler.seal()
     }
 
     /// Takes back the memory of a batch that has been written.
-    pub(crate) fn recycle(&mut self, batch: RecordBatch) {
-        self.builder.recycle(batch);
+    pub(crate) fn recycle(&self, batch: RecordBatch) {
+        self.assembler.recycle(batch);
     }
 
     fn next_batch(&mut self) -> Result<Option<SliceBatch>> {
-        while self.builder.room() > 0 {
-            if self.block.gathered == self.block.timeline.len() && !self.next_block()? {
-                break;
-            }
-            self.gather_block();
-        }
-        if self.builder.is_empty() {
+        if self.ready.is_empty() && !self.make_ready()? {
             return Ok(None);
         }
-        let batch = SliceBatch::new(self.builder.finish(), self.layout.clone());
-        self.batches += 1;
-        self.progress.slices += batch.len() as u64;
-        self.first_timestamp_ns = self.first_timestamp_ns.or(batch.first_timestamp_ns());
-        self.last_timestamp_ns = batch.last_timestamp_ns();
-        Ok(Some(batch))
+        let batch = self
+            .ready
+            .pop_front()
+            .map(|batch| SliceBatch::new(batch, self.layout.clone()));
+        if let Some(batch) = &batch {
+            self.batches += 1;
+            self.slices += batch.len() as u64;
+            self.first_timestamp_ns = self.first_timestamp_ns.or(batch.first_timestamp_ns());
+            self.last_timestamp_ns = batch.last_timestamp_ns();
+        }
+        Ok(batch)
     }
 
-    /// Makes the next stretch of the timeline final. `false` when there is none.
-    ///
-    /// All series are read to their end even where no further slice can come of them: whether a
-    /// file is sound must not depend on how the others are cut.
-    fn next_block(&mut self) -> Result<bool> {
-        for (window, rows) in self.windows.iter_mut().zip(self.block.rows.drain(..)) {
-            window.use_up(rows);
+    /// Waits for the batches of the oldest plan. `false` after the last one.
+    fn make_ready(&mut self) -> Result<bool> {
+        self.plan_ahead();
+        let Some(plan) = self.planned.pop_front() else {
+            return self.finish().map(|()| false);
+        };
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            columns.push(column.take()?.into_iter());
         }
-        for (number, window) in self.windows.iter_mut().enumerate() {
-            while !window.exhausted && window.left().len() < self.low_water_rows {
-                match self.input.take(number)? {
-                    Some(chunk) => window.load(chunk),
-                    None => window.exhausted = true,
-                }
-            }
+        // The columns go on meanwhile.
+        self.plan_ahead();
+        for slices in plan.batches() {
+            let of_batch = columns.iter_mut().filter_map(Iterator::next).collect();
+            self.ready
+                .push_back(self.assembler.assemble(&plan, slices, of_batch));
         }
-        if self.windows.iter().all(|window| window.left().is_empty()) {
-            return Ok(false);
-        }
-        let loaded = self
-            .windows
-            .iter()
-            .map(|window| (window.left(), window.exhausted));
-        let horizon =
-            sync::safe_horizon(loaded).expect("a series with more to come was just topped up");
-        let final_rows: Vec<&[i64]> = self
-            .windows
-            .iter()
-            .map(|window| {
-                let left = window.left();
-                &left[..left.partition_point(|&timestamp_ns| timestamp_ns <= horizon)]
-            })
-            .collect();
-        sync::timeline(self.timeline_rule, &final_rows, &mut self.block.timeline);
-        self.block.gathered = 0;
-        self.block
-            .rows
-            .extend(final_rows.iter().map(|rows| rows.len()));
-        self.block.placements.clear();
-        let timeline = &self.block.timeline;
-        self.block
-            .placements
-            .extend(final_rows.iter().map(|rows| sync::place(timeline, rows)));
-        self.progress.candles += self.block.rows.iter().map(|&rows| rows as u64).sum::<u64>();
         Ok(true)
     }
 
-    /// Moves as much of the block into the batch as fits.
-    fn gather_block(&mut self) {
-        let start = self.block.gathered;
-        let end = self.block.timeline.len().min(start + self.builder.room());
-        let series: Vec<_> = self
-            .windows
-            .iter()
-            .zip(&self.block.placements)
-            .map(|(window, placement)| SeriesBlock {
-                placement,
-                chunks: &window.chunks,
-                first_row: window.used,
-            })
-            .collect();
-        self.builder
-            .append(&self.block.timeline, start..end, &series);
-        self.block.gathered = end;
+    /// Keeps the columns in work.
+    fn plan_ahead(&mut self) {
+        while self.planned.len() < PLANS_AHEAD && self.planned_end.is_none() {
+            let step = match self.planner.next_plan() {
+                Ok(Some(plan)) => {
+                    let plan = Arc::new(plan);
+                    self.planned.push_back(plan.clone());
+                    Step::Gather(plan)
+                }
+                Ok(None) => {
+                    self.planned_end = Some(Ok(()));
+                    Step::Finish
+                }
+                // The batches before it come first.
+                Err(error) => {
+                    self.planned_end = Some(Err(error));
+                    break;
+                }
+            };
+            for column in &self.columns {
+                column.submit(step.clone());
+            }
+        }
+        self.warnings.extend(self.planner.take_warnings());
+    }
+
+    /// What comes after the last batch: the error that ended it, or the check of what is left.
+    fn finish(&mut self) -> Result<()> {
+        match self.planned_end.take() {
+            Some(Err(error)) => Err(error),
+            _ => self
+                .columns
+                .iter()
+                .try_for_each(|column| column.take().map(drop)),
+        }
     }
 
     fn end(&mut self) {
         self.ended = true;
-        if self.progress.slices == 0 {
+        if self.slices == 0 {
             self.warnings
-                .push(empty_timeline(self.timeline_rule, &self.input.reports()));
+                .push(empty_timeline(self.timeline_rule, &self.planner.reports()));
         }
     }
 }
@@ -362,30 +366,6 @@ impl Iterator for SliceBatches {
 }
 
 impl std::iter::FusedIterator for SliceBatches {}
-
-impl Window {
-    fn left(&self) -> &[i64] {
-        &self.timestamps[self.used..]
-    }
-
-    fn load(&mut self, chunk: CandleChunk) {
-        self.timestamps.extend_from_slice(&chunk.timestamps);
-        self.chunks.push_back(chunk);
-    }
-
-    fn use_up(&mut self, rows: usize) {
-        self.used += rows;
-        let mut dropped = 0;
-        while let Some(chunk) = self.chunks.front()
-            && dropped + chunk.len() <= self.used
-        {
-            dropped += chunk.len();
-            self.chunks.pop_front();
-        }
-        self.timestamps.drain(..dropped);
-        self.used -= dropped;
-    }
-}
 
 /// Says which series share no timestamp, as exactly as their counts and ends allow.
 fn empty_timeline(rule: Timeline, series: &[SeriesReport]) -> Warning {

@@ -1,66 +1,78 @@
-//! Owns the rules that look at one row at a time (window, session, flooring), and decoded rows on
-//! their way through them, which never forget where they came from.
+//! Owns the rules that look at one row at a time (window, session, flooring), and timestamps on
+//! their way through them, which never forget which row they came from.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::data::candle::{CandleChunk, VALUES_PER_CANDLE};
-use crate::data::series::SeriesRules;
+use arrow::buffer::ScalarBuffer;
+
+use crate::data::candle::VALUES_PER_CANDLE;
+use crate::data::series::rows::Rows;
+use crate::data::series::{SeriesRules, SeriesSource};
 use crate::data::session::SessionFilter;
-use crate::data::source::{RawRows, RowNumbers, SourceFile};
+use crate::data::source::RawRows;
 use crate::error::{Code, Error, Result};
 use crate::report::SeriesReport;
 use crate::request::format_timestamp;
 
-/// Rows after window, session and flooring, and where they came from.
+/// What a session filter is given where it does not look at values.
+const NO_VALUES: [f64; VALUES_PER_CANDLE] = [f64::NAN; VALUES_PER_CANDLE];
+
+/// Candles that are left after window, session and flooring: when, and from which rows.
 pub(super) struct Cleaned {
-    pub chunk: CandleChunk,
-    pub source: usize,
-    rows: RowNumbers,
-    /// Positions in the decoded rows, where they are not simply all of them.
-    positions: Option<Vec<u32>>,
-    /// How many leading rows have been sliced away since.
-    offset: usize,
+    pub timestamps: ScalarBuffer<i64>,
+    pub rows: Rows,
+    /// See [`CandleTimes::shuffled`](super::CandleTimes).
+    pub shuffled: Option<Range<u64>>,
 }
 
 impl Cleaned {
-    /// The last timestamp of this chunk and the first one of the chunk after it.
-    pub fn border(&self, after: &Self) -> Option<(i64, i64)> {
-        let last = self.chunk.timestamps.last()?;
-        let first = after.chunk.timestamps.first()?;
-        Some((*last, *first))
+    pub fn len(&self) -> usize {
+        self.timestamps.len()
     }
 
-    pub fn row(&self, position: usize) -> u64 {
-        let position = position + self.offset;
-        self.rows.row(match &self.positions {
-            Some(positions) => positions[position] as usize,
-            None => position,
-        })
+    pub fn is_empty(&self) -> bool {
+        self.timestamps.is_empty()
+    }
+
+    /// The last timestamp of these candles and the first one of those after them.
+    pub fn border(&self, after: &Self) -> Option<(i64, i64)> {
+        let last = self.timestamps.last()?;
+        let first = after.timestamps.first()?;
+        Some((*last, *first))
     }
 
     pub fn slice(&self, offset: usize, len: usize) -> Self {
         Self {
-            chunk: self.chunk.slice(offset, len),
-            source: self.source,
-            rows: self.rows.clone(),
-            positions: self.positions.clone(),
-            offset: self.offset + offset,
+            timestamps: self.timestamps.slice(offset, len),
+            rows: self.rows.slice(offset..offset + len),
+            shuffled: self.shuffled.clone(),
         }
     }
 
     pub fn take(&self, kept: &[u32]) -> Self {
-        let positions = kept.iter().map(|&at| {
-            let at = at as usize + self.offset;
-            self.positions
-                .as_ref()
-                .map_or(at as u32, |positions| positions[at])
-        });
         Self {
-            chunk: self.chunk.take(kept),
-            source: self.source,
-            rows: self.rows.clone(),
-            positions: Some(positions.collect()),
-            offset: 0,
+            timestamps: kept
+                .iter()
+                .map(|&at| self.timestamps[at as usize])
+                .collect(),
+            rows: self.rows.take(kept),
+            shuffled: self.shuffled.clone(),
+        }
+    }
+
+    /// All parts, one after the other, as they came from the files.
+    pub fn concat(parts: &[Self]) -> Self {
+        let mut timestamps = Vec::with_capacity(parts.iter().map(Self::len).sum());
+        let mut rows = Rows::default();
+        for part in parts {
+            timestamps.extend_from_slice(&part.timestamps);
+            rows.append(&part.rows);
+        }
+        Self {
+            timestamps: timestamps.into(),
+            rows,
+            shuffled: None,
         }
     }
 }
@@ -79,54 +91,57 @@ impl Cleaner {
         }
     }
 
+    /// Whether the rules look at a candle's values too, not at its timestamp alone.
+    pub fn needs_values(&self) -> bool {
+        self.session.needs_values()
+    }
+
+    /// Cleans consecutive rows, the first of which is row `first_row` of the series.
     pub fn clean(
         &mut self,
-        raw: RawRows,
-        source: usize,
-        file: &SourceFile,
+        raw: &RawRows,
+        first_row: u64,
+        source: &SeriesSource,
         report: &mut SeriesReport,
     ) -> Result<Cleaned> {
-        let rows = raw.rows;
-        let chunk = CandleChunk {
-            timestamps: raw
-                .timestamps
-                .expect("decoded, or kept from the first pass"),
-            values: raw.values.expect("a pass over candles decodes values"),
+        let timestamps = &raw.timestamps;
+        let inside = if self.rules.has_window() {
+            timestamps
+                .iter()
+                .filter(|&&at| self.rules.in_window(at))
+                .count()
+        } else {
+            timestamps.len()
         };
-        let inside = chunk
-            .timestamps
-            .iter()
-            .filter(|&&at| self.rules.in_window(at))
-            .count();
         report.inside_window += inside as u64;
         let mut cleaned = Cleaned {
-            chunk,
-            source,
-            rows,
-            positions: None,
-            offset: 0,
+            timestamps: timestamps.clone(),
+            rows: Rows::consecutive(first_row, timestamps.len()),
+            shuffled: None,
         };
-        if inside < cleaned.chunk.len() || !self.session.keeps_all() {
-            let kept = self.kept(&cleaned.chunk);
+        if inside < timestamps.len() || !self.session.keeps_all() {
+            let kept = self.kept(raw);
             report.outside_session += (inside - kept.len()) as u64;
-            if kept.len() < cleaned.chunk.len() {
+            if kept.len() < timestamps.len() {
                 cleaned = cleaned.take(&kept);
             }
         }
         if self.rules.normalize {
-            cleaned.chunk.timestamps = self.floored(&cleaned, file)?.into();
+            cleaned.timestamps = self.floored(&cleaned, source)?.into();
         }
         Ok(cleaned)
     }
 
-    fn kept(&mut self, chunk: &CandleChunk) -> Vec<u32> {
-        let mut kept = Vec::with_capacity(chunk.len());
-        for (position, &timestamp_ns) in chunk.timestamps.iter().enumerate() {
+    fn kept(&mut self, raw: &RawRows) -> Vec<u32> {
+        let mut kept = Vec::with_capacity(raw.timestamps.len());
+        for (position, &timestamp_ns) in raw.timestamps.iter().enumerate() {
             if !self.rules.in_window(timestamp_ns) {
                 continue;
             }
-            let values: [f64; VALUES_PER_CANDLE] =
-                std::array::from_fn(|field| chunk.values[field][position]);
+            let values = match &raw.values {
+                Some(values) => std::array::from_fn(|field| values[field][position]),
+                None => NO_VALUES,
+            };
             if self.session.keeps(timestamp_ns, values) {
                 kept.push(position as u32);
             }
@@ -134,23 +149,22 @@ impl Cleaner {
         kept
     }
 
-    fn floored(&self, cleaned: &Cleaned, file: &SourceFile) -> Result<Vec<i64>> {
-        let timestamps = &cleaned.chunk.timestamps;
-        let mut floored = Vec::with_capacity(timestamps.len());
-        for (position, &timestamp_ns) in timestamps.iter().enumerate() {
+    fn floored(&self, cleaned: &Cleaned, source: &SeriesSource) -> Result<Vec<i64>> {
+        let mut floored = Vec::with_capacity(cleaned.len());
+        for (position, &timestamp_ns) in cleaned.timestamps.iter().enumerate() {
             floored.push(self.rules.timeframe.floor(timestamp_ns).ok_or_else(|| {
-                Error::input(
+                let error = Error::input(
                     Code::CorruptInput,
                     format!(
                         "the timestamp {} floored to {} does not fit 64-bit nanoseconds",
                         format_timestamp(timestamp_ns),
                         self.rules.timeframe
                     ),
-                )
-                .at_file(file.path())
-                .at_row(cleaned.row(position))
-                .at_column(&self.rules.columns.timestamp)
-                .with_hint("narrow the window with --start")
+                );
+                source
+                    .at_row(error, cleaned.rows.row(position))
+                    .at_column(&self.rules.columns.timestamp)
+                    .with_hint("narrow the window with --start")
             })?);
         }
         Ok(floored)

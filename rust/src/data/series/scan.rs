@@ -45,15 +45,15 @@ impl<'a> Scan<'a> {
             let mut reader = file.read(Pass::Timestamps, one, self.rules.chunk_rows.max(8_192))?;
             let (mut first, mut last, mut kept, mut row) = (None, 0, 0, 0);
             while let Some(raw) = reader.next_rows(file)? {
-                let timestamps = raw.timestamps.expect("a pass over timestamps decodes them");
-                let seen = self.part_inside(&timestamps);
+                let timestamps = &raw.timestamps;
+                let seen = self.part_inside(timestamps);
                 if let Some(part) = seen {
                     first.get_or_insert(row + part.start);
                     last = row + part.end - 1;
                     kept += part.len();
                     self.keep(&timestamps[part]);
                 }
-                row += raw.len;
+                row += timestamps.len();
             }
             if first.is_some_and(|first| last - first + 1 != kept) {
                 // Rows outside the window between two batches: the span has them, the runs do not.

@@ -7,11 +7,13 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
 use crate::error::{Code, Error, Result};
 
@@ -26,11 +28,15 @@ pub(super) struct Identity {
 
 /// A file read at stated offsets, so that no cursor is shared between columns.
 #[derive(Debug, Clone)]
-pub(super) struct PositionedFile(Arc<File>);
+pub(super) struct PositionedFile {
+    file: Arc<File>,
+    /// The length when it was opened.
+    bytes: u64,
+}
 
 impl PositionedFile {
     pub fn identity(&self) -> io::Result<Identity> {
-        let metadata = self.0.metadata()?;
+        let metadata = self.file.metadata()?;
         Ok(Identity {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -38,11 +44,35 @@ impl PositionedFile {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         })
     }
+
+    /// The same open file, for as long as somebody reads from it.
+    pub fn downgrade(&self) -> WeakFile {
+        WeakFile {
+            file: Arc::downgrade(&self.file),
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// A [`PositionedFile`] that may have been closed since.
+#[derive(Debug, Clone)]
+pub(super) struct WeakFile {
+    file: Weak<File>,
+    bytes: u64,
+}
+
+impl WeakFile {
+    pub fn upgrade(&self) -> Option<PositionedFile> {
+        Some(PositionedFile {
+            file: self.file.upgrade()?,
+            bytes: self.bytes,
+        })
+    }
 }
 
 impl Length for PositionedFile {
     fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
+        self.bytes
     }
 }
 
@@ -51,7 +81,7 @@ impl ChunkReader for PositionedFile {
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         Ok(BufReader::new(PositionedRead {
-            file: self.0.clone(),
+            file: self.file.clone(),
             offset: start,
         }))
     }
@@ -64,8 +94,20 @@ impl ChunkReader for PositionedFile {
                 "{length} bytes at {start} lie beyond the end of the file"
             )));
         }
-        let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, start)?;
+        // Straight into memory that nobody has written zeros to before.
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let offset = start + bytes.len() as u64;
+            let read = match pread(&self.file, spare_capacity(&mut bytes), offset) {
+                Err(Errno::INTR) => continue,
+                outcome => outcome.map_err(io::Error::from)?,
+            };
+            if read == 0 {
+                return Err(ParquetError::EOF("the file became shorter".to_owned()));
+            }
+        }
+        // The capacity may be a little larger than what was asked for.
+        bytes.truncate(length);
         Ok(bytes.into())
     }
 }
@@ -95,8 +137,12 @@ pub(super) fn open_file(path: &Path) -> Result<(PositionedFile, Identity)> {
         );
     }
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let file = PositionedFile(Arc::new(file));
+    let mut file = PositionedFile {
+        file: Arc::new(file),
+        bytes: 0,
+    };
     let identity = file.identity().map_err(|error| unreadable(path, error))?;
+    file.bytes = identity.bytes;
     Ok((file, identity))
 }
 

@@ -6,8 +6,10 @@
 
 mod columns;
 mod file;
+mod values;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
@@ -29,7 +31,8 @@ use self::columns::{
     with_seconds,
 };
 pub(crate) use self::file::panic_will_be_reported;
-use self::file::{Identity, PositionedFile, guarded, open_file, unreadable};
+use self::file::{Identity, PositionedFile, WeakFile, guarded, open_file, unreadable};
+pub(crate) use self::values::ValueReader;
 use crate::data::candle::VALUES_PER_CANDLE;
 use crate::error::{Code, Error, Result};
 use crate::request::{ColumnNames, format_timestamp};
@@ -39,6 +42,8 @@ use crate::request::{ColumnNames, format_timestamp};
 pub(crate) struct SourceFile {
     path: PathBuf,
     identity: Identity,
+    /// The open file, while anybody reads from it: all readers of a file share one descriptor.
+    shared: Mutex<WeakFile>,
     metadata: ArrowReaderMetadata,
     timestamp: Column,
     values: [Column; VALUES_PER_CANDLE],
@@ -56,29 +61,38 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     Timestamps,
-    Values,
     Candles,
 }
 
 /// Consecutive decoded rows, as they stand in the file.
 #[derive(Debug)]
 pub(crate) struct RawRows {
-    pub len: usize,
-    /// Nanoseconds UTC; `None` in a pass over values.
-    pub timestamps: Option<ScalarBuffer<i64>>,
+    /// Nanoseconds UTC.
+    pub timestamps: ScalarBuffer<i64>,
     /// The five value columns; `None` in a pass over timestamps.
     pub values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
-    pub rows: RowNumbers,
+}
+
+impl RawRows {
+    pub fn slice(&self, offset: usize, len: usize) -> Self {
+        Self {
+            timestamps: self.timestamps.slice(offset, len),
+            values: self
+                .values
+                .as_ref()
+                .map(|values| values.each_ref().map(|column| column.slice(offset, len))),
+        }
+    }
 }
 
 /// Where decoded rows stand in their file. Rows of one chunk are consecutive but for the gaps
 /// between spans, so a few (position, row) pairs say it all.
 #[derive(Debug, Clone)]
-pub(crate) struct RowNumbers(Vec<(usize, u64)>);
+struct RowNumbers(Vec<(usize, u64)>);
 
 impl RowNumbers {
     /// The row in the file, counted from 0, of the decoded row at `position`.
-    pub fn row(&self, position: usize) -> u64 {
+    fn row(&self, position: usize) -> u64 {
         let part = self.0.partition_point(|&(start, _)| start <= position);
         let (start, row) = self.0[part - 1];
         row + (position - start) as u64
@@ -121,6 +135,7 @@ impl SourceFile {
         let source = Self {
             path: path.to_owned(),
             identity,
+            shared: Mutex::new(file.downgrade()),
             metadata,
             timestamp,
             values: values
@@ -176,14 +191,9 @@ impl SourceFile {
 
     /// Decodes the rows of `spans` (in their order), at most `batch_rows` at a time.
     pub fn read(&self, pass: Pass, spans: &[Span], batch_rows: usize) -> Result<SourceReader> {
-        let (file, identity) = open_file(&self.path)?;
-        self.check_unchanged(identity)?;
-        let with_timestamps = pass != Pass::Values;
-        let with_values = pass != Pass::Timestamps;
-        let mut leaves = Vec::new();
-        if with_timestamps {
-            leaves.push(self.timestamp.leaf);
-        }
+        let file = self.opened()?;
+        let with_values = pass == Pass::Candles;
+        let mut leaves = vec![self.timestamp.leaf];
         if with_values {
             leaves.extend(self.values.iter().map(|column| column.leaf));
         }
@@ -194,7 +204,7 @@ impl SourceFile {
                 .binary_search(&column.leaf)
                 .expect("every column that is read was projected")
         };
-        let timestamp_place = with_timestamps.then(|| place_of(&self.timestamp));
+        let timestamp_place = place_of(&self.timestamp);
         let value_places = with_values.then(|| self.values.each_ref().map(place_of));
         let reader = guarded(&self.path, || {
             self.batches(
@@ -294,8 +304,7 @@ impl SourceFile {
     /// The decoder turns old-style 96-bit timestamps into nanoseconds without looking whether they
     /// fit. In milliseconds they always do, so one pass in that unit finds those that do not.
     fn check_int96_range(&self) -> Result<()> {
-        let (file, identity) = open_file(&self.path)?;
-        self.check_unchanged(identity)?;
+        let file = self.opened()?;
         let spans = self.all_rows();
         let mut row = 0;
         let reader = guarded(&self.path, || {
@@ -329,6 +338,26 @@ impl SourceFile {
                 rows,
             })
             .collect()
+    }
+
+    /// The open file; opened again, and seen to be the same, where nobody has held it open.
+    fn opened(&self) -> Result<PositionedFile> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = shared.upgrade() {
+            return Ok(file);
+        }
+        let (file, identity) = open_file(&self.path)?;
+        self.check_unchanged(identity)?;
+        *shared = file.downgrade();
+        Ok(file)
+    }
+
+    /// Whether the file is still the one that was opened at first.
+    fn check_still(&self, file: &PositionedFile) -> Result<()> {
+        let identity = file
+            .identity()
+            .map_err(|error| unreadable(&self.path, error))?;
+        self.check_unchanged(identity)
     }
 
     fn check_unchanged(&self, now: Identity) -> Result<()> {
@@ -403,6 +432,16 @@ impl SourceFile {
         ))
     }
 
+    fn more_rows(&self) -> Error {
+        self.corrupt("the file holds more rows than its footer says")
+    }
+
+    fn fewer_rows(&self, decoded: usize, expected: usize) -> Error {
+        self.corrupt(format!(
+            "the file holds fewer rows than its footer says ({decoded} of {expected})"
+        ))
+    }
+
     fn corrupt(&self, message: impl Into<String>) -> Error {
         Error::input(Code::CorruptInput, message).at_file(&self.path)
     }
@@ -412,7 +451,7 @@ impl SourceFile {
 pub(crate) struct SourceReader {
     file: PositionedFile,
     reader: ParquetRecordBatchReader,
-    timestamp_place: Option<usize>,
+    timestamp_place: usize,
     value_places: Option<[usize; VALUES_PER_CANDLE]>,
     spans: NumberedSpans,
     decoded_rows: usize,
@@ -435,33 +474,18 @@ impl SourceReader {
         let rows = self.row_numbers(batch.num_rows());
         self.decoded_rows += batch.num_rows();
         if self.decoded_rows > self.spans.rows {
-            return Err(source.corrupt("the file holds more rows than its footer says"));
+            return Err(source.more_rows());
         }
-        let timestamps = self
-            .timestamp_place
-            .map(|place| source.timestamps(batch.column(place), &rows))
-            .transpose()?;
+        let timestamps = source.timestamps(batch.column(self.timestamp_place), &rows)?;
         let values = self.value_places.map(|places| values(&batch, places));
-        Ok(Some(RawRows {
-            len: batch.num_rows(),
-            timestamps,
-            values,
-            rows,
-        }))
+        Ok(Some(RawRows { timestamps, values }))
     }
 
     fn check_end(&self, source: &SourceFile) -> Result<()> {
         if self.decoded_rows < self.spans.rows {
-            return Err(source.corrupt(format!(
-                "the file holds fewer rows than its footer says ({} of {})",
-                self.decoded_rows, self.spans.rows
-            )));
+            return Err(source.fewer_rows(self.decoded_rows, self.spans.rows));
         }
-        source.check_unchanged(
-            self.file
-                .identity()
-                .map_err(|error| unreadable(&source.path, error))?,
-        )
+        source.check_still(&self.file)
     }
 
     fn row_numbers(&self, rows: usize) -> RowNumbers {

@@ -1,0 +1,223 @@
+//! Owns the control plane: from the candle times of all series, stretch by stretch, to the plan of
+//! some batches, which says which row of which series belongs into which slice. Moves no value.
+//!
+//! Where a batch ends follows from the request alone, never from chunk sizes or timing; that is
+//! what makes the output the same bytes at any number of threads.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::data::gather::{Block, Plan, SeriesRows};
+use crate::data::read_ahead::SeriesAhead;
+use crate::data::series::{CandleTimes, Rows};
+use crate::data::sync::{self, Stretch};
+use crate::error::Result;
+use crate::report::{SeriesReport, Warning};
+use crate::request::Timeline;
+
+/// Plans batches, in time order.
+pub(crate) struct Planner {
+    rule: Timeline,
+    series: Vec<SeriesAhead>,
+    windows: Vec<Window>,
+    /// A series is topped up as soon as it has fewer candles than this.
+    low_water: usize,
+    /// Slices per full batch, and full batches per full plan.
+    batch_slices: usize,
+    batches: usize,
+    block: Arc<Block>,
+    /// Slices of the block that are in a plan.
+    used: usize,
+    /// Candles of each series that lie in the block.
+    in_block: Vec<usize>,
+    candles: u64,
+}
+
+/// The candle times of one series that are loaded and in no block yet.
+#[derive(Default)]
+struct Window {
+    /// In one piece; the first `used` of them are used up.
+    timestamps: Vec<i64>,
+    rows: Rows,
+    used: usize,
+    exhausted: bool,
+    /// Ranges of rows that are not in time order.
+    shuffled: Arc<[Range<u64>]>,
+}
+
+impl Planner {
+    /// Plans batches of `batch_slices` slices, `batches` at a time. Chunks of candle times have about
+    /// `chunk_rows`.
+    pub fn new(
+        rule: Timeline,
+        series: Vec<SeriesAhead>,
+        batch_slices: usize,
+        batches: usize,
+        chunk_rows: usize,
+    ) -> Self {
+        Self {
+            rule,
+            windows: series.iter().map(|_| Window::default()).collect(),
+            in_block: vec![0; series.len()],
+            series,
+            low_water: chunk_rows.div_ceil(2),
+            batch_slices,
+            batches,
+            block: Arc::new(Block {
+                timeline: Vec::new(),
+                series: Vec::new(),
+            }),
+            used: 0,
+            candles: 0,
+        }
+    }
+
+    /// The plan of the next batches; `None` after the last one. Never an empty plan.
+    pub fn next_plan(&mut self) -> Result<Option<Plan>> {
+        let capacity = self.batch_slices * self.batches;
+        let mut parts = Vec::new();
+        let mut slices = 0;
+        while slices < capacity {
+            if self.used == self.block.timeline.len() && !self.next_block()? {
+                break;
+            }
+            let end = self.block.timeline.len().min(self.used + capacity - slices);
+            if self.used < end {
+                parts.push((self.block.clone(), self.used..end));
+                slices += end - self.used;
+                self.used = end;
+            }
+        }
+        Ok((slices > 0).then_some(Plan {
+            batch_slices: self.batch_slices,
+            slices,
+            parts,
+        }))
+    }
+
+    /// How many candles have been brought together.
+    pub fn candles(&self) -> u64 {
+        self.candles
+    }
+
+    /// What has been taken of each series.
+    pub fn reports(&self) -> Vec<SeriesReport> {
+        let reports = self.series.iter().filter_map(SeriesAhead::report);
+        reports.cloned().collect()
+    }
+
+    /// What a person should know about what was read since it was asked last.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        let each = self.series.iter_mut().flat_map(SeriesAhead::take_warnings);
+        each.collect()
+    }
+
+    /// Makes the next stretch of the timeline final. `false` when there is none.
+    ///
+    /// All series are read to their end even where no further slice can come of them: whether a
+    /// file is sound must not depend on how the others are cut.
+    fn next_block(&mut self) -> Result<bool> {
+        for ((window, series), in_block) in self
+            .windows
+            .iter_mut()
+            .zip(&mut self.series)
+            .zip(&mut self.in_block)
+        {
+            window.use_up(std::mem::take(in_block));
+            while !window.exhausted && window.left().len() < self.low_water {
+                match series.take()? {
+                    Some(chunk) => window.load(&chunk),
+                    None => window.exhausted = true,
+                }
+            }
+        }
+        if self.windows.iter().all(|window| window.left().is_empty()) {
+            return Ok(false);
+        }
+        let loaded = self
+            .windows
+            .iter()
+            .map(|window| (window.left(), window.exhausted));
+        let horizon =
+            sync::safe_horizon(loaded).expect("a series with more to come was just topped up");
+        let finals: Vec<&[i64]> = self
+            .windows
+            .iter()
+            .map(|window| {
+                let left = window.left();
+                &left[..left.partition_point(|&timestamp_ns| timestamp_ns <= horizon)]
+            })
+            .collect();
+        let mut timeline = Vec::new();
+        sync::timeline(self.rule, &finals, &mut timeline);
+        let mut series = Vec::with_capacity(finals.len());
+        for (window, candles) in self.windows.iter().zip(&finals) {
+            series.push(window.rows_of(&sync::place(&timeline, candles), candles.len()));
+        }
+        for (in_block, candles) in self.in_block.iter_mut().zip(&finals) {
+            *in_block = candles.len();
+            self.candles += candles.len() as u64;
+        }
+        self.block = Arc::new(Block { timeline, series });
+        self.used = 0;
+        Ok(true)
+    }
+}
+
+impl Window {
+    fn left(&self) -> &[i64] {
+        &self.timestamps[self.used..]
+    }
+
+    fn load(&mut self, chunk: &CandleTimes) {
+        if self.used > 0 {
+            self.timestamps.drain(..self.used);
+            self.rows = self.rows.slice(self.used..self.rows.len());
+            self.used = 0;
+        }
+        self.timestamps.extend_from_slice(&chunk.timestamps);
+        self.rows.append(&chunk.rows);
+        if let Some(rows) = &chunk.shuffled
+            && self.shuffled.last() != Some(rows)
+        {
+            let known = self.shuffled.iter().cloned();
+            self.shuffled = known.chain([rows.clone()]).collect();
+        }
+    }
+
+    fn use_up(&mut self, candles: usize) {
+        self.used += candles;
+    }
+
+    /// What is placed among the next `candles` candles, by the rows that these came from.
+    fn rows_of(&self, placed: &[Stretch], candles: usize) -> SeriesRows {
+        let mut by_row = Vec::with_capacity(placed.len());
+        let mut runs = self.rows.runs_in(self.used..self.used + candles).peekable();
+        for stretch in placed {
+            let mut left = *stretch;
+            // Candles ascend, and so do the runs that they lie in.
+            while left.len > 0 {
+                let candle = self.used + left.row as usize;
+                while runs.next_if(|(run, _)| run.end <= candle).is_some() {}
+                let Some((run, first_row)) = runs.peek() else {
+                    break;
+                };
+                let len = left.len.min(run.end - candle);
+                by_row.push(Stretch {
+                    slice: left.slice,
+                    row: first_row + (candle - run.start) as u64,
+                    len,
+                });
+                left = Stretch {
+                    slice: left.slice + len,
+                    row: left.row + len as u64,
+                    len: left.len - len,
+                };
+            }
+        }
+        SeriesRows {
+            placed: by_row,
+            shuffled: self.shuffled.clone(),
+        }
+    }
+}

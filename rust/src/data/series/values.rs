@@ -1,0 +1,129 @@
+//! Owns reading one value of a series, such as its close, forwards over all its files.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::data::series::SeriesSource;
+use crate::data::source::ValueReader;
+use crate::error::Result;
+
+/// Rows that are read at a time where nobody wants their values.
+const UNWANTED_ROWS: u64 = 8_192;
+
+/// One of the five values of a series, row after row.
+///
+/// Every row is decoded, wanted or not: whether a file is sound must not depend on which of its
+/// rows become slices.
+pub(crate) struct ValueCursor {
+    source: Arc<SeriesSource>,
+    field: usize,
+    /// The file that is being read.
+    file: usize,
+    /// Rows of the files before it.
+    rows_before: u64,
+    reader: Option<ValueReader>,
+    /// The next row to be read.
+    position: u64,
+    /// Rows that are not in time order, read in whole: the first of them, and their values.
+    shuffled: (u64, Vec<f64>),
+    unwanted: Vec<f64>,
+}
+
+impl ValueCursor {
+    pub fn new(source: Arc<SeriesSource>, field: usize) -> Self {
+        Self {
+            source,
+            field,
+            file: 0,
+            rows_before: 0,
+            reader: None,
+            position: 0,
+            shuffled: (0, Vec::new()),
+            unwanted: Vec::new(),
+        }
+    }
+
+    /// Appends the next `rows` values to `into`. There must be so many.
+    pub fn read(&mut self, rows: usize, into: &mut Vec<f64>) -> Result<()> {
+        self.read_unnamed(rows, into)
+            .map_err(|error| self.source.named(error))
+    }
+
+    /// Reads on to `row`, which must not lie behind.
+    pub fn skip_to(&mut self, row: u64) -> Result<()> {
+        while self.position < row {
+            let mut unwanted = std::mem::take(&mut self.unwanted);
+            unwanted.clear();
+            let outcome = self.read(
+                (row - self.position).min(UNWANTED_ROWS) as usize,
+                &mut unwanted,
+            );
+            self.unwanted = unwanted;
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// The value at `row`, which must not lie behind.
+    pub fn value_at(&mut self, row: u64) -> Result<f64> {
+        self.skip_to(row)?;
+        let mut one = Vec::with_capacity(1);
+        self.read(1, &mut one)?;
+        Ok(one[0])
+    }
+
+    /// The value at `row`, one of `rows` that may be asked for in any order.
+    pub fn value_in(&mut self, rows: &Range<u64>, row: u64) -> Result<f64> {
+        debug_assert!(rows.contains(&row));
+        if self.position <= rows.start {
+            self.skip_to(rows.start)?;
+            let (_, mut values) = std::mem::take(&mut self.shuffled);
+            values.clear();
+            self.read((rows.end - rows.start) as usize, &mut values)?;
+            self.shuffled = (rows.start, values);
+        }
+        let (first, values) = &self.shuffled;
+        Ok(values[(row - first) as usize])
+    }
+
+    /// Reads all that is left, and checks what can only be checked then.
+    pub fn finish(&mut self) -> Result<()> {
+        self.shuffled = (0, Vec::new());
+        self.skip_to(self.source.rows())?;
+        self.end_files().map_err(|error| self.source.named(error))
+    }
+
+    fn read_unnamed(&mut self, rows: usize, into: &mut Vec<f64>) -> Result<()> {
+        let mut missing = rows;
+        while missing > 0 {
+            self.end_files()?;
+            let planned = &self.source.files[self.file];
+            let left = self.rows_before + planned.rows - self.position;
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                None => self
+                    .reader
+                    .insert(planned.file.read_values(self.field, &planned.spans)?),
+            };
+            let rows = missing.min(usize::try_from(left).unwrap_or(usize::MAX));
+            reader.read(&planned.file, rows, into)?;
+            self.position += rows as u64;
+            missing -= rows;
+        }
+        Ok(())
+    }
+
+    /// Leaves the files whose rows have all been read.
+    fn end_files(&mut self) -> Result<()> {
+        while let Some(planned) = self.source.files.get(self.file)
+            && self.position == self.rows_before + planned.rows
+        {
+            if let Some(reader) = self.reader.take() {
+                reader.finish(&planned.file)?;
+            }
+            self.rows_before += planned.rows;
+            self.file += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! Owns the worker threads, and states that work through their inputs on them, one input after the
+//! other and each in its order. Knows nothing of what the work is.
+//!
+//! Which thread does what, and when, never shows in what comes out: outputs are taken state by
+//! state, in the order of the inputs.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::error::{Error, Result};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A few threads. Dropping it stops them after what they are at, and waits for that.
+pub(crate) struct Workers {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How soon a step is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Before all others that wait.
+    First,
+    /// After all that wait.
+    InTurn,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    /// A job was queued, or the end was declared.
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    first: VecDeque<Job>,
+    in_turn: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Workers {
+    pub fn start(threads: NonZeroUsize) -> Result<Self> {
+        // Built first, so that the threads already started are stopped where a later one fails.
+        let mut started = Self {
+            queue: Arc::default(),
+            threads: Vec::with_capacity(threads.get()),
+        };
+        for number in 0..threads.get() {
+            let queue = started.queue.clone();
+            let worker = thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || {
+                    while let Some(job) = queue.next_job() {
+                        job();
+                    }
+                })
+                .map_err(|error| {
+                    Error::system("a decoding thread cannot be started")
+                        .with_source(error)
+                        .with_hint("lower --threads, or raise the limit on processes")
+                })?;
+            started.threads.push(worker);
+        }
+        Ok(started)
+    }
+
+    /// A state whose every step runs on one of the threads.
+    pub fn sequence<S, I, O>(
+        &self,
+        priority: Priority,
+        state: S,
+        step: fn(&mut S, I) -> Result<O>,
+    ) -> Sequence<S, I, O>
+    where
+        S: Send + 'static,
+        I: Send + 'static,
+        O: Send + 'static,
+    {
+        let (sender, outputs) = mpsc::channel();
+        Sequence {
+            shared: Arc::new(Shared {
+                queue: self.queue.clone(),
+                priority,
+                step,
+                turn: Mutex::new(Turn {
+                    state: Some((state, sender)),
+                    inputs: VecDeque::new(),
+                }),
+            }),
+            outputs,
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.queue.close();
+        for thread in self.threads.drain(..) {
+            // A job catches what it does; there is no result to lose.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // No code panics while it holds the lock, and the state is whole after every statement.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, priority: Priority, job: Job) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        match priority {
+            Priority::First => state.first.push_back(job),
+            Priority::InTurn => state.in_turn.push_back(job),
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let idle = |state: &mut QueueState| {
+            state.first.is_empty() && state.in_turn.is_empty() && !state.closed
+        };
+        let mut state = self
+            .work
+            .wait_while(self.lock(), idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return None;
+        }
+        state
+            .first
+            .pop_front()
+            .or_else(|| state.in_turn.pop_front())
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        // Dropped outside the lock: a job may own much.
+        let left = (
+            std::mem::take(&mut state.first),
+            std::mem::take(&mut state.in_turn),
+        );
+        drop(state);
+        self.work.notify_all();
+        drop(left);
+    }
+}
+
+/// A state that takes one input at a time and gives one output for each, until a step fails.
+pub(crate) struct Sequence<S, I, O> {
+    shared: Arc<Shared<S, I, O>>,
+    outputs: Receiver<Result<O>>,
+}
+
+struct Shared<S, I, O> {
+    queue: Arc<Queue>,
+    priority: Priority,
+    step: fn(&mut S, I) -> Result<O>,
+    turn: Mutex<Turn<S, I, O>>,
+}
+
+struct Turn<S, I, O> {
+    /// Away while a step is queued or runs, and gone for good once one failed.
+    state: Option<(S, Sender<Result<O>>)>,
+    inputs: VecDeque<I>,
+}
+
+impl<S, I, O> Sequence<S, I, O>
+where
+    S: Send + 'static,
+    I: Send + 'static,
+    O: Send + 'static,
+{
+    /// Has a step taken for this input, after those of the inputs before it.
+    pub fn submit(&self, input: I) {
+        let mut turn = self.shared.lock();
+        turn.inputs.push_back(input);
+        if let Some((state, sender)) = turn.state.take() {
+            drop(turn);
+            Shared::queue_step(&self.shared, state, sender);
+        }
+    }
+
+    /// Waits for the output of the next input. As many are there as inputs were submitted.
+    ///
+    /// # Errors
+    ///
+    /// What the step failed with; reported once.
+    pub fn take(&self) -> Result<O> {
+        self.outputs
+            .recv()
+            .unwrap_or_else(|_| Err(Error::system("this part has already failed")))
+    }
+}
+
+impl<S, I, O> Shared<S, I, O>
+where
+    S: Send + 'static,
+    I: Send + 'static,
+    O: Send + 'static,
+{
+    fn lock(&self) -> MutexGuard<'_, Turn<S, I, O>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue_step(shared: &Arc<Self>, state: S, sender: Sender<Result<O>>) {
+        let this = shared.clone();
+        let job = Box::new(move || Self::take_step(&this, state, sender));
+        shared.queue.push(shared.priority, job);
+    }
+
+    fn take_step(shared: &Arc<Self>, mut state: S, sender: Sender<Result<O>>) {
+        let Some(input) = shared.lock().inputs.pop_front() else {
+            unreachable!("a step is queued only where there is an input");
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| (shared.step)(&mut state, input)))
+            .unwrap_or_else(|_| {
+                Err(Error::system("a working thread failed").with_hint("please report this"))
+            });
+        let failed = outcome.is_err();
+        // Whoever took the outputs may have gone away.
+        let gone = sender.send(outcome).is_err();
+        if failed || gone {
+            return;
+        }
+        let mut turn = shared.lock();
+        if turn.inputs.is_empty() {
+            turn.state = Some((state, sender));
+        } else {
+            drop(turn);
+            Self::queue_step(shared, state, sender);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_come_in_the_order_of_the_inputs() {
+        let workers = Workers::start(NonZeroUsize::new(3).expect("not zero")).expect("threads");
+        let sums: Vec<_> = (0..5_u64)
+            .map(|_| {
+                workers.sequence(Priority::InTurn, 0, |sum, number: u64| {
+                    *sum += number;
+                    Ok(*sum)
+                })
+            })
+            .collect();
+        for number in 1..=100 {
+            sums.iter().for_each(|sum| sum.submit(number));
+        }
+        for number in 1..=100 {
+            for sum in &sums {
+                assert_eq!(sum.take().expect("a sum"), number * (number + 1) / 2);
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_failed_step_none_is_taken() {
+        let workers = Workers::start(NonZeroUsize::MIN).expect("a thread");
+        let steps = workers.sequence(Priority::First, (), |(), number: u64| match number {
+            2 => Err(Error::system("two")),
+            3 => panic!("a step after one that failed"),
+            _ => Ok(number),
+        });
+        (1..=3).for_each(|number| steps.submit(number));
+        assert_eq!(steps.take().expect("one"), 1);
+        assert!(
+            steps
+                .take()
+                .is_err_and(|error| error.to_string().contains("two"))
+        );
+        assert!(
+            steps
+                .take()
+                .is_err_and(|error| error.to_string().contains("already failed"))
+        );
+    }
+}
