@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::TimeUnit;
-use common::{MINUTE, Row};
+use common::{MINUTE, Row, timestamps};
 use omega_slices::{
     Code, DuplicatePolicy, Error, PriceType, ReadOptions, Request, RequestBuilder, SliceBatches,
     Timeframe, UnsortedPolicy,
 };
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
 fn minutes(range: std::ops::Range<i64>) -> Vec<Row> {
@@ -437,4 +439,49 @@ fn too_few_file_descriptors_are_said_to_be_too_few() {
         said.contains("too few file descriptors") && said.contains("ulimit -n"),
         "{said}"
     );
+}
+
+/// Pages are left out, and order is planned, by what their headers say of them.
+#[test]
+fn page_statistics_that_lie_are_an_error_and_never_a_missing_or_misplaced_candle() {
+    let (folder, path) = data();
+    let properties = WriterProperties::builder()
+        .set_data_page_row_count_limit(16)
+        .set_write_batch_size(16)
+        .set_dictionary_enabled(false)
+        .set_write_page_header_statistics(true)
+        .build();
+    let stamps = timestamps(
+        TimeUnit::Nanosecond,
+        (0..100).map(|at| Some(at * MINUTE)).collect(),
+    );
+    let mut columns = vec![("UTC time".to_owned(), stamps)];
+    columns.extend(common::plain_values(100, 1.0));
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
+    )
+    .expect("columns of one length");
+    let file = fs::File::create(&path).expect("a file");
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a Parquet writer");
+    writer.write(&batch).expect("rows are written");
+    writer.close().expect("a footer is written");
+    assert_eq!(read(request(folder.path())).expect("an honest file"), 100);
+    // The latest timestamp of the second page, where its header tells it: a length byte before it.
+    let told = [&[8][..], &(31 * MINUTE).to_le_bytes()].concat();
+    let lie = [&[8][..], &(17 * MINUTE).to_le_bytes()].concat();
+    let mut bytes = fs::read(&path).expect("the file");
+    let places: Vec<_> = (0..bytes.len() - told.len())
+        .filter(|&at| bytes[at..].starts_with(&told))
+        .collect();
+    assert!(!places.is_empty(), "the headers hold statistics");
+    for at in places {
+        bytes[at..at + lie.len()].copy_from_slice(&lie);
+    }
+    fs::write(&path, bytes).expect("the changed file");
+    let error = failure(request(folder.path()));
+    assert_eq!(error.code(), Code::CorruptInput);
+    assert!(error.to_string().contains("statistics"), "{error}");
 }

@@ -14,7 +14,7 @@ use crate::error::Result;
 
 /// Slices that are moved at a time. What is read of a group of series meanwhile stays in the cache,
 /// and so does what the decoder needs of one series (its dictionary) for so many rows.
-pub(crate) const TILE_SLICES: usize = 4_096;
+pub(crate) const TILE_SLICES: usize = 3_072;
 
 /// Symbols that are moved together. Their values at one timestamp are neighbours in the column, so
 /// a cache line of it is written at once.

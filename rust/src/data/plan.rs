@@ -74,7 +74,9 @@ impl Planner {
 
     /// The plan of the next batches; `None` after the last one. Never an empty plan.
     pub fn next_plan(&mut self) -> Result<Option<Plan>> {
-        let capacity = self.batch_slices * self.batches;
+        // The first one is short: somebody waits for it.
+        let batches = if self.candles == 0 { 1 } else { self.batches };
+        let capacity = self.batch_slices * batches;
         let mut parts = Vec::new();
         let mut slices = 0;
         while slices < capacity {
@@ -93,6 +95,11 @@ impl Planner {
             slices,
             parts,
         }))
+    }
+
+    /// Has what the next plans need read, after all work that waits.
+    pub fn read_on(&mut self) {
+        self.series.iter_mut().for_each(SeriesAhead::read_on);
     }
 
     /// How many candles have been brought together.
@@ -117,20 +124,10 @@ impl Planner {
     /// All series are read to their end even where no further slice can come of them: whether a
     /// file is sound must not depend on how the others are cut.
     fn next_block(&mut self) -> Result<bool> {
-        for ((window, series), in_block) in self
-            .windows
-            .iter_mut()
-            .zip(&mut self.series)
-            .zip(&mut self.in_block)
-        {
+        for (window, in_block) in self.windows.iter_mut().zip(&mut self.in_block) {
             window.use_up(std::mem::take(in_block));
-            while !window.exhausted && window.left().len() < self.low_water {
-                match series.take()? {
-                    Some(chunk) => window.load(&chunk),
-                    None => window.exhausted = true,
-                }
-            }
         }
+        self.top_up()?;
         if self.windows.iter().all(|window| window.left().is_empty()) {
             return Ok(false);
         }
@@ -161,6 +158,37 @@ impl Planner {
         self.block = Arc::new(Block { timeline, series });
         self.used = 0;
         Ok(true)
+    }
+}
+
+impl Planner {
+    /// Loads candle times until every series has enough, or no more.
+    fn top_up(&mut self) -> Result<()> {
+        loop {
+            let low = |window: &Window| !window.exhausted && window.left().len() < self.low_water;
+            let low: Vec<_> = (0..self.windows.len())
+                .filter(|&number| low(&self.windows[number]))
+                .collect();
+            if low.is_empty() {
+                return Ok(());
+            }
+            for &number in &low {
+                self.series[number].read_now();
+            }
+            let mut failed = None;
+            // The last one first: when it has come, nearly all are there and need no waiting.
+            for &number in low.iter().rev() {
+                match self.series[number].take() {
+                    Ok(Some(chunk)) => self.windows[number].load(&chunk),
+                    Ok(None) => self.windows[number].exhausted = true,
+                    // Of several errors the one of the first series counts.
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
     }
 }
 

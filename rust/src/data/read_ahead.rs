@@ -12,6 +12,10 @@ use crate::report::{SeriesReport, Warning};
 /// One series whose candle times are read one chunk ahead.
 pub(crate) struct SeriesAhead {
     steps: Sequence<SeriesState, (), SeriesStep>,
+    /// Whether a step was asked for and its chunk not taken yet.
+    pending: bool,
+    /// What the first step read, while it waits.
+    read: Option<Box<ReadStep>>,
     /// Whether the last step has been seen.
     ended: bool,
     report: Option<SeriesReport>,
@@ -23,9 +27,10 @@ enum SeriesState {
     Open(Box<TimestampReader>),
 }
 
-enum SeriesStep {
-    Opened(Arc<SeriesSource>),
-    Read(Box<ReadStep>),
+/// What one step gives: the first one opens the series too.
+struct SeriesStep {
+    opened: Option<Arc<SeriesSource>>,
+    read: Box<ReadStep>,
 }
 
 struct ReadStep {
@@ -38,47 +43,60 @@ impl SeriesAhead {
     /// Has the series opened. [`SeriesAhead::open`] waits for it.
     pub fn start(workers: &Workers, files: SeriesFiles, rules: Arc<SeriesRules>) -> Self {
         let state = SeriesState::Closed(files, rules);
-        let steps = workers.sequence(Priority::First, state, SeriesState::step);
-        steps.submit(());
+        let steps = workers.sequence(state, SeriesState::step);
+        steps.submit(Priority::First, ());
         Self {
             steps,
+            pending: true,
+            read: None,
             ended: false,
             report: None,
             warnings: Vec::new(),
         }
     }
 
-    /// Waits until the series is open, and has its first chunk read.
+    /// Waits until the series is open.
     ///
     /// # Errors
     ///
-    /// Whatever opening it met; reported once.
+    /// Whatever opening it and reading its first chunk met; reported once.
     pub fn open(&mut self) -> Result<Arc<SeriesSource>> {
-        match self.steps.take()? {
-            SeriesStep::Opened(source) => {
-                self.steps.submit(());
-                Ok(source)
-            }
-            SeriesStep::Read(_) => unreachable!("the first step opens the series"),
-        }
+        let step = self.steps.take()?;
+        self.read = Some(step.read);
+        Ok(step.opened.expect("the first step opens the series"))
     }
 
-    /// The next chunk, and has the one after it read. `None` is the end, for good.
+    /// The next chunk. `None` is the end, for good.
     pub fn take(&mut self) -> Result<Option<CandleTimes>> {
         if self.ended {
             return Ok(None);
         }
-        match self.steps.take()? {
-            SeriesStep::Read(step) => {
-                self.report = Some(step.report);
-                self.warnings.extend(step.warnings);
-                self.ended = step.chunk.is_none();
-                if !self.ended {
-                    self.steps.submit(());
-                }
-                Ok(step.chunk)
-            }
-            SeriesStep::Opened(_) => unreachable!("a series is opened once"),
+        self.read_now();
+        let read = match self.read.take() {
+            Some(read) => read,
+            None => self.steps.take()?.read,
+        };
+        self.pending = false;
+        self.report = Some(read.report);
+        self.warnings.extend(read.warnings);
+        self.ended = read.chunk.is_none();
+        Ok(read.chunk)
+    }
+
+    /// Has the next chunk read, before all other work.
+    pub fn read_now(&mut self) {
+        self.submit(Priority::First);
+    }
+
+    /// Has the next chunk read, after all work that waits.
+    pub fn read_on(&mut self) {
+        self.submit(Priority::InTurn);
+    }
+
+    fn submit(&mut self, priority: Priority) {
+        if !self.pending && !self.ended {
+            self.steps.submit(priority, ());
+            self.pending = true;
         }
     }
 
@@ -95,17 +113,20 @@ impl SeriesAhead {
 
 impl SeriesState {
     fn step(&mut self, (): ()) -> Result<SeriesStep> {
-        match self {
-            Self::Closed(files, rules) => {
-                let (source, reader) = series::open(files, rules.clone())?;
-                *self = Self::Open(Box::new(reader));
-                Ok(SeriesStep::Opened(source))
-            }
-            Self::Open(reader) => Ok(SeriesStep::Read(Box::new(ReadStep {
-                chunk: reader.next_chunk()?,
-                report: reader.report().clone(),
-                warnings: reader.take_warnings(),
-            }))),
+        let mut opened = None;
+        if let Self::Closed(files, rules) = self {
+            let (source, reader) = series::open(files, rules.clone())?;
+            opened = Some(source);
+            *self = Self::Open(Box::new(reader));
         }
+        let Self::Open(reader) = self else {
+            unreachable!("it has just been opened");
+        };
+        let read = Box::new(ReadStep {
+            chunk: reader.next_chunk()?,
+            report: reader.report().clone(),
+            warnings: reader.take_warnings(),
+        });
+        Ok(SeriesStep { opened, read })
     }
 }

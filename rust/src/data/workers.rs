@@ -71,12 +71,7 @@ impl Workers {
     }
 
     /// A state whose every step runs on one of the threads.
-    pub fn sequence<S, I, O>(
-        &self,
-        priority: Priority,
-        state: S,
-        step: fn(&mut S, I) -> Result<O>,
-    ) -> Sequence<S, I, O>
+    pub fn sequence<S, I, O>(&self, state: S, step: fn(&mut S, I) -> Result<O>) -> Sequence<S, I, O>
     where
         S: Send + 'static,
         I: Send + 'static,
@@ -86,7 +81,6 @@ impl Workers {
         Sequence {
             shared: Arc::new(Shared {
                 queue: self.queue.clone(),
-                priority,
                 step,
                 turn: Mutex::new(Turn {
                     state: Some((state, sender)),
@@ -166,7 +160,6 @@ pub(crate) struct Sequence<S, I, O> {
 
 struct Shared<S, I, O> {
     queue: Arc<Queue>,
-    priority: Priority,
     step: fn(&mut S, I) -> Result<O>,
     turn: Mutex<Turn<S, I, O>>,
 }
@@ -174,7 +167,7 @@ struct Shared<S, I, O> {
 struct Turn<S, I, O> {
     /// Away while a step is queued or runs, and gone for good once one failed.
     state: Option<(S, Sender<Result<O>>)>,
-    inputs: VecDeque<I>,
+    inputs: VecDeque<(Priority, I)>,
 }
 
 impl<S, I, O> Sequence<S, I, O>
@@ -184,12 +177,12 @@ where
     O: Send + 'static,
 {
     /// Has a step taken for this input, after those of the inputs before it.
-    pub fn submit(&self, input: I) {
+    pub fn submit(&self, priority: Priority, input: I) {
         let mut turn = self.shared.lock();
-        turn.inputs.push_back(input);
+        turn.inputs.push_back((priority, input));
         if let Some((state, sender)) = turn.state.take() {
             drop(turn);
-            Shared::queue_step(&self.shared, state, sender);
+            Shared::queue_step(&self.shared, priority, state, sender);
         }
     }
 
@@ -215,14 +208,14 @@ where
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue_step(shared: &Arc<Self>, state: S, sender: Sender<Result<O>>) {
+    fn queue_step(shared: &Arc<Self>, priority: Priority, state: S, sender: Sender<Result<O>>) {
         let this = shared.clone();
         let job = Box::new(move || Self::take_step(&this, state, sender));
-        shared.queue.push(shared.priority, job);
+        shared.queue.push(priority, job);
     }
 
     fn take_step(shared: &Arc<Self>, mut state: S, sender: Sender<Result<O>>) {
-        let Some(input) = shared.lock().inputs.pop_front() else {
+        let Some((_, input)) = shared.lock().inputs.pop_front() else {
             unreachable!("a step is queued only where there is an input");
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| (shared.step)(&mut state, input)))
@@ -236,11 +229,12 @@ where
             return;
         }
         let mut turn = shared.lock();
-        if turn.inputs.is_empty() {
-            turn.state = Some((state, sender));
-        } else {
-            drop(turn);
-            Self::queue_step(shared, state, sender);
+        match turn.inputs.front() {
+            None => turn.state = Some((state, sender)),
+            Some(&(priority, _)) => {
+                drop(turn);
+                Self::queue_step(shared, priority, state, sender);
+            }
         }
     }
 }
@@ -254,14 +248,15 @@ mod tests {
         let workers = Workers::start(NonZeroUsize::new(3).expect("not zero")).expect("threads");
         let sums: Vec<_> = (0..5_u64)
             .map(|_| {
-                workers.sequence(Priority::InTurn, 0, |sum, number: u64| {
+                workers.sequence(0, |sum, number: u64| {
                     *sum += number;
                     Ok(*sum)
                 })
             })
             .collect();
         for number in 1..=100 {
-            sums.iter().for_each(|sum| sum.submit(number));
+            sums.iter()
+                .for_each(|sum| sum.submit(Priority::InTurn, number));
         }
         for number in 1..=100 {
             for sum in &sums {
@@ -273,12 +268,12 @@ mod tests {
     #[test]
     fn after_a_failed_step_none_is_taken() {
         let workers = Workers::start(NonZeroUsize::MIN).expect("a thread");
-        let steps = workers.sequence(Priority::First, (), |(), number: u64| match number {
+        let steps = workers.sequence((), |(), number: u64| match number {
             2 => Err(Error::system("two")),
             3 => panic!("a step after one that failed"),
             _ => Ok(number),
         });
-        (1..=3).for_each(|number| steps.submit(number));
+        (1..=3).for_each(|number| steps.submit(Priority::First, number));
         assert_eq!(steps.take().expect("one"), 1);
         assert!(
             steps

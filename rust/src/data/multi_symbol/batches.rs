@@ -32,11 +32,14 @@ const PLANS_AHEAD: usize = 2;
 const MAX_PLAN_BATCHES: usize = 16;
 
 /// What the candle times of all series together may take.
-const CHUNK_BUDGET_BYTES: usize = 32 << 20;
+const CHUNK_BUDGET_BYTES: usize = 16 << 20;
+
+/// What the timestamps of segments that are held whole may take, for all series together.
+const SEGMENT_BUDGET_BYTES: usize = 128 << 20;
 
 /// Bounds for the rows of a chunk: below, reading goes in steps too small to pay; above, the
 /// cache no longer holds what is compared.
-const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 256..=16_384;
+const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 
 /// How to read, as far as it does not show in the output.
 #[derive(Debug, Clone, Default)]
@@ -158,17 +161,19 @@ impl SliceBatches {
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
         let resolved = layout::resolve(request)?;
         let chunk_rows = options.chunk_rows(resolved.series.len());
-        let rules = Arc::new(SeriesRules::new(request, chunk_rows));
+        let segment_rows = SEGMENT_BUDGET_BYTES / (resolved.series.len().max(1) * size_of::<i64>());
+        let rules = Arc::new(SeriesRules::new(request, chunk_rows, segment_rows));
         let workers = Workers::start(options.threads())?;
         let mut series: Vec<_> = resolved
             .series
             .into_iter()
             .map(|files| SeriesAhead::start(&workers, files, rules.clone()))
             .collect();
-        let mut sources = Vec::with_capacity(series.len());
-        for one in &mut series {
-            sources.push(one.open()?);
-        }
+        // The last one first: when it is open, nearly all are, and need no waiting. Of several
+        // errors the one of the first series counts.
+        let mut opened: Vec<_> = series.iter_mut().rev().map(SeriesAhead::open).collect();
+        opened.reverse();
+        let sources = opened.into_iter().collect::<Result<Vec<_>>>()?;
         let schema = stream_schema(request, &resolved.symbols);
         let batch_slices = (BATCH_ROWS / resolved.symbols.len()).max(1);
         let batches = (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES);
@@ -183,7 +188,7 @@ impl SliceBatches {
             })
         });
         let columns = columns
-            .map(|column| workers.sequence(Priority::InTurn, column, ColumnGatherer::step))
+            .map(|column| workers.sequence(column, ColumnGatherer::step))
             .collect();
         let symbols: Arc<[String]> = resolved.symbols.into();
         Ok(Self {
@@ -322,9 +327,10 @@ impl SliceBatches {
                 }
             };
             for column in &self.columns {
-                column.submit(step.clone());
+                column.submit(Priority::InTurn, step.clone());
             }
         }
+        self.planner.read_on();
         self.warnings.extend(self.planner.take_warnings());
     }
 

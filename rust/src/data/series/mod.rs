@@ -9,6 +9,7 @@
 mod clean;
 mod rows;
 mod scan;
+mod segments;
 mod timestamps;
 mod values;
 
@@ -37,10 +38,12 @@ pub(crate) struct SeriesRules {
     unsorted: UnsortedPolicy,
     duplicates: DuplicatePolicy,
     chunk_rows: usize,
+    /// The longest segment that is held whole to be looked through.
+    segment_rows: usize,
 }
 
 impl SeriesRules {
-    pub fn new(request: &Request, chunk_rows: usize) -> Self {
+    pub fn new(request: &Request, chunk_rows: usize, segment_rows: usize) -> Self {
         Self {
             columns: request.columns().clone(),
             start_ns: request.start_ns().unwrap_or(i64::MIN),
@@ -51,6 +54,7 @@ impl SeriesRules {
             unsorted: request.unsorted(),
             duplicates: request.duplicates(),
             chunk_rows,
+            segment_rows,
         }
     }
 
@@ -85,6 +89,21 @@ impl PlannedFile {
             rows: spans.iter().map(|span| span.rows as u64).sum(),
             spans,
         }
+    }
+
+    /// The spans without their first rows.
+    fn spans_after(&self, rows: u64) -> Vec<Span> {
+        let mut left = rows;
+        let cut = self.spans.iter().map(|span| {
+            let skipped = left.min(span.rows as u64);
+            left -= skipped;
+            Span {
+                skip: span.skip + skipped as usize,
+                rows: span.rows - skipped as usize,
+                ..*span
+            }
+        });
+        cut.filter(|span| span.rows > 0).collect()
     }
 
     /// The row in the file, of a row counted over the spans.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::data::runs::TimestampRuns;
 use crate::data::series::SeriesRules;
+use crate::data::series::segments::Order;
 use crate::data::source::{Pass, SourceFile, Span};
 use crate::error::Result;
 
@@ -13,7 +14,7 @@ use crate::error::Result;
 pub(super) struct Scan<'a> {
     rules: &'a SeriesRules,
     previous_ns: i64,
-    pub in_order: bool,
+    in_order: bool,
     /// Whether a timestamp may occur twice. (The smallest one there is counts as seen before.)
     pub repeats: bool,
     /// The timestamps of all rows that the second pass will decode, while they can be kept.
@@ -46,8 +47,7 @@ impl<'a> Scan<'a> {
             let (mut first, mut last, mut kept, mut row) = (None, 0, 0, 0);
             while let Some(raw) = reader.next_rows(file)? {
                 let timestamps = &raw.timestamps;
-                let seen = self.part_inside(timestamps);
-                if let Some(part) = seen {
+                if let Some(part) = self.part_inside(timestamps) {
                     first.get_or_insert(row + part.start);
                     last = row + part.end - 1;
                     kept += part.len();
@@ -70,6 +70,21 @@ impl<'a> Scan<'a> {
         Ok(spans)
     }
 
+    /// Whether what was seen is in order.
+    pub fn order(&self) -> Order {
+        if self.in_order {
+            Order::Ascending
+        } else {
+            Order::LookAtAll
+        }
+    }
+
+    /// Notes decoded rows, all of which are kept, inside the window or not.
+    pub fn rows(&mut self, timestamps: &[i64]) {
+        self.part_inside(timestamps);
+        self.keep(timestamps);
+    }
+
     fn may_be_inside(&self, file: &SourceFile, row_group: usize) -> bool {
         file.timestamp_bounds(row_group)
             .is_none_or(|(min, max)| min <= self.rules.end_ns && self.rules.start_ns <= max)
@@ -77,6 +92,9 @@ impl<'a> Scan<'a> {
 
     /// Notes the order of the rows inside the window; the part from the first to the last of them.
     fn part_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
+        if !self.rules.has_window() {
+            return self.all_inside(timestamps);
+        }
         let mut part: Option<Range<usize>> = None;
         for (at, &timestamp_ns) in timestamps.iter().enumerate() {
             if !self.rules.in_window(timestamp_ns) {
@@ -88,6 +106,18 @@ impl<'a> Scan<'a> {
             part.get_or_insert(at..at).end = at + 1;
         }
         part
+    }
+
+    fn all_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
+        let (&first, &last) = (timestamps.first()?, timestamps.last()?);
+        // Without an early end, so that many are compared at a time.
+        let pairs = || timestamps.windows(2);
+        let descents = pairs().filter(|pair| pair[0] > pair[1]).count();
+        let repeats = pairs().filter(|pair| pair[0] == pair[1]).count();
+        self.in_order &= self.previous_ns <= first && descents == 0;
+        self.repeats |= self.previous_ns == first || repeats > 0;
+        self.previous_ns = last;
+        Some(0..timestamps.len())
     }
 
     fn keep(&mut self, timestamps: &[i64]) {

@@ -13,10 +13,11 @@ use arrow::buffer::ScalarBuffer;
 
 use super::clean::{Cleaned, Cleaner};
 use super::scan::Scan;
+use super::segments::{Order, Segment, first_and_rest, segments};
 use super::{PlannedFile, Rows, SeriesRules, SeriesSource};
 use crate::data::layout::SeriesFiles;
 use crate::data::runs::TimestampRuns;
-use crate::data::source::{Pass, RawRows, SourceFile, SourceReader};
+use crate::data::source::{Pass, RawRows, SourceFile, SourceReader, Span, TimeBounds};
 use crate::error::{Code, Error, Result};
 use crate::report::{SeriesReport, Warning};
 use crate::request::{DuplicatePolicy, PriceType, UnsortedPolicy, format_timestamp};
@@ -47,20 +48,15 @@ pub(crate) struct TimestampReader {
     warnings: Vec<Warning>,
 }
 
-/// Consecutive rows of a series, none of them later than any row of the next segment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Segment {
-    pub rows: u64,
-    pub known_in_order: bool,
-}
-
 /// The timestamps of all rows of a series that are decoded, as they stand in the files.
 struct RowStream {
     pass: Pass,
     file: usize,
     reader: Option<Box<SourceReader>>,
-    /// All timestamps, where an earlier pass could keep them.
+    /// All timestamps that are left, where an earlier pass could keep them.
     runs: Option<TimestampRuns>,
+    /// Rows of the next file that is opened that were handed out before.
+    skip: u64,
     /// Decoded, and not handed out yet.
     decoded: Option<RawRows>,
     /// The next row to be handed out.
@@ -77,24 +73,24 @@ impl TimestampReader {
             files.push(SourceFile::open(path, &rules.columns)?);
         }
         let rows = files.iter().map(SourceFile::rows).sum();
-        let mut scan = Scan::new(&rules);
-        let mut planned = Vec::with_capacity(files.len());
-        for file in files {
-            let spans = scan.file(&file)?;
-            planned.push(PlannedFile::new(file, spans));
-        }
-        let Scan {
-            in_order,
-            repeats,
-            runs,
-            ..
-        } = scan;
+        let cleaner = Cleaner::new(&rules);
+        let by_pages = if cleaner.needs_values() {
+            None
+        } else {
+            SegmentPlan::by_pages(&files, &rules)?
+        };
+        let plan = match by_pages {
+            Some(plan) => plan,
+            None => SegmentPlan::by_scan(&files, &rules)?,
+        };
+        let files = files.into_iter().zip(plan.spans);
         let source = Arc::new(SeriesSource {
             symbol: series.symbol.clone(),
             price_type: series.price_type,
-            files: planned,
+            files: files
+                .map(|(file, spans)| PlannedFile::new(file, spans))
+                .collect(),
         });
-        let cleaner = Cleaner::new(&rules);
         let reader = Self {
             rows: RowStream {
                 pass: if cleaner.needs_values() {
@@ -104,17 +100,15 @@ impl TimestampReader {
                 },
                 file: 0,
                 reader: None,
-                runs: runs.filter(|_| !cleaner.needs_values()),
+                runs: plan.runs.filter(|_| !cleaner.needs_values()),
+                skip: 0,
                 decoded: None,
                 position: 0,
             },
             cleaner,
-            segments: VecDeque::from([Segment {
-                rows: source.rows(),
-                known_in_order: in_order,
-            }]),
+            segments: plan.segments.into(),
             whole: None,
-            may_repeat: rules.normalize || repeats,
+            may_repeat: rules.normalize || plan.may_repeat,
             held: None,
             report: SeriesReport::new(&series.symbol, series.price_type, series.files.len(), rows),
             warnings: Vec::new(),
@@ -150,11 +144,13 @@ impl TimestampReader {
     }
 
     fn next_unnamed(&mut self) -> Result<Option<Cleaned>> {
-        if !self.may_repeat {
-            return self.next_cleaned();
-        }
         loop {
-            let Some(after) = self.next_cleaned()? else {
+            let after = self.next_cleaned()?;
+            // Asked afterwards: a segment may have turned out to be such a one.
+            if !self.may_repeat {
+                return Ok(after);
+            }
+            let Some(after) = after else {
                 return Ok(self.held.take());
             };
             let Some(before) = self.held.take() else {
@@ -190,11 +186,20 @@ impl TimestampReader {
             let Some(segment) = self.segments.front_mut() else {
                 return Ok(None);
             };
-            if !segment.known_in_order {
-                let rows = segment.rows;
-                self.segments.pop_front();
-                self.load(rows)?;
-                continue;
+            match segment.order {
+                Order::Ascending => {}
+                Order::LookAtAll => {
+                    let segment = *segment;
+                    self.segments.pop_front();
+                    self.load(&segment)?;
+                    continue;
+                }
+                Order::Scan => {
+                    let segment = *segment;
+                    let scanned = self.scan(&segment)?;
+                    self.segments[0] = scanned;
+                    continue;
+                }
             }
             let first_row = self.rows.position;
             let Some(raw) = self.rows.next(&self.source, &self.rules, segment.rows)? else {
@@ -211,9 +216,33 @@ impl TimestampReader {
         }
     }
 
+    /// Looks through a long segment in a pass that keeps little of it, and goes back to its start.
+    fn scan(&mut self, segment: &Segment) -> Result<Segment> {
+        let start = self.rows.position;
+        let mut scan = Scan::new(&self.rules);
+        while self.rows.position < start + segment.rows {
+            let first_row = self.rows.position;
+            let left = start + segment.rows - first_row;
+            let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
+                break;
+            };
+            self.check_bounds(segment, first_row, &raw.timestamps)?;
+            scan.rows(&raw.timestamps);
+        }
+        self.may_repeat |= scan.repeats;
+        let order = scan.order();
+        let runs = scan.runs;
+        self.rows.go_to(start, &self.source, runs);
+        Ok(Segment {
+            order,
+            bounds: None,
+            ..*segment
+        })
+    }
+
     /// Looks through a whole segment and sorts it where it has to be.
-    fn load(&mut self, rows: u64) -> Result<()> {
-        let all_rows = self.rows.position..self.rows.position + rows;
+    fn load(&mut self, segment: &Segment) -> Result<()> {
+        let all_rows = self.rows.position..self.rows.position + segment.rows;
         let mut parts = Vec::new();
         while self.rows.position < all_rows.end {
             let first_row = self.rows.position;
@@ -221,6 +250,7 @@ impl TimestampReader {
             let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
                 break;
             };
+            self.check_bounds(segment, first_row, &raw.timestamps)?;
             parts.push(
                 self.cleaner
                     .clean(&raw, first_row, &self.source, &mut self.report)?,
@@ -248,6 +278,32 @@ impl TimestampReader {
         }
         self.whole = Some((self.unique(all)?, 0));
         Ok(())
+    }
+
+    /// Order was planned, and pages were left out, by what the file says of its pages: fails where
+    /// that turns out to be wrong.
+    fn check_bounds(&self, segment: &Segment, first_row: u64, timestamps: &[i64]) -> Result<()> {
+        let Some((min_ns, max_ns)) = segment.bounds else {
+            return Ok(());
+        };
+        let is_outside = |at: &i64| *at < min_ns || *at > max_ns;
+        let Some(outside) = timestamps.iter().position(is_outside) else {
+            return Ok(());
+        };
+        let error = Error::input(
+            Code::CorruptInput,
+            format!(
+                "the timestamp {} contradicts the statistics of its page, {} to {}",
+                format_timestamp(timestamps[outside]),
+                format_timestamp(min_ns),
+                format_timestamp(max_ns)
+            ),
+        );
+        Err(self
+            .source
+            .at_row(error, first_row + outside as u64)
+            .at_column(&self.rules.columns.timestamp)
+            .with_hint("the file is damaged, or its writer is; write it again"))
     }
 
     /// Drops all but one row of every run of equal timestamps; the candles are in order.
@@ -326,6 +382,80 @@ impl TimestampReader {
     }
 }
 
+/// Which rows of the files are read, in which segments.
+struct SegmentPlan {
+    /// Per file.
+    spans: Vec<Vec<Span>>,
+    segments: Vec<Segment>,
+    may_repeat: bool,
+    runs: Option<TimestampRuns>,
+}
+
+impl SegmentPlan {
+    /// By what the files say of their pages, without decoding any. `None` where they do not say
+    /// enough, or where the rules are that any disorder ends the run, however late in the file.
+    fn by_pages(files: &[SourceFile], rules: &SeriesRules) -> Result<Option<Self>> {
+        if rules.unsorted == UnsortedPolicy::Error || rules.duplicates == DuplicatePolicy::Error {
+            return Ok(None);
+        }
+        let mut spans = Vec::with_capacity(files.len());
+        let mut pages = Vec::new();
+        for file in files {
+            let mut of_file = Vec::new();
+            for (row_group, rows) in file.row_group_rows().enumerate() {
+                if rows == 0 {
+                    continue;
+                }
+                let Some(of_group) = file.timestamp_pages(row_group)? else {
+                    return Ok(None);
+                };
+                let is_inside = |page: &TimeBounds| {
+                    page.min_ns <= rules.end_ns && rules.start_ns <= page.max_ns
+                };
+                if let Some(first) = of_group.iter().position(is_inside) {
+                    let end = of_group.iter().rposition(is_inside).unwrap_or(first) + 1;
+                    let rows = |pages: &[TimeBounds]| pages.iter().map(|page| page.rows).sum();
+                    of_file.push(Span {
+                        row_group,
+                        skip: rows(&of_group[..first]),
+                        rows: rows(&of_group[first..end]),
+                    });
+                    pages.extend_from_slice(&of_group[first..end]);
+                }
+            }
+            spans.push(of_file);
+        }
+        let (segments, may_repeat) = segments(&pages);
+        let short_enough = |segment: &Segment| segment.rows <= rules.segment_rows as u64;
+        Ok(segments.first().is_none_or(short_enough).then(|| Self {
+            spans,
+            segments: first_and_rest(&segments),
+            may_repeat,
+            runs: None,
+        }))
+    }
+
+    /// By a pass over all timestamps.
+    fn by_scan(files: &[SourceFile], rules: &SeriesRules) -> Result<Self> {
+        let mut scan = Scan::new(rules);
+        let mut spans = Vec::with_capacity(files.len());
+        for file in files {
+            spans.push(scan.file(file)?);
+        }
+        let rows = spans.iter().flatten().map(|span| span.rows as u64).sum();
+        Ok(Self {
+            spans,
+            segments: vec![Segment {
+                rows,
+                order: scan.order(),
+                bounds: None,
+            }],
+            may_repeat: scan.repeats,
+            runs: scan.runs,
+        })
+    }
+}
+
 impl RowStream {
     /// At most `limit` of the next rows; `None` after the last ones. Never an empty chunk.
     fn next(
@@ -351,8 +481,8 @@ impl RowStream {
                 return Ok(None);
             };
             if self.reader.is_none() && planned.rows > 0 {
-                let (pass, spans) = (self.pass, &planned.spans);
-                let reader = planned.file.read(pass, spans, rules.chunk_rows)?;
+                let spans = planned.spans_after(std::mem::take(&mut self.skip));
+                let reader = planned.file.read(self.pass, &spans, rules.chunk_rows)?;
                 self.reader = Some(Box::new(reader));
             }
             self.decoded = match &mut self.reader {
@@ -373,6 +503,28 @@ impl RowStream {
         }
         self.position += len as u64;
         Ok(Some(decoded.slice(0, len)))
+    }
+}
+
+impl RowStream {
+    /// Goes back to a row that was handed out before, and on from there: by the timestamps of all
+    /// rows from it on, where these were kept.
+    fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<TimestampRuns>) {
+        *self = Self {
+            pass: self.pass,
+            file: 0,
+            reader: None,
+            runs,
+            skip: row,
+            decoded: None,
+            position: row,
+        };
+        while let Some(planned) = source.files.get(self.file)
+            && self.skip >= planned.rows
+        {
+            self.skip -= planned.rows;
+            self.file += 1;
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod columns;
 mod file;
+mod pages;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,15 @@ pub(crate) struct Span {
     pub row_group: usize,
     pub skip: usize,
     pub rows: usize,
+}
+
+/// So many consecutive rows, none of them null and all within these timestamps, ends included, if
+/// the file says the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeBounds {
+    pub rows: usize,
+    pub min_ns: i64,
+    pub max_ns: i64,
 }
 
 /// Which columns a pass over a file decodes.

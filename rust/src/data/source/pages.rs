@@ -1,0 +1,287 @@
+//! Owns what the headers of the pages of a column say: how many rows a page has, and between which
+//! timestamps they lie. Nothing is decompressed for it.
+//!
+//! The Parquet library steps over the statistics in page headers, so the few fields that matter are
+//! read here. Whatever is missing, unknown or does not add up makes the answer `None`: then the
+//! rows themselves have to be looked at.
+
+use parquet::file::reader::ChunkReader;
+
+use super::columns::nanoseconds_per_unit;
+use super::file::PositionedFile;
+use super::{SourceFile, TimeBounds};
+use crate::error::Result;
+
+/// A header with its statistics takes some 60 bytes; one that does not fit here is given up.
+const HEADER_BYTES: u64 = 512;
+
+impl SourceFile {
+    /// Rows and bounds of each page of a row group's timestamps; of the whole group where the pages
+    /// do not say it. `None` where nothing says it for certain.
+    pub fn timestamp_pages(&self, row_group: usize) -> Result<Option<Vec<TimeBounds>>> {
+        let Some((min_ns, max_ns)) = self.timestamp_bounds(row_group) else {
+            return Ok(None);
+        };
+        let file = self.opened()?;
+        let pages = self.page_bounds(&file, row_group);
+        let whole = || TimeBounds {
+            rows: self.row_group_rows().nth(row_group).unwrap_or_default(),
+            min_ns,
+            max_ns,
+        };
+        Ok(Some(pages.unwrap_or_else(|| vec![whole()])))
+    }
+
+    fn page_bounds(&self, file: &PositionedFile, row_group: usize) -> Option<Vec<TimeBounds>> {
+        let group = self.metadata.metadata().row_group(row_group);
+        let column = group.column(self.timestamp.leaf);
+        let (start, bytes) = column.byte_range();
+        let scale = nanoseconds_per_unit(self.timestamp_type())?;
+        let (mut at, end) = (start, start.checked_add(bytes)?);
+        let mut left = usize::try_from(group.num_rows()).ok()?;
+        let mut pages = Vec::new();
+        while left > 0 {
+            let len = HEADER_BYTES.min(end.checked_sub(at)?);
+            let head = file.get_bytes(at, usize::try_from(len).ok()?).ok()?;
+            let mut fields = Fields { bytes: &head };
+            let page = PageHeader::read(&mut fields)?;
+            let header_bytes = head.len() - fields.bytes.len();
+            at =
+                at.checked_add(header_bytes as u64 + u64::try_from(page.compressed_bytes?).ok()?)?;
+            if let Some(data) = page.data {
+                let bounds = data.bounds(scale)?;
+                left = left.checked_sub(bounds.rows)?;
+                pages.push(bounds);
+            }
+        }
+        Some(pages)
+    }
+}
+
+/// What matters of a page header.
+#[derive(Default)]
+struct PageHeader {
+    compressed_bytes: Option<i64>,
+    /// `None` for a page that holds no rows, such as a dictionary.
+    data: Option<DataPage>,
+}
+
+#[derive(Default)]
+struct DataPage {
+    rows: Option<i64>,
+    nulls: Option<i64>,
+    min: Option<i64>,
+    max: Option<i64>,
+}
+
+impl PageHeader {
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let mut page = Self::default();
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (3, Kind::Integer) => page.compressed_bytes = Some(fields.integer()?),
+                // The two versions of data pages; their statistics stand in different fields.
+                (5, Kind::Struct) => page.data = Some(DataPage::read(fields, 5)?),
+                (8, Kind::Struct) => page.data = Some(DataPage::read(fields, 8)?),
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })?;
+        Some(page)
+    }
+}
+
+impl DataPage {
+    fn read(fields: &mut Fields<'_>, statistics: i16) -> Option<Self> {
+        let mut page = Self::default();
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (1, Kind::Integer) => page.rows = Some(fields.integer()?),
+                (_, Kind::Struct) if id == statistics => page.read_statistics(fields)?,
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })?;
+        Some(page)
+    }
+
+    fn read_statistics(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (3, Kind::Integer) => self.nulls = Some(fields.integer()?),
+                (5, Kind::Bytes) => self.max = little_endian(fields.bytes()?),
+                (6, Kind::Bytes) => self.min = little_endian(fields.bytes()?),
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })
+    }
+
+    fn bounds(&self, scale: i64) -> Option<TimeBounds> {
+        if self.nulls != Some(0) {
+            return None;
+        }
+        let (min_ns, max_ns) = (self.min?.checked_mul(scale)?, self.max?.checked_mul(scale)?);
+        (min_ns <= max_ns).then_some(TimeBounds {
+            rows: usize::try_from(self.rows?).ok()?,
+            min_ns,
+            max_ns,
+        })
+    }
+}
+
+fn little_endian(bytes: &[u8]) -> Option<i64> {
+    match bytes.len() {
+        4 => Some(i64::from(i32::from_le_bytes(bytes.try_into().ok()?))),
+        8 => Some(i64::from_le_bytes(bytes.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+/// The kinds of fields in Thrift's compact encoding, as far as headers use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Boolean,
+    Byte,
+    /// Of 16, 32 or 64 bits: all are written in the same way.
+    Integer,
+    Double,
+    Bytes,
+    Struct,
+    Unknown,
+}
+
+/// Fields that are still to be read. `None` from any method: they end too early, or make no sense.
+struct Fields<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the fields of one struct; `field` must read or skip the value of each.
+    fn each(&mut self, mut field: impl FnMut(&mut Self, i16, Kind) -> Option<()>) -> Option<()> {
+        let mut id = 0_i16;
+        loop {
+            let head = self.byte()?;
+            let kind = match head & 0x0f {
+                0 => return Some(()),
+                1 | 2 => Kind::Boolean,
+                3 => Kind::Byte,
+                4..=6 => Kind::Integer,
+                7 => Kind::Double,
+                8 => Kind::Bytes,
+                12 => Kind::Struct,
+                _ => Kind::Unknown,
+            };
+            id = match head >> 4 {
+                0 => i16::try_from(self.integer()?).ok()?,
+                delta => id.checked_add(i16::from(delta))?,
+            };
+            field(self, id, kind)?;
+        }
+    }
+
+    fn skip(&mut self, kind: Kind) -> Option<()> {
+        match kind {
+            // A boolean is told by its kind.
+            Kind::Boolean => {}
+            Kind::Byte => drop(self.byte()?),
+            Kind::Integer => drop(self.integer()?),
+            Kind::Double => drop(self.take(8)?),
+            Kind::Bytes => drop(self.bytes()?),
+            Kind::Struct => self.each(Self::skip_field)?,
+            Kind::Unknown => return None,
+        }
+        Some(())
+    }
+
+    fn skip_field(&mut self, _: i16, kind: Kind) -> Option<()> {
+        // No struct in a header lies deeper; a chain of them would only be an attack.
+        (kind != Kind::Struct).then(|| self.skip(kind))?
+    }
+
+    /// A variable-length integer, its sign in the lowest bit.
+    fn integer(&mut self) -> Option<i64> {
+        let raw = self.unsigned()?;
+        Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.unsigned()?).ok()?;
+        self.take(len)
+    }
+
+    fn unsigned(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, left) = self.bytes.split_at_checked(len)?;
+        self.bytes = left;
+        Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A version 1 data page of 20,000 rows between -1 and 2, then the page's own bytes.
+    const HEADER: &[u8] = &[
+        0x15, 0x00, // type: data page
+        0x15, 0x80, 0x01, // 64 bytes uncompressed
+        0x15, 0x40, // 32 bytes compressed
+        0x2c, // data page header
+        0x15, 0xc0, 0xb8, 0x02, // 20,000 values
+        0x15, 0x00, 0x15, 0x06, 0x15, 0x06, // encodings
+        0x1c, // statistics
+        0x36, 0x00, // no nulls
+        0x28, 0x08, 2, 0, 0, 0, 0, 0, 0, 0, // max_value
+        0x18, 0x08, 255, 255, 255, 255, 255, 255, 255, 255, // min_value
+        0x00, 0x00, 0x00, // the three structs end
+        9, 9, 9,
+    ];
+
+    #[test]
+    fn rows_and_bounds_are_read_from_a_header() {
+        let mut fields = Fields { bytes: HEADER };
+        let page = PageHeader::read(&mut fields).expect("a header");
+        assert_eq!(fields.bytes, [9, 9, 9]);
+        assert_eq!(page.compressed_bytes, Some(32));
+        let bounds = page
+            .data
+            .and_then(|data| data.bounds(1_000))
+            .expect("bounds");
+        assert_eq!(
+            (bounds.rows, bounds.min_ns, bounds.max_ns),
+            (20_000, -1_000, 2_000)
+        );
+    }
+
+    proptest! {
+        /// Whatever stands there, reading it ends, and without a panic.
+        #[test]
+        fn damaged_headers_are_given_up(at in 0..HEADER.len(), byte: u8, len in 0..HEADER.len()) {
+            let mut bytes = HEADER.to_vec();
+            bytes[at] = byte;
+            for bytes in [&bytes[..], &bytes[..len]] {
+                if let Some(page) = PageHeader::read(&mut Fields { bytes }) {
+                    let _ = page.data.map(|data| data.bounds(1_000_000_000));
+                }
+            }
+        }
+    }
+}
