@@ -12,7 +12,7 @@ through; knows nothing of where they come from.
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Union
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,9 @@ _Side = tuple[
 
 _CLOSE: Final = 4  # the place of the closes in a _Side
 
+# The close of each row, None where there is no candle.
+_Closes = Union["memoryview[float]", "list[float | None]"]
+
 
 class SliceLayout:
     """What all slices of one stream share."""
@@ -70,7 +73,7 @@ class SliceLayout:
 class SliceBatch:
     """One record batch of whole slices, with the views that its slices read through."""
 
-    __slots__ = ("columns", "index", "layout", "sides", "slice_count", "timestamps_ns")
+    __slots__ = ("closes", "columns", "index", "layout", "sides", "slice_count", "timestamps_ns")
 
     def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
         width = len(layout.symbols)
@@ -80,6 +83,9 @@ class SliceBatch:
         # buffers to the garbage collector.
         self.columns = _Columns(record_batch)
         self.sides = _Sides(record_batch, layout.price_types)
+        # What `get_price` needs of each price type, and of "mid": filled when first asked
+        # for.  A plain dict, which the interpreter looks up faster than a subclass.
+        self.closes: dict[str, _Closes] = {}
         self.timestamps_ns: list[int] = self.columns["timestamp"][::width].view(np.int64).tolist()
         self.slice_count = len(self.timestamps_ns)
 
@@ -87,6 +93,30 @@ class SliceBatch:
     def record_batch(self) -> pa.RecordBatch:
         """The record batch itself."""
         return self.columns.record_batch
+
+    def fill_closes(self, price_type: str) -> None:
+        """Make the entry of `closes` for a price type or ``"mid"``; raise for any other text."""
+        if price_type != "mid" and price_type not in PRICE_TYPES:
+            raise unknown_price_type(price_type, (*PRICE_TYPES, "mid"))
+        sides = [self.sides[one] for one in (("bid", "ask") if price_type == "mid" else (price_type,))]
+        closes = [side[_CLOSE] for side in sides if side is not None]
+        if len(closes) < len(sides):
+            self.closes[price_type] = [None] * self.record_batch.num_rows
+            return
+        if price_type == "mid":
+            # Under an absent candle lies NaN; infinite closes are the input's.
+            with np.errstate(all="ignore"):
+                mids = (self.columns["bid_close"] + self.columns["ask_close"]) / 2.0
+            closes = [memoryview(mids).toreadonly()]
+        presences = [side[0] for side in sides if side is not None and side[0] is not None]
+        if not presences:
+            self.closes[price_type] = closes[0]
+            return
+        with_gaps: list[float | None] = [*closes[0]]
+        for present in presences:
+            for row in np.flatnonzero(np.frombuffer(present, np.uint8) == 0).tolist():
+                with_gaps[row] = None
+        self.closes[price_type] = with_gaps
 
     def cursor(self, first: int = 0) -> tuple[Iterator[int], Iterator[MultiSymbolSlice]]:
         """Return an iterator over the slices from the given one on, which runs in C.
@@ -278,20 +308,12 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         """
         batch = self._batch
         try:
-            row = self._row + batch.index[symbol]
+            return batch.closes[price_type][self._row + batch.index[symbol]]
         except KeyError:
-            raise self._unknown_symbol(symbol) from None
-        if price_type == "mid":
-            bid = self.get_price(symbol, "bid")
-            ask = self.get_price(symbol, "ask")
-            return None if bid is None or ask is None else (bid + ask) / 2.0
-        side = batch.sides[price_type]
-        if side is None:
-            return None
-        present = side[0]
-        if present is not None and not present[row]:
-            return None
-        return side[_CLOSE][row]
+            if symbol not in batch.index:
+                raise self._unknown_symbol(symbol) from None
+            batch.fill_closes(price_type)
+        return self.get_price(symbol, price_type)
 
     def get_spread(self, symbol: str) -> float | None:
         """Return a symbol's ask close minus its bid close.

@@ -23,7 +23,11 @@ impl SourceFile {
             return Ok(None);
         };
         let file = self.opened()?;
-        let pages = self.page_bounds(&file, row_group);
+        // Together they must say what the footer says of all of them.
+        let pages = self.page_bounds(&file, row_group).filter(|pages| {
+            pages.iter().map(|page| page.min_ns).min() == Some(min_ns)
+                && pages.iter().map(|page| page.max_ns).max() == Some(max_ns)
+        });
         let whole = || TimeBounds {
             rows: self.row_group_rows().nth(row_group).unwrap_or_default(),
             min_ns,
