@@ -31,13 +31,13 @@ pub enum Format {
     File,
 }
 
-enum Encoder<W: Write> {
+pub(crate) enum Encoder<W: Write> {
     Stream(Box<StreamWriter<BufWriter<W>>>),
     File(Box<FileWriter<BufWriter<W>>>),
 }
 
 impl<W: Write> Encoder<W> {
-    fn new(format: Format, output: W, schema: &Schema) -> Result<Self, ArrowError> {
+    pub fn new(format: Format, output: W, schema: &Schema) -> Result<Self, ArrowError> {
         let output = BufWriter::with_capacity(BUFFER_BYTES, output);
         Ok(match format {
             Format::Stream => Self::Stream(Box::new(StreamWriter::try_new(output, schema)?)),
@@ -45,7 +45,7 @@ impl<W: Write> Encoder<W> {
         })
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         match self {
             Self::Stream(writer) => writer.write(batch),
             Self::File(writer) => writer.write(batch),
@@ -59,7 +59,7 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    fn finish(&mut self) -> Result<(), ArrowError> {
+    pub fn finish(&mut self) -> Result<(), ArrowError> {
         match self {
             Self::Stream(writer) => writer.finish(),
             Self::File(writer) => writer.finish(),

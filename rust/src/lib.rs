@@ -16,6 +16,8 @@
 
 pub mod data;
 mod error;
+#[doc(hidden)]
+pub mod floors;
 pub mod ipc;
 mod report;
 mod request;

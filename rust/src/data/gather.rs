@@ -168,7 +168,7 @@ impl ColumnGatherer {
             price_type,
             price_types,
             spare,
-            lanes: Box::new([[f64::NAN; size_of::<Lane>() / size_of::<f64>()]; GROUP_SYMBOLS]),
+            lanes: new_lanes(),
             read: Vec::new(),
         }
     }
@@ -227,6 +227,25 @@ impl ColumnGatherer {
         }
         Ok(())
     }
+}
+
+/// Brings whole series of one length side by side, tile by tile as a gatherer does.
+pub(crate) fn interleave_all(series: &[Vec<f64>], cells: &mut [f64]) {
+    let symbols = series.len();
+    let mut lanes = new_lanes();
+    for tile in pieces(0..series.first().map_or(0, Vec::len), TILE_SLICES) {
+        for group in pieces(0..symbols, GROUP_SYMBOLS) {
+            for (lane, values) in lanes.iter_mut().zip(&series[group.clone()]) {
+                lane[..tile.len()].copy_from_slice(&values[tile.clone()]);
+            }
+            let cells = &mut cells[tile.start * symbols + group.start..];
+            move_group(&lanes[..group.len()], 0..tile.len(), cells, symbols);
+        }
+    }
+}
+
+fn new_lanes() -> Box<[Lane; GROUP_SYMBOLS]> {
+    Box::new([[f64::NAN; size_of::<Lane>() / size_of::<f64>()]; GROUP_SYMBOLS])
 }
 
 /// Moves some slices of neighbouring symbols to `cells`, which begin with the first of them. Whether

@@ -70,7 +70,13 @@ impl ReadOptions {
         self
     }
 
-    fn threads(&self) -> NonZeroUsize {
+    /// The rules of a request of so many series.
+    pub(crate) fn series_rules(&self, request: &Request, series: usize) -> SeriesRules {
+        let segment_rows = SEGMENT_BUDGET_BYTES / (series.max(1) * size_of::<i64>());
+        SeriesRules::new(request, self.chunk_rows(series), segment_rows)
+    }
+
+    pub(crate) fn threads(&self) -> NonZeroUsize {
         self.threads
             .or_else(|| thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN)
@@ -161,8 +167,7 @@ impl SliceBatches {
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
         let resolved = layout::resolve(request)?;
         let chunk_rows = options.chunk_rows(resolved.series.len());
-        let segment_rows = SEGMENT_BUDGET_BYTES / (resolved.series.len().max(1) * size_of::<i64>());
-        let rules = Arc::new(SeriesRules::new(request, chunk_rows, segment_rows));
+        let rules = Arc::new(options.series_rules(request, resolved.series.len()));
         let workers = Workers::start(options.threads())?;
         let mut series: Vec<_> = resolved
             .series

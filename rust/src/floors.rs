@@ -1,0 +1,79 @@
+//! Owns the floors of the product one by one, for benchmarks: what each costs when nothing else is
+//! done. Not part of the public interface.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+
+use crate::data::candle::VALUES_PER_CANDLE;
+use crate::data::gather;
+use crate::data::layout;
+use crate::data::multi_symbol::ReadOptions;
+use crate::data::series::{self, SeriesRules, ValueCursor};
+use crate::error::{Error, Result};
+use crate::ipc::{Encoder, Format};
+use crate::request::Request;
+
+/// Decodes all candles of a request, series by series, and drops them: the limit of any run.
+/// How many values that were.
+///
+/// # Errors
+///
+/// Those of a run.
+pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
+    let resolved = layout::resolve(request)?;
+    let rules = Arc::new(options.series_rules(request, resolved.series.len()));
+    let left = Mutex::new(resolved.series.into_iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.threads().get())
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut values = 0;
+                    while let Some(files) = next() {
+                        values += decode_series(&files, &rules)?;
+                    }
+                    Ok(values)
+                })
+            })
+            .collect();
+        let failed = |_| Err(Error::system("a decoding thread failed"));
+        let counts = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(failed));
+        counts.sum()
+    })
+}
+
+fn decode_series(files: &layout::SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
+    let (source, mut timestamps) = series::open(files, rules.clone())?;
+    while timestamps.next_chunk()?.is_some() {}
+    for field in 0..VALUES_PER_CANDLE {
+        ValueCursor::new(source.clone(), field).finish()?;
+    }
+    Ok(source.rows() * (1 + VALUES_PER_CANDLE as u64))
+}
+
+/// Brings the values of series, one slice of memory each, side by side into `cells`.
+pub fn interleave(series: &[Vec<f64>], cells: &mut [f64]) {
+    gather::interleave_all(series, cells);
+}
+
+/// Encodes batches as an Arrow IPC stream.
+///
+/// # Errors
+///
+/// Those of the output.
+pub fn encode<W: Write>(batches: &[RecordBatch], output: W) -> Result<(), ArrowError> {
+    let Some(first) = batches.first() else {
+        return Ok(());
+    };
+    let mut encoder = Encoder::new(Format::Stream, output, &first.schema())?;
+    for batch in batches {
+        encoder.write(batch)?;
+    }
+    encoder.finish()
+}
