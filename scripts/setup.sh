@@ -1,4 +1,4 @@
-# Sourced by scripts/run and scripts/check: what both need, and what both say where it is missing.
+# Sourced by scripts/run, scripts/check and scripts/bench: what they need, and what they say where it is missing.
 # Everything made lies in the repository (.venv, rust/target, out, data); cargo and pip use their caches.
 # shellcheck shell=bash
 

@@ -107,7 +107,7 @@ class SliceBatch:
             # Under an absent candle lies NaN; infinite closes are the input's.
             with np.errstate(all="ignore"):
                 mids = (self.columns["bid_close"] + self.columns["ask_close"]) / 2.0
-            closes = [memoryview(mids).toreadonly()]
+            closes = [memoryview(mids).cast("B").cast("d").toreadonly()]
         presences = [side[0] for side in sides if side is not None and side[0] is not None]
         if not presences:
             self.closes[price_type] = closes[0]

@@ -1,0 +1,304 @@
+"""From measurements to the figures that people read, and what is promised of them.
+
+Owns every ratio, every limit, and both forms of the table. A ratio is one of medians; memory is the most of any run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bench_peers import PEERS
+from bench_results import Case, Measurement, Results
+
+SIZES = ("main", "million")
+LABELS = {
+    "decode": "decode alone",
+    "sync-null": "sync to /dev/null",
+    "sync-pipe": "sync to a drained pipe",
+    "sync-file": "sync to a file",
+    "column": "Python loop, column()",
+    "prices": "Python loop, get_price() of everything",
+    "candles": "Python loop, every CandleData",
+    **{name: peer.label for name, peer in PEERS.items()},
+}
+TO_DECODE = {"sync-null": 1.5, "sync-pipe": None, "sync-file": None, "column": 2.2, "prices": None, "candles": None}
+PEER_TO_COLUMN = {"main": 5.0, "million": 8.0}
+STEPS_US = {"bare": 0.3, "column": 0.6, "prices": 15.0, "candles": 50.0}
+TREE_MB = 400.0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times the value of something else a value is."""
+
+    value: float
+    against: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What is promised: the ratio, or the value where there is no ratio, is at most, or at least, this."""
+
+    value: float
+    at_least: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value keeps the promise."""
+        return value >= self.value if self.at_least else value <= self.value
+
+    def __str__(self) -> str:
+        """Return the limit for people."""
+        return f"at {'least' if self.at_least else 'most'} {self.value:g}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table; `value` is None, and `note` says why, where something could not be measured."""
+
+    name: str
+    value: float | None
+    unit: str
+    peak_bytes: int | None = None
+    ratio: Ratio | None = None
+    limit: Limit | None = None
+    note: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the limit holds; None where there is none."""
+        judged = self.value if self.ratio is None else self.ratio.value
+        return None if self.limit is None or judged is None else self.limit.holds(judged)
+
+    @property
+    def verdict(self) -> str:
+        """The same in words."""
+        return {None: "", True: "holds", False: "DOES NOT HOLD"}[self.holds]
+
+    @property
+    def promise(self) -> str:
+        """The limit with its unit."""
+        if self.limit is None:
+            return ""
+        return f"{self.limit} {self.unit if self.ratio is None else 'x'}"
+
+    @property
+    def value_text(self) -> str:
+        """The value with its unit, or why there is none."""
+        return self.note if self.value is None else f"{digits(self.value)} {self.unit}"
+
+    @property
+    def peak_text(self) -> str:
+        """The memory, if it was measured."""
+        return "" if self.peak_bytes is None else f"{self.peak_bytes / 1e6:,.0f} MB"
+
+    @property
+    def ratio_text(self) -> str:
+        """The ratio, and to what."""
+        return "" if self.ratio is None else f"{digits(self.ratio.value)} x {self.ratio.against}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON takes it."""
+        return {**asdict(self), "holds": self.holds}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Figures under a heading."""
+
+    title: str
+    figures: tuple[Figure, ...]
+
+
+def digits(value: float) -> str:
+    """Return a number with three digits that count, or all of its whole ones."""
+    places = next((places for places, least in ((0, 100), (1, 10), (2, 1)) if abs(value) >= least), 3)
+    return f"{value:,.{places}f}"
+
+
+def groups_of(results: Results) -> list[Group]:
+    """Return all figures that the measurements allow."""
+    groups = [Group(title(results, part, part), tuple(size_figures(results, part))) for part in SIZES]
+    groups += [
+        Group("Python on its own, batches in memory", tuple(step_figures(results))),
+        Group("From open_slices to the first slice", tuple(first_figures(results))),
+        Group("Against the plain implementation in Python", tuple(reference_figures(results))),
+        Group("Many symbols, with 1,024 open files allowed", tuple(wide_figures(results))),
+        Group("A window of one day", tuple(window_figures(results))),
+    ]
+    cases = dict.fromkeys(one.case for one in results.of_part("sizes"))
+    groups += [Group(str(case), tuple(plain_figures(results, "sizes", case))) for case in cases]
+    return [group for group in groups if group.figures]
+
+
+def title(results: Results, part: str, otherwise: str) -> str:
+    """Return the shape of a part's data and the number of its slices."""
+    column = results.find(part, "column")
+    return otherwise if column is None else f"{column.case}: {column.slices:,} slices"
+
+
+def time_figure(one: Measurement) -> Figure:
+    """Return time and memory of a measurement."""
+    label = LABELS[one.what]
+    if not one.values:
+        return Figure(label, None, "s", note=one.failure)
+    return Figure(label, one.median, "s", one.peak)
+
+
+def plain_figures(results: Results, part: str, case: Case) -> Iterator[Figure]:
+    """Give time and memory of everything on one data set."""
+    for one in results.measurements:
+        if (one.part, one.case) == (part, case) and one.what in LABELS:
+            yield time_figure(one)
+
+
+def size_figures(results: Results, part: str) -> Iterator[Figure]:
+    """Give what one size of data has told: ours, the peers, and what is promised of their ratios."""
+    decode, column = results.find(part, "decode"), results.find(part, "column")
+    if decode is None or column is None:
+        return
+    peers = [one for one in results.of_part(part) if one.what in PEERS]
+    fastest = min(peers, key=lambda peer: peer.median, default=None)
+    for one in results.measurements:
+        if one.part != part or one.what not in LABELS:
+            continue
+        figure = time_figure(one)
+        if one.values and one.what in TO_DECODE:
+            limit = TO_DECODE[one.what]
+            ratio = Ratio(one.median / decode.median, LABELS["decode"])
+            figure = replace(figure, ratio=ratio, limit=None if limit is None else Limit(limit))
+        elif one.values and one.what in PEERS:
+            ratio = Ratio(one.median / column.median, LABELS["column"])
+            limit_here = Limit(PEER_TO_COLUMN[part], at_least=True) if one is fastest else None
+            figure = replace(figure, ratio=ratio, limit=limit_here)
+            if one is fastest:
+                figure = replace(figure, name=f"{figure.name} (the fastest)")
+        yield figure
+    per_million = column.median / column.slices * 1e6
+    yield Figure("1,000,000 slices, from Parquet to Python", per_million, "s", limit=Limit(10.0))
+    yield from memory_figures(results, part, column)
+
+
+def memory_figures(results: Results, part: str, column: Measurement) -> Iterator[Figure]:
+    """Give what is promised of memory."""
+    shorter = results.find("main", "column")
+    if part == "main":
+        yield Figure("memory of Python and the executable", column.peak / 1e6, "MB", limit=Limit(TREE_MB))
+    elif shorter is not None:
+        name = f"memory more than at {shorter.case.rows:,} minutes"
+        yield Figure(name, (column.peak / shorter.peak - 1) * 100, "%", limit=Limit(10.0))
+
+
+def step_figures(results: Results) -> Iterator[Figure]:
+    """Give the step in Python, and what a slice holds."""
+    for what, limit in STEPS_US.items():
+        step = results.find("step", f"step-{what}")
+        if step is not None:
+            everything = f"{step.case.symbols} symbols x bid and ask"
+            label = {
+                "bare": "step",
+                "column": "step and column()",
+                "prices": f"step and get_price(), {everything}",
+                "candles": f"step and every CandleData, {everything}",
+            }[what]
+            yield Figure(label, step.median * 1e6, "us", limit=Limit(limit))
+    held = results.find("step", "held")
+    if held is not None:
+        yield Figure("memory of a slice, its batch aside", held.median, "bytes", limit=Limit(120.0))
+
+
+def first_figures(results: Results) -> Iterator[Figure]:
+    """Give the first slice."""
+    first = results.find("first", "first")
+    if first is not None:
+        yield Figure(str(first.case), first.median * 1e3, "ms", limit=Limit(150.0))
+
+
+def reference_figures(results: Results) -> Iterator[Figure]:
+    """Give the time per slice of the reference beside ours."""
+    reference, column = results.find("reference", "reference"), results.find("reference", "column")
+    if reference is None or column is None:
+        return
+    ours = column.median / column.slices * 1e6
+    plain = reference.median / reference.slices * 1e6
+    yield Figure(f"executable, per slice of {column.case.rows:,} minutes", ours, "us")
+    ratio = Ratio(plain / ours, "the executable")
+    name = f"reference, per slice of {reference.case.rows:,} minutes"
+    yield Figure(name, plain, "us", ratio=ratio, limit=Limit(300.0, at_least=True))
+
+
+def wide_figures(results: Results) -> Iterator[Figure]:
+    """Give the time per value of many symbols beside that of the usual number."""
+    measured = results.of_part("wide")
+    for one in measured:
+        figure = Figure(f"{one.case}, per value", one.median / one.case.values * 1e9, "ns", one.peak)
+        usual = measured[0]
+        if one is not usual:
+            times = one.median / one.case.values / (usual.median / usual.case.values)
+            figure = replace(figure, ratio=Ratio(times, f"{usual.case.symbols:,} symbols"), limit=Limit(1.5))
+        yield figure
+
+
+def window_figures(results: Results) -> Iterator[Figure]:
+    """Give a small window beside the whole range."""
+    whole, day = results.find("window", "range"), results.find("window", "day")
+    if whole is not None and day is not None:
+        yield Figure(f"{whole.case}, sync to /dev/null", whole.median, "s", whole.peak)
+        ratio = Ratio(day.median / whole.median, "the whole range")
+        yield Figure("one day of them", day.median, "s", day.peak, ratio, Limit(0.05))
+
+
+def table(groups: Sequence[Group]) -> str:
+    """Return the figures as text."""
+    rows = [
+        (group, figure, (figure.peak_text, figure.ratio_text, figure.promise, figure.verdict))
+        for group in groups
+        for figure in group.figures
+    ]
+    widths = [max((len(cells[column]) for _, _, cells in rows), default=0) for column in range(4)]
+    name_width = max((len(figure.name) for _, figure, _ in rows), default=0)
+    lines: list[str] = []
+    last = None
+    for group, figure, (peak, ratio, promise, verdict) in rows:
+        if group is not last:
+            lines += ["", group.title]
+            last = group
+        value = f"{figure.note:12}" if figure.value is None else f"{digits(figure.value):>9} {figure.unit:5}"
+        cells = [f"  {figure.name:{name_width}}", value, f"{peak:>{widths[0]}}"]
+        cells += [f"{ratio:{widths[1]}}", f"{promise:{widths[2]}}", verdict]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def markdown(groups: Sequence[Group], results: Results) -> str:
+    """Return the figures as the tables of the README: time and memory by size, then every promise."""
+    measured = [part for part in SIZES if results.find(part, "column") is not None]
+    lines: list[str] = []
+    if measured:
+        cases = {part: found.case for part in measured if (found := results.find(part, "column")) is not None}
+        heads = [f"{case.rows:,} minutes | memory" for case in cases.values()]
+        lines += [f"| what | {' | '.join(heads)} |", "|---|" + "---:|---:|" * len(cases)]
+        named = {one.what: None for part in measured for one in results.measurements if one.part == part}
+        for what in (what for what in LABELS if what in named):
+            cells = [size_cells(results, part, what) for part in measured]
+            lines.append(f"| {LABELS[what]} | {' | '.join(cells)} |")
+        lines.append("")
+    lines += ["| promise | measured | limit | |", "|---|---:|---:|---|"]
+    for group in groups:
+        for figure in group.figures:
+            if figure.limit is not None:
+                shown = figure.value_text if figure.ratio is None else figure.ratio_text
+                name = f"{group.title}: {figure.name}".replace(" x ", " × ")
+                cells = [name, shown.replace(" x ", " × "), figure.promise.replace(" x", " ×"), figure.verdict.lower()]
+                lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def size_cells(results: Results, part: str, what: str) -> str:
+    """Return the two cells of a thing and a size."""
+    found = next((one for one in results.measurements if (one.part, one.what) == (part, what)), None)
+    if found is None:
+        return " | "
+    figure = time_figure(found)
+    return f"{figure.value_text} | {figure.peak_text}"

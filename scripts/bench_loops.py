@@ -1,0 +1,165 @@
+"""Our own loops over slices, each to be run as a process of its own that prints one JSON object.
+
+The clock runs from `open_slices` to the end of the last slice, the package's import aside. A loop takes what it is
+about from every slice and drops it: adding up would cost more than the step itself. That every way of taking gives
+the same values is the matter of `sums`, a loop that is not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omega_slices import SliceStream, open_slices
+
+REPEATS = 3
+CHECKED_SLICES = 1_000  # how many slices `sums` looks at in all three ways
+ROWS_AT_ONCE = 4_096
+ALL = sys.maxsize
+
+
+def bare(slices: SliceStream) -> None:
+    """Take every slice."""
+    for _ in slices:
+        pass
+
+
+def column(slices: SliceStream) -> None:
+    """Take one field of all symbols as an array."""
+    for one in slices:
+        one.column("bid_close")
+
+
+def prices(slices: SliceStream) -> None:
+    """Take the close of every symbol and side."""
+    symbols = slices.symbols
+    for one in slices:
+        for symbol in symbols:
+            one.get_price(symbol, "bid")
+            one.get_price(symbol, "ask")
+
+
+def candles(slices: SliceStream) -> None:
+    """Take every candle."""
+    symbols = slices.symbols
+    for one in slices:
+        for symbol in symbols:
+            one.get(symbol, "bid")
+            one.get(symbol, "ask")
+
+
+LOOPS: dict[str, Callable[[SliceStream], None]] = {
+    "bare": bare,
+    "column": column,
+    "prices": prices,
+    "candles": candles,
+}
+
+
+def opened(options: argparse.Namespace, symbols: list[str] | None = None) -> SliceStream:
+    """Open the stream that the options describe."""
+    return open_slices(
+        options.data,
+        symbols=symbols,
+        price_types=options.price_types,
+        threads=options.threads,
+        backend=options.backend,
+    )
+
+
+def whole(options: argparse.Namespace) -> dict[str, Any]:
+    """Run a loop from the files to the last slice."""
+    started = time.perf_counter()
+    with opened(options) as slices:
+        LOOPS[options.loop](slices)
+    return {"value": time.perf_counter() - started, "slices": slices.report.slices}
+
+
+def step(options: argparse.Namespace) -> dict[str, Any]:
+    """Run a loop over slices whose batches are in memory already; return seconds per slice."""
+    seconds = []
+    for _ in range(REPEATS):
+        with opened(options) as slices:
+            kept = slices.peek(ALL)  # reads all batches; the slices keep them, so that none is given back meanwhile
+            started = time.perf_counter()
+            LOOPS[options.loop](slices)
+            seconds.append((time.perf_counter() - started) / len(kept))
+    return {"value": statistics.median(seconds), "slices": slices.report.slices}
+
+
+def held(options: argparse.Namespace) -> dict[str, Any]:
+    """Hold many slices; return bytes per slice, without the batches and the list that they are held in."""
+    with opened(options, symbols=sorted(path.name for path in options.data.iterdir())[:2]) as slices:
+        slices.peek(ALL)
+        kept: list[object] = [None] * min(options.slices, slices.report.slices)
+        gc.collect()
+        tracemalloc.start()
+        for position in range(len(kept)):
+            kept[position] = next(slices)
+        traced_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return {"value": traced_bytes / len(kept)}
+
+
+def first(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the time from `open_slices` to the first slice."""
+    started = time.perf_counter()
+    with opened(options) as slices:
+        next(slices)
+        return {"value": time.perf_counter() - started}
+
+
+def sums(options: argparse.Namespace) -> dict[str, Any]:
+    """Add up the closes slice by slice and all values batch by batch; compare the ways to take them."""
+    closes = 0.0
+    rows: list[np.ndarray[Any, Any]] = []
+    with opened(options) as slices:
+        for number, one in enumerate(slices):
+            rows.append(one.column("bid_close"))
+            if len(rows) == ROWS_AT_ONCE:
+                closes += float(np.nansum(rows))
+                rows.clear()
+            if number < CHECKED_SLICES:
+                by_price = [one.get_price(symbol, "bid") for symbol in slices.symbols]
+                by_candle = [candle and candle.close for candle in map(one.get, slices.symbols)]
+                if not by_price == by_candle == one.column("bid_close").tolist():
+                    raise SystemExit(f"the ways to take a close differ at {one.timestamp}")
+    closes += float(np.nansum(rows))
+    values = 0.0
+    with opened(options) as slices:
+        for batch in slices.batches():
+            values += sum(pc.sum(field).as_py() for field in batch.columns if pa.types.is_floating(field.type))
+    return {"value": 0.0, "slices": slices.report.slices, "closes": closes, "values": values}
+
+
+KINDS = {"whole": whole, "step": step, "held": held, "first": first, "sums": sums}
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--loop", choices=LOOPS, default="column")
+    parser.add_argument("--price-types", type=lambda text: text.split(","), default=["bid", "ask"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--backend", default="rust")
+    parser.add_argument("--slices", type=int, default=100_000, help="how many are held by `held`")
+    options = parser.parse_args(argv)
+    print(json.dumps(KINDS[options.kind](options)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

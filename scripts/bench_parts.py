@@ -1,0 +1,313 @@
+"""The parts of the benchmark: what is run, on which data, how often, in which order.
+
+Owns the commands, and the data, which is made where it is not there yet. Every run is a fresh process; things that
+are compared are run in turns, so that whatever slows the machine down slows all of them down. At its turn a thing is
+run twice, and the second run counts: the first one brings the files into the page cache, and takes the memory that
+the second one takes again. (A virtual machine gives memory that was free for some seconds back to its host, and waits
+for it when it is wanted again: a peer that needs gigabytes then takes up to three times as long.) Knows nothing of
+what is promised of the figures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench_results import BenchError, Case, Measurement, Sums, check_agreement
+from bench_run import run
+
+SCRIPTS = Path(__file__).resolve().parent
+FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
+DAY_MINUTES = 24 * 60
+HELD_SLICES = 100_000
+# What a smoke run is smaller by.
+QUICK_ROWS = 100
+QUICK_SYMBOLS = 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the parts are run with; `memory_bytes` is what a Python process may hold."""
+
+    binary: Path
+    decoder: Path
+    folder: Path
+    cores: int
+    runs: int
+    peers: tuple[str, ...]
+    memory_bytes: int
+    quick: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run: its value, the memory of its processes, what it saw; no value where it needed too much memory."""
+
+    value: float
+    peak_bytes: int
+    sums: Sums | None = None
+    too_big: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A thing to run on a data set."""
+
+    what: str
+    case: Case
+    measure: Callable[[], Sample]
+
+
+class Bench:
+    """Runs the parts."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self._environment = os.environ | {
+            "PYTHONPATH": str(SCRIPTS.parent / "py" / "src"),
+            "OMEGA_SLICES_BINARY": str(setting.binary),
+        }
+
+    # The parts.
+
+    def main(self) -> list[Measurement]:
+        """Run everything on data of the usual size."""
+        case = self.case(200_000)
+        targets = ("null", "pipe", "file")
+        return self.together(
+            self.turns(
+                "main",
+                [
+                    self.decode(case),
+                    *(self.sync(f"sync-{target}", case, target) for target in targets),
+                    *(self.loop(loop, case) for loop in ("column", "prices", "candles")),
+                    *(self.peer(name, case) for name in self.setting.peers),
+                ],
+            ),
+            self.once("main", self.sums(case)),
+        )
+
+    def million(self) -> list[Measurement]:
+        """Run the same with 1,000,000 rows per file; the peers once."""
+        case = self.case(1_000_000)
+        ours = [self.decode(case), *(self.sync(f"sync-{target}", case, target) for target in ("null", "pipe"))]
+        peers = [self.peer(name, case) for name in self.setting.peers]
+        return self.together(
+            self.turns("million", [*ours, self.loop("column", case)]),
+            self.turns("million", peers, runs=1),
+            self.once("million", self.sums(case)),
+        )
+
+    def step(self) -> list[Measurement]:
+        """Measure the Python step on its own, and the memory that a slice holds."""
+        case, long = self.case(20_000), self.case(200_000)
+        loops = ("bare", "column", "prices", "candles")
+        held_slices = HELD_SLICES // QUICK_ROWS if self.setting.quick else HELD_SLICES
+        jobs = [self.python(f"step-{loop}", case, "step", f"--loop={loop}") for loop in loops]
+        return self.turns("step", [*jobs, self.python("held", long, "held", f"--slices={held_slices}")])
+
+    def first(self) -> list[Measurement]:
+        """Wait for the first slice."""
+        return self.turns("first", [self.python("first", self.case(200_000), "first")])
+
+    def reference(self) -> list[Measurement]:
+        """Run the plain implementation in Python, on what it can bear, beside the executable."""
+        small, usual = self.case(2_000), self.case(200_000)
+        plain = self.python("reference", small, "whole", "--backend=python")
+        plain_sums = self.python("reference-sums", small, "sums", "--backend=python")
+        return self.together(
+            self.turns("reference", [plain, self.loop("column", usual)]),
+            self.once("reference", plain_sums, self.sums(small)),
+        )
+
+    def wide(self) -> list[Measurement]:
+        """Run many symbols."""
+        cases = (
+            self.case(200_000),
+            self.case(20_000, symbols=500),
+            self.case(2_000, symbols=2_000, price_types=("bid",)),
+        )
+        return self.turns("wide", [self.sync("sync-null", case, "null") for case in cases])
+
+    def window(self) -> list[Measurement]:
+        """Take one day in the middle of three years."""
+        case = self.case(3 * 365 * DAY_MINUTES, symbols=10)
+        start = FIRST_DAY + timedelta(days=case.rows // DAY_MINUTES // 2)
+        end = start + timedelta(minutes=DAY_MINUTES - 1)
+        edges = (f"--start={start:%Y-%m-%dT%H:%M:%SZ}", f"--end={end:%Y-%m-%dT%H:%M:%SZ}")
+        return self.turns("window", [self.sync("range", case, "null"), self.sync("day", case, "null", *edges)])
+
+    def sizes(self) -> list[Measurement]:
+        """Run other numbers of rows and of symbols, for the picture."""
+        shapes = [self.case(2_000), self.case(20_000), *(self.case(20_000, symbols=count) for count in (5, 500))]
+        return self.together(
+            *(
+                self.turns(
+                    "sizes",
+                    [
+                        self.decode(case),
+                        self.loop("column", case),
+                        *(self.peer(name, case) for name in self.setting.peers),
+                    ],
+                    runs=min(3, self.setting.runs),
+                )
+                for case in dict.fromkeys(shapes)
+            )
+        )
+
+    # How they are run.
+
+    def turns(self, part: str, jobs: Sequence[Job], runs: int | None = None) -> list[Measurement]:
+        """Give every job a turn, then every job another, and so on."""
+        samples: dict[Job, list[Sample]] = {job: [] for job in jobs}
+        for _ in range(runs or self.setting.runs):
+            for job, taken in samples.items():
+                if any(sample.too_big for sample in taken):
+                    continue
+                if not self.setting.quick:
+                    job.measure()
+                taken.append(sample := job.measure())
+                told = "too much memory" if sample.too_big else f"{sample.value:.3g}"
+                print(f"{part}: {job.case}: {job.what}: {told}", file=sys.stderr)
+        return [self.measurement(part, job, taken) for job, taken in samples.items()]
+
+    def once(self, part: str, *jobs: Job) -> list[Measurement]:
+        """Run jobs of which the time is no figure."""
+        return [self.measurement(part, job, [job.measure()]) for job in jobs]
+
+    def measurement(self, part: str, job: Job, samples: Sequence[Sample]) -> Measurement:
+        """Put the runs of a job together; raise where they saw different slices."""
+        whole = [sample for sample in samples if not sample.too_big]
+        made = Measurement(
+            part,
+            job.what,
+            job.case,
+            tuple(sample.value for sample in whole),
+            tuple(sample.peak_bytes for sample in whole),
+            whole[0].sums if whole else None,
+        )
+        check_agreement(replace(made, sums=sample.sums) for sample in whole)
+        if len(whole) < len(samples):
+            return replace(made, failure=f"needs more than {self.setting.memory_bytes / 1e9:.0f} GB of memory")
+        return made
+
+    def together(self, *groups: Sequence[Measurement]) -> list[Measurement]:
+        """Return all measurements of a part; raise where they saw different slices."""
+        everything = [one for group in groups for one in group]
+        check_agreement(everything)
+        return everything
+
+    # Jobs.
+
+    def decode(self, case: Case) -> Job:
+        """Decode the columns and drop the values: the limit."""
+
+        def measure() -> Sample:
+            done = run([str(self.setting.decoder), *self.options(case)])
+            return Sample(done.seconds, done.peak_bytes)
+
+        return Job("decode", case, measure)
+
+    def sync(self, what: str, case: Case, target: str, *options: str) -> Job:
+        """Run the executable, which writes to nothing, to a pipe that is drained, or to a file."""
+
+        def measure() -> Sample:
+            command = [str(self.setting.binary), "sync", *self.options(case), *options]
+            command += ["--progress=never", "--error-format=json"]
+            with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
+                if target == "file":
+                    command.append(f"--output={folder}/slices.arrows")
+                done = run(command, output="pipe" if target == "pipe" else "null")
+            report = json.loads(done.stderr.splitlines()[-1])
+            return Sample(done.seconds, done.peak_bytes, Sums(report["slices"]))
+
+        return Job(what, case, measure)
+
+    def loop(self, loop: str, case: Case) -> Job:
+        """Run a loop over slices in Python, from the files on."""
+        return self.python(loop, case, "whole", f"--loop={loop}")
+
+    def sums(self, case: Case) -> Job:
+        """Tell what the loops over slices see; the time is no figure."""
+        return self.python("sums", case, "sums")
+
+    def python(self, what: str, case: Case, kind: str, *options: str) -> Job:
+        """Run something of bench_loops.py."""
+        price_types = f"--price-types={','.join(case.price_types)}"
+        return Job(what, case, partial(self.answer, "bench_loops.py", kind, case, price_types, *options))
+
+    def peer(self, name: str, case: Case) -> Job:
+        """Run one of the peers."""
+        return Job(name, case, partial(self.answer, "bench_peers.py", name, case))
+
+    def answer(self, script: str, what: str, case: Case, *options: str) -> Sample:
+        """Run a script that answers with a JSON object."""
+        told = [what, str(self.root(case)), f"--threads={self.setting.cores}", *options]
+        done = run(
+            [sys.executable, str(SCRIPTS / script), *told],
+            output="keep",
+            environment=self._environment,
+            memory_bytes=self.setting.memory_bytes,
+        )
+        if done.too_big:
+            return Sample(math.nan, done.peak_bytes, too_big=True)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        value = answer.pop("value")
+        return Sample(value, done.peak_bytes, Sums(**answer) if answer else None)
+
+    def options(self, case: Case) -> list[str]:
+        """Return the options that the executable and the bare decoder share."""
+        root = self.root(case)
+        symbols = ",".join(sorted(path.name for path in root.iterdir()))
+        price_types = ",".join(case.price_types)
+        shared = [f"--data={root}", f"--symbols={symbols}", "--timeframe=M1", f"--price-types={price_types}"]
+        return [*shared, f"--threads={self.setting.cores}"]
+
+    # Data.
+
+    def case(self, rows: int, **shape: Any) -> Case:
+        """Return a shape, made small for a smoke run."""
+        case = Case(rows, **shape)
+        if not self.setting.quick:
+            return case
+        return replace(case, rows=max(2, case.rows // QUICK_ROWS), symbols=max(2, case.symbols // QUICK_SYMBOLS))
+
+    def root(self, case: Case) -> Path:
+        """Return the folder of a data set, made where it is not there yet."""
+        root = self.setting.folder / case.folder
+        if not root.exists():
+            # Renamed when complete, so that a folder that is there is whole.
+            unfinished = root.with_name(f"{root.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shape = [f"--symbols={case.symbols}", f"--rows={case.rows}", f"--price-types={','.join(case.price_types)}"]
+            shape += [f"--missing={case.missing}", f"--seed={case.seed}"]
+            maker = [sys.executable, str(SCRIPTS / "bench_data.py"), str(unfinished)]
+            try:
+                subprocess.run([*maker, *shape], check=True, stdout=sys.stderr)
+            except subprocess.CalledProcessError as error:
+                raise BenchError(f"the data could not be made: {case}") from error
+            unfinished.rename(root)
+        return root
+
+
+PARTS: dict[str, Callable[[Bench], list[Measurement]]] = {
+    "main": Bench.main,
+    "million": Bench.million,
+    "step": Bench.step,
+    "first": Bench.first,
+    "reference": Bench.reference,
+    "wide": Bench.wide,
+    "window": Bench.window,
+    "sizes": Bench.sizes,
+}
