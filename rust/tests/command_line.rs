@@ -2,13 +2,14 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use arrow::ipc::reader::{FileReader, StreamReader};
 use common::{MINUTE, Row};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -100,7 +101,7 @@ fn a_file_and_a_stream_file_hold_what_stdout_shows() {
     let left = fs::read_dir(data.path()).expect("a folder").count();
     assert_eq!(left, 4, "two symbols and two outputs, nothing else");
     assert_eq!(fs::read(&stream).expect("the stream"), stdout);
-    let read = FileReader::try_new(fs::File::open(&file).expect("the file"), None).expect("a file");
+    let read = FileReader::try_new(File::open(&file).expect("the file"), None).expect("a file");
     assert_eq!(
         read.schema(),
         StreamReader::try_new(Cursor::new(&stdout), None)
@@ -135,11 +136,15 @@ fn an_existing_file_needs_force_and_stays_as_it_was() {
 #[test]
 fn a_failing_run_leaves_no_file_and_no_seal() {
     let data = data();
-    // The last row group of one file is damaged: slices before it are fine.
+    // The last row group of one file is damaged, at the header of its first page of opens: slices
+    // before it are fine.
     let damaged = common::path(data.path(), "B", "M1", "ASK");
     let mut bytes = fs::read(&damaged).expect("the file");
-    let end = bytes.len() * 7 / 10;
-    bytes[end - 400..end].fill(0xff);
+    let file = File::open(&damaged).expect("the file");
+    let footer = SerializedFileReader::new(file).expect("a footer");
+    let last = footer.metadata().row_groups().last().expect("a row group");
+    let (start, _) = last.column(1).byte_range();
+    bytes[start as usize..][..40].fill(0xff);
     fs::write(&damaged, bytes).expect("the file");
 
     let target = data.path().join("x.arrows");
@@ -206,7 +211,7 @@ fn a_reader_that_closes_the_pipe_is_no_failure() {
 #[test]
 fn a_full_device_is_a_failure_of_the_output() {
     let data = data();
-    let full = fs::File::options()
+    let full = File::options()
         .write(true)
         .open("/dev/full")
         .expect("a full device");

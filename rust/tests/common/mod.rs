@@ -36,7 +36,8 @@ pub fn path(root: &Path, symbol: &str, timeframe: &str, side: &str) -> PathBuf {
 }
 
 /// Writes rows with the default column names: nanosecond UTC timestamps, nullable float64 values,
-/// `row_group_rows` rows a group, pages of a few rows so that small files have several.
+/// `row_group_rows` rows a group, pages of a few rows so that small files have several. Whether page
+/// headers hold statistics, and so how a file is read, depends on whether the rows a group are even.
 pub fn write(path: &Path, rows: &[Row], row_group_rows: usize) {
     let timestamps = TimestampNanosecondArray::from_iter_values(rows.iter().map(|row| row.0))
         .with_timezone("UTC");
@@ -64,6 +65,7 @@ pub fn write_columns(path: &Path, columns: Vec<(String, ArrayRef)>, row_group_ro
         .set_max_row_group_row_count(Some(row_group_rows))
         .set_data_page_row_count_limit(16)
         .set_write_batch_size(16)
+        .set_write_page_header_statistics(row_group_rows.is_multiple_of(2))
         .build();
     let file = File::create(path).expect("a file");
     let mut writer =

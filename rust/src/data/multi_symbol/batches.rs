@@ -157,8 +157,9 @@ type Column = Sequence<ColumnGatherer, Step, Vec<GatheredColumn>>;
 impl SliceBatches {
     /// Opens every series of the request.
     ///
-    /// All files are found, opened and looked through before this returns, so whatever is missing
-    /// or malformed in general shows here; what is damaged further in shows while iterating.
+    /// All files are found and opened, and the first candles of each series looked through, before
+    /// this returns, so whatever is missing or malformed in general shows here; what is damaged
+    /// further in shows while iterating.
     ///
     /// # Errors
     ///

@@ -148,7 +148,7 @@ impl SeriesSource {
     }
 }
 
-/// Opens all files of a series and looks through its timestamps.
+/// Opens all files of a series and finds out in which segments it can be read.
 ///
 /// # Errors
 ///

@@ -121,6 +121,11 @@ pub(super) struct PositionedRead {
 impl Read for PositionedRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.offset)?;
+        if read == 0 && !buffer.is_empty() {
+            // No page ends with the file: a damaged length in a header leads here. Without an error
+            // the library would go on for as long as that length says.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.offset += read as u64;
         Ok(read)
     }
@@ -204,5 +209,31 @@ pub(super) fn guarded<T>(
                 "the Parquet file cannot be decoded: {why}"
             )))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A damaged header may claim a length of exabytes; the library reads on while nothing fails.
+    #[test]
+    fn reading_beyond_the_end_is_an_error_and_not_nothing() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(b"four").expect("room for four bytes");
+        let (opened, _) = open_file(file.path()).expect("the file");
+        let mut read = String::new();
+        let outcome = opened
+            .get_read(1)
+            .expect("a place inside")
+            .read_to_string(&mut read);
+        assert_eq!(
+            outcome.map_err(|error| error.kind()),
+            Err(io::ErrorKind::UnexpectedEof)
+        );
+        assert_eq!(&opened.get_bytes(1, 3).expect("three bytes")[..], b"our");
+        assert!(opened.get_bytes(1, 4).is_err());
     }
 }

@@ -39,7 +39,12 @@ impl SourceFile {
     fn page_bounds(&self, file: &PositionedFile, row_group: usize) -> Option<Vec<TimeBounds>> {
         let group = self.metadata.metadata().row_group(row_group);
         let column = group.column(self.timestamp.leaf);
-        let (start, bytes) = column.byte_range();
+        // Not by the library's byte_range, which panics where a damaged footer makes it negative.
+        let start = column
+            .dictionary_page_offset()
+            .unwrap_or(column.data_page_offset());
+        let start = u64::try_from(start).ok()?;
+        let bytes = u64::try_from(column.compressed_size()).ok()?;
         let scale = nanoseconds_per_unit(self.timestamp_type())?;
         let (mut at, end) = (start, start.checked_add(bytes)?);
         let mut left = usize::try_from(group.num_rows()).ok()?;

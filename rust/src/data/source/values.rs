@@ -38,7 +38,7 @@ pub(crate) struct ValueReader {
 enum Decoder {
     Doubles {
         reader: Box<ColumnReaderImpl<DoubleType>>,
-        /// For each row of one step, 0 where it is null; used where the column may hold nulls.
+        /// For each row of one step, 1 where it is not null; used where the column may hold nulls.
         levels: Vec<i16>,
     },
     Arrays {
@@ -176,6 +176,9 @@ impl Decoder {
                 levels.clear();
                 let (rows, values, _) = reader.read_records(rows, Some(levels), None, into)?;
                 if values < rows {
+                    if levels.iter().filter(|&&level| level == 1).count() != values {
+                        return Err(ParquetError::General("impossible levels".to_owned()));
+                    }
                     spread(into, start, levels);
                 }
             }
@@ -201,7 +204,7 @@ fn spread(values: &mut Vec<f64>, start: usize, levels: &[i16]) {
     values.resize(start + levels.len(), f64::NAN);
     // From the end, so that no value is overwritten before it was moved.
     for (row, &level) in levels.iter().enumerate().rev() {
-        values[start + row] = if level > 0 {
+        values[start + row] = if level == 1 {
             from -= 1;
             values[from]
         } else {
