@@ -290,20 +290,8 @@ impl TimestampReader {
         let Some(outside) = timestamps.iter().position(is_outside) else {
             return Ok(());
         };
-        let error = Error::input(
-            Code::CorruptInput,
-            format!(
-                "the timestamp {} contradicts the statistics of its page, {} to {}",
-                format_timestamp(timestamps[outside]),
-                format_timestamp(min_ns),
-                format_timestamp(max_ns)
-            ),
-        );
-        Err(self
-            .source
-            .at_row(error, first_row + outside as u64)
-            .at_column(&self.rules.columns.timestamp)
-            .with_hint("the file is damaged, or its writer is; write it again"))
+        let error = contradiction(timestamps[outside], (min_ns, max_ns), &self.rules);
+        Err(self.source.at_row(error, first_row + outside as u64))
     }
 
     /// Drops all but one row of every run of equal timestamps; the candles are in order.
@@ -409,11 +397,24 @@ impl SegmentPlan {
                 let Some(of_group) = file.timestamp_pages(row_group)? else {
                     return Ok(None);
                 };
-                let is_inside = |page: &TimeBounds| {
-                    page.min_ns <= rules.end_ns && rules.start_ns <= page.max_ns
-                };
-                if let Some(first) = of_group.iter().position(is_inside) {
-                    let end = of_group.iter().rposition(is_inside).unwrap_or(first) + 1;
+                // From the first page that ends after the start to the last that begins before the
+                // end; those between are read even where they claim to lie elsewhere.
+                let first = of_group
+                    .iter()
+                    .position(|page| rules.start_ns <= page.max_ns)
+                    .unwrap_or(of_group.len());
+                let end = of_group
+                    .iter()
+                    .rposition(|page| page.min_ns <= rules.end_ns)
+                    .map_or(0, |last| last + 1);
+                check_neighbours(
+                    file,
+                    row_group,
+                    &of_group,
+                    first.min(end)..first.max(end),
+                    rules,
+                )?;
+                if first < end {
                     let rows = |pages: &[TimeBounds]| pages.iter().map(|page| page.rows).sum();
                     of_file.push(Span {
                         row_group,
@@ -454,6 +455,72 @@ impl SegmentPlan {
             runs: scan.runs,
         })
     }
+}
+
+/// Fails where a page beside those that are read contradicts its statistics. In a file in order no
+/// other page can hide rows of the window.
+fn check_neighbours(
+    file: &SourceFile,
+    row_group: usize,
+    pages: &[TimeBounds],
+    read: Range<usize>,
+    rules: &SeriesRules,
+) -> Result<()> {
+    // A short window is read from one neighbour to the other: what the decoder needs to begin with
+    // costs more than the pages between.
+    const SHORT: usize = 8;
+    let (before, after) = (read.start.saturating_sub(1), pages.len().min(read.end + 1));
+    let looked_at = if (before, after) == (read.start, read.end) {
+        [0..0, 0..0]
+    } else if read.len() <= SHORT {
+        [before..after, 0..0]
+    } else {
+        [before..read.start, read.end..after]
+    };
+    for looked_at in looked_at {
+        let rows = |pages: &[TimeBounds]| pages.iter().map(|page| page.rows).sum();
+        let span = Span {
+            row_group,
+            skip: rows(&pages[..looked_at.start]),
+            rows: rows(&pages[looked_at.clone()]),
+        };
+        if span.rows == 0 {
+            continue;
+        }
+        let mut reader = file.read(Pass::Timestamps, &[span], rules.chunk_rows.max(8_192))?;
+        let of_page = pages[looked_at]
+            .iter()
+            .flat_map(|page| std::iter::repeat_n(page, page.rows));
+        let mut expected = of_page.enumerate();
+        let before: usize = file.row_group_rows().take(row_group).sum();
+        while let Some(raw) = reader.next_rows(file)? {
+            for (&timestamp_ns, (row, page)) in raw.timestamps.iter().zip(&mut expected) {
+                if !(page.min_ns..=page.max_ns).contains(&timestamp_ns) {
+                    let row = (before + span.skip + row) as u64;
+                    return Err(
+                        contradiction(timestamp_ns, (page.min_ns, page.max_ns), rules)
+                            .at_file(file.path())
+                            .at_row(row),
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn contradiction(timestamp_ns: i64, (min_ns, max_ns): (i64, i64), rules: &SeriesRules) -> Error {
+    Error::input(
+        Code::CorruptInput,
+        format!(
+            "the timestamp {} contradicts the statistics of its page, {} to {}",
+            format_timestamp(timestamp_ns),
+            format_timestamp(min_ns),
+            format_timestamp(max_ns)
+        ),
+    )
+    .at_column(&rules.columns.timestamp)
+    .with_hint("the file is damaged, or its writer is; write it again")
 }
 
 impl RowStream {
