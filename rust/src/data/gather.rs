@@ -1,8 +1,8 @@
 //! Owns the data plane: it moves the values of many series into the columns of a batch, by the
 //! plan it is given. It knows no rule about time.
 //!
-//! One gatherer fills one column, such as `bid_close`, for all symbols: it reads a few hundred rows
-//! of a few series, which then lie in the cache, and writes them side by side. Columns know
+//! One gatherer fills one column, such as `bid_close`, for all symbols: it reads a few thousand
+//! rows of a few series, which then lie in the cache, and writes them side by side. Columns know
 //! nothing of each other, so each can be filled on another thread.
 
 use std::ops::Range;
@@ -152,9 +152,12 @@ pub(crate) struct ColumnGatherer {
 /// Values that are copied at a time. What is copied too much is written over next.
 const COPIED_VALUES: usize = 16;
 
-/// The values of one symbol for the slices of a tile, and room for what is copied too much. Not a
-/// power of two: neighbouring lanes would compete for the same lines of the cache.
-type Lane = [f64; TILE_SLICES + COPIED_VALUES + 8];
+/// The slices of a tile, and room for what is copied too much. Far from a power of two: neighbouring
+/// lanes would compete for the same lines of the cache.
+const LANE_VALUES: usize = TILE_SLICES + COPIED_VALUES + 8;
+
+/// The values of one symbol.
+type Lane = [f64; LANE_VALUES];
 
 impl ColumnGatherer {
     pub fn new(
@@ -245,7 +248,7 @@ pub(crate) fn interleave_all(series: &[Vec<f64>], cells: &mut [f64]) {
 }
 
 fn new_lanes() -> Box<[Lane; GROUP_SYMBOLS]> {
-    Box::new([[f64::NAN; size_of::<Lane>() / size_of::<f64>()]; GROUP_SYMBOLS])
+    Box::new([[f64::NAN; LANE_VALUES]; GROUP_SYMBOLS])
 }
 
 /// Moves some slices of neighbouring symbols to `cells`, which begin with the first of them. Whether

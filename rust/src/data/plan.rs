@@ -159,9 +159,7 @@ impl Planner {
         self.used = 0;
         Ok(true)
     }
-}
 
-impl Planner {
     /// Loads candle times until every series has enough, or no more.
     fn top_up(&mut self) -> Result<()> {
         loop {

@@ -84,7 +84,8 @@ impl ReadOptions {
 
     fn chunk_rows(&self, series: usize) -> usize {
         // Per series: timestamps of the window, of the chunk that waits and of the one that is
-        // being read; what is placed in the blocks of the plans.
+        // being read; what is placed in the blocks of the plans, as little as that is in long
+        // stretches.
         const ROW_BYTES: usize = 3 * size_of::<i64>() + PLANS_AHEAD * size_of::<u32>();
         let by_budget = CHUNK_BUDGET_BYTES / (series.max(1) * ROW_BYTES);
         self.chunk_rows.map_or_else(
@@ -167,7 +168,6 @@ impl SliceBatches {
     /// in request order is reported.
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
         let resolved = layout::resolve(request)?;
-        let chunk_rows = options.chunk_rows(resolved.series.len());
         let rules = Arc::new(options.series_rules(request, resolved.series.len()));
         let workers = Workers::start(options.threads())?;
         let mut series: Vec<_> = resolved
@@ -204,7 +204,7 @@ impl SliceBatches {
                 series,
                 batch_slices,
                 batches,
-                chunk_rows,
+                rules.chunk_rows(),
             ),
             columns,
             assembler: Assembler::new(schema.clone(), &symbols, price_types, batch_slices, spare),

@@ -1,14 +1,9 @@
-//! Owns the rules that look at one row at a time (window, session, flooring), and timestamps on
-//! their way through them, which never forget which row they came from.
+//! Owns the rules that look at one row at a time: window, session, flooring.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::buffer::ScalarBuffer;
-
 use crate::data::candle::VALUES_PER_CANDLE;
-use crate::data::series::rows::Rows;
-use crate::data::series::{SeriesRules, SeriesSource};
+use crate::data::series::{CandleTimes, Rows, SeriesRules, SeriesSource};
 use crate::data::session::SessionFilter;
 use crate::data::source::RawRows;
 use crate::error::{Code, Error, Result};
@@ -17,65 +12,6 @@ use crate::request::format_timestamp;
 
 /// What a session filter is given where it does not look at values.
 const NO_VALUES: [f64; VALUES_PER_CANDLE] = [f64::NAN; VALUES_PER_CANDLE];
-
-/// Candles that are left after window, session and flooring: when, and from which rows.
-pub(super) struct Cleaned {
-    pub timestamps: ScalarBuffer<i64>,
-    pub rows: Rows,
-    /// See [`CandleTimes::shuffled`](super::CandleTimes).
-    pub shuffled: Option<Range<u64>>,
-}
-
-impl Cleaned {
-    pub fn len(&self) -> usize {
-        self.timestamps.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.timestamps.is_empty()
-    }
-
-    /// The last timestamp of these candles and the first one of those after them.
-    pub fn border(&self, after: &Self) -> Option<(i64, i64)> {
-        let last = self.timestamps.last()?;
-        let first = after.timestamps.first()?;
-        Some((*last, *first))
-    }
-
-    pub fn slice(&self, offset: usize, len: usize) -> Self {
-        Self {
-            timestamps: self.timestamps.slice(offset, len),
-            rows: self.rows.slice(offset..offset + len),
-            shuffled: self.shuffled.clone(),
-        }
-    }
-
-    pub fn take(&self, kept: &[u32]) -> Self {
-        Self {
-            timestamps: kept
-                .iter()
-                .map(|&at| self.timestamps[at as usize])
-                .collect(),
-            rows: self.rows.take(kept),
-            shuffled: self.shuffled.clone(),
-        }
-    }
-
-    /// All parts, one after the other, as they came from the files.
-    pub fn concat(parts: &[Self]) -> Self {
-        let mut timestamps = Vec::with_capacity(parts.iter().map(Self::len).sum());
-        let mut rows = Rows::default();
-        for part in parts {
-            timestamps.extend_from_slice(&part.timestamps);
-            rows.append(&part.rows);
-        }
-        Self {
-            timestamps: timestamps.into(),
-            rows,
-            shuffled: None,
-        }
-    }
-}
 
 /// Window, session and flooring: the rules that look at one row at a time.
 pub(super) struct Cleaner {
@@ -103,7 +39,7 @@ impl Cleaner {
         first_row: u64,
         source: &SeriesSource,
         report: &mut SeriesReport,
-    ) -> Result<Cleaned> {
+    ) -> Result<CandleTimes> {
         let timestamps = &raw.timestamps;
         let inside = if self.rules.has_window() {
             timestamps
@@ -114,7 +50,7 @@ impl Cleaner {
             timestamps.len()
         };
         report.inside_window += inside as u64;
-        let mut cleaned = Cleaned {
+        let mut cleaned = CandleTimes {
             timestamps: timestamps.clone(),
             rows: Rows::consecutive(first_row, timestamps.len()),
             shuffled: None,
@@ -149,7 +85,7 @@ impl Cleaner {
         kept
     }
 
-    fn floored(&self, cleaned: &Cleaned, source: &SeriesSource) -> Result<Vec<i64>> {
+    fn floored(&self, cleaned: &CandleTimes, source: &SeriesSource) -> Result<Vec<i64>> {
         let mut floored = Vec::with_capacity(cleaned.len());
         for (position, &timestamp_ns) in cleaned.timestamps.iter().enumerate() {
             floored.push(self.rules.timeframe.floor(timestamp_ns).ok_or_else(|| {

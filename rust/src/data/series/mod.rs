@@ -6,9 +6,12 @@
 //! asks for them). `values` reads one value column forwards and knows no rule; a candle's row
 //! number is all that connects the two.
 
+mod candle_times;
 mod clean;
+mod row_stream;
 mod rows;
 mod scan;
+mod segment_plan;
 mod segments;
 mod timestamps;
 mod values;
@@ -16,8 +19,9 @@ mod values;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use self::candle_times::CandleTimes;
 pub(crate) use self::rows::Rows;
-pub(crate) use self::timestamps::{CandleTimes, TimestampReader};
+pub(crate) use self::timestamps::TimestampReader;
 pub(crate) use self::values::ValueCursor;
 use crate::data::layout::SeriesFiles;
 use crate::data::source::{SourceFile, Span};
@@ -56,6 +60,11 @@ impl SeriesRules {
             chunk_rows,
             segment_rows,
         }
+    }
+
+    /// How many rows are decoded at a time.
+    pub fn chunk_rows(&self) -> usize {
+        self.chunk_rows
     }
 
     fn has_window(&self) -> bool {

@@ -64,13 +64,13 @@ pub(super) fn first_and_rest(segments: &[Segment]) -> Vec<Segment> {
     let Some((first, rest)) = segments.split_first() else {
         return Vec::new();
     };
-    let bounds = |segment: &Segment| segment.bounds;
     let rest = rest.iter().copied().reduce(|all, one| Segment {
         rows: all.rows + one.rows,
-        order: Order::Scan,
-        bounds: bounds(&all)
-            .zip(bounds(&one))
+        bounds: all
+            .bounds
+            .zip(one.bounds)
             .map(|(all, one)| (all.0.min(one.0), all.1.max(one.1))),
+        ..all
     });
     let rest = rest.map(|rest| Segment {
         order: Order::Scan,

@@ -5,31 +5,20 @@
 //! is streamed; any other one is looked through whole, and sorted where it has to be.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::buffer::ScalarBuffer;
-
-use super::clean::{Cleaned, Cleaner};
+use super::clean::Cleaner;
+use super::row_stream::RowStream;
 use super::scan::Scan;
-use super::segments::{Order, Segment, first_and_rest, segments};
-use super::{PlannedFile, Rows, SeriesRules, SeriesSource};
+use super::segment_plan::{SegmentPlan, contradiction};
+use super::segments::{Order, Segment};
+use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
 use crate::data::layout::SeriesFiles;
-use crate::data::runs::TimestampRuns;
-use crate::data::source::{Pass, RawRows, SourceFile, SourceReader, Span, TimeBounds};
+use crate::data::source::{Pass, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::report::{SeriesReport, Warning};
 use crate::request::{DuplicatePolicy, PriceType, UnsortedPolicy, format_timestamp};
-
-/// Consecutive candles of a series: when they are, and which rows they came from.
-pub(crate) struct CandleTimes {
-    pub timestamps: ScalarBuffer<i64>,
-    pub rows: Rows,
-    /// Where the rows do not ascend: the rows that all of them lie among, and no row of any other
-    /// candle does.
-    pub shuffled: Option<Range<u64>>,
-}
 
 /// The candles of one series, chunk by chunk.
 pub(crate) struct TimestampReader {
@@ -39,28 +28,13 @@ pub(crate) struct TimestampReader {
     rows: RowStream,
     segments: VecDeque<Segment>,
     /// The candles of a segment that was looked through whole, and how many were handed on.
-    whole: Option<(Cleaned, usize)>,
+    whole: Option<(CandleTimes, usize)>,
     /// Whether timestamps may repeat from one chunk to the next; then every chunk is held back
     /// until the next one shows whether its last candle is superseded.
     may_repeat: bool,
-    held: Option<Cleaned>,
+    held: Option<CandleTimes>,
     report: SeriesReport,
     warnings: Vec<Warning>,
-}
-
-/// The timestamps of all rows of a series that are decoded, as they stand in the files.
-struct RowStream {
-    pass: Pass,
-    file: usize,
-    reader: Option<Box<SourceReader>>,
-    /// All timestamps that are left, where an earlier pass could keep them.
-    runs: Option<TimestampRuns>,
-    /// Rows of the next file that is opened that were handed out before.
-    skip: u64,
-    /// Decoded, and not handed out yet.
-    decoded: Option<RawRows>,
-    /// The next row to be handed out.
-    position: u64,
 }
 
 impl TimestampReader {
@@ -92,18 +66,10 @@ impl TimestampReader {
                 .collect(),
         });
         let reader = Self {
-            rows: RowStream {
-                pass: if cleaner.needs_values() {
-                    Pass::Candles
-                } else {
-                    Pass::Timestamps
-                },
-                file: 0,
-                reader: None,
-                runs: plan.runs.filter(|_| !cleaner.needs_values()),
-                skip: 0,
-                decoded: None,
-                position: 0,
+            rows: if cleaner.needs_values() {
+                RowStream::new(Pass::Candles, None)
+            } else {
+                RowStream::new(Pass::Timestamps, plan.runs)
             },
             cleaner,
             segments: plan.segments.into(),
@@ -123,14 +89,10 @@ impl TimestampReader {
         let chunk = self
             .next_unnamed()
             .map_err(|error| self.source.named(error))?;
-        Ok(chunk.map(|chunk| {
+        if let Some(chunk) = &chunk {
             self.report.add_candles(&chunk.timestamps);
-            CandleTimes {
-                timestamps: chunk.timestamps,
-                rows: chunk.rows,
-                shuffled: chunk.shuffled,
-            }
-        }))
+        }
+        Ok(chunk)
     }
 
     /// What has been read so far, and dropped by which rule.
@@ -143,7 +105,7 @@ impl TimestampReader {
         std::mem::take(&mut self.warnings)
     }
 
-    fn next_unnamed(&mut self) -> Result<Option<Cleaned>> {
+    fn next_unnamed(&mut self) -> Result<Option<CandleTimes>> {
         loop {
             let after = self.next_cleaned()?;
             // Asked afterwards: a segment may have turned out to be such a one.
@@ -172,7 +134,7 @@ impl TimestampReader {
     }
 
     /// Window, session, flooring and order: the next candles, if need be with repeated timestamps.
-    fn next_cleaned(&mut self) -> Result<Option<Cleaned>> {
+    fn next_cleaned(&mut self) -> Result<Option<CandleTimes>> {
         loop {
             if let Some((candles, used)) = &mut self.whole {
                 let len = (candles.len() - *used).min(self.rules.chunk_rows);
@@ -201,7 +163,7 @@ impl TimestampReader {
                     continue;
                 }
             }
-            let first_row = self.rows.position;
+            let first_row = self.rows.position();
             let Some(raw) = self.rows.next(&self.source, &self.rules, segment.rows)? else {
                 self.segments.pop_front();
                 continue;
@@ -218,10 +180,10 @@ impl TimestampReader {
 
     /// Looks through a long segment in a pass that keeps little of it, and goes back to its start.
     fn scan(&mut self, segment: &Segment) -> Result<Segment> {
-        let start = self.rows.position;
+        let start = self.rows.position();
         let mut scan = Scan::new(&self.rules);
-        while self.rows.position < start + segment.rows {
-            let first_row = self.rows.position;
+        while self.rows.position() < start + segment.rows {
+            let first_row = self.rows.position();
             let left = start + segment.rows - first_row;
             let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
                 break;
@@ -242,10 +204,10 @@ impl TimestampReader {
 
     /// Looks through a whole segment and sorts it where it has to be.
     fn load(&mut self, segment: &Segment) -> Result<()> {
-        let all_rows = self.rows.position..self.rows.position + segment.rows;
+        let all_rows = self.rows.position()..self.rows.position() + segment.rows;
         let mut parts = Vec::new();
-        while self.rows.position < all_rows.end {
-            let first_row = self.rows.position;
+        while self.rows.position() < all_rows.end {
+            let first_row = self.rows.position();
             let left = all_rows.end - first_row;
             let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
                 break;
@@ -256,7 +218,7 @@ impl TimestampReader {
                     .clean(&raw, first_row, &self.source, &mut self.report)?,
             );
         }
-        let mut all = Cleaned::concat(&parts);
+        let mut all = CandleTimes::concat(&parts);
         drop(parts);
         if let Some(earlier) = all.timestamps.windows(2).position(|pair| pair[0] > pair[1]) {
             let row = all.rows.row(earlier + 1);
@@ -295,7 +257,7 @@ impl TimestampReader {
     }
 
     /// Drops all but one row of every run of equal timestamps; the candles are in order.
-    fn unique(&mut self, cleaned: Cleaned) -> Result<Cleaned> {
+    fn unique(&mut self, cleaned: CandleTimes) -> Result<CandleTimes> {
         let timestamps = &cleaned.timestamps;
         if timestamps.windows(2).all(|pair| pair[0] < pair[1]) {
             return Ok(cleaned);
@@ -321,7 +283,7 @@ impl TimestampReader {
 
     /// Fails where a chunk may not follow another. Comes before anything is said about the rows of
     /// the later chunk: the first row at fault is the one to be named.
-    fn check_border(&self, before: &Cleaned, after: &Cleaned) -> Result<()> {
+    fn check_border(&self, before: &CandleTimes, after: &CandleTimes) -> Result<()> {
         match before.border(after) {
             Some((last, first)) if last > first => {
                 // The pass over the timestamps saw them in order.
@@ -339,7 +301,11 @@ impl TimestampReader {
     }
 
     /// Lets one row win where a timestamp ends one chunk and begins the next.
-    fn resolve_border(&mut self, before: Cleaned, after: Cleaned) -> (Cleaned, Cleaned) {
+    fn resolve_border(
+        &mut self,
+        before: CandleTimes,
+        after: CandleTimes,
+    ) -> (CandleTimes, CandleTimes) {
         if before
             .border(&after)
             .is_none_or(|(last, first)| last != first)
@@ -367,231 +333,6 @@ impl TimestampReader {
         self.source
             .at_row(error, row)
             .with_hint("remove one of the rows, or choose --duplicates last or first")
-    }
-}
-
-/// Which rows of the files are read, in which segments.
-struct SegmentPlan {
-    /// Per file.
-    spans: Vec<Vec<Span>>,
-    segments: Vec<Segment>,
-    may_repeat: bool,
-    runs: Option<TimestampRuns>,
-}
-
-impl SegmentPlan {
-    /// By what the files say of their pages, without decoding any. `None` where they do not say
-    /// enough, or where the rules are that any disorder ends the run, however late in the file.
-    fn by_pages(files: &[SourceFile], rules: &SeriesRules) -> Result<Option<Self>> {
-        if rules.unsorted == UnsortedPolicy::Error || rules.duplicates == DuplicatePolicy::Error {
-            return Ok(None);
-        }
-        let mut spans = Vec::with_capacity(files.len());
-        let mut pages = Vec::new();
-        for file in files {
-            let mut of_file = Vec::new();
-            for (row_group, rows) in file.row_group_rows().enumerate() {
-                if rows == 0 {
-                    continue;
-                }
-                let Some(of_group) = file.timestamp_pages(row_group)? else {
-                    return Ok(None);
-                };
-                // From the first page that ends after the start to the last that begins before the
-                // end; those between are read even where they claim to lie elsewhere.
-                let first = of_group
-                    .iter()
-                    .position(|page| rules.start_ns <= page.max_ns)
-                    .unwrap_or(of_group.len());
-                let end = of_group
-                    .iter()
-                    .rposition(|page| page.min_ns <= rules.end_ns)
-                    .map_or(0, |last| last + 1);
-                check_neighbours(
-                    file,
-                    row_group,
-                    &of_group,
-                    first.min(end)..first.max(end),
-                    rules,
-                )?;
-                if first < end {
-                    let rows = |pages: &[TimeBounds]| pages.iter().map(|page| page.rows).sum();
-                    of_file.push(Span {
-                        row_group,
-                        skip: rows(&of_group[..first]),
-                        rows: rows(&of_group[first..end]),
-                    });
-                    pages.extend_from_slice(&of_group[first..end]);
-                }
-            }
-            spans.push(of_file);
-        }
-        let (segments, may_repeat) = segments(&pages);
-        let short_enough = |segment: &Segment| segment.rows <= rules.segment_rows as u64;
-        Ok(segments.first().is_none_or(short_enough).then(|| Self {
-            spans,
-            segments: first_and_rest(&segments),
-            may_repeat,
-            runs: None,
-        }))
-    }
-
-    /// By a pass over all timestamps.
-    fn by_scan(files: &[SourceFile], rules: &SeriesRules) -> Result<Self> {
-        let mut scan = Scan::new(rules);
-        let mut spans = Vec::with_capacity(files.len());
-        for file in files {
-            spans.push(scan.file(file)?);
-        }
-        let rows = spans.iter().flatten().map(|span| span.rows as u64).sum();
-        Ok(Self {
-            spans,
-            segments: vec![Segment {
-                rows,
-                order: scan.order(),
-                bounds: None,
-            }],
-            may_repeat: scan.repeats,
-            runs: scan.runs,
-        })
-    }
-}
-
-/// Fails where a page beside those that are read contradicts its statistics. In a file in order no
-/// other page can hide rows of the window.
-fn check_neighbours(
-    file: &SourceFile,
-    row_group: usize,
-    pages: &[TimeBounds],
-    read: Range<usize>,
-    rules: &SeriesRules,
-) -> Result<()> {
-    // A short window is read from one neighbour to the other: what the decoder needs to begin with
-    // costs more than the pages between.
-    const SHORT: usize = 8;
-    let (before, after) = (read.start.saturating_sub(1), pages.len().min(read.end + 1));
-    let looked_at = if (before, after) == (read.start, read.end) {
-        [0..0, 0..0]
-    } else if read.len() <= SHORT {
-        [before..after, 0..0]
-    } else {
-        [before..read.start, read.end..after]
-    };
-    for looked_at in looked_at {
-        let rows = |pages: &[TimeBounds]| pages.iter().map(|page| page.rows).sum();
-        let span = Span {
-            row_group,
-            skip: rows(&pages[..looked_at.start]),
-            rows: rows(&pages[looked_at.clone()]),
-        };
-        if span.rows == 0 {
-            continue;
-        }
-        let mut reader = file.read(Pass::Timestamps, &[span], rules.chunk_rows.max(8_192))?;
-        let of_page = pages[looked_at]
-            .iter()
-            .flat_map(|page| std::iter::repeat_n(page, page.rows));
-        let mut expected = of_page.enumerate();
-        let before: usize = file.row_group_rows().take(row_group).sum();
-        while let Some(raw) = reader.next_rows(file)? {
-            for (&timestamp_ns, (row, page)) in raw.timestamps.iter().zip(&mut expected) {
-                if !(page.min_ns..=page.max_ns).contains(&timestamp_ns) {
-                    let row = (before + span.skip + row) as u64;
-                    return Err(
-                        contradiction(timestamp_ns, (page.min_ns, page.max_ns), rules)
-                            .at_file(file.path())
-                            .at_row(row),
-                    );
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn contradiction(timestamp_ns: i64, (min_ns, max_ns): (i64, i64), rules: &SeriesRules) -> Error {
-    Error::input(
-        Code::CorruptInput,
-        format!(
-            "the timestamp {} contradicts the statistics of its page, {} to {}",
-            format_timestamp(timestamp_ns),
-            format_timestamp(min_ns),
-            format_timestamp(max_ns)
-        ),
-    )
-    .at_column(&rules.columns.timestamp)
-    .with_hint("the file is damaged, or its writer is; write it again")
-}
-
-impl RowStream {
-    /// At most `limit` of the next rows; `None` after the last ones. Never an empty chunk.
-    fn next(
-        &mut self,
-        source: &SeriesSource,
-        rules: &SeriesRules,
-        limit: u64,
-    ) -> Result<Option<RawRows>> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        if limit == 0 {
-            return Ok(None);
-        }
-        if let Some(runs) = &mut self.runs {
-            let timestamps = runs.read(rules.chunk_rows.min(limit));
-            self.position += timestamps.len() as u64;
-            return Ok((!timestamps.is_empty()).then(|| RawRows {
-                timestamps: timestamps.into(),
-                values: None,
-            }));
-        }
-        while self.decoded.is_none() {
-            let Some(planned) = source.files.get(self.file) else {
-                return Ok(None);
-            };
-            if self.reader.is_none() && planned.rows > 0 {
-                let spans = planned.spans_after(std::mem::take(&mut self.skip));
-                let reader = planned.file.read(self.pass, &spans, rules.chunk_rows)?;
-                self.reader = Some(Box::new(reader));
-            }
-            self.decoded = match &mut self.reader {
-                Some(reader) => reader.next_rows(&planned.file)?,
-                None => None,
-            };
-            if self.decoded.is_none() {
-                self.reader = None;
-                self.file += 1;
-            }
-        }
-        let Some(decoded) = self.decoded.take() else {
-            return Ok(None);
-        };
-        let len = limit.min(decoded.timestamps.len());
-        if len < decoded.timestamps.len() {
-            self.decoded = Some(decoded.slice(len, decoded.timestamps.len() - len));
-        }
-        self.position += len as u64;
-        Ok(Some(decoded.slice(0, len)))
-    }
-}
-
-impl RowStream {
-    /// Goes back to a row that was handed out before, and on from there: by the timestamps of all
-    /// rows from it on, where these were kept.
-    fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<TimestampRuns>) {
-        *self = Self {
-            pass: self.pass,
-            file: 0,
-            reader: None,
-            runs,
-            skip: row,
-            decoded: None,
-            position: row,
-        };
-        while let Some(planned) = source.files.get(self.file)
-            && self.skip >= planned.rows
-        {
-            self.skip -= planned.rows;
-            self.file += 1;
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Plain doubles, which is what candles nearly always are, go from the page into the caller's
 //! memory without an array between; every other type takes the way over Arrow's arrays.
 
+use std::sync::Arc;
+
 use arrow::buffer::ScalarBuffer;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::basic::Type as PhysicalType;
@@ -10,7 +12,6 @@ use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_col
 use parquet::data_type::DoubleType;
 use parquet::errors::ParquetError;
 use parquet::file::serialized_reader::SerializedPageReader;
-use std::sync::Arc;
 
 use super::columns::float64;
 use super::file::{PositionedFile, guarded};

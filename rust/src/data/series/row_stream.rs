@@ -1,0 +1,105 @@
+//! Owns the timestamps of a series as they stand in its files, in steps of any length, from any row on.
+
+use super::{SeriesRules, SeriesSource};
+use crate::data::runs::TimestampRuns;
+use crate::data::source::{Pass, RawRows, SourceReader};
+use crate::error::Result;
+
+/// The timestamps of all rows of a series that are decoded, as they stand in the files.
+pub(super) struct RowStream {
+    pass: Pass,
+    file: usize,
+    reader: Option<Box<SourceReader>>,
+    /// All timestamps that are left, where an earlier pass could keep them.
+    runs: Option<TimestampRuns>,
+    /// Rows of the next file that is opened that were handed out before.
+    skip: u64,
+    /// Decoded, and not handed out yet.
+    decoded: Option<RawRows>,
+    /// The next row to be handed out.
+    position: u64,
+}
+
+impl RowStream {
+    /// From the first row on; by `runs`, where an earlier pass could keep all timestamps.
+    pub fn new(pass: Pass, runs: Option<TimestampRuns>) -> Self {
+        Self {
+            pass,
+            file: 0,
+            reader: None,
+            runs,
+            skip: 0,
+            decoded: None,
+            position: 0,
+        }
+    }
+
+    /// The next row to be handed out.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// At most `limit` of the next rows; `None` after the last ones. Never an empty chunk.
+    pub fn next(
+        &mut self,
+        source: &SeriesSource,
+        rules: &SeriesRules,
+        limit: u64,
+    ) -> Result<Option<RawRows>> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if limit == 0 {
+            return Ok(None);
+        }
+        if let Some(runs) = &mut self.runs {
+            let timestamps = runs.read(rules.chunk_rows.min(limit));
+            self.position += timestamps.len() as u64;
+            return Ok((!timestamps.is_empty()).then(|| RawRows {
+                timestamps: timestamps.into(),
+                values: None,
+            }));
+        }
+        while self.decoded.is_none() {
+            let Some(planned) = source.files.get(self.file) else {
+                return Ok(None);
+            };
+            if self.reader.is_none() && planned.rows > 0 {
+                let spans = planned.spans_after(std::mem::take(&mut self.skip));
+                let reader = planned.file.read(self.pass, &spans, rules.chunk_rows)?;
+                self.reader = Some(Box::new(reader));
+            }
+            self.decoded = match &mut self.reader {
+                Some(reader) => reader.next_rows(&planned.file)?,
+                None => None,
+            };
+            if self.decoded.is_none() {
+                self.reader = None;
+                self.file += 1;
+            }
+        }
+        let Some(decoded) = self.decoded.take() else {
+            return Ok(None);
+        };
+        let len = limit.min(decoded.timestamps.len());
+        if len < decoded.timestamps.len() {
+            self.decoded = Some(decoded.slice(len, decoded.timestamps.len() - len));
+        }
+        self.position += len as u64;
+        Ok(Some(decoded.slice(0, len)))
+    }
+
+    /// Goes back to a row that was handed out before, and on from there: by the timestamps of all
+    /// rows from it on, where these were kept.
+    pub fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<TimestampRuns>) {
+        *self = Self {
+            skip: row,
+            position: row,
+            ..Self::new(self.pass, runs)
+        };
+        while let Some(planned) = source.files.get(self.file)
+            && self.skip >= planned.rows
+        {
+            self.skip -= planned.rows;
+            self.file += 1;
+        }
+    }
+}
