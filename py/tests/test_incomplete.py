@@ -384,7 +384,7 @@ def test_a_stubborn_process_is_killed(fake: wire.Fake) -> None:
 def test_a_writing_process_sees_that_nobody_reads(fake: wire.Fake) -> None:
     schema = wire.schema()
     many = wire.encode(schema, [wire.batch(schema, n * 2000, 2000) for n in range(20)])
-    assert sum(map(len, many)) > 4 * process._PIPE_BYTES
+    assert sum(map(len, many)) > 4 * process._CHANNEL_BYTES
     fake.out(b"".join(many))
     with open_fake() as slices:
         next(slices)

@@ -292,15 +292,16 @@ impl Error {
         &self.details.place
     }
 
-    /// Whether this is a write to a pipe whose reader has gone away.
+    /// Whether this is a write to a pipe, or to a socket in the place of one, whose reader has gone away.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
         self.details.class == Class::System
             && self
                 .source
                 .as_ref()
                 .and_then(|source| source.downcast_ref::<std::io::Error>())
-                .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+                .is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionReset))
     }
 }
 
@@ -335,7 +336,13 @@ mod tests {
     #[test]
     fn only_a_closed_output_pipe_counts_as_broken_pipe() {
         let pipe = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let socket = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         assert!(Error::system("write").with_source(pipe()).is_broken_pipe());
+        assert!(
+            Error::system("write")
+                .with_source(socket())
+                .is_broken_pipe()
+        );
         assert!(
             !Error::input(Code::CorruptInput, "read")
                 .with_source(pipe())

@@ -4,8 +4,11 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use arrow::ipc::reader::{FileReader, StreamReader};
 use common::{MINUTE, Row};
@@ -175,9 +178,8 @@ fn a_failing_run_leaves_no_file_and_no_seal() {
     assert!(!sealed);
 }
 
-#[test]
-fn a_reader_that_closes_the_pipe_is_no_failure() {
-    // Enough slices that the pipe cannot hold them.
+/// Enough slices that neither a pipe nor a socket can hold them.
+fn many_slices() -> TempDir {
     let data = tempfile::tempdir().expect("a folder");
     let rows: Vec<Row> = (0..60_000)
         .map(|minute| common::row(minute * MINUTE, 1.0))
@@ -191,6 +193,12 @@ fn a_reader_that_closes_the_pipe_is_no_failure() {
             );
         }
     }
+    data
+}
+
+#[test]
+fn a_reader_that_closes_the_pipe_is_no_failure() {
+    let data = many_slices();
     let mut child = sync(data.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -206,6 +214,29 @@ fn a_reader_that_closes_the_pipe_is_no_failure() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(status(&output), 0);
     assert_eq!(text(&output.stderr), "");
+}
+
+/// A socket in the place of the pipe tells it in another way where something was left unread.
+#[test]
+fn a_reader_that_closes_the_socket_is_no_failure() {
+    let data = many_slices();
+    for left_unread in [false, true] {
+        let (mut ours, theirs) = UnixStream::pair().expect("two sockets");
+        let child = sync(data.path())
+            .stdout(OwnedFd::from(theirs))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        if left_unread {
+            ours.read_exact(&mut [0; 100]).expect("a beginning");
+            // Until the writer waits for room.
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        drop(ours);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(status(&output), 0);
+        assert_eq!(text(&output.stderr), "");
+    }
 }
 
 #[test]

@@ -9,9 +9,10 @@ Knows nothing of what goes through the pipe.
 from __future__ import annotations
 
 import errno
+import os
 import signal
+import socket
 import subprocess
-import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -28,14 +29,11 @@ from omega_slices.errors import (
     error_from_report,
 )
 
-if sys.platform == "linux":
-    import fcntl
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The largest pipe that Linux grants to everyone; a default one holds 64 KiB.
-_PIPE_BYTES: Final = 1 << 20
+# What may lie between the two processes; the system may grant less.
+_CHANNEL_BYTES: Final = 1 << 20
 
 # What is kept of the messages.  The report is one line with some 200 bytes per series,
 # and there may be 3 × 32,767 series, each with a warning.
@@ -74,13 +72,19 @@ class Producer:
         self._program = arguments[0]
         self._closed = False
         try:
-            # The executable reads UTF-8, whatever the locale of this process says.
-            self._process = subprocess.Popen(
-                [argument.encode(errors="surrogateescape") for argument in arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+            ours, theirs = _channel()
+            with theirs:
+                try:
+                    # The executable reads UTF-8, whatever the locale of this process says.
+                    self._process = subprocess.Popen(
+                        [argument.encode(errors="surrogateescape") for argument in arguments],
+                        stdin=subprocess.DEVNULL,
+                        stdout=theirs.fileno(),
+                        stderr=subprocess.PIPE,
+                    )
+                except BaseException:
+                    ours.close()
+                    raise
         except OSError as error:
             message = f"cannot run {self._program!r}: {error.strerror or error}"
             if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
@@ -90,11 +94,8 @@ class Producer:
             raise SystemFailureError(
                 message, hint="close streams that are no longer needed, or ask for fewer symbols", file=self._program
             ) from error
-        # Both were asked for as pipes.
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self.stdout: IO[bytes] = self._process.stdout
-        _widen(self.stdout)
+        assert self._process.stderr is not None  # asked for as a pipe
+        self.stdout: IO[bytes] = ours
         self._messages = _Messages(self._process.stderr)
 
     @property
@@ -225,12 +226,17 @@ _decode_report: Final = msgspec.json.Decoder(RunReport).decode
 _decode_error: Final = msgspec.json.Decoder(dict[str, object]).decode
 
 
-def _widen(pipe: IO[bytes]) -> None:
-    """Make a pipe hold more, where the platform can; a wide pipe is faster, not different."""
-    # Not Popen(pipesize=…): that fails as a whole where the user's share of pipes is used up.
-    if sys.platform == "linux":
-        with suppress(OSError):
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+def _channel() -> tuple[IO[bytes], socket.socket]:
+    """Make what the output goes through: our end to read from, and the child's to write to.
+
+    A pair of sockets: through a pipe every 4 KiB are handed over by themselves, which takes several times as long.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        for end, option in ((ours, socket.SO_RCVBUF), (theirs, socket.SO_SNDBUF)):
+            with suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, option, _CHANNEL_BYTES)
+        return os.fdopen(ours.detach(), "rb"), theirs
 
 
 def _describe_status(status: int | None) -> str:
