@@ -12,7 +12,7 @@ use std::io;
 
 use arrow::array::RecordBatch;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use omega_slices::data::sync;
+use omega_slices::data::sync::Axis;
 use omega_slices::{ReadOptions, SliceBatch, SliceBatches, Timeline, floors};
 
 const SYMBOLS: usize = 50;
@@ -39,15 +39,8 @@ fn timeline(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor");
     group.throughput(Throughput::Elements(SYMBOLS as u64 * MINUTES as u64));
     for &rule in Timeline::ALL {
-        let mut found = Vec::new();
         group.bench_function(format!("timeline {rule}"), |bencher| {
-            bencher.iter(|| {
-                sync::timeline(rule, &series, &mut found);
-                series
-                    .iter()
-                    .map(|one| sync::place(&found, one).len())
-                    .sum::<usize>()
-            });
+            bencher.iter(|| Axis::of(black_box(&series)).timeline(rule));
         });
     }
 }

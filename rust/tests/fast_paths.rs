@@ -1,9 +1,9 @@
 //! Every fast path against every general one: the same candles, written in many ways, give the
 //! same slices, which are those of a naive oracle.
 //!
-//! The ways differ in what decides the path: whether pages tell their bounds, how long pages and
-//! row groups are, whether rows are in order, whether values are doubles, and whether the columns
-//! can hold nulls. Series are longer than the tiles and plans that the library works in.
+//! The ways differ in what decides the path: whether pages tell their bounds, how they are encoded and
+//! compressed, how long pages and row groups are, whether rows are in order, whether values are
+//! doubles, and whether the columns can or do hold nulls. Series are longer than the tiles and plans that the library works in.
 
 mod common;
 
@@ -13,13 +13,26 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampNanosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, TimestampNanosecondArray,
+};
+use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 use common::MINUTE;
 use omega_slices::{PriceType, ReadOptions, Request, SliceBatches, Timeline};
 use parquet::arrow::ArrowWriter;
-use parquet::file::properties::WriterProperties;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, Encoding};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
+
+/// The five values of a candle; a NaN is none.
+type Values = [Option<i64>; 5];
+
+/// Minutes, and the candle of each series.
+type Slices = Vec<(i64, Vec<Option<Values>>)>;
 
 /// The minutes of one series; the values follow from series and minute.
 type Minutes = Vec<i64>;
@@ -27,21 +40,43 @@ type Minutes = Vec<i64>;
 /// How the candles of a series are written down.
 #[derive(Debug, Clone)]
 struct Writing {
+    pages: Pages,
+    compression: Compression,
+    second_version: bool,
     page_rows: usize,
     row_group_rows: usize,
     page_bounds: bool,
+    /// Whether the file says anything of its values at all.
+    statistics: bool,
     /// Rows are turned around within stretches of so many; 0 leaves them in order.
     turned: usize,
     integers: bool,
     nullable: bool,
 }
 
+/// How the values of a page are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    Plain,
+    /// By a dictionary, however large.
+    Dictionary,
+    /// By a dictionary until it is full, which is soon, plain after that.
+    DictionaryThenPlain,
+    /// The same, with encodings after it that are left to the Parquet library.
+    DictionaryThenForeign,
+    Foreign,
+}
+
 impl Writing {
     fn plain() -> Self {
         Self {
+            pages: Pages::Plain,
+            compression: Compression::UNCOMPRESSED,
+            second_version: false,
             page_rows: 100_000,
             row_group_rows: 100_000,
             page_bounds: false,
+            statistics: true,
             turned: 0,
             integers: false,
             nullable: true,
@@ -49,11 +84,16 @@ impl Writing {
     }
 }
 
-fn value(series: usize, minute: i64, field: usize) -> i64 {
-    series as i64 * 1_000_000 + minute * 10 + field as i64
+/// A null where every so many of a series' values are null. Some fields have few values, some many.
+fn value(series: usize, minute: i64, field: usize, nulls: Option<i64>) -> Option<i64> {
+    if nulls.is_some_and(|every| (minute * 7 + field as i64) % every == 0) {
+        return None;
+    }
+    let minute = if field < 2 { minute % 300 } else { minute };
+    Some(series as i64 * 1_000_000 + minute * 10 + field as i64)
 }
 
-fn write(path: &Path, series: usize, minutes: &[i64], writing: &Writing) {
+fn write(path: &Path, series: usize, minutes: &[i64], nulls: Option<i64>, writing: &Writing) {
     let mut minutes = minutes.to_vec();
     if writing.turned > 0 {
         minutes.chunks_mut(writing.turned).for_each(<[_]>::reverse);
@@ -68,22 +108,51 @@ fn write(path: &Path, series: usize, minutes: &[i64], writing: &Writing) {
         .into_iter()
         .enumerate()
     {
-        let values = minutes.iter().map(|&minute| value(series, minute, field));
+        let values = minutes
+            .iter()
+            .map(|&minute| value(series, minute, field, nulls));
         let column: ArrayRef = if writing.integers {
-            Arc::new(Int64Array::from_iter_values(values))
+            Arc::new(values.collect::<Int64Array>())
         } else {
-            Arc::new(Float64Array::from_iter_values(
-                values.map(|value| value as f64),
-            ))
+            let values = values.map(|value| value.map(|value| value as f64));
+            Arc::new(values.collect::<Float64Array>())
         };
-        columns.push((name, column, writing.nullable));
+        columns.push((name, column, writing.nullable || nulls.is_some()));
     }
     let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("columns of one length");
-    let properties = WriterProperties::builder()
+    let has_dictionary = !matches!(writing.pages, Pages::Plain | Pages::Foreign);
+    let mut properties = WriterProperties::builder()
+        .set_compression(writing.compression)
+        .set_dictionary_enabled(has_dictionary)
+        .set_dictionary_page_size_limit(match writing.pages {
+            Pages::Dictionary => 1 << 20,
+            _ => 4_000,
+        })
+        .set_writer_version(if writing.second_version {
+            WriterVersion::PARQUET_2_0
+        } else {
+            WriterVersion::PARQUET_1_0
+        });
+    let after = match (writing.pages, writing.integers) {
+        (Pages::Foreign | Pages::DictionaryThenForeign, true) => Encoding::DELTA_BINARY_PACKED,
+        (Pages::Foreign | Pages::DictionaryThenForeign, false) => Encoding::BYTE_STREAM_SPLIT,
+        _ => Encoding::PLAIN,
+    };
+    properties = properties.set_encoding(after);
+    if after != Encoding::PLAIN {
+        properties =
+            properties.set_column_encoding("UTC time".into(), Encoding::DELTA_BINARY_PACKED);
+    }
+    let properties = properties
         .set_max_row_group_row_count(Some(writing.row_group_rows))
         .set_data_page_row_count_limit(writing.page_rows)
         .set_write_batch_size(writing.page_rows.min(1_024))
         .set_write_page_header_statistics(writing.page_bounds)
+        .set_statistics_enabled(if writing.statistics {
+            EnabledStatistics::Page
+        } else {
+            EnabledStatistics::None
+        })
         .build();
     fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
     let file = File::create(path).expect("a file");
@@ -100,7 +169,7 @@ fn slices(
     timeline: Timeline,
     window: Option<(i64, i64)>,
     options: &ReadOptions,
-) -> Vec<(i64, Vec<Option<[i64; 5]>>)> {
+) -> Result<Slices, omega_slices::Error> {
     let names: Vec<_> = (0..symbols).map(|number| format!("S{number}")).collect();
     let mut builder = Request::builder(root)
         .symbols(names.clone())
@@ -113,8 +182,8 @@ fn slices(
     }
     let request = builder.build().expect("a request");
     let mut found = Vec::new();
-    for batch in SliceBatches::open(&request, options).expect("files that can be read") {
-        let batch = batch.expect("a batch");
+    for batch in SliceBatches::open(&request, options)? {
+        let batch = batch?;
         for slice in batch.slices() {
             let candles = names.iter().map(|name| {
                 let candle = slice.get(name, PriceType::Trade)?;
@@ -125,27 +194,29 @@ fn slices(
                     candle.close,
                     candle.volume,
                 ];
-                Some(values.map(|value| value as i64))
+                Some(values.map(|value| (!value.is_nan()).then_some(value as i64)))
             });
             found.push((slice.timestamp_ns() / MINUTE, candles.collect()));
         }
     }
-    found
+    Ok(found)
 }
 
 fn oracle(
-    series: &[Minutes],
+    series: &[(Minutes, Option<i64>)],
     timeline: Timeline,
     window: Option<(i64, i64)>,
-) -> Vec<(i64, Vec<Option<[i64; 5]>>)> {
-    let mut cells: BTreeMap<i64, Vec<Option<[i64; 5]>>> = BTreeMap::new();
-    for (number, minutes) in series.iter().enumerate() {
+) -> Slices {
+    let mut cells: BTreeMap<i64, Vec<Option<Values>>> = BTreeMap::new();
+    for (number, (minutes, nulls)) in series.iter().enumerate() {
         for &minute in minutes {
             if window.is_none_or(|(start, end)| (start..=end).contains(&minute)) {
                 let cell = cells
                     .entry(minute)
                     .or_insert_with(|| vec![None; series.len()]);
-                cell[number] = Some(std::array::from_fn(|field| value(number, minute, field)));
+                cell[number] = Some(std::array::from_fn(|field| {
+                    value(number, minute, field, *nulls)
+                }));
             }
         }
     }
@@ -186,9 +257,37 @@ fn writing() -> impl Strategy<Value = Writing> {
         prop_oneof![3 => Just(0_usize), 1 => 2..40_usize, 1 => Just(100_000_usize)],
         prop::bool::weighted(0.2),
         any::<bool>(),
+        (
+            prop::sample::select(vec![
+                Pages::Plain,
+                Pages::Dictionary,
+                Pages::DictionaryThenPlain,
+                Pages::DictionaryThenForeign,
+                Pages::Foreign,
+            ]),
+            prop::sample::select(vec![
+                Compression::UNCOMPRESSED,
+                Compression::SNAPPY,
+                Compression::LZ4_RAW,
+            ]),
+            any::<bool>(),
+            prop::bool::weighted(0.8),
+        ),
     )
         .prop_map(
-            |(page_rows, row_group_rows, page_bounds, turned, integers, nullable)| Writing {
+            |(
+                page_rows,
+                row_group_rows,
+                page_bounds,
+                turned,
+                integers,
+                nullable,
+                (pages, compression, second_version, statistics),
+            )| Writing {
+                pages,
+                compression,
+                second_version,
+                statistics,
                 page_rows,
                 row_group_rows,
                 page_bounds,
@@ -210,24 +309,26 @@ proptest! {
 
     #[test]
     fn every_way_to_write_candles_gives_the_same_slices(
-        series in prop::collection::vec((minutes(), writing()), 1..11),
+        series in prop::collection::vec(
+            (minutes(), writing(), prop::option::weighted(0.3, 2..90_i64)), 1..11),
         timeline in prop::sample::select(Timeline::ALL),
         window in prop::option::of((0..9_000_i64, 0..2_000_i64)),
         (threads, chunk_rows) in (1..4_usize, prop::sample::select(vec![64_usize, 1_024, 5_000])),
     ) {
         let window = window.map(|(start, len)| (start, start + len));
         let folder = tempfile::tempdir().expect("a folder");
-        for (number, (minutes, writing)) in series.iter().enumerate() {
+        for (number, (minutes, writing, nulls)) in series.iter().enumerate() {
             let symbol = format!("S{number}");
             let path = common::path(&folder.path().join("ways"), &symbol, "M1", "TRADE");
-            write(&path, number, minutes, writing);
+            write(&path, number, minutes, *nulls, writing);
             let path = common::path(&folder.path().join("plain"), &symbol, "M1", "TRADE");
-            write(&path, number, minutes, &Writing::plain());
+            write(&path, number, minutes, *nulls, &Writing::plain());
         }
-        let minutes: Vec<_> = series.iter().map(|(minutes, _)| minutes.clone()).collect();
+        let minutes: Vec<_> = series.iter().map(|(minutes, _, nulls)| (minutes.clone(), *nulls)).collect();
         let expected = oracle(&minutes, timeline, window);
         let read = |folder_name: &str, options: &ReadOptions| {
             slices(&folder.path().join(folder_name), series.len(), timeline, window, options)
+                .expect("files that can be read")
         };
         // Compared outside the macro: the slices of a failed case would fill the screen.
         let same = read("ways", &options(threads, chunk_rows)) == expected;
@@ -235,4 +336,171 @@ proptest! {
         let same = read("plain", &ReadOptions::new()) == expected;
         prop_assert!(same, "the plain files differ from the oracle");
     }
+}
+
+/// Slices of series that are all written in one way, held against the oracle.
+fn check(
+    series: &[(Minutes, Option<i64>)],
+    writing: &Writing,
+    timeline: Timeline,
+    window: Option<(i64, i64)>,
+    options: &ReadOptions,
+) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (number, (minutes, nulls)) in series.iter().enumerate() {
+        let path = common::path(folder.path(), &format!("S{number}"), "M1", "TRADE");
+        write(&path, number, minutes, *nulls, writing);
+    }
+    let found = slices(folder.path(), series.len(), timeline, window, options);
+    let found = found.expect("files that can be read");
+    assert!(found == oracle(series, timeline, window), "{writing:?}");
+}
+
+/// The first rows of a column with a large dictionary: of the timestamps, since they are looked through
+/// first, and of the values in a short window. The second series turns to the end of it at once.
+#[test]
+fn the_beginning_of_a_dictionary_is_enough_or_is_not() {
+    let writing = Writing {
+        pages: Pages::Dictionary,
+        compression: Compression::SNAPPY,
+        page_rows: 500,
+        page_bounds: true,
+        ..Writing::plain()
+    };
+    let series = [
+        ((0..9_000).collect(), None),
+        ((0..9_000).collect(), Some(7)),
+    ];
+    for nullable in [false, true] {
+        for second_version in [false, true] {
+            let writing = Writing {
+                nullable,
+                second_version,
+                ..writing.clone()
+            };
+            for window in [None, Some((0, 300)), Some((600, 700)), Some((8_000, 9_000))] {
+                for chunk_rows in [64, 5_000] {
+                    let options = options(2, chunk_rows);
+                    check(&series, &writing, Timeline::Intersection, window, &options);
+                }
+            }
+        }
+    }
+}
+
+/// Few slices, far apart: what lies between them is more than is read at once.
+#[test]
+fn slices_far_apart_are_read_piece_by_piece() {
+    let dense = ((0..40_000).collect(), None);
+    let sparse = ((0..40_000).filter(|at| at % 1_999 < 3).collect(), None);
+    let half = ((0..40_000).filter(|at| at % 2 == 0).collect(), Some(5));
+    let series = [dense, sparse, half];
+    for &timeline in Timeline::ALL {
+        for chunk_rows in [500, 50_000] {
+            check(
+                &series,
+                &Writing::plain(),
+                timeline,
+                None,
+                &options(2, chunk_rows),
+            );
+        }
+    }
+}
+
+/// Pages before a window are passed over as a whole, up to the one that it begins in.
+#[test]
+fn a_window_begins_anywhere_in_a_page() {
+    let writing = Writing {
+        pages: Pages::Dictionary,
+        page_rows: 50,
+        ..Writing::plain()
+    };
+    let series = [((0..1_000).collect(), None)];
+    for start in [1, 49, 50, 51, 99, 100, 101, 949, 950, 999] {
+        for (page_bounds, statistics) in [(false, false), (false, true), (true, true)] {
+            let writing = Writing {
+                page_bounds,
+                statistics,
+                ..writing.clone()
+            };
+            let window = Some((start, start + 60));
+            check(&series, &writing, Timeline::Union, window, &options(1, 64));
+        }
+    }
+}
+
+/// What the Parquet library itself reads from a file of one series, by the nanosecond.
+fn read_by_the_library(path: &Path) -> Result<BTreeMap<i64, Values>, ParquetError> {
+    let file = File::open(path).expect("the file");
+    let mut rows = BTreeMap::new();
+    for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+        let batch = batch?;
+        let timestamps = batch.column(0).as_primitive::<TimestampNanosecondType>();
+        for row in 0..batch.num_rows() {
+            let values = std::array::from_fn(|field| {
+                let column = batch.column(1 + field).as_primitive::<Float64Type>();
+                Some(column.value(row) as i64)
+            });
+            rows.insert(timestamps.value(row), values);
+        }
+    }
+    Ok(rows)
+}
+
+/// Of a dictionary whose beginning is decompressed first, no damage may go unnoticed that the whole of it
+/// would show: what an attack found, where a flipped bit in a length moved all values behind it.
+#[test]
+fn a_damaged_dictionary_is_noticed_whatever_is_needed_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = common::path(folder.path(), "S0", "M1", "TRADE");
+    let writing = Writing {
+        pages: Pages::Dictionary,
+        compression: Compression::SNAPPY,
+        page_rows: 500,
+        page_bounds: true,
+        ..Writing::plain()
+    };
+    write(&path, 0, &(0..9_000).collect::<Vec<_>>(), None, &writing);
+    let honest = fs::read(&path).expect("the file");
+    let reader = SerializedFileReader::new(File::open(&path).expect("the file"));
+    let footer = reader.expect("a footer").metadata().clone();
+    let (mut refused, mut read) = (0, 0);
+    // A changed timestamp may move a row into a window from pages that are not read, so there only the
+    // refusal is compared.
+    let whole = (None, 64);
+    let short = Some((0, 300));
+    for (column, step, windows) in [
+        (0, 1_501, &[whole, (short, 64)][..]),
+        (3, 701, &[(short, 5_000)]),
+    ] {
+        let chunk = footer.row_group(0).column(column);
+        let start = chunk.dictionary_page_offset().expect("a dictionary") as usize;
+        for damaged in (start..chunk.data_page_offset() as usize).step_by(step) {
+            let mut bytes = honest.clone();
+            bytes[damaged] ^= 1 << (damaged % 8);
+            fs::write(&path, bytes).expect("the damaged file");
+            let library = read_by_the_library(&path);
+            for &(window, chunk_rows) in windows {
+                let options = options(1, chunk_rows);
+                match slices(folder.path(), 1, Timeline::Union, window, &options) {
+                    Err(_) => refused += 1,
+                    Ok(found) => {
+                        read += 1;
+                        let library = library.as_ref().expect("what the library reads too");
+                        if column == 0 && window.is_some() {
+                            continue;
+                        }
+                        let (start, end) = window.unwrap_or((i64::MIN, i64::MAX));
+                        let expected = library
+                            .iter()
+                            .map(|(at, values)| (at / MINUTE, vec![Some(*values)]))
+                            .filter(|(minute, _)| (start..=end).contains(minute));
+                        assert!(found == expected.collect::<Slices>(), "byte {damaged}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 20 && read > 20, "{refused} refused, {read} read");
 }

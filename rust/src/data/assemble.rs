@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef};
 
 use crate::data::candle::VALUES_PER_CANDLE;
 use crate::data::gather::{GatheredColumn, Plan, SpareColumns};
+use crate::data::sync::gaps;
 
 /// Makes record batches.
 pub(crate) struct Assembler {
@@ -123,17 +124,17 @@ impl Assembler {
         let mut present: Option<Vec<bool>> = None;
         let mut first_cell = 0;
         for (block, part) in plan.parts_of(slices) {
+            let reach = block.reach(&part);
+            let positions = &block.positions[part.clone()];
             let series = block.series.iter().skip(price_type);
             for (symbol, one) in series.step_by(self.price_types).enumerate() {
-                let mut filled = part.start;
-                let end = part.end..part.end;
-                let placed = one.placed_in(&part).map(|placed| placed.slices());
-                for placed in placed.chain([end]) {
-                    for slice in filled..placed.start {
+                for gap in gaps(one.touched_by(&reach), reach.clone()) {
+                    let slice_at =
+                        |end: usize| positions.partition_point(|&at| (at as usize) < end);
+                    for slice in slice_at(gap.start)..slice_at(gap.end) {
                         let present = present.get_or_insert_with(|| vec![true; cells]);
-                        present[first_cell + (slice - part.start) * self.symbols + symbol] = false;
+                        present[first_cell + slice * self.symbols + symbol] = false;
                     }
-                    filled = placed.end;
                 }
             }
             first_cell += part.len() * self.symbols;

@@ -20,47 +20,63 @@ pub(crate) const TILE_SLICES: usize = 3_072;
 /// a cache line of it is written at once.
 const GROUP_SYMBOLS: usize = 8;
 
-/// Rows of one tile that lie within so many are read at once, those between them included.
-const NEAR_ROWS: u64 = 4 * TILE_SLICES as u64;
+/// The rows of one symbol that are read for a tile: one for each slice, and those between them, as far
+/// as there are not too many. Far from a power of two: neighbouring lanes would compete for the same
+/// lines of the cache.
+const LANE_ROWS: usize = TILE_SLICES + TILE_SLICES / 2 + 24;
 
 /// A stretch of the timeline, and which row of each series belongs to each of its timestamps.
 pub(crate) struct Block {
     pub timeline: Vec<i64>,
+    /// Where each timestamp stands on the axis of the block.
+    pub positions: Vec<u32>,
     /// For each symbol in turn, its price types.
     pub series: Vec<SeriesRows>,
 }
 
+impl Block {
+    /// The part of the axis that some slices reach over.
+    pub fn reach(&self, slices: &Range<usize>) -> Range<usize> {
+        match &self.positions[slices.clone()] {
+            [] => 0..0,
+            [first, .., last] => *first as usize..*last as usize + 1,
+            [only] => *only as usize..*only as usize + 1,
+        }
+    }
+}
+
 /// The rows of one series in a block.
 pub(crate) struct SeriesRows {
-    /// Ascending in the slices; a slice in none of them has no candle.
+    /// Ascending on the axis; at a position in none of them there is no candle.
     pub placed: Vec<Stretch>,
     /// Ranges of rows that may be asked for in any order; all others come in theirs.
     pub shuffled: Arc<[Range<u64>]>,
 }
 
 impl SeriesRows {
-    /// What is placed in some slices of the block.
-    pub fn placed_in(&self, slices: &Range<usize>) -> impl Iterator<Item = Stretch> + '_ {
-        let slices = slices.clone();
-        let touched = self.touched_by(&slices);
-        touched.iter().map(move |stretch| stretch.within(&slices))
-    }
-
-    /// The rows placed in some slices, from the first to the end of the last, where they ascend.
-    fn extent(&self, slices: &Range<usize>) -> Option<Range<u64>> {
-        let touched = self.touched_by(slices);
-        let first = touched.first()?.within(slices);
-        let last = touched.last()?.within(slices);
-        Some(first.row..last.row + last.len as u64)
-    }
-
-    /// The stretches that have something in common with some slices.
-    fn touched_by(&self, slices: &Range<usize>) -> &[Stretch] {
+    /// The stretches that have something in common with some positions.
+    pub fn touched_by(&self, positions: &Range<usize>) -> &[Stretch] {
         let first = self
             .placed
-            .partition_point(|stretch| stretch.slices().end <= slices.start);
+            .partition_point(|stretch| stretch.positions().end <= positions.start);
         let after = &self.placed[first..];
-        &after[..after.partition_point(|stretch| stretch.slice < slices.end)]
+        &after[..after.partition_point(|stretch| stretch.position < positions.end)]
+    }
+
+    /// Reads consecutive rows, the first of which is `row`.
+    fn read(&self, cursor: &mut ValueCursor, row: u64, into: &mut [f64]) -> Result<()> {
+        if self.shuffled.is_empty() {
+            cursor.skip_to(row)?;
+            return cursor.read(into);
+        }
+        for (value, row) in into.iter_mut().zip(row..) {
+            let shuffled = self.shuffled.iter().find(|rows| rows.contains(&row));
+            *value = match shuffled {
+                Some(rows) => cursor.value_in(rows, row)?,
+                None => cursor.value_at(row)?,
+            };
+        }
+        Ok(())
     }
 }
 
@@ -144,20 +160,8 @@ pub(crate) struct ColumnGatherer {
     price_type: usize,
     price_types: usize,
     spare: SpareColumns,
-    lanes: Box<[Lane; GROUP_SYMBOLS]>,
-    /// Rows as they were read.
-    read: Vec<f64>,
+    lanes: Vec<Lane>,
 }
-
-/// Values that are copied at a time. What is copied too much is written over next.
-const COPIED_VALUES: usize = 16;
-
-/// The slices of a tile, and room for what is copied too much. Far from a power of two: neighbouring
-/// lanes would compete for the same lines of the cache.
-const LANE_VALUES: usize = TILE_SLICES + COPIED_VALUES + 8;
-
-/// The values of one symbol.
-type Lane = [f64; LANE_VALUES];
 
 impl ColumnGatherer {
     pub fn new(
@@ -167,12 +171,11 @@ impl ColumnGatherer {
         spare: SpareColumns,
     ) -> Self {
         Self {
+            lanes: new_lanes(cursors.len()),
             cursors,
             price_type,
             price_types,
             spare,
-            lanes: new_lanes(),
-            read: Vec::new(),
         }
     }
 
@@ -198,17 +201,18 @@ impl ColumnGatherer {
                 all_finite: true,
             })
             .collect();
-        for tile in pieces(0..plan.slices, TILE_SLICES) {
+        for slices in pieces(0..plan.slices, TILE_SLICES) {
+            let tile = Tile::new(plan, slices.clone());
             for group in pieces(0..symbols, GROUP_SYMBOLS) {
-                self.read_group(plan, tile.clone(), group.clone())?;
+                self.read_group(&tile, group.clone())?;
+                let lanes = &mut self.lanes[..group.len()];
                 for (column, batch) in columns.iter_mut().zip(plan.batches()) {
-                    let slices = batch.start.max(tile.start)..batch.end.min(tile.end);
-                    if !slices.is_empty() {
-                        let of_lanes = slices.start - tile.start..slices.end - tile.start;
-                        let cell = (slices.start - batch.start) * symbols + group.start;
+                    let moved = batch.start.max(slices.start)..batch.end.min(slices.end);
+                    if !moved.is_empty() {
+                        let cell = (moved.start - batch.start) * symbols + group.start;
+                        let places = &tile.places[moved.start - slices.start..][..moved.len()];
                         let cells = &mut column.values[cell..];
-                        column.all_finite &=
-                            move_group(&self.lanes[..group.len()], of_lanes, cells, symbols);
+                        column.all_finite &= move_group(lanes, places, cells, symbols);
                     }
                 }
             }
@@ -217,16 +221,11 @@ impl ColumnGatherer {
     }
 
     /// Reads the values of some neighbouring symbols for a tile, each into its lane.
-    fn read_group(&mut self, plan: &Plan, tile: Range<usize>, group: Range<usize>) -> Result<()> {
+    fn read_group(&mut self, tile: &Tile<'_>, group: Range<usize>) -> Result<()> {
         let cursors = self.cursors[group.clone()].iter_mut();
-        for ((symbol, cursor), lane) in group.zip(cursors).zip(self.lanes.iter_mut()) {
-            let mut filled = 0;
-            for (block, slices) in plan.parts_of(tile.clone()) {
-                let series = &block.series[symbol * self.price_types + self.price_type];
-                let end = filled + slices.len();
-                fill(lane, filled, cursor, series, &slices, &mut self.read)?;
-                filled = end;
-            }
+        for ((symbol, cursor), lane) in group.zip(cursors).zip(&mut self.lanes) {
+            let number = symbol * self.price_types + self.price_type;
+            lane.read(tile, number, cursor)?;
         }
         Ok(())
     }
@@ -235,131 +234,264 @@ impl ColumnGatherer {
 /// Brings whole series of one length side by side, tile by tile as a gatherer does.
 pub(crate) fn interleave_all(series: &[Vec<f64>], cells: &mut [f64]) {
     let symbols = series.len();
-    let mut lanes = new_lanes();
+    let mut lanes = new_lanes(symbols);
     for tile in pieces(0..series.first().map_or(0, Vec::len), TILE_SLICES) {
+        let places: Vec<u32> = (0..tile.len() as u32).collect();
         for group in pieces(0..symbols, GROUP_SYMBOLS) {
             for (lane, values) in lanes.iter_mut().zip(&series[group.clone()]) {
-                lane[..tile.len()].copy_from_slice(&values[tile.clone()]);
+                lane.begin();
+                lane.rows[..tile.len()].copy_from_slice(&values[tile.clone()]);
+                lane.place(0, 0, tile.len());
             }
             let cells = &mut cells[tile.start * symbols + group.start..];
-            move_group(&lanes[..group.len()], 0..tile.len(), cells, symbols);
+            move_group(&mut lanes[..group.len()], &places, cells, symbols);
         }
     }
 }
 
-fn new_lanes() -> Box<[Lane; GROUP_SYMBOLS]> {
-    Box::new([[f64::NAN; LANE_VALUES]; GROUP_SYMBOLS])
+/// Some slices of a plan that are moved at a time, and the parts of axes that are read for them.
+struct Tile<'a> {
+    pieces: Vec<Piece<'a>>,
+    /// The place of each slice, counted over all pieces.
+    places: Vec<u32>,
+    /// Places of all pieces together, no more than [`LANE_ROWS`].
+    len: usize,
 }
 
-/// Moves some slices of neighbouring symbols to `cells`, which begin with the first of them. Whether
-/// all values are finite.
-fn move_group(lanes: &[Lane], slices: Range<usize>, cells: &mut [f64], symbols: usize) -> bool {
-    match <&[Lane; GROUP_SYMBOLS]>::try_from(lanes) {
-        Ok(lanes) => interleave(lanes, slices.clone(), cells, symbols),
-        Err(_) => {
-            for (offset, lane) in lanes.iter().enumerate() {
-                let lane = std::array::from_ref(lane);
-                interleave(lane, slices.clone(), &mut cells[offset..], symbols);
+/// Positions of the axis of a block that follow each other.
+struct Piece<'a> {
+    block: &'a Block,
+    positions: Range<usize>,
+}
+
+impl<'a> Tile<'a> {
+    fn new(plan: &'a Plan, slices: Range<usize>) -> Self {
+        let mut whole = Self::of(plan.parts_of(slices.clone()).map(|(block, slices)| {
+            let positions = block.reach(&slices);
+            (Piece { block, positions }, slices)
+        }));
+        if whole.len > LANE_ROWS {
+            // Too much lies between the slices to be read with them.
+            whole = Self::of(plan.parts_of(slices).flat_map(|(block, slices)| {
+                let mut left = slices;
+                std::iter::from_fn(move || {
+                    let first = *block
+                        .positions
+                        .get(left.start)
+                        .filter(|_| !left.is_empty())?;
+                    let next = (left.clone()).zip(first..);
+                    let len = next
+                        .take_while(|&(slice, position)| block.positions[slice] == position)
+                        .count();
+                    let slices = left.start..left.start + len;
+                    left.start += len;
+                    let positions = block.reach(&slices);
+                    Some((Piece { block, positions }, slices))
+                })
+            }));
+        }
+        whole
+    }
+
+    /// Pieces of axes one after the other, each with the slices that lie in it.
+    fn of(pieces: impl Iterator<Item = (Piece<'a>, Range<usize>)>) -> Self {
+        let mut tile = Self {
+            pieces: Vec::new(),
+            places: Vec::new(),
+            len: 0,
+        };
+        for (piece, slices) in pieces {
+            let first = piece.positions.start;
+            let place = |&position: &u32| (tile.len + position as usize - first) as u32;
+            tile.places
+                .extend(piece.block.positions[slices].iter().map(place));
+            tile.len += piece.positions.len();
+            tile.pieces.push(piece);
+        }
+        tile
+    }
+}
+
+/// What stands in the place of a candle that is not there.
+static ABSENT: [f64; LANE_ROWS] = [f64::NAN; LANE_ROWS];
+
+/// The values of one symbol for a tile: rows as they were read, and which of them belong where.
+struct Lane {
+    rows: Box<[f64; LANE_ROWS]>,
+    /// From places of the tile to places in `rows`, ascending.
+    placed: Vec<Stretch>,
+    /// The first stretch that may still be moved.
+    next: usize,
+}
+
+fn new_lanes(symbols: usize) -> Vec<Lane> {
+    let lane = || Lane {
+        rows: Box::new([f64::NAN; LANE_ROWS]),
+        placed: Vec::new(),
+        next: 0,
+    };
+    std::iter::repeat_with(lane)
+        .take(symbols.min(GROUP_SYMBOLS))
+        .collect()
+}
+
+impl Lane {
+    fn begin(&mut self) {
+        self.placed.clear();
+        self.next = 0;
+    }
+
+    fn place(&mut self, place: usize, row: usize, len: usize) {
+        self.placed.push(Stretch {
+            position: place,
+            row: row as u64,
+            len,
+        });
+    }
+
+    /// Reads the values of series number `number` of the blocks.
+    fn read(&mut self, tile: &Tile<'_>, number: usize, cursor: &mut ValueCursor) -> Result<()> {
+        self.begin();
+        let (mut used, mut place, mut places_left) = (0, 0, tile.len);
+        for Piece { block, positions } in &tile.pieces {
+            let series = &block.series[number];
+            let touched = series.touched_by(positions);
+            places_left -= positions.len();
+            let stretches = touched.iter().map(|stretch| stretch.within(positions));
+            if let Some(rows) = extent(touched, positions).filter(|_| series.shuffled.is_empty())
+                && rows.end - rows.start <= (LANE_ROWS - used - places_left) as u64
+            {
+                // All at once, and what lies between.
+                let end = used + (rows.end - rows.start) as usize;
+                series.read(cursor, rows.start, &mut self.rows[used..end])?;
+                for stretch in stretches {
+                    let row = used + (stretch.row - rows.start) as usize;
+                    self.place(place + stretch.position - positions.start, row, stretch.len);
+                }
+                used = end;
+            } else {
+                for stretch in stretches {
+                    let end = used + stretch.len;
+                    series.read(cursor, stretch.row, &mut self.rows[used..end])?;
+                    self.place(
+                        place + stretch.position - positions.start,
+                        used,
+                        stretch.len,
+                    );
+                    used = end;
+                }
             }
+            place += positions.len();
         }
+        Ok(())
     }
-    lanes.iter().all(|lane| are_finite(&lane[slices.clone()]))
+
+    /// The values from a place of the tile on, and how many places they go on for. Places must ascend.
+    fn from(&mut self, place: usize) -> &[f64] {
+        while let Some(stretch) = self.placed.get(self.next) {
+            if stretch.position > place {
+                return &ABSENT[..stretch.position - place];
+            }
+            let moved = place - stretch.position;
+            if moved < stretch.len {
+                let rows = &self.rows[stretch.row as usize..][..stretch.len];
+                return &rows[moved..];
+            }
+            self.next += 1;
+        }
+        &ABSENT
+    }
 }
 
-/// For each slice in turn, the values of `GROUP` neighbouring symbols.
-fn interleave<const GROUP: usize>(
-    lanes: &[Lane; GROUP],
-    slices: Range<usize>,
-    cells: &mut [f64],
-    symbols: usize,
-) {
-    // The bound spares a check for every value.
-    let slices = slices.start..slices.end.min(TILE_SLICES);
-    for (slice, line) in slices.zip(cells.chunks_mut(symbols)) {
-        for (cell, lane) in line[..GROUP].iter_mut().zip(lanes) {
-            *cell = lane[slice];
-        }
-    }
+/// The rows within some positions, from the first to the end of the last, where they ascend.
+fn extent(touched: &[Stretch], positions: &Range<usize>) -> Option<Range<u64>> {
+    let first = touched.first()?.within(positions);
+    let last = touched.last()?.within(positions);
+    Some(first.row..last.row + last.len as u64)
 }
 
-fn are_finite(values: &[f64]) -> bool {
-    // A number times 0 is 0 only where it is finite. Four sums, so that none waits for another.
-    let (fours, rest) = values.as_chunks::<4>();
-    let mut sums = [0.0; 4];
-    for four in fours {
-        for (sum, value) in sums.iter_mut().zip(four) {
+/// Moves the values at some places of the lanes to `cells`, which begin with those at the first place.
+/// Whether all values are finite.
+fn move_group(lanes: &mut [Lane], places: &[u32], cells: &mut [f64], symbols: usize) -> bool {
+    let mut not_finite = NotFinite::default();
+    let mut lines = cells.chunks_mut(symbols);
+    let mut places = places;
+    while let Some(&first) = places.first() {
+        let mut sources: [&[f64]; GROUP_SYMBOLS] = [&[]; GROUP_SYMBOLS];
+        let sources = &mut sources[..lanes.len()];
+        for (source, lane) in sources.iter_mut().zip(&mut *lanes) {
+            *source = lane.from(first as usize);
+        }
+        // Until any of the lanes has or lacks its candles in another way.
+        let len = sources.iter().map(|source| source.len()).min();
+        let len = len.unwrap_or(LANE_ROWS);
+        let end = places.partition_point(|&place| ((place - first) as usize) < len);
+        let (now, later) = places.split_at(end);
+        let offsets = now.iter().map(|place| (place - first) as usize);
+        let lines = offsets.zip(lines.by_ref());
+        match <&[&[f64]; GROUP_SYMBOLS]>::try_from(&*sources) {
+            Ok(sources) => move_whole_group(sources, len, lines, &mut not_finite),
+            Err(_) => move_few(sources, lines, &mut not_finite),
+        }
+        places = later;
+    }
+    not_finite.none()
+}
+
+/// Whether a value that is no finite number was among those seen, symbol by symbol.
+#[derive(Clone, Copy, Default)]
+struct NotFinite([f64; GROUP_SYMBOLS]);
+
+impl NotFinite {
+    fn see(&mut self, values: &[f64; GROUP_SYMBOLS]) {
+        for (sum, value) in self.0.iter_mut().zip(values) {
+            // 0 where the value is finite, NaN otherwise.
             *sum += value * 0.0;
         }
     }
-    sums.iter().sum::<f64>() == 0.0 && rest.iter().all(|value| value.is_finite())
+
+    fn none(&self) -> bool {
+        self.0.iter().sum::<f64>() == 0.0
+    }
 }
 
-/// Reads the values of some slices of a block into a lane, from `start` on; NaN where there is no
-/// candle.
-fn fill(
-    lane: &mut Lane,
-    start: usize,
-    cursor: &mut ValueCursor,
-    series: &SeriesRows,
-    slices: &Range<usize>,
-    read: &mut Vec<f64>,
-) -> Result<()> {
-    let end = start + slices.len();
-    if !series.shuffled.is_empty() {
-        return fill_in_any_order(&mut lane[start..end], cursor, series, slices);
-    }
-    let mut filled = start;
-    let near = series
-        .extent(slices)
-        .filter(|rows| rows.end - rows.start <= NEAR_ROWS);
-    if let Some(rows) = &near {
-        read_rows(cursor, rows.clone(), read)?;
-    }
-    for stretch in series.placed_in(slices) {
-        let to = start + stretch.slice - slices.start;
-        lane[filled..to].fill(f64::NAN);
-        filled = to + stretch.len;
-        let from = match &near {
-            Some(rows) => (stretch.row - rows.start) as usize,
-            None => {
-                // Too far apart to keep what lies between.
-                read_rows(cursor, stretch.row..stretch.row + stretch.len as u64, read)?;
-                0
-            }
+/// Some values of eight symbols, line by line, from `len` values of each.
+///
+/// Written out, since only then does the compiler see eight slices of one length: with a loop over them
+/// it checks a bound for each value, which takes twice the time.
+fn move_whole_group<'a>(
+    sources: &[&[f64]; GROUP_SYMBOLS],
+    len: usize,
+    lines: impl Iterator<Item = (usize, &'a mut [f64])>,
+    not_finite: &mut NotFinite,
+) {
+    let [a, b, c, d, e, f, g, h] = *sources;
+    let (a, b, c, d) = (&a[..len], &b[..len], &c[..len], &d[..len]);
+    let (e, f, g, h) = (&e[..len], &f[..len], &g[..len], &h[..len]);
+    // A copy stays in registers.
+    let mut seen = *not_finite;
+    for (at, line) in lines {
+        let Some(line) = line.first_chunk_mut() else {
+            break;
         };
-        for at in (0..stretch.len).step_by(COPIED_VALUES) {
-            lane[to + at..][..COPIED_VALUES].copy_from_slice(&read[from + at..][..COPIED_VALUES]);
-        }
+        let values = [a[at], b[at], c[at], d[at], e[at], f[at], g[at], h[at]];
+        seen.see(&values);
+        *line = values;
     }
-    lane[filled..end].fill(f64::NAN);
-    Ok(())
+    *not_finite = seen;
 }
 
-/// Reads rows that do not lie behind, and leaves room for what is copied too much.
-fn read_rows(cursor: &mut ValueCursor, rows: Range<u64>, read: &mut Vec<f64>) -> Result<()> {
-    cursor.skip_to(rows.start)?;
-    read.clear();
-    cursor.read((rows.end - rows.start) as usize, read)?;
-    read.resize(read.len() + COPIED_VALUES, f64::NAN);
-    Ok(())
-}
-
-/// Row by row, for a series with rows that are not in time order.
-fn fill_in_any_order(
-    lane: &mut [f64],
-    cursor: &mut ValueCursor,
-    series: &SeriesRows,
-    slices: &Range<usize>,
-) -> Result<()> {
-    lane.fill(f64::NAN);
-    for stretch in series.placed_in(slices) {
-        for (slice, row) in stretch.slices().zip(stretch.row..) {
-            let shuffled = series.shuffled.iter().find(|rows| rows.contains(&row));
-            lane[slice - slices.start] = match shuffled {
-                Some(rows) => cursor.value_in(rows, row)?,
-                None => cursor.value_at(row)?,
-            };
+/// Some values of fewer symbols, line by line.
+fn move_few<'a>(
+    sources: &[&[f64]],
+    lines: impl Iterator<Item = (usize, &'a mut [f64])>,
+    not_finite: &mut NotFinite,
+) {
+    for (at, line) in lines {
+        let sums = &mut not_finite.0;
+        for ((cell, source), sum) in line.iter_mut().zip(sources).zip(sums) {
+            *cell = source[at];
+            *sum += *cell * 0.0;
         }
     }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::data::gather::{Block, Plan, SeriesRows};
 use crate::data::read_ahead::SeriesAhead;
 use crate::data::series::{CandleTimes, Rows};
-use crate::data::sync::{self, Stretch};
+use crate::data::sync::{self, Axis, Stretch};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
 use crate::request::Timeline;
@@ -65,6 +65,7 @@ impl Planner {
             batches,
             block: Arc::new(Block {
                 timeline: Vec::new(),
+                positions: Vec::new(),
                 series: Vec::new(),
             }),
             used: 0,
@@ -145,17 +146,23 @@ impl Planner {
                 &left[..left.partition_point(|&timestamp_ns| timestamp_ns <= horizon)]
             })
             .collect();
-        let mut timeline = Vec::new();
-        sync::timeline(self.rule, &finals, &mut timeline);
+        let axis = Axis::of(&finals);
+        let positions = axis.timeline(self.rule);
+        let at = |&position: &u32| axis.timestamps[position as usize];
+        let timeline = positions.iter().map(at).collect();
         let mut series = Vec::with_capacity(finals.len());
-        for (window, candles) in self.windows.iter().zip(&finals) {
-            series.push(window.rows_of(&sync::place(&timeline, candles), candles.len()));
+        for ((window, candles), placed) in self.windows.iter().zip(&finals).zip(&axis.placed) {
+            series.push(window.rows_of(placed, candles.len()));
         }
         for (in_block, candles) in self.in_block.iter_mut().zip(&finals) {
             *in_block = candles.len();
             self.candles += candles.len() as u64;
         }
-        self.block = Arc::new(Block { timeline, series });
+        self.block = Arc::new(Block {
+            timeline,
+            positions,
+            series,
+        });
         self.used = 0;
         Ok(true)
     }
@@ -230,12 +237,12 @@ impl Window {
                 };
                 let len = left.len.min(run.end - candle);
                 by_row.push(Stretch {
-                    slice: left.slice,
+                    position: left.position,
                     row: first_row + (candle - run.start) as u64,
                     len,
                 });
                 left = Stretch {
-                    slice: left.slice + len,
+                    position: left.position + len,
                     row: left.row + len as u64,
                     len: left.len - len,
                 };

@@ -1,40 +1,118 @@
 //! Owns the timeline: which timestamps become slices, and which row of each series belongs to
 //! them. Pure functions over strictly increasing `i64` slices; knows neither files nor values.
+//!
+//! All series are placed on one axis, which holds every timestamp of any of them; a timeline is a
+//! choice of its positions. So a timestamp that is left out of the timeline is left out once, and does
+//! not cut what the series have in one piece.
 
 use std::ops::Range;
 
 use crate::request::Timeline;
 
-/// Slices of a timeline that follow each other, and the rows of one series that belong to them and
+/// Positions of an axis that follow each other, and the rows of one series that belong to them and
 /// follow each other too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
-    /// The first timestamp of the timeline.
-    pub slice: usize,
+    /// The first position.
+    pub position: usize,
     /// The row that belongs to it.
     pub row: u64,
-    /// How many timestamps and rows there are.
+    /// How many positions and rows there are.
     pub len: usize,
 }
 
 impl Stretch {
-    /// The timestamps of the timeline.
+    /// The positions.
     #[must_use]
-    pub fn slices(&self) -> Range<usize> {
-        self.slice..self.slice + self.len
+    pub fn positions(&self) -> Range<usize> {
+        self.position..self.position + self.len
     }
 
-    /// The part of it that lies in `slices`; of length 0 where they have nothing in common.
+    /// The part of it that lies in `positions`; of length 0 where they have nothing in common.
     #[must_use]
-    pub fn within(&self, slices: &Range<usize>) -> Self {
-        let start = self.slice.max(slices.start);
-        let end = (self.slice + self.len).min(slices.end);
+    pub fn within(&self, positions: &Range<usize>) -> Self {
+        let start = self.position.max(positions.start);
+        let end = (self.position + self.len).min(positions.end);
         Self {
-            slice: start,
-            row: self.row + (start - self.slice) as u64,
+            position: start,
+            row: self.row + (start - self.position) as u64,
             len: end.saturating_sub(start),
         }
     }
+}
+
+/// Every timestamp of some series, and where each series has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Axis {
+    /// Strictly increasing.
+    pub timestamps: Vec<i64>,
+    /// For each series in turn, its stretches, ascending and as long as they can be. A position in
+    /// none of them is a timestamp that the series does not have.
+    pub placed: Vec<Vec<Stretch>>,
+}
+
+impl Axis {
+    /// The axis of `series`, each strictly increasing.
+    #[must_use]
+    pub fn of(series: &[&[i64]]) -> Self {
+        // The longest first: often it has them all.
+        let longest = series.iter().max_by_key(|one| one.len());
+        let mut timestamps = longest.map_or_else(Vec::new, |one| one.to_vec());
+        let mut placed: Vec<Option<Vec<Stretch>>> = vec![None; series.len()];
+        let mut united = Vec::new();
+        for number in 0..series.len() {
+            let found = place(&timestamps, series[number]);
+            if found.iter().map(|stretch| stretch.len).sum::<usize>() < series[number].len() {
+                unite(&timestamps, series[number], &mut united);
+                std::mem::swap(&mut timestamps, &mut united);
+                // Whatever was placed so far was placed on another axis.
+                placed.fill(None);
+            } else {
+                placed[number] = Some(found);
+            }
+        }
+        let placed = placed.into_iter().zip(series);
+        let placed = placed
+            .map(|(found, one)| found.unwrap_or_else(|| place(&timestamps, one)))
+            .collect();
+        Self { timestamps, placed }
+    }
+
+    /// The positions that a timeline consists of, ascending.
+    #[must_use]
+    pub fn timeline(&self, rule: Timeline) -> Vec<u32> {
+        let positions = 0..self.timestamps.len();
+        let all = positions.clone().map(|position| position as u32);
+        match rule {
+            Timeline::Union => all.collect(),
+            Timeline::Intersection => {
+                let mut kept = vec![true; self.timestamps.len()];
+                for placed in &self.placed {
+                    for gap in gaps(placed, positions.clone()) {
+                        kept[gap].fill(false);
+                    }
+                }
+                all.zip(kept)
+                    .filter_map(|(position, kept)| kept.then_some(position))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The positions within a range that lie in none of some ascending stretches, piece by piece.
+pub(crate) fn gaps(
+    placed: &[Stretch],
+    within: Range<usize>,
+) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut before = within.start;
+    let end = within.end..within.end;
+    let placed = placed.iter().map(Stretch::positions).chain([end]);
+    placed.filter_map(move |positions| {
+        let gap = before..positions.start.min(within.end);
+        before = before.max(positions.end);
+        (!gap.is_empty()).then_some(gap)
+    })
 }
 
 /// How far the timeline is final: up to and including the returned timestamp, no row can still
@@ -52,86 +130,44 @@ pub fn safe_horizon<'a>(series: impl IntoIterator<Item = (&'a [i64], bool)>) -> 
     Some(horizon)
 }
 
-/// The timeline over `series`, each strictly increasing, into `timeline` (cleared first).
-pub fn timeline(rule: Timeline, series: &[&[i64]], timeline: &mut Vec<i64>) {
-    timeline.clear();
-    // The shortest first: it bounds the intersection, and the union is the same in any order.
-    let Some(first) = (0..series.len()).min_by_key(|&index| series[index].len()) else {
-        return;
-    };
-    timeline.extend_from_slice(series[first]);
-    let mut scratch = Vec::new();
-    for (index, other) in series.iter().enumerate() {
-        if index == first || timeline == other {
-            continue;
-        }
-        match rule {
-            Timeline::Intersection => intersect(timeline, other),
-            Timeline::Union => {
-                unite(timeline, other, &mut scratch);
-                std::mem::swap(timeline, &mut scratch);
-            }
-        }
-    }
-}
-
-/// Keeps of `timeline` what also occurs in `other`.
-fn intersect(timeline: &mut Vec<i64>, other: &[i64]) {
-    let (mut kept, mut read, mut next) = (0, 0, 0);
-    while read < timeline.len() && next < other.len() {
-        let len = common_prefix(&timeline[read..], &other[next..]);
-        timeline.copy_within(read..read + len, kept);
-        (kept, read, next) = (kept + len, read + len, next + len);
-        if let (Some(&mine), Some(&theirs)) = (timeline.get(read), other.get(next)) {
-            read = first_not_before(timeline, read, theirs);
-            next = first_not_before(other, next, mine);
-        }
-    }
-    timeline.truncate(kept);
-}
-
 /// Writes the sorted union of `a` and `b` into `out` (cleared first).
 fn unite(a: &[i64], b: &[i64], out: &mut Vec<i64>) {
     out.clear();
     out.reserve(a.len() + b.len());
     let (mut i, mut j) = (0, 0);
     while i < a.len() && j < b.len() {
-        let (x, y) = (a[i], b[j]);
-        out.push(x.min(y));
-        i += usize::from(x <= y);
-        j += usize::from(y <= x);
+        let len = common_prefix(&a[i..], &b[j..]);
+        out.extend_from_slice(&a[i..i + len]);
+        (i, j) = (i + len, j + len);
+        if let (Some(&x), Some(&y)) = (a.get(i), b.get(j)) {
+            out.push(x.min(y));
+            i += usize::from(x < y);
+            j += usize::from(y < x);
+        }
     }
     out.extend_from_slice(&a[i..]);
     out.extend_from_slice(&b[j..]);
 }
 
-/// Finds the row of each timestamp of the timeline in one series: ascending stretches, as long as
-/// they can be. A timestamp in none of them is not in the series.
-#[must_use]
-pub fn place(timeline: &[i64], series: &[i64]) -> Vec<Stretch> {
+/// Finds the row of each timestamp of an axis in one series: ascending stretches, as long as they can
+/// be.
+fn place(axis: &[i64], series: &[i64]) -> Vec<Stretch> {
     let mut stretches = Vec::new();
-    let (mut slice, mut row) = (0, 0);
-    while slice < timeline.len() {
-        row = first_not_before(series, row, timeline[slice]);
-        let len = common_prefix(&timeline[slice..], &series[row..]);
-        if len == 0 {
-            slice = first_not_before(
-                timeline,
-                slice,
-                series.get(row).copied().unwrap_or(i64::MAX),
-            );
-            if row == series.len() {
-                break;
-            }
-            continue;
+    let (mut position, mut row) = (0, 0);
+    while let (Some(&here), Some(&there)) = (axis.get(position), series.get(row)) {
+        let len = common_prefix(&axis[position..], &series[row..]);
+        if len > 0 {
+            stretches.push(Stretch {
+                position,
+                row: row as u64,
+                len,
+            });
+            position += len;
+            row += len;
+        } else {
+            position = first_not_before(axis, position, there);
+            row = first_not_before(series, row, here);
         }
-        stretches.push(Stretch {
-            slice,
-            row: row as u64,
-            len,
-        });
-        slice += len;
-        row += len;
     }
     stretches
 }
@@ -191,27 +227,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_timeline_is_what_the_oracle_says(series in series()) {
+        fn axis_and_timeline_are_what_the_oracle_says(series in series()) {
             let borrowed: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
-            for &rule in Timeline::ALL {
-                let mut found = vec![17];
-                timeline(rule, &borrowed, &mut found);
-                prop_assert_eq!(&found, &oracle(rule, &series));
-                for one in &series {
-                    let stretches = place(&found, one);
-                    for (slice, timestamp) in found.iter().enumerate() {
-                        let expected = one.iter().position(|value| value == timestamp);
-                        let placed = stretches.iter().find(|one| one.slices().contains(&slice));
-                        let row = placed.map(|one| one.row as usize + slice - one.slice);
-                        prop_assert_eq!(row, expected);
-                    }
-                    // As long as they can be: the next one continues neither slices nor rows.
-                    for pair in stretches.windows(2) {
-                        let ended = (pair[0].slice + pair[0].len, pair[0].row + pair[0].len as u64);
-                        prop_assert!(pair[0].len > 0 && ended.0 <= pair[1].slice && ended.1 <= pair[1].row);
-                        prop_assert_ne!(ended, (pair[1].slice, pair[1].row));
-                    }
+            let axis = Axis::of(&borrowed);
+            prop_assert_eq!(&axis.timestamps, &oracle(Timeline::Union, &series));
+            prop_assert_eq!(axis.placed.len(), series.len());
+            for (one, stretches) in series.iter().zip(&axis.placed) {
+                for (position, timestamp) in axis.timestamps.iter().enumerate() {
+                    let expected = one.iter().position(|value| value == timestamp);
+                    let placed = stretches.iter().find(|one| one.positions().contains(&position));
+                    let row = placed.map(|one| one.row as usize + position - one.position);
+                    prop_assert_eq!(row, expected);
                 }
+                // As long as they can be: between two of them the axis has what the series has not.
+                for pair in stretches.windows(2) {
+                    let ended = (pair[0].position + pair[0].len, pair[0].row + pair[0].len as u64);
+                    prop_assert!(pair[0].len > 0 && ended.0 < pair[1].position);
+                    prop_assert_eq!(ended.1, pair[1].row);
+                }
+            }
+            for &rule in Timeline::ALL {
+                let timeline = axis.timeline(rule);
+                let chosen = timeline.iter().map(|&position| axis.timestamps[position as usize]);
+                prop_assert_eq!(chosen.collect::<Vec<_>>(), oracle(rule, &series));
             }
         }
     }
@@ -219,27 +257,45 @@ mod tests {
     #[test]
     fn identical_series_are_one_stretch() {
         let one = [1, 2, 3];
-        let mut found = Vec::new();
-        timeline(Timeline::Intersection, &[&one, &one], &mut found);
-        assert_eq!(found, one);
+        let axis = Axis::of(&[&one, &one]);
+        assert_eq!(axis.timestamps, one);
         let whole = Stretch {
-            slice: 0,
+            position: 0,
             row: 0,
             len: 3,
         };
-        assert_eq!(place(&found, &one), [whole]);
+        assert_eq!(axis.placed, [[whole], [whole]]);
+        assert_eq!(axis.timeline(Timeline::Intersection), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_one_series_lacks_cuts_only_that_series() {
+        let (whole, holed): (Vec<i64>, Vec<i64>) = (
+            (0..100).collect(),
+            (0..100).filter(|at| at % 10 != 5).collect(),
+        );
+        let axis = Axis::of(&[&whole, &holed]);
+        assert_eq!(
+            axis.placed.iter().map(Vec::len).collect::<Vec<_>>(),
+            [1, 11]
+        );
+        assert_eq!(axis.timeline(Timeline::Intersection).len(), 90);
+        assert_eq!(
+            gaps(&axis.placed[1], 20..40).collect::<Vec<_>>(),
+            [25..26, 35..36]
+        );
     }
 
     #[test]
     fn a_stretch_is_cut_to_a_range() {
         let stretch = Stretch {
-            slice: 10,
+            position: 10,
             row: 100,
             len: 5,
         };
         let cut = |range| {
             let part = stretch.within(&range);
-            (part.slice, part.row, part.len)
+            (part.position, part.row, part.len)
         };
         assert_eq!(cut(0..20), (10, 100, 5));
         assert_eq!(cut(12..14), (12, 102, 2));

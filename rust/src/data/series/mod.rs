@@ -16,6 +16,7 @@ mod segments;
 mod timestamps;
 mod values;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -100,19 +101,30 @@ impl PlannedFile {
         }
     }
 
-    /// The spans without their first rows.
-    fn spans_after(&self, rows: u64) -> Vec<Span> {
-        let mut left = rows;
+    /// The parts of the spans that hold some rows, counted over the spans.
+    fn spans_between(&self, rows: Range<u64>) -> Vec<Span> {
+        let mut before = 0;
         let cut = self.spans.iter().map(|span| {
-            let skipped = left.min(span.rows as u64);
-            left -= skipped;
+            let all = before..before + span.rows as u64;
+            before = all.end;
+            let start = rows.start.clamp(all.start, all.end);
+            let end = rows.end.clamp(start, all.end);
             Span {
-                skip: span.skip + skipped as usize,
-                rows: span.rows - skipped as usize,
+                skip: span.skip + (start - all.start) as usize,
+                rows: (end - start) as usize,
                 ..*span
             }
         });
         cut.filter(|span| span.rows > 0).collect()
+    }
+
+    /// Whether some rows, counted over the spans, end within a span.
+    fn cuts_last_span(&self, rows: &Range<u64>) -> bool {
+        let ends = self.spans.iter().scan(0, |end, span| {
+            *end += span.rows as u64;
+            Some(*end)
+        });
+        rows.end < self.rows && !ends.into_iter().any(|end| end == rows.end)
     }
 
     /// The row in the file, of a row counted over the spans.

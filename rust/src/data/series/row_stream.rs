@@ -18,12 +18,16 @@ pub(super) struct RowStream {
     decoded: Option<RawRows>,
     /// The next row to be handed out.
     position: u64,
+    /// The row before which the stream ends; what needs no other row is read for less.
+    end: u64,
 }
 
 impl RowStream {
-    /// From the first row on; by `runs`, where an earlier pass could keep all timestamps.
-    pub fn new(pass: Pass, runs: Option<TimestampRuns>) -> Self {
+    /// From the first row to the one before `end`; by `runs`, where an earlier pass could keep all
+    /// timestamps.
+    pub fn new(pass: Pass, runs: Option<TimestampRuns>, end: u64) -> Self {
         Self {
+            end,
             pass,
             file: 0,
             reader: None,
@@ -46,6 +50,7 @@ impl RowStream {
         rules: &SeriesRules,
         limit: u64,
     ) -> Result<Option<RawRows>> {
+        let limit = limit.min(self.end - self.position);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if limit == 0 {
             return Ok(None);
@@ -63,8 +68,14 @@ impl RowStream {
                 return Ok(None);
             };
             if self.reader.is_none() && planned.rows > 0 {
-                let spans = planned.spans_after(std::mem::take(&mut self.skip));
-                let reader = planned.file.read(self.pass, &spans, rules.chunk_rows)?;
+                let skip = std::mem::take(&mut self.skip);
+                let rows = skip..skip + self.end - self.position;
+                let spans = planned.spans_between(rows.clone());
+                let goes_on = !rules.has_window() && planned.cuts_last_span(&rows);
+                let reader =
+                    planned
+                        .file
+                        .read_beginning(self.pass, &spans, rules.chunk_rows, goes_on)?;
                 self.reader = Some(Box::new(reader));
             }
             self.decoded = match &mut self.reader {
@@ -87,13 +98,13 @@ impl RowStream {
         Ok(Some(decoded.slice(0, len)))
     }
 
-    /// Goes back to a row that was handed out before, and on from there: by the timestamps of all
-    /// rows from it on, where these were kept.
+    /// Goes to a row whose predecessors were handed out before, and on from there to the end of the
+    /// series: by the timestamps of all rows from it on, where these were kept.
     pub fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<TimestampRuns>) {
         *self = Self {
             skip: row,
             position: row,
-            ..Self::new(self.pass, runs)
+            ..Self::new(self.pass, runs, source.rows())
         };
         while let Some(planned) = source.files.get(self.file)
             && self.skip >= planned.rows

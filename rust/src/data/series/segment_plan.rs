@@ -5,17 +5,22 @@ use std::ops::Range;
 
 use super::SeriesRules;
 use super::scan::Scan;
-use super::segments::{Segment, first_and_rest, segments};
+use super::segments::{PageBounds, Segment, as_one, first_and_rest, segments};
 use crate::data::runs::TimestampRuns;
 use crate::data::source::{Pass, SourceFile, Span, TimeBounds};
 use crate::error::{Code, Error, Result};
 use crate::request::{DuplicatePolicy, UnsortedPolicy, format_timestamp};
+
+/// So few chunks are looked through at once, without segments.
+const SCANNED_AT_ONCE_CHUNKS: u64 = 12;
 
 /// Which rows of the files are read, in which segments.
 pub(super) struct SegmentPlan {
     /// Per file.
     pub spans: Vec<Vec<Span>>,
     pub segments: Vec<Segment>,
+    /// What was relied on, where it was.
+    pub bounds: PageBounds,
     pub may_repeat: bool,
     pub runs: Option<TimestampRuns>,
 }
@@ -64,9 +69,18 @@ impl SegmentPlan {
         }
         let (segments, may_repeat) = segments(&pages);
         let short_enough = |segment: &Segment| segment.rows <= rules.segment_rows as u64;
-        Ok(segments.first().is_none_or(short_enough).then(|| Self {
+        let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
+        let segments = if rows <= SCANNED_AT_ONCE_CHUNKS * rules.chunk_rows as u64 {
+            as_one(&segments).into_iter().collect()
+        } else if segments.first().is_none_or(short_enough) {
+            first_and_rest(&segments)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
             spans,
-            segments: first_and_rest(&segments),
+            segments,
+            bounds: PageBounds::new(&pages),
             may_repeat,
             runs: None,
         }))
@@ -85,8 +99,8 @@ impl SegmentPlan {
             segments: vec![Segment {
                 rows,
                 order: scan.order(),
-                bounds: None,
             }],
+            bounds: PageBounds::default(),
             may_repeat: scan.repeats,
             runs: scan.runs,
         })
@@ -128,11 +142,9 @@ fn check_neighbours(
             for (&timestamp_ns, (row, page)) in raw.timestamps.iter().zip(&mut expected) {
                 if !(page.min_ns..=page.max_ns).contains(&timestamp_ns) {
                     let row = (before + span.skip + row) as u64;
-                    return Err(
-                        contradiction(timestamp_ns, (page.min_ns, page.max_ns), rules)
-                            .at_file(file.path())
-                            .at_row(row),
-                    );
+                    return Err(contradiction(timestamp_ns, page, rules)
+                        .at_file(file.path())
+                        .at_row(row));
                 }
             }
         }
@@ -151,18 +163,14 @@ fn span_of(row_group: usize, pages: &[TimeBounds], part: Range<usize>) -> Span {
 }
 
 /// The error for a timestamp outside the bounds that the file gives for it.
-pub(super) fn contradiction(
-    timestamp_ns: i64,
-    (min_ns, max_ns): (i64, i64),
-    rules: &SeriesRules,
-) -> Error {
+pub(super) fn contradiction(timestamp_ns: i64, page: &TimeBounds, rules: &SeriesRules) -> Error {
     Error::input(
         Code::CorruptInput,
         format!(
             "the timestamp {} contradicts the statistics of its page, {} to {}",
             format_timestamp(timestamp_ns),
-            format_timestamp(min_ns),
-            format_timestamp(max_ns)
+            format_timestamp(page.min_ns),
+            format_timestamp(page.max_ns)
         ),
     )
     .at_column(&rules.columns.timestamp)

@@ -9,8 +9,6 @@ pub(super) struct Segment {
     pub rows: u64,
     /// Whether the rows are in order among themselves, as far as is known.
     pub order: Order,
-    /// Between which timestamps the rows are said to lie, the ends included.
-    pub bounds: Option<(i64, i64)>,
 }
 
 /// What is known of the order of a segment's rows.
@@ -40,19 +38,17 @@ pub(super) fn segments(pages: &[TimeBounds]) -> (Vec<Segment>, bool) {
     earliest_after.reverse();
     let mut segments = Vec::new();
     let mut may_repeat = false;
-    let (mut rows, mut min_ns, mut max_ns) = (0, i64::MAX, i64::MIN);
+    let (mut rows, mut max_ns) = (0, i64::MIN);
     for (page, after) in pages.iter().zip(earliest_after) {
         rows += page.rows as u64;
-        min_ns = min_ns.min(page.min_ns);
         max_ns = max_ns.max(page.max_ns);
         if after.is_none_or(|after| max_ns <= after) {
             may_repeat |= after == Some(max_ns);
             segments.push(Segment {
                 rows,
                 order: Order::LookAtAll,
-                bounds: Some((min_ns, max_ns)),
             });
-            (rows, min_ns, max_ns) = (0, i64::MAX, i64::MIN);
+            (rows, max_ns) = (0, i64::MIN);
         }
     }
     (segments, may_repeat)
@@ -64,19 +60,48 @@ pub(super) fn first_and_rest(segments: &[Segment]) -> Vec<Segment> {
     let Some((first, rest)) = segments.split_first() else {
         return Vec::new();
     };
-    let rest = rest.iter().copied().reduce(|all, one| Segment {
-        rows: all.rows + one.rows,
-        bounds: all
-            .bounds
-            .zip(one.bounds)
-            .map(|(all, one)| (all.0.min(one.0), all.1.max(one.1))),
-        ..all
-    });
-    let rest = rest.map(|rest| Segment {
+    [*first].into_iter().chain(as_one(rest)).collect()
+}
+
+/// All segments as one that is still to be looked through; `None` where there is none.
+pub(super) fn as_one(segments: &[Segment]) -> Option<Segment> {
+    (!segments.is_empty()).then(|| Segment {
+        rows: segments.iter().map(|segment| segment.rows).sum(),
         order: Order::Scan,
-        ..rest
-    });
-    [*first].into_iter().chain(rest).collect()
+    })
+}
+
+/// Between which timestamps the files say that the rows of each page lie, over all rows that are read.
+#[derive(Debug, Default)]
+pub(super) struct PageBounds(Vec<(u64, TimeBounds)>);
+
+impl PageBounds {
+    pub fn new(pages: &[TimeBounds]) -> Self {
+        let mut end = 0;
+        let ends = pages.iter().map(|page| {
+            end += page.rows as u64;
+            (end, *page)
+        });
+        Self(ends.collect())
+    }
+
+    /// The first of some rows that lies outside the bounds of its page, counted from `first_row`, and the
+    /// page.
+    pub fn contradicted(&self, first_row: u64, timestamps: &[i64]) -> Option<(usize, TimeBounds)> {
+        let first_page = self.0.partition_point(|&(end, _)| end <= first_row);
+        let mut checked = 0;
+        for &(end, page) in &self.0[first_page..] {
+            let of_page = usize::try_from(end - first_row).unwrap_or(usize::MAX);
+            let part = timestamps.get(checked..of_page.min(timestamps.len()))?;
+            let is_outside = |at: &i64| *at < page.min_ns || *at > page.max_ns;
+            // Without an early end, so that many are compared at a time.
+            if part.iter().filter(|at| is_outside(at)).count() > 0 {
+                return Some((checked + part.iter().position(is_outside)?, page));
+            }
+            checked += part.len();
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -102,8 +127,19 @@ mod tests {
             let (segments, may_repeat) = segments(&pages);
             let rows = |segments: &[Segment]| segments.iter().map(|one| one.rows).sum::<u64>();
             prop_assert_eq!(rows(&segments), pages.iter().map(|page| page.rows as u64).sum::<u64>());
-            let bounds: Vec<_> = segments.iter().filter_map(|one| one.bounds).collect();
-            prop_assert_eq!(bounds.len(), segments.len());
+            let mut left = pages.iter();
+            let bounds: Vec<_> = segments
+                .iter()
+                .map(|segment| {
+                    let (mut rows, mut bounds) = (0, (i64::MAX, i64::MIN));
+                    while rows < segment.rows {
+                        let page = left.next().expect("segments end where pages do");
+                        rows += page.rows as u64;
+                        bounds = (bounds.0.min(page.min_ns), bounds.1.max(page.max_ns));
+                    }
+                    bounds
+                })
+                .collect();
             for pair in bounds.windows(2) {
                 prop_assert!(pair[0].1 <= pair[1].0);
             }
@@ -118,5 +154,22 @@ mod tests {
                 prop_assert_eq!(ends_there, before <= after);
             }
         }
+    }
+
+    #[test]
+    fn rows_are_held_against_the_bounds_of_their_own_page() {
+        let pages = [(0, 9, 3), (5, 5, 2), (20, 0, 1)].map(page);
+        let bounds = PageBounds::new(&pages);
+        let outside = |first_row, timestamps: &[i64]| {
+            let found = bounds.contradicted(first_row, timestamps);
+            found.map(|(row, page)| (row, page.min_ns))
+        };
+        assert_eq!(outside(0, &[0, 9, 4, 5, 10, 20]), None);
+        assert_eq!(outside(0, &[0, 9, 4, 5, 11, 20]), Some((4, 5)));
+        assert_eq!(outside(2, &[-1]), Some((0, 0)));
+        assert_eq!(outside(2, &[9, 4]), Some((1, 5)));
+        assert_eq!(outside(5, &[21]), Some((0, 20)));
+        assert_eq!(outside(3, &[]), None);
+        assert_eq!(PageBounds::default().contradicted(7, &[1]), None);
     }
 }

@@ -12,7 +12,7 @@ use super::clean::Cleaner;
 use super::row_stream::RowStream;
 use super::scan::Scan;
 use super::segment_plan::{SegmentPlan, contradiction};
-use super::segments::{Order, Segment};
+use super::segments::{Order, PageBounds, Segment};
 use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
 use crate::data::layout::SeriesFiles;
 use crate::data::source::{Pass, SourceFile};
@@ -27,6 +27,7 @@ pub(crate) struct TimestampReader {
     cleaner: Cleaner,
     rows: RowStream,
     segments: VecDeque<Segment>,
+    bounds: PageBounds,
     /// The candles of a segment that was looked through whole, and how many were handed on.
     whole: Option<(CandleTimes, usize)>,
     /// Whether timestamps may repeat from one chunk to the next; then every chunk is held back
@@ -43,8 +44,10 @@ impl TimestampReader {
         rules: Arc<SeriesRules>,
     ) -> Result<(Arc<SeriesSource>, Self)> {
         let mut files = Vec::with_capacity(series.files.len());
+        // Of many files, only those that are being read are open.
+        let held = series.files.len() == 1;
         for path in &series.files {
-            files.push(SourceFile::open(path, &rules.columns)?);
+            files.push(SourceFile::open(path, &rules.columns, held)?);
         }
         let rows = files.iter().map(SourceFile::rows).sum();
         let cleaner = Cleaner::new(&rules);
@@ -67,12 +70,15 @@ impl TimestampReader {
         });
         let reader = Self {
             rows: if cleaner.needs_values() {
-                RowStream::new(Pass::Candles, None)
+                RowStream::new(Pass::Candles, None, source.rows())
             } else {
-                RowStream::new(Pass::Timestamps, plan.runs)
+                // After the first segment it goes on by itself, much later.
+                let first = plan.segments.first().map_or(0, |segment| segment.rows);
+                RowStream::new(Pass::Timestamps, plan.runs, first)
             },
             cleaner,
             segments: plan.segments.into(),
+            bounds: plan.bounds,
             whole: None,
             may_repeat: rules.normalize || plan.may_repeat,
             held: None,
@@ -154,6 +160,10 @@ impl TimestampReader {
                     let segment = *segment;
                     self.segments.pop_front();
                     self.load(&segment)?;
+                    if !self.segments.is_empty() {
+                        // The rest is read much later; until then nothing is kept for it.
+                        self.rows.go_to(self.rows.position(), &self.source, None);
+                    }
                     continue;
                 }
                 Order::Scan => {
@@ -188,18 +198,14 @@ impl TimestampReader {
             let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
                 break;
             };
-            self.check_bounds(segment, first_row, &raw.timestamps)?;
+            self.check_bounds(first_row, &raw.timestamps)?;
             scan.rows(&raw.timestamps);
         }
         self.may_repeat |= scan.repeats;
         let order = scan.order();
         let runs = scan.runs;
         self.rows.go_to(start, &self.source, runs);
-        Ok(Segment {
-            order,
-            bounds: None,
-            ..*segment
-        })
+        Ok(Segment { order, ..*segment })
     }
 
     /// Looks through a whole segment and sorts it where it has to be.
@@ -212,7 +218,7 @@ impl TimestampReader {
             let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
                 break;
             };
-            self.check_bounds(segment, first_row, &raw.timestamps)?;
+            self.check_bounds(first_row, &raw.timestamps)?;
             parts.push(
                 self.cleaner
                     .clean(&raw, first_row, &self.source, &mut self.report)?,
@@ -244,16 +250,12 @@ impl TimestampReader {
 
     /// Order was planned, and pages were left out, by what the file says of its pages: fails where
     /// that turns out to be wrong.
-    fn check_bounds(&self, segment: &Segment, first_row: u64, timestamps: &[i64]) -> Result<()> {
-        let Some((min_ns, max_ns)) = segment.bounds else {
+    fn check_bounds(&self, first_row: u64, timestamps: &[i64]) -> Result<()> {
+        let Some((row, page)) = self.bounds.contradicted(first_row, timestamps) else {
             return Ok(());
         };
-        let is_outside = |at: &i64| *at < min_ns || *at > max_ns;
-        let Some(outside) = timestamps.iter().position(is_outside) else {
-            return Ok(());
-        };
-        let error = contradiction(timestamps[outside], (min_ns, max_ns), &self.rules);
-        Err(self.source.at_row(error, first_row + outside as u64))
+        let error = contradiction(timestamps[row], &page, &self.rules);
+        Err(self.source.at_row(error, first_row + row as u64))
     }
 
     /// Drops all but one row of every run of equal timestamps; the candles are in order.

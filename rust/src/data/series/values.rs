@@ -8,7 +8,7 @@ use crate::data::source::ValueReader;
 use crate::error::Result;
 
 /// Rows that are read at a time where nobody wants their values.
-const UNWANTED_ROWS: u64 = 8_192;
+const UNWANTED_ROWS: usize = 1_024;
 
 /// One of the five values of a series, row after row.
 ///
@@ -26,7 +26,6 @@ pub(crate) struct ValueCursor {
     position: u64,
     /// Rows that are not in time order, read in whole: the first of them, and their values.
     shuffled: (u64, Vec<f64>),
-    unwanted: Vec<f64>,
 }
 
 impl ValueCursor {
@@ -39,27 +38,21 @@ impl ValueCursor {
             reader: None,
             position: 0,
             shuffled: (0, Vec::new()),
-            unwanted: Vec::new(),
         }
     }
 
-    /// Appends the next `rows` values to `into`. There must be so many.
-    pub fn read(&mut self, rows: usize, into: &mut Vec<f64>) -> Result<()> {
-        self.read_unnamed(rows, into)
+    /// Fills `into` with the next values. There must be so many.
+    pub fn read(&mut self, into: &mut [f64]) -> Result<()> {
+        self.read_unnamed(into)
             .map_err(|error| self.source.named(error))
     }
 
     /// Reads on to `row`, which must not lie behind.
     pub fn skip_to(&mut self, row: u64) -> Result<()> {
         while self.position < row {
-            let mut unwanted = std::mem::take(&mut self.unwanted);
-            unwanted.clear();
-            let outcome = self.read(
-                (row - self.position).min(UNWANTED_ROWS) as usize,
-                &mut unwanted,
-            );
-            self.unwanted = unwanted;
-            outcome?;
+            let mut unwanted = [0.0; UNWANTED_ROWS];
+            let rows = (row - self.position).min(UNWANTED_ROWS as u64);
+            self.read(&mut unwanted[..rows as usize])?;
         }
         Ok(())
     }
@@ -67,8 +60,8 @@ impl ValueCursor {
     /// The value at `row`, which must not lie behind.
     pub fn value_at(&mut self, row: u64) -> Result<f64> {
         self.skip_to(row)?;
-        let mut one = Vec::with_capacity(1);
-        self.read(1, &mut one)?;
+        let mut one = [0.0];
+        self.read(&mut one)?;
         Ok(one[0])
     }
 
@@ -78,8 +71,8 @@ impl ValueCursor {
         if self.position <= rows.start {
             self.skip_to(rows.start)?;
             let (_, mut values) = std::mem::take(&mut self.shuffled);
-            values.clear();
-            self.read((rows.end - rows.start) as usize, &mut values)?;
+            values.resize((rows.end - rows.start) as usize, f64::NAN);
+            self.read(&mut values)?;
             self.shuffled = (rows.start, values);
         }
         let (first, values) = &self.shuffled;
@@ -93,9 +86,9 @@ impl ValueCursor {
         self.end_files().map_err(|error| self.source.named(error))
     }
 
-    fn read_unnamed(&mut self, rows: usize, into: &mut Vec<f64>) -> Result<()> {
-        let mut missing = rows;
-        while missing > 0 {
+    fn read_unnamed(&mut self, into: &mut [f64]) -> Result<()> {
+        let mut filled = 0;
+        while filled < into.len() {
             self.end_files()?;
             let planned = &self.source.files[self.file];
             let left = self.rows_before + planned.rows - self.position;
@@ -105,10 +98,11 @@ impl ValueCursor {
                     .reader
                     .insert(planned.file.read_values(self.field, &planned.spans)?),
             };
+            let missing = into.len() - filled;
             let rows = missing.min(usize::try_from(left).unwrap_or(usize::MAX));
-            reader.read(&planned.file, rows, into)?;
+            reader.read(&planned.file, &mut into[filled..filled + rows])?;
             self.position += rows as u64;
-            missing -= rows;
+            filled += rows;
         }
         Ok(())
     }
@@ -118,7 +112,7 @@ impl ValueCursor {
         while let Some(planned) = self.source.files.get(self.file)
             && self.position == self.rows_before + planned.rows
         {
-            if let Some(reader) = self.reader.take() {
+            if let Some(mut reader) = self.reader.take() {
                 reader.finish(&planned.file)?;
             }
             self.rows_before += planned.rows;

@@ -45,6 +45,14 @@ impl PositionedFile {
         })
     }
 
+    /// Everything from `offset` on.
+    pub fn read_from(&self, offset: u64) -> PositionedRead {
+        PositionedRead {
+            file: self.file.clone(),
+            offset,
+        }
+    }
+
     /// The same open file, for as long as somebody reads from it.
     pub fn downgrade(&self) -> WeakFile {
         WeakFile {
@@ -80,10 +88,7 @@ impl ChunkReader for PositionedFile {
     type T = BufReader<PositionedRead>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(BufReader::new(PositionedRead {
-            file: self.file.clone(),
-            offset: start,
-        }))
+        Ok(BufReader::new(self.read_from(start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {

@@ -6,18 +6,20 @@
 
 mod columns;
 mod file;
+mod flat;
+mod hybrid;
 mod pages;
+mod rows;
+mod snappy;
+mod spans;
 mod values;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{
-    DataType, Date32Type, Schema, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
-};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMillisecondType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -28,11 +30,12 @@ use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 
 use self::columns::{
-    Column, find_column, float64, is_number, is_timestamp, nanoseconds_per_unit, with_column_type,
+    Column, find_column, is_number, is_timestamp, nanoseconds_per_unit, with_column_type,
     with_seconds,
 };
 pub(crate) use self::file::panic_will_be_reported;
 use self::file::{Identity, PositionedFile, WeakFile, guarded, open_file, unreadable};
+pub(crate) use self::rows::{Pass, RawRows, SourceReader};
 pub(crate) use self::values::ValueReader;
 use crate::data::candle::VALUES_PER_CANDLE;
 use crate::error::{Code, Error, Result};
@@ -45,6 +48,8 @@ pub(crate) struct SourceFile {
     identity: Identity,
     /// The open file, while anybody reads from it: all readers of a file share one descriptor.
     shared: Mutex<WeakFile>,
+    /// The same, where it stays open for as long as this lives.
+    _held: Option<PositionedFile>,
     metadata: ArrowReaderMetadata,
     timestamp: Column,
     values: [Column; VALUES_PER_CANDLE],
@@ -67,56 +72,15 @@ pub(crate) struct TimeBounds {
     pub max_ns: i64,
 }
 
-/// Which columns a pass over a file decodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
-    Timestamps,
-    Candles,
-}
-
-/// Consecutive decoded rows, as they stand in the file.
-#[derive(Debug)]
-pub(crate) struct RawRows {
-    /// Nanoseconds UTC.
-    pub timestamps: ScalarBuffer<i64>,
-    /// The five value columns; `None` in a pass over timestamps.
-    pub values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
-}
-
-impl RawRows {
-    pub fn slice(&self, offset: usize, len: usize) -> Self {
-        Self {
-            timestamps: self.timestamps.slice(offset, len),
-            values: self
-                .values
-                .as_ref()
-                .map(|values| values.each_ref().map(|column| column.slice(offset, len))),
-        }
-    }
-}
-
-/// Where decoded rows stand in their file. Rows of one chunk are consecutive but for the gaps
-/// between spans, so a few (position, row) pairs say it all.
-#[derive(Debug, Clone)]
-struct RowNumbers(Vec<(usize, u64)>);
-
-impl RowNumbers {
-    /// The row in the file, counted from 0, of the decoded row at `position`.
-    fn row(&self, position: usize) -> u64 {
-        let part = self.0.partition_point(|&(start, _)| start <= position);
-        let (start, row) = self.0[part - 1];
-        row + (position - start) as u64
-    }
-}
-
 impl SourceFile {
-    /// Opens a file, reads its footer and checks its six columns.
+    /// Opens a file, reads its footer and checks its six columns. It stays open if it is to be `held`;
+    /// otherwise it is open while somebody reads from it, and opened again for the next one.
     ///
     /// # Errors
     ///
     /// [`Code::CorruptInput`] where it is no readable Parquet file, [`Code::SchemaMismatch`] where
     /// a column is missing or of a wrong type, a system failure where no descriptor is left.
-    pub fn open(path: &Path, names: &ColumnNames) -> Result<Self> {
+    pub fn open(path: &Path, names: &ColumnNames, held: bool) -> Result<Self> {
         let (file, identity) = open_file(path)?;
         let metadata = guarded(path, || {
             // The embedded Arrow schema adds nothing but one unit: without it every timestamp
@@ -146,6 +110,7 @@ impl SourceFile {
             path: path.to_owned(),
             identity,
             shared: Mutex::new(file.downgrade()),
+            _held: held.then_some(file),
             metadata,
             timestamp,
             values: values
@@ -153,7 +118,7 @@ impl SourceFile {
                 .expect("one column was found for each of the five names"),
         };
         source.check_row_counts()?;
-        if source.physical_timestamp_type() == PhysicalType::INT96 {
+        if source.physical_type(source.timestamp.leaf) == PhysicalType::INT96 {
             source.check_int96_range()?;
         }
         Ok(source)
@@ -199,39 +164,17 @@ impl SourceFile {
         Some((min.checked_mul(scale)?, max.checked_mul(scale)?))
     }
 
-    /// Decodes the rows of `spans` (in their order), at most `batch_rows` at a time.
-    pub fn read(&self, pass: Pass, spans: &[Span], batch_rows: usize) -> Result<SourceReader> {
-        let file = self.opened()?;
-        let with_values = pass == Pass::Candles;
-        let mut leaves = vec![self.timestamp.leaf];
-        if with_values {
-            leaves.extend(self.values.iter().map(|column| column.leaf));
-        }
-        leaves.sort_unstable();
-        leaves.dedup();
-        let place_of = |column: &Column| {
-            leaves
-                .binary_search(&column.leaf)
-                .expect("every column that is read was projected")
-        };
-        let timestamp_place = place_of(&self.timestamp);
-        let value_places = with_values.then(|| self.values.each_ref().map(place_of));
-        let reader = guarded(&self.path, || {
-            self.batches(
-                file.clone(),
-                self.metadata.clone(),
-                &leaves,
-                spans,
-                batch_rows,
-            )
-        })?;
-        Ok(SourceReader {
-            file,
-            reader,
-            timestamp_place,
-            value_places,
-            spans: self.numbered(spans),
-            decoded_rows: 0,
+    /// Decodes some columns over `spans`, in their order, into arrays of at most `batch_rows` rows.
+    fn arrays(
+        &self,
+        file: &PositionedFile,
+        leaves: &[usize],
+        spans: &[Span],
+        batch_rows: usize,
+    ) -> Result<ParquetRecordBatchReader> {
+        guarded(&self.path, || {
+            let metadata = self.metadata.clone();
+            self.batches(file.clone(), metadata, leaves, spans, batch_rows)
         })
     }
 
@@ -265,19 +208,6 @@ impl SourceFile {
         builder.build()
     }
 
-    /// The spans as (first position in the decoded rows, first row in the file), with the end.
-    fn numbered(&self, spans: &[Span]) -> NumberedSpans {
-        let group_rows: Vec<_> = self.row_group_rows().collect();
-        let mut starts = Vec::with_capacity(spans.len());
-        let mut rows = 0;
-        for span in spans {
-            let group_start: usize = group_rows[..span.row_group].iter().sum();
-            starts.push((rows, (group_start + span.skip) as u64));
-            rows += span.rows;
-        }
-        NumberedSpans { starts, rows }
-    }
-
     fn timestamp_type(&self) -> &DataType {
         let schema: &Schema = self.metadata.schema();
         schema
@@ -286,11 +216,14 @@ impl SourceFile {
             .data_type()
     }
 
-    fn physical_timestamp_type(&self) -> PhysicalType {
-        self.metadata
-            .parquet_schema()
-            .column(self.timestamp.leaf)
-            .physical_type()
+    fn physical_type(&self, leaf: usize) -> PhysicalType {
+        self.metadata.parquet_schema().column(leaf).physical_type()
+    }
+
+    fn column_name(&self, leaf: usize) -> &str {
+        let mut columns = self.values.iter().chain([&self.timestamp]);
+        let column = columns.find(|column| column.leaf == leaf);
+        column.map_or("", |column| &column.name)
     }
 
     fn check_row_counts(&self) -> Result<()> {
@@ -379,56 +312,6 @@ impl SourceFile {
             .with_hint("run again when nothing writes to it"))
     }
 
-    /// The timestamps of a decoded column in nanoseconds.
-    fn timestamps(&self, column: &ArrayRef, rows: &RowNumbers) -> Result<ScalarBuffer<i64>> {
-        if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
-            let position = (0..nulls.len())
-                .find(|&position| nulls.is_null(position))
-                .expect("a bitmap with a null count above 0 holds a null");
-            return Err(self
-                .corrupt("a timestamp is null")
-                .at_row(rows.row(position))
-                .at_column(&self.timestamp.name)
-                .with_hint("remove or repair the row"));
-        }
-        let scaled = |raw: &[i64], unit: &str| {
-            let scale = nanoseconds_per_unit(column.data_type()).expect("checked when opened");
-            let nanoseconds: Vec<i64> = raw.iter().map(|value| value.wrapping_mul(scale)).collect();
-            let limit = i64::MAX / scale;
-            // Symmetric limits: i64::MIN itself is no multiple of any scale above 1.
-            match raw
-                .iter()
-                .position(|value| !(-limit..=limit).contains(value))
-            {
-                None => Ok(nanoseconds.into()),
-                Some(bad) => Err(self.out_of_range(raw[bad], unit, rows.row(bad))),
-            }
-        };
-        match column.data_type() {
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => Ok(column
-                .as_primitive::<TimestampNanosecondType>()
-                .values()
-                .clone()),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => scaled(
-                column.as_primitive::<TimestampMicrosecondType>().values(),
-                "microseconds",
-            ),
-            DataType::Timestamp(TimeUnit::Millisecond, _) => scaled(
-                column.as_primitive::<TimestampMillisecondType>().values(),
-                "milliseconds",
-            ),
-            DataType::Timestamp(TimeUnit::Second, _) => scaled(
-                column.as_primitive::<TimestampSecondType>().values(),
-                "seconds",
-            ),
-            _ => {
-                let days = column.as_primitive::<Date32Type>().values();
-                let days: Vec<i64> = days.iter().copied().map(i64::from).collect();
-                scaled(&days, "days")
-            }
-        }
-    }
-
     fn out_of_range(&self, value: i64, unit: &str, row: u64) -> Error {
         self.corrupt(format!(
             "the timestamp {value} ({unit} since 1970) does not fit 64-bit nanoseconds"
@@ -454,89 +337,5 @@ impl SourceFile {
 
     fn corrupt(&self, message: impl Into<String>) -> Error {
         Error::input(Code::CorruptInput, message).at_file(&self.path)
-    }
-}
-
-/// The decoder of one pass over one file. Needs its [`SourceFile`] at every step.
-pub(crate) struct SourceReader {
-    file: PositionedFile,
-    reader: ParquetRecordBatchReader,
-    timestamp_place: usize,
-    value_places: Option<[usize; VALUES_PER_CANDLE]>,
-    spans: NumberedSpans,
-    decoded_rows: usize,
-}
-
-struct NumberedSpans {
-    starts: Vec<(usize, u64)>,
-    rows: usize,
-}
-
-impl SourceReader {
-    /// The next rows; `None` after the last ones.
-    pub fn next_rows(&mut self, source: &SourceFile) -> Result<Option<RawRows>> {
-        let batch = guarded(&source.path, || {
-            self.reader.next().transpose().map_err(ParquetError::from)
-        })?;
-        let Some(batch) = batch else {
-            return self.check_end(source).map(|()| None);
-        };
-        let rows = self.row_numbers(batch.num_rows());
-        self.decoded_rows += batch.num_rows();
-        if self.decoded_rows > self.spans.rows {
-            return Err(source.more_rows());
-        }
-        let timestamps = source.timestamps(batch.column(self.timestamp_place), &rows)?;
-        let values = self.value_places.map(|places| values(&batch, places));
-        Ok(Some(RawRows { timestamps, values }))
-    }
-
-    fn check_end(&self, source: &SourceFile) -> Result<()> {
-        if self.decoded_rows < self.spans.rows {
-            return Err(source.fewer_rows(self.decoded_rows, self.spans.rows));
-        }
-        source.check_still(&self.file)
-    }
-
-    fn row_numbers(&self, rows: usize) -> RowNumbers {
-        let (begin, end) = (self.decoded_rows, self.decoded_rows + rows);
-        let starts = &self.spans.starts;
-        let first = starts
-            .partition_point(|&(start, _)| start <= begin)
-            .saturating_sub(1);
-        let last = starts
-            .partition_point(|&(start, _)| start < end)
-            .max(first + 1);
-        let numbers = starts.get(first..last).unwrap_or_default();
-        RowNumbers(
-            numbers
-                .iter()
-                .map(|&(start, row)| {
-                    let into_span = begin.saturating_sub(start);
-                    (start.saturating_sub(begin), row + into_span as u64)
-                })
-                .collect(),
-        )
-    }
-}
-
-fn values(
-    batch: &RecordBatch,
-    places: [usize; VALUES_PER_CANDLE],
-) -> [ScalarBuffer<f64>; VALUES_PER_CANDLE] {
-    places.map(|place| float64(batch.column(place)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn row_numbers_know_the_gaps_between_spans() {
-        let rows = RowNumbers(vec![(0, 10), (3, 100)]);
-        assert_eq!(
-            (0..5).map(|at| rows.row(at)).collect::<Vec<_>>(),
-            [10, 11, 12, 100, 101]
-        );
     }
 }

@@ -67,10 +67,37 @@ impl SourceFile {
     }
 }
 
+/// A dictionary page that may be read in part: plain values, and no checksum over all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DictionaryPage {
+    /// Where its compressed bytes begin, counted from the page's header, and how many they are.
+    pub start: usize,
+    pub compressed_bytes: usize,
+    /// What they stand for.
+    pub value_bytes: usize,
+}
+
+impl DictionaryPage {
+    /// Of a page that begins with `bytes`. `None` where it is no such page.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields { bytes };
+        let page = PageHeader::read(&mut fields)?;
+        let values = page.dictionary_values.filter(|_| !page.has_checksum)?;
+        Some(Self {
+            start: bytes.len() - fields.bytes.len(),
+            compressed_bytes: usize::try_from(page.compressed_bytes?).ok()?,
+            value_bytes: usize::try_from(values.checked_mul(8)?).ok()?,
+        })
+    }
+}
+
 /// What matters of a page header.
 #[derive(Default)]
 struct PageHeader {
     compressed_bytes: Option<i64>,
+    has_checksum: bool,
+    /// How many plain values a dictionary page holds.
+    dictionary_values: Option<i64>,
     /// `None` for a page that holds no rows, such as a dictionary.
     data: Option<DataPage>,
 }
@@ -89,6 +116,11 @@ impl PageHeader {
         fields.each(|fields, id, kind| {
             match (id, kind) {
                 (3, Kind::Integer) => page.compressed_bytes = Some(fields.integer()?),
+                (4, Kind::Integer) => {
+                    fields.integer()?;
+                    page.has_checksum = true;
+                }
+                (7, Kind::Struct) => page.dictionary_values = plain_dictionary(fields)?,
                 // The two versions of data pages; their statistics stand in different fields.
                 (5, Kind::Struct) => page.data = Some(DataPage::read(fields, 5)?),
                 (8, Kind::Struct) => page.data = Some(DataPage::read(fields, 8)?),
@@ -98,6 +130,22 @@ impl PageHeader {
         })?;
         Some(page)
     }
+}
+
+/// How many values a dictionary holds, where they are plain.
+fn plain_dictionary(fields: &mut Fields<'_>) -> Option<Option<i64>> {
+    // The numbers of the plain encoding, and of the one that dictionaries alone once had.
+    const PLAIN: [i64; 2] = [0, 2];
+    let (mut values, mut is_plain) = (None, false);
+    fields.each(|fields, id, kind| {
+        match (id, kind) {
+            (1, Kind::Integer) => values = Some(fields.integer()?),
+            (2, Kind::Integer) => is_plain = PLAIN.contains(&fields.integer()?),
+            _ => fields.skip(kind)?,
+        }
+        Some(())
+    })?;
+    Some(values.filter(|_| is_plain))
 }
 
 impl DataPage {

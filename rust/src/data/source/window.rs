@@ -1,0 +1,125 @@
+//! Owns reading the bytes of one column chunk in few reads: a small chunk at once, a large one page by
+//! page, each with the header of the next.
+
+use std::io::{BufReader, Chain, Read};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::file::{PositionedFile, PositionedRead};
+use super::pages::DictionaryPage;
+use super::snappy;
+
+/// A chunk of at most so many bytes is read at once.
+const SMALL_CHUNK_BYTES: u64 = 32 << 10;
+
+/// What is read beyond a page for the header of the next one, which takes some 60 bytes. A longer
+/// header is read from the file.
+const HEADER_BYTES: u64 = 256;
+
+/// One column chunk of a file. Every page is asked for once, one after the other.
+pub(super) struct ChunkWindow {
+    file: PositionedFile,
+    /// Where the chunk begins and ends in the file.
+    start: u64,
+    end: u64,
+    window: Mutex<Window>,
+}
+
+/// Bytes of the file that have been read and may be asked for next.
+struct Window {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    fn from(&self, start: u64, len: u64) -> Option<Bytes> {
+        let offset = usize::try_from(start.checked_sub(self.start)?).ok()?;
+        let end = offset.checked_add(usize::try_from(len).ok()?)?;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(offset..end))
+    }
+}
+
+impl ChunkWindow {
+    /// The chunk of `bytes` bytes at `start`.
+    pub fn new(file: PositionedFile, start: u64, bytes: u64) -> Result<Self, ParquetError> {
+        let end = start.saturating_add(bytes).min(file.len());
+        let first = if bytes <= SMALL_CHUNK_BYTES {
+            bytes
+        } else {
+            HEADER_BYTES
+        };
+        let first = first.min(end.saturating_sub(start));
+        let window = Window {
+            start,
+            bytes: file.get_bytes(start, first as usize)?,
+        };
+        Ok(Self {
+            file,
+            start,
+            end,
+            window: Mutex::new(window),
+        })
+    }
+
+    /// The first page, where it is a dictionary that may be read in part.
+    pub fn first_page(&self) -> Option<DictionaryPage> {
+        let head = HEADER_BYTES.min(self.end.saturating_sub(self.start));
+        DictionaryPage::read(&self.file.get_bytes(self.start, head as usize).ok()?)
+    }
+
+    /// The first `wanted` bytes of the first page's values. `None` where that is most of them, or where
+    /// anything is not as it should be: then the page has to be read as a whole.
+    pub fn beginning_of(&self, dictionary: &DictionaryPage, wanted: usize) -> Option<Bytes> {
+        if wanted > dictionary.value_bytes / 2 {
+            return None;
+        }
+        // What cannot be compressed takes a little more than it stands for.
+        let read = (wanted + wanted / 6 + 64).min(dictionary.compressed_bytes);
+        let start = self.start.checked_add(dictionary.start as u64)?;
+        if start.checked_add(read as u64)? > self.end {
+            return None;
+        }
+        let values = snappy::beginning(&self.file.get_bytes(start, read).ok()?, wanted)?;
+        (values.len() == wanted).then(|| values.into())
+    }
+}
+
+impl Length for ChunkWindow {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+}
+
+impl ChunkReader for ChunkWindow {
+    type T = Chain<Reader<Bytes>, BufReader<PositionedRead>>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = window.start + window.bytes.len() as u64;
+        let known = window.from(start, end.saturating_sub(start));
+        let known = known.unwrap_or_default();
+        let after = self.file.read_from(start + known.len() as u64);
+        let after = BufReader::with_capacity(HEADER_BYTES as usize, after);
+        Ok(known.reader().chain(after))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = window.from(start, length as u64) {
+            return Ok(bytes);
+        }
+        let page_end = start.saturating_add(length as u64);
+        let header = HEADER_BYTES.min(self.end.saturating_sub(page_end)) as usize;
+        let bytes = self.file.get_bytes(start, length.saturating_add(header))?;
+        // A copy: the page's memory is not kept for the sake of a header.
+        *window = Window {
+            start: page_end,
+            bytes: Bytes::copy_from_slice(&bytes[length..]),
+        };
+        Ok(bytes.slice(..length))
+    }
+}
