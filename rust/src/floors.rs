@@ -52,7 +52,7 @@ fn decode_series(files: &layout::SeriesFiles, rules: &Arc<SeriesRules>) -> Resul
     let (source, mut timestamps) = series::open(files, rules.clone())?;
     while timestamps.next_chunk()?.is_some() {}
     for field in 0..VALUES_PER_CANDLE {
-        ValueCursor::new(source.clone(), field).finish()?;
+        ValueCursor::new(source.clone(), field, 0).finish()?;
     }
     Ok(source.rows() * (1 + VALUES_PER_CANDLE as u64))
 }

@@ -37,6 +37,13 @@ const CHUNK_BUDGET_BYTES: usize = 16 << 20;
 /// What the timestamps of segments that are held whole may take, for all series together.
 const SEGMENT_BUDGET_BYTES: usize = 128 << 20;
 
+/// What values that are decoded ahead may take, for all columns of all series together.
+const AHEAD_BUDGET_BYTES: usize = 128 << 20;
+
+/// Bounds for the rows that are decoded ahead: for fewer it does not pay, and by then nearly all of a
+/// dictionary has been used.
+const AHEAD_ROWS: std::ops::RangeInclusive<usize> = 4_096..=20_000;
+
 /// Bounds for the rows of a chunk: below, reading goes in steps too small to pay; above, the
 /// cache no longer holds what is compared.
 const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
@@ -80,6 +87,17 @@ impl ReadOptions {
         self.threads
             .or_else(|| thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// How many rows of a column are decoded ahead where that pays; 0 where there are too many columns.
+    fn ahead_rows(series: usize) -> usize {
+        let columns = (series * VALUES_PER_CANDLE).max(1);
+        let by_budget = AHEAD_BUDGET_BYTES / (columns * size_of::<f64>());
+        if by_budget < *AHEAD_ROWS.start() {
+            0
+        } else {
+            by_budget.min(*AHEAD_ROWS.end())
+        }
     }
 
     fn chunk_rows(&self, series: usize) -> usize {
@@ -185,11 +203,13 @@ impl SliceBatches {
         let batches = (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES);
         let price_types = request.price_types().len();
         let spare = SpareColumns::default();
+        let ahead_rows = ReadOptions::ahead_rows(sources.len());
         let columns = (0..price_types).flat_map(|price_type| {
             let (sources, spare) = (&sources, &spare);
             (0..VALUES_PER_CANDLE).map(move |field| {
                 let of_price_type = sources.iter().skip(price_type).step_by(price_types);
-                let cursors = of_price_type.map(|source| ValueCursor::new(source.clone(), field));
+                let cursors =
+                    of_price_type.map(|source| ValueCursor::new(source.clone(), field, ahead_rows));
                 ColumnGatherer::new(cursors.collect(), price_type, price_types, spare.clone())
             })
         });

@@ -17,6 +17,7 @@ const UNWANTED_ROWS: usize = 1_024;
 pub(crate) struct ValueCursor {
     source: Arc<SeriesSource>,
     field: usize,
+    ahead_rows: usize,
     /// The file that is being read.
     file: usize,
     /// Rows of the files before it.
@@ -29,10 +30,13 @@ pub(crate) struct ValueCursor {
 }
 
 impl ValueCursor {
-    pub fn new(source: Arc<SeriesSource>, field: usize) -> Self {
+    /// Of a column that is read in turns with others, `ahead_rows` rows are read at a time where
+    /// coming back for fewer does not pay.
+    pub fn new(source: Arc<SeriesSource>, field: usize, ahead_rows: usize) -> Self {
         Self {
             source,
             field,
+            ahead_rows,
             file: 0,
             rows_before: 0,
             reader: None,
@@ -94,9 +98,11 @@ impl ValueCursor {
             let left = self.rows_before + planned.rows - self.position;
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                None => self
-                    .reader
-                    .insert(planned.file.read_values(self.field, &planned.spans)?),
+                None => self.reader.insert(planned.file.read_values(
+                    self.field,
+                    &planned.spans,
+                    self.ahead_rows,
+                )?),
             };
             let missing = into.len() - filled;
             let rows = missing.min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -17,10 +17,6 @@ use crate::error::{Error, Result};
 /// Rows per array where the values have to be converted.
 const ARRAY_ROWS: usize = 4_096;
 
-/// Rows that are read at a time by a wide dictionary: by then nearly all of it has been used, and
-/// the next visit would have to bring it back into the cache.
-const AHEAD_ROWS: usize = 20_000;
-
 /// One value column over some spans of a file, read forwards. Needs its [`SourceFile`] at every
 /// step.
 pub(crate) struct ValueReader {
@@ -30,6 +26,8 @@ pub(crate) struct ValueReader {
     /// Rows that have been read, and how many there are.
     read: usize,
     rows: usize,
+    /// Rows that are read at a time by a wide dictionary; none are where that is 0.
+    ahead_rows: usize,
     decoder: Decoder,
 }
 
@@ -47,8 +45,14 @@ enum Decoder {
 }
 
 impl SourceFile {
-    /// Reads one of the five value columns over `spans`, in their order.
-    pub fn read_values(&self, field: usize, spans: &[Span]) -> Result<ValueReader> {
+    /// Reads one of the five value columns over `spans`, in their order. By a wide dictionary, up to
+    /// `ahead_rows` rows are read whenever it is visited.
+    pub fn read_values(
+        &self,
+        field: usize,
+        spans: &[Span],
+        ahead_rows: usize,
+    ) -> Result<ValueReader> {
         debug_assert!(field < VALUES_PER_CANDLE);
         let file = self.opened()?;
         let leaf = self.values[field].leaf;
@@ -66,6 +70,7 @@ impl SourceFile {
             field,
             read: 0,
             rows: spans.iter().map(|span| span.rows).sum(),
+            ahead_rows,
             decoder,
         })
     }
@@ -93,9 +98,9 @@ impl ValueReader {
                     rows
                 }
                 Decoder::Flat { spans, ahead, used } => {
-                    let reads_ahead = rest.len() < AHEAD_ROWS && spans.has_wide_dictionary();
+                    let reads_ahead = rest.len() < self.ahead_rows && spans.has_wide_dictionary();
                     let read = if reads_ahead {
-                        ahead.resize(AHEAD_ROWS, f64::NAN);
+                        ahead.resize(self.ahead_rows, f64::NAN);
                         let read = spans.read(source, ahead)?;
                         ahead.truncate(read.rows);
                         *used = 0;
