@@ -3,6 +3,8 @@
 Question the data answers: how fast does `omega-slices sync` move many regular, nearly complete series?
 Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z, of which each file misses its own
 random `--missing` share; prices are random walks rounded to five decimals, volumes random with two decimals.
+With `--further H1,H4` the minutes that are there are also brought together to candles of these timeframes, and with
+`--indicators N` each symbol gets N random walks `i0`, `i1`, … at the minutes of its first price type.
 Files are written with pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows), so they look
 like the files that users already have. The same arguments, and the same numpy, give the same values.
 """
@@ -10,10 +12,12 @@ like the files that users already have. The same arguments, and the same numpy, 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,15 +36,52 @@ def symbol_names(count: int) -> list[str]:
     return [f"SYM{number:03d}" for number in range(count)]
 
 
-def series_path(root: Path, symbol: str, price_type: str) -> Path:
+def series_path(root: Path, symbol: str, timeframe: str, side: str) -> Path:
     """Return the file of one series in the default layout."""
-    return root / symbol / f"{symbol}_{TIMEFRAME}_{price_type.upper()}.parquet"
+    return root / symbol / f"{symbol}_{timeframe}_{side.upper()}.parquet"
 
 
-def make_symbol(root: Path, index: int, rows: int, price_types: list[str], missing: float, seed: int) -> None:
+def stamps(timestamps_ns: npt.NDArray[np.int64]) -> pa.Array:
+    """Return timestamps as Parquet files hold them."""
+    return pa.array(timestamps_ns, pa.timestamp("ns", tz="UTC"))
+
+
+class Candles(NamedTuple):
+    """The columns of a series."""
+
+    timestamps_ns: npt.NDArray[np.int64]
+    open: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    close: npt.NDArray[np.float64]
+    volume: npt.NDArray[np.float64]
+
+    def write(self, path: Path) -> None:
+        """Write them with pyarrow's defaults."""
+        names = ("Open", "High", "Low", "Close", "Volume")
+        columns = dict(zip(names, self[1:], strict=True))
+        pq.write_table(pa.table({"UTC time": stamps(self.timestamps_ns), **columns}), path)
+
+    def of_hours(self, hours: int) -> Candles:
+        """Return the candles of so many hours that they make up."""
+        opens_ns = self.timestamps_ns // (hours * 60 * MINUTE_NS) * (hours * 60 * MINUTE_NS)
+        first = np.flatnonzero(np.diff(opens_ns, prepend=opens_ns[0] - 1))
+        last = np.append(first[1:], opens_ns.size) - 1
+        return Candles(
+            opens_ns[first],
+            self.open[first],
+            np.maximum.reduceat(self.high, first),
+            np.minimum.reduceat(self.low, first),
+            self.close[last],
+            np.add.reduceat(self.volume, first),
+        )
+
+
+def make_symbol(root: Path, index: int, options: argparse.Namespace) -> None:
     """Write the files of symbol number `index`: the ask follows the others at a small random distance."""
-    rng = np.random.default_rng([seed, index])
+    rng = np.random.default_rng([options.seed, index])
     symbol = symbol_names(index + 1)[-1]
+    rows = options.rows
     timestamps_ns = FIRST_TIMESTAMP_NS + MINUTE_NS * np.arange(rows, dtype=np.int64)
     close = rng.uniform(0.6, 1.6) + np.cumsum(rng.normal(0.0, 0.2 * PIP, rows))
     open_ = np.concatenate([close[:1], close[:-1]])
@@ -48,21 +89,29 @@ def make_symbol(root: Path, index: int, rows: int, price_types: list[str], missi
     low = np.minimum(open_, close) - rng.exponential(0.3 * PIP, rows)
     spread = rng.integers(5, 15, rows) * (PIP / 10)
     (root / symbol).mkdir(parents=True, exist_ok=True)
-    for price_type in price_types:
+    for number, price_type in enumerate(options.price_types):
         shift: npt.NDArray[np.floating] | float = spread if price_type == "ask" else 0.0
-        kept = np.flatnonzero(rng.random(rows) >= missing)
-        columns = {"UTC time": pa.array(timestamps_ns[kept], pa.timestamp("ns", tz="UTC"))}
-        for name, values in (("Open", open_), ("High", high), ("Low", low), ("Close", close)):
-            columns[name] = pa.array(np.round(values + shift, 5)[kept])
-        columns["Volume"] = pa.array(np.round(rng.gamma(2.0, 40.0, rows), 2)[kept])
-        pq.write_table(pa.table(columns), series_path(root, symbol, price_type))
+        kept = np.flatnonzero(rng.random(rows) >= options.missing)
+        candles = Candles(
+            timestamps_ns[kept],
+            *(np.round(values + shift, 5)[kept] for values in (open_, high, low, close)),
+            np.round(rng.gamma(2.0, 40.0, rows), 2)[kept],
+        )
+        candles.write(series_path(root, symbol, TIMEFRAME, price_type))
+        for timeframe in options.further:
+            candles.of_hours(int(timeframe.removeprefix("H"))).write(series_path(root, symbol, timeframe, price_type))
+        if number == 0 and options.indicators:
+            # From a generator of its own: the candles are the same with and without indicators.
+            walks = np.random.default_rng([options.seed, index, 1]).normal(size=(options.indicators, kept.size))
+            table = {"UTC time": stamps(timestamps_ns[kept])}
+            table |= {f"i{place}": np.round(np.cumsum(walk), 3) for place, walk in enumerate(walks)}
+            pq.write_table(pa.table(table), series_path(root, symbol, TIMEFRAME, "ind"))
 
 
 def make(options: argparse.Namespace) -> None:
     """Write the whole data set; numpy and pyarrow release the interpreter lock, so threads help."""
-    shape = (options.rows, options.price_types, options.missing, options.seed)
     with ThreadPoolExecutor(options.threads) as pool:
-        jobs = [pool.submit(make_symbol, options.out, index, *shape) for index in range(options.symbols)]
+        jobs = [pool.submit(make_symbol, options.out, index, options) for index in range(options.symbols)]
         for job in jobs:
             job.result()
 
@@ -75,6 +124,14 @@ def price_type_list(text: str) -> list[str]:
     return names
 
 
+def further_list(text: str) -> list[str]:
+    """Parse timeframes of whole hours separated by commas."""
+    names = text.split(",")
+    if any(not re.fullmatch("H[1-9][0-9]*", name) for name in names):
+        raise argparse.ArgumentTypeError(f"{text}: only H1, H2, … can be made")
+    return names
+
+
 def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write into; must be empty or absent")
@@ -83,6 +140,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "--rows", type=int, default=200_000, metavar="N", help="minutes per file, before any is missing"
     )
     parser.add_argument("--price-types", type=price_type_list, default=["bid", "ask"], metavar="LIST")
+    parser.add_argument("--further", type=further_list, default=[], metavar="LIST", help="such as H1,H4")
+    parser.add_argument("--indicators", type=int, default=0, metavar="N")
     parser.add_argument("--missing", type=float, default=0.001, metavar="SHARE")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)

@@ -12,8 +12,8 @@ use std::io;
 
 use arrow::array::RecordBatch;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use omega_slices::data::sync::Axis;
-use omega_slices::{ReadOptions, SliceBatch, SliceBatches, Timeline, floors};
+use omega_slices::data::sync::{Axis, TimelineRule};
+use omega_slices::{ReadOptions, SliceBatch, SliceBatches, floors};
 
 const SYMBOLS: usize = 50;
 const MINUTES: i64 = 20_000;
@@ -38,9 +38,15 @@ fn timeline(criterion: &mut Criterion) {
     let series: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
     let mut group = criterion.benchmark_group("floor");
     group.throughput(Throughput::Elements(SYMBOLS as u64 * MINUTES as u64));
-    for &rule in Timeline::ALL {
-        group.bench_function(format!("timeline {rule}"), |bencher| {
-            bencher.iter(|| Axis::of(black_box(&series)).timeline(rule));
+    let rules = [
+        ("intersection", TimelineRule::Intersection),
+        ("union", TimelineRule::Union),
+        ("leader", TimelineRule::Leader(SYMBOLS / 2)),
+        ("quorum", TimelineRule::Quorum(SYMBOLS / 2)),
+    ];
+    for (name, rule) in rules {
+        group.bench_function(format!("timeline {name}"), |bencher| {
+            bencher.iter(|| Axis::of(black_box(&series)).timeline(rule, 1));
         });
     }
 }

@@ -233,11 +233,11 @@ impl Error {
         self
     }
 
-    /// Adds the series.
+    /// Adds the series; one of indicators has no price type.
     #[must_use]
-    pub fn at_series(mut self, symbol: &str, price_type: PriceType) -> Self {
+    pub fn at_series(mut self, symbol: &str, price_type: impl Into<Option<PriceType>>) -> Self {
         self.details.place.symbol = Some(symbol.to_owned());
-        self.details.place.price_type = Some(price_type);
+        self.details.place.price_type = price_type.into();
         self
     }
 

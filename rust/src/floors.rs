@@ -8,7 +8,6 @@ use std::thread;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
-use crate::data::candle::VALUES_PER_CANDLE;
 use crate::data::gather;
 use crate::data::layout;
 use crate::data::multi_symbol::ReadOptions;
@@ -25,7 +24,7 @@ use crate::request::Request;
 /// Those of a run.
 pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
     let resolved = layout::resolve(request)?;
-    let rules = Arc::new(options.series_rules(request, resolved.series.len()));
+    let rules = options.series_rules(request, None, resolved.series.len());
     let left = Mutex::new(resolved.series.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
@@ -34,7 +33,7 @@ pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
                 scope.spawn(|| {
                     let mut values = 0;
                     while let Some(files) = next() {
-                        values += decode_series(&files, &rules)?;
+                        values += decode_series(&files, rules.of(files.role))?;
                     }
                     Ok(values)
                 })
@@ -51,10 +50,10 @@ pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
 fn decode_series(files: &layout::SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
     let (source, mut timestamps) = series::open(files, rules.clone())?;
     while timestamps.next_chunk()?.is_some() {}
-    for field in 0..VALUES_PER_CANDLE {
+    for field in 0..rules.fields() {
         ValueCursor::new(source.clone(), field, 0).finish()?;
     }
-    Ok(source.rows() * (1 + VALUES_PER_CANDLE as u64))
+    Ok(source.rows() * (1 + rules.fields() as u64))
 }
 
 /// Brings the values of series, one slice of memory each, side by side into `cells`.

@@ -24,14 +24,15 @@ mod request;
 
 pub use data::candle::CandleData;
 pub use data::multi_symbol::{
-    MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress, ReadOptions,
-    SliceBatch, SliceBatches, SymbolSnapshot,
+    FurtherCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress,
+    ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot,
 };
 pub use error::{Class, Code, Error, Place, Result};
 pub use report::{Report, SeriesReport, Warning};
 pub use request::{
-    ColumnNames, DuplicatePolicy, MAX_SYMBOLS, PathTemplate, PriceType, Request, RequestBuilder,
-    Session, Symbols, Timeframe, Timeline, UnsortedPolicy, format_timestamp, parse_timestamp,
+    ColumnNames, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS, MaxAge,
+    PathTemplate, PriceType, Request, RequestBuilder, Session, Symbols, Timeframe, Timeline,
+    UnsortedPolicy, format_timestamp, parse_timestamp,
 };
 
 /// Whether this thread is inside the Parquet decoder, where a panic is caught and turned into

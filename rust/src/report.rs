@@ -1,22 +1,48 @@
-//! Owns what a run says about itself: counts per series, warnings, the summary.
+//! Owns what a run says about itself: the names of series, counts per series, warnings, the summary.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::request::PriceType;
+
+/// Which series something is about; indicators have no price type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeriesName {
+    pub symbol: String,
+    pub timeframe: String,
+    pub price_type: Option<PriceType>,
+}
+
+impl SeriesName {
+    /// The error, with the series that it is about.
+    pub fn on(&self, error: Error) -> Error {
+        error.at_series(&self.symbol, self.price_type)
+    }
+}
+
+impl fmt::Display for SeriesName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.price_type.map_or("indicators", PriceType::as_str);
+        write!(f, "{} {} {what}", self.symbol, self.timeframe)
+    }
+}
 
 /// What one series held, and what each rule dropped of it.
 ///
 /// `rows = outside_window + outside_session + duplicates + candles` once the series has been read
-/// to its end.
+/// to its end. What is read from before the window, only to be carried into it, counts as outside of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeriesReport {
     /// The symbol.
     pub symbol: String,
-    /// The price type.
-    pub price_type: PriceType,
+    /// The timeframe of its candles.
+    pub timeframe: String,
+    /// The price type; `None` for indicators.
+    pub price_type: Option<PriceType>,
     /// How many files make the series.
     pub files: usize,
     /// Rows in these files.
@@ -38,10 +64,11 @@ pub struct SeriesReport {
 }
 
 impl SeriesReport {
-    pub(crate) fn new(symbol: &str, price_type: PriceType, files: usize, rows: u64) -> Self {
+    pub(crate) fn new(name: &SeriesName, files: usize, rows: u64) -> Self {
         Self {
-            symbol: symbol.to_owned(),
-            price_type,
+            symbol: name.symbol.clone(),
+            timeframe: name.timeframe.clone(),
+            price_type: name.price_type,
             files,
             rows,
             inside_window: 0,
@@ -51,6 +78,14 @@ impl SeriesReport {
             first_timestamp_ns: None,
             last_timestamp_ns: None,
             sorted: true,
+        }
+    }
+
+    pub(crate) fn name(&self) -> SeriesName {
+        SeriesName {
+            symbol: self.symbol.clone(),
+            timeframe: self.timeframe.clone(),
+            price_type: self.price_type,
         }
     }
 
@@ -95,15 +130,17 @@ pub struct Report {
     pub first_timestamp_ns: Option<i64>,
     /// Timestamp of the last slice, nanoseconds UTC.
     pub last_timestamp_ns: Option<i64>,
-    /// One entry per series: for each symbol in turn, its price types in order.
+    /// One entry per series: those of the primary timeframe (for each symbol in turn, its price
+    /// types), then those of each further timeframe, then one of indicators per symbol.
     pub series: Vec<SeriesReport>,
 }
 
 impl Serialize for SeriesReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut document = serializer.serialize_struct("SeriesReport", 11)?;
+        let mut document = serializer.serialize_struct("SeriesReport", 12)?;
         document.serialize_field("symbol", &self.symbol)?;
+        document.serialize_field("timeframe", &self.timeframe)?;
         document.serialize_field("price_type", &self.price_type)?;
         document.serialize_field("files", &self.files)?;
         document.serialize_field("rows", &self.rows)?;

@@ -278,7 +278,35 @@ fn requests_that_make_no_sense_end_with_status_2() {
     let cases: &[(&[&str], &str)] = &[
         (&["--timeframe", "X1"], "3002"),
         (&["--timeframe", "M0"], "3002"),
-        (&["--timeline", "both"], "intersection, union"),
+        (
+            &["--timeline", "both"],
+            "intersection, union, leader:SYMBOL, quorum:K",
+        ),
+        (&["--timeline", "leader:C"], "3001"),
+        (&["--timeline", "quorum:0"], "from 1 on"),
+        (&["--timeline", "quorum:3"], "there are 2"),
+        (&["--fill", "forward"], "--max-age 15m"),
+        (&["--fill", "forward", "--max-age", "soon"], "5bars"),
+        (&["--max-age", "1h"], "--fill forward"),
+        (&["--fill", "backward"], "none, forward"),
+        (
+            &["--with-timeframe", "S30"],
+            "shorter than the primary one, M1",
+        ),
+        (&["--with-timeframe", "M1"], "is the primary one"),
+        (&["--with-timeframe", "H"], "3002"),
+        (&["--with-timeframe", "H1:age=1d"], "H1:max-age=1d"),
+        (
+            &["--with-timeframe", "H1", "--with-timeframe", "H1"],
+            "twice",
+        ),
+        (&["--known-at", "noon"], "open, close"),
+        (
+            &["--session", "fx", "--session-file", "x.csv"],
+            "choose one of --session and --session-file",
+        ),
+        (&["--indicators", "a,a"], "twice"),
+        (&["--indicator-template", "{symbol}"], "--indicators"),
         (&["--session", "nyse"], "none, fx"),
         (&["--price-types", "mid"], "3004"),
         (&["--price-types", "bid,bid"], "twice"),
@@ -306,6 +334,20 @@ fn requests_that_make_no_sense_end_with_status_2() {
             (&"error".into(), &2.into()),
             "{arguments:?}"
         );
+    }
+}
+
+/// Where the symbols are those of the disk, a timeline is held against them once they are known.
+#[test]
+fn a_timeline_that_the_symbols_of_the_disk_do_not_allow_is_refused() {
+    let data = data();
+    for (timeline, expected) in [("leader:C", "3001"), ("quorum:3", "there are 2")] {
+        let mut all = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+        all.args(["sync", "--all-symbols", "--timeline", timeline, "--data"])
+            .arg(data.path());
+        let output = run(&mut all);
+        assert_eq!(status(&output), 2, "{timeline}");
+        assert!(text(&output.stderr).contains(expected), "{timeline}");
     }
 }
 
@@ -376,7 +418,7 @@ fn an_empty_timeline_is_a_complete_stream_and_a_warning() {
     let said = text(&output.stderr);
     assert!(said.starts_with("warning[EMPTY_TIMELINE]"), "{said}");
     assert!(
-        said.contains("A bid ends at") && said.contains("before B"),
+        said.contains("A M1 bid ends at") && said.contains("before B"),
         "{said}"
     );
 }
@@ -390,7 +432,14 @@ fn help_and_version_go_to_stdout() {
         "--data",
         "--symbols",
         "--timeline",
+        "--fill",
+        "--max-age",
+        "--with-timeframe",
+        "--known-at",
+        "--indicators",
+        "--indicator-template",
         "--session",
+        "--session-file",
         "--path-template",
         "--output",
     ] {

@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -18,7 +18,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 use common::MINUTE;
-use omega_slices::{PriceType, ReadOptions, Request, SliceBatches, Timeline};
+use omega_slices::{
+    CandleData, Fill, FurtherTimeframe, PriceType, ReadOptions, Request, SliceBatches, Timeline,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding};
@@ -31,8 +33,11 @@ use proptest::test_runner::Config;
 /// The five values of a candle; a NaN is none.
 type Values = [Option<i64>; 5];
 
-/// Minutes, and the candle of each series.
-type Slices = Vec<(i64, Vec<Option<Values>>)>;
+/// A candle and the minute that it opened at.
+type Candle = (i64, Values);
+
+/// Minutes, and for each symbol its candle and that of the further timeframe.
+type Slices = Vec<(i64, Vec<[Option<Candle>; 2]>)>;
 
 /// The minutes of one series; the values follow from series and minute.
 type Minutes = Vec<i64>;
@@ -162,69 +167,159 @@ fn write(path: &Path, series: usize, minutes: &[i64], nulls: Option<i64>, writin
     writer.close().expect("a footer is written");
 }
 
-/// All slices of a request: timestamps, and for each symbol its close and whether it is valid.
+/// What is asked for, in minutes.
+#[derive(Debug, Clone, Default)]
+struct Wanted {
+    timeline: Timeline,
+    window: Option<(i64, i64)>,
+    /// How old a carried candle may be.
+    max_age: Option<i64>,
+    /// Whether candles of five minutes are shown too, and how old these may be.
+    further: Option<Option<i64>>,
+}
+
+impl Wanted {
+    fn all(timeline: &Timeline) -> Self {
+        Self {
+            timeline: timeline.clone(),
+            ..Self::default()
+        }
+    }
+
+    fn request(&self, root: &Path, names: &[String]) -> Request {
+        let age = |minutes: i64| format!("{minutes}m").parse().expect("an age");
+        let fill = match self.max_age {
+            None => Fill::None,
+            Some(_) => Fill::Forward,
+        };
+        let further = self.further.map(|max_age| {
+            FurtherTimeframe::new("M5".parse().expect("a timeframe"), max_age.map(age))
+        });
+        Request::builder(root)
+            .symbols(names)
+            .price_types([PriceType::Trade])
+            .timeline(self.timeline.clone())
+            .start_ns(self.window.map(|window| window.0 * MINUTE))
+            .end_ns(self.window.map(|window| window.1 * MINUTE))
+            .fill(fill)
+            .max_age(self.max_age.map(age))
+            .further_timeframes(further)
+            .build()
+            .expect("a request")
+    }
+}
+
+fn timelines(symbols: usize) -> Vec<Timeline> {
+    let quorum = NonZeroUsize::new(symbols.div_ceil(2)).expect("a symbol");
+    vec![
+        Timeline::Intersection,
+        Timeline::Union,
+        Timeline::Leader(format!("S{}", symbols / 2)),
+        Timeline::Quorum(quorum),
+    ]
+}
+
+fn plain(candle: CandleData) -> Candle {
+    let values = [
+        candle.open,
+        candle.high,
+        candle.low,
+        candle.close,
+        candle.volume,
+    ];
+    let values = values.map(|value| (!value.is_nan()).then_some(value as i64));
+    (candle.timestamp_ns / MINUTE, values)
+}
+
+/// All slices of a request: minutes, and for each symbol its candle and that of five minutes.
 fn slices(
     root: &Path,
     symbols: usize,
-    timeline: Timeline,
-    window: Option<(i64, i64)>,
+    wanted: &Wanted,
     options: &ReadOptions,
 ) -> Result<Slices, omega_slices::Error> {
     let names: Vec<_> = (0..symbols).map(|number| format!("S{number}")).collect();
-    let mut builder = Request::builder(root)
-        .symbols(names.clone())
-        .price_types([PriceType::Trade])
-        .timeline(timeline);
-    if let Some((start, end)) = window {
-        builder = builder
-            .start_ns(Some(start * MINUTE))
-            .end_ns(Some(end * MINUTE));
-    }
-    let request = builder.build().expect("a request");
+    let request = wanted.request(root, &names);
     let mut found = Vec::new();
     for batch in SliceBatches::open(&request, options)? {
         let batch = batch?;
         for slice in batch.slices() {
-            let candles = names.iter().map(|name| {
-                let candle = slice.get(name, PriceType::Trade)?;
-                let values = [
-                    candle.open,
-                    candle.high,
-                    candle.low,
-                    candle.close,
-                    candle.volume,
-                ];
-                Some(values.map(|value| (!value.is_nan()).then_some(value as i64)))
+            let cells = names.iter().map(|name| {
+                let further = wanted.further.and_then(|_| {
+                    let candle = slice.get_candle(name, "M5", PriceType::Trade);
+                    candle.expect("it was asked for")
+                });
+                [slice.get(name, PriceType::Trade), further].map(|candle| candle.map(plain))
             });
-            found.push((slice.timestamp_ns() / MINUTE, candles.collect()));
+            found.push((slice.timestamp_ns() / MINUTE, cells.collect()));
         }
     }
     Ok(found)
 }
 
-fn oracle(
-    series: &[(Minutes, Option<i64>)],
-    timeline: Timeline,
-    window: Option<(i64, i64)>,
-) -> Slices {
-    let mut cells: BTreeMap<i64, Vec<Option<Values>>> = BTreeMap::new();
-    for (number, (minutes, nulls)) in series.iter().enumerate() {
-        for &minute in minutes {
-            if window.is_none_or(|(start, end)| (start..=end).contains(&minute)) {
-                let cell = cells
-                    .entry(minute)
-                    .or_insert_with(|| vec![None; series.len()]);
-                cell[number] = Some(std::array::from_fn(|field| {
-                    value(number, minute, field, *nulls)
-                }));
+/// The candles of five minutes of a series, told from those of one by the number of another series.
+fn five_minutes(number: usize, minutes: &Minutes) -> (usize, Minutes) {
+    let open = minutes.iter().copied().filter(|at| at % 5 == 0);
+    (number + 20, open.filter(|at| at % 35 != 0).collect())
+}
+
+/// The latest candle at a minute, of those that are so old at least and at most.
+fn latest(minutes: &Minutes, at: i64, delay: i64, max_age: Option<i64>) -> Option<i64> {
+    let candle = minutes[..minutes.partition_point(|&minute| minute + delay <= at)].last()?;
+    max_age
+        .is_none_or(|max_age| at - candle <= max_age)
+        .then_some(*candle)
+}
+
+fn oracle(series: &[(Minutes, Option<i64>)], wanted: &Wanted) -> Slices {
+    let inside = |at: &i64| {
+        wanted
+            .window
+            .is_none_or(|(start, end)| (start..=end).contains(at))
+    };
+    let fives: Vec<_> = series
+        .iter()
+        .enumerate()
+        .map(|(number, (minutes, _))| five_minutes(number, minutes))
+        .collect();
+    let present = |at: &i64| {
+        let has = |(minutes, _): &(Minutes, Option<i64>)| minutes.binary_search(at).is_ok();
+        match &wanted.timeline {
+            Timeline::Intersection => series.iter().all(has),
+            Timeline::Union => true,
+            Timeline::Leader(name) => has(&series[name[1..].parse::<usize>().expect("a number")]),
+            Timeline::Quorum(quorum) => {
+                series.iter().filter(|one| has(one)).count() >= quorum.get()
             }
         }
-    }
-    let all = timeline == Timeline::Intersection;
-    cells
-        .into_iter()
-        .filter(|(_, cell)| !all || cell.iter().all(Option::is_some))
-        .collect()
+    };
+    let all: BTreeSet<i64> = series
+        .iter()
+        .flat_map(|one| one.0.iter().copied())
+        .collect();
+    let timeline = all.into_iter().filter(inside).filter(present);
+    let slice = |at: i64| {
+        let cells =
+            series
+                .iter()
+                .zip(&fives)
+                .enumerate()
+                .map(|(number, ((minutes, nulls), five))| {
+                    let candle = |(number, minutes): (usize, &Minutes), delay, max_age| {
+                        let minute = latest(minutes, at, delay, max_age)?;
+                        let values =
+                            std::array::from_fn(|field| value(number, minute, field, *nulls));
+                        Some((minute, values))
+                    };
+                    let fresh = candle((number, minutes), 0, Some(wanted.max_age.unwrap_or(0)));
+                    let further = wanted
+                        .further
+                        .and_then(|max_age| candle((five.0, &five.1), 5, max_age));
+                    [fresh, further]
+                });
+        (at, cells.collect())
+    };
+    timeline.map(slice).collect()
 }
 
 /// Minutes of which some are missing: a few, or all but a few, or whole stretches.
@@ -311,11 +406,18 @@ proptest! {
     fn every_way_to_write_candles_gives_the_same_slices(
         series in prop::collection::vec(
             (minutes(), writing(), prop::option::weighted(0.3, 2..90_i64)), 1..11),
-        timeline in prop::sample::select(Timeline::ALL),
+        timeline in 0..4_usize,
         window in prop::option::of((0..9_000_i64, 0..2_000_i64)),
+        max_age in prop::option::of(1..400_i64),
+        further in prop::option::of(prop::option::of(5..400_i64)),
         (threads, chunk_rows) in (1..4_usize, prop::sample::select(vec![64_usize, 1_024, 5_000])),
     ) {
-        let window = window.map(|(start, len)| (start, start + len));
+        let wanted = Wanted {
+            timeline: timelines(series.len()).swap_remove(timeline),
+            window: window.map(|(start, len)| (start, start + len)),
+            max_age,
+            further,
+        };
         let folder = tempfile::tempdir().expect("a folder");
         for (number, (minutes, writing, nulls)) in series.iter().enumerate() {
             let symbol = format!("S{number}");
@@ -323,11 +425,16 @@ proptest! {
             write(&path, number, minutes, *nulls, writing);
             let path = common::path(&folder.path().join("plain"), &symbol, "M1", "TRADE");
             write(&path, number, minutes, *nulls, &Writing::plain());
+            let (other, fives) = five_minutes(number, minutes);
+            for (root, writing) in [("ways", writing), ("plain", &Writing::plain())] {
+                let path = common::path(&folder.path().join(root), &symbol, "M5", "TRADE");
+                write(&path, other, &fives, *nulls, writing);
+            }
         }
         let minutes: Vec<_> = series.iter().map(|(minutes, _, nulls)| (minutes.clone(), *nulls)).collect();
-        let expected = oracle(&minutes, timeline, window);
+        let expected = oracle(&minutes, &wanted);
         let read = |folder_name: &str, options: &ReadOptions| {
-            slices(&folder.path().join(folder_name), series.len(), timeline, window, options)
+            slices(&folder.path().join(folder_name), series.len(), &wanted, options)
                 .expect("files that can be read")
         };
         // Compared outside the macro: the slices of a failed case would fill the screen.
@@ -342,8 +449,7 @@ proptest! {
 fn check(
     series: &[(Minutes, Option<i64>)],
     writing: &Writing,
-    timeline: Timeline,
-    window: Option<(i64, i64)>,
+    wanted: &Wanted,
     options: &ReadOptions,
 ) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -351,9 +457,9 @@ fn check(
         let path = common::path(folder.path(), &format!("S{number}"), "M1", "TRADE");
         write(&path, number, minutes, *nulls, writing);
     }
-    let found = slices(folder.path(), series.len(), timeline, window, options);
+    let found = slices(folder.path(), series.len(), wanted, options);
     let found = found.expect("files that can be read");
-    assert!(found == oracle(series, timeline, window), "{writing:?}");
+    assert!(found == oracle(series, wanted), "{writing:?} {wanted:?}");
 }
 
 /// The first rows of a column with a large dictionary: of the timestamps, since they are looked through
@@ -380,8 +486,11 @@ fn the_beginning_of_a_dictionary_is_enough_or_is_not() {
             };
             for window in [None, Some((0, 300)), Some((600, 700)), Some((8_000, 9_000))] {
                 for chunk_rows in [64, 5_000] {
-                    let options = options(2, chunk_rows);
-                    check(&series, &writing, Timeline::Intersection, window, &options);
+                    let wanted = Wanted {
+                        window,
+                        ..Wanted::default()
+                    };
+                    check(&series, &writing, &wanted, &options(2, chunk_rows));
                 }
             }
         }
@@ -395,15 +504,15 @@ fn slices_far_apart_are_read_piece_by_piece() {
     let sparse = ((0..40_000).filter(|at| at % 1_999 < 3).collect(), None);
     let half = ((0..40_000).filter(|at| at % 2 == 0).collect(), Some(5));
     let series = [dense, sparse, half];
-    for &timeline in Timeline::ALL {
-        for chunk_rows in [500, 50_000] {
-            check(
-                &series,
-                &Writing::plain(),
-                timeline,
-                None,
-                &options(2, chunk_rows),
-            );
+    for timeline in &timelines(series.len()) {
+        for max_age in [None, Some(10), Some(2_500)] {
+            for chunk_rows in [500, 50_000] {
+                let wanted = Wanted {
+                    max_age,
+                    ..Wanted::all(timeline)
+                };
+                check(&series, &Writing::plain(), &wanted, &options(2, chunk_rows));
+            }
         }
     }
 }
@@ -425,7 +534,11 @@ fn a_window_begins_anywhere_in_a_page() {
                 ..writing.clone()
             };
             let window = Some((start, start + 60));
-            check(&series, &writing, Timeline::Union, window, &options(1, 64));
+            let wanted = Wanted {
+                window,
+                ..Wanted::all(&Timeline::Union)
+            };
+            check(&series, &writing, &wanted, &options(1, 64));
         }
     }
 }
@@ -483,7 +596,11 @@ fn a_damaged_dictionary_is_noticed_whatever_is_needed_of_it() {
             let library = read_by_the_library(&path);
             for &(window, chunk_rows) in windows {
                 let options = options(1, chunk_rows);
-                match slices(folder.path(), 1, Timeline::Union, window, &options) {
+                let wanted = Wanted {
+                    window,
+                    ..Wanted::all(&Timeline::Union)
+                };
+                match slices(folder.path(), 1, &wanted, &options) {
                     Err(_) => refused += 1,
                     Ok(found) => {
                         read += 1;
@@ -494,7 +611,8 @@ fn a_damaged_dictionary_is_noticed_whatever_is_needed_of_it() {
                         let (start, end) = window.unwrap_or((i64::MIN, i64::MAX));
                         let expected = library
                             .iter()
-                            .map(|(at, values)| (at / MINUTE, vec![Some(*values)]))
+                            .map(|(at, values)| (at / MINUTE, *values))
+                            .map(|candle| (candle.0, vec![[Some(candle), None]]))
                             .filter(|(minute, _)| (start..=end).contains(minute));
                         assert!(found == expected.collect::<Slices>(), "byte {damaged}");
                     }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use omega_slices::{
-    ColumnNames, Error, PathTemplate, PriceType, ReadOptions, Request, parse_timestamp,
+    ColumnNames, Error, FurtherTimeframe, PathTemplate, PriceType, ReadOptions, Request,
+    parse_timestamp,
 };
 
 /// Walk through the synchronised candles of many symbols: Parquet in, Arrow slices out.
@@ -68,19 +69,59 @@ pub struct SyncArguments {
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
 
-    /// Which timestamps become slices: those of every series (intersection), or of any (union).
+    /// Which timestamps become slices: those of every series (intersection), of any (union), those at
+    /// which one symbol has all its price types (leader:SYMBOL), or at least K symbols have (quorum:K).
     #[arg(
         long,
-        value_name = "intersection|union",
+        value_name = "intersection|union|leader:SYMBOL|quorum:K",
         default_value = "intersection"
     )]
     timeline: String,
+
+    /// Where a series has no candle: nothing (none), or its latest earlier candle (forward), with its own
+    /// timestamp in a column of its own. It may come from before --start.
+    #[arg(long, value_name = "none|forward", default_value = "none")]
+    fill: String,
+
+    /// How old a carried candle may be, counted from its timestamp: 15m, 2h, 3d, 5bars (units s, m, h, d,
+    /// w, bars). Required with --fill forward.
+    #[arg(long, value_name = "AGE")]
+    max_age: Option<String>,
+
+    /// A further, longer timeframe: each slice also shows its latest COMPLETE candles, those that have
+    /// ended by the slice's timestamp. Repeatable.
+    #[arg(long, value_name = "TIMEFRAME[:max-age=AGE]")]
+    with_timeframe: Vec<String>,
+
+    /// When decisions are made, which says what is complete: as the slice's own candles open (its
+    /// timestamp), or as they close (one timeframe later).
+    #[arg(long, value_name = "open|close", default_value = "open")]
+    known_at: String,
+
+    /// Columns to read from files with indicators, joined on the exact timestamp. They never shape the
+    /// timeline.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    indicators: Vec<String>,
+
+    /// Where the files with indicators lie: fields {root} {symbol} {timeframe}, and `*`.
+    /// [default: {root}/{symbol}/{symbol}_{timeframe}_IND.parquet]
+    #[arg(long, value_name = "TEMPLATE")]
+    indicator_template: Option<String>,
 
     /// Trading hours: keep all rows (none), or the FX week, Monday 07:00 (included) to Saturday 07:00
     /// (excluded) in Sydney (fx). For timeframes of a day or more fx drops rows stamped Saturday or
     /// Sunday UTC and placeholders (volume 0, open = high = low = close).
     #[arg(long, value_name = "none|fx", default_value = "none")]
     session: String,
+
+    /// Trading hours from a file: Parquet or CSV with the columns open,close (UTC instants); rows with
+    /// open <= timestamp < close are kept, of every timeframe.
+    #[arg(long, value_name = "FILE")]
+    session_file: Option<PathBuf>,
+
+    /// What the stream's metadata call the sessions of that file, instead of its name.
+    #[arg(long, value_name = "NAME", hide = true, requires = "session_file")]
+    session_name: Option<String>,
 
     /// Floor timestamps to the timeframe (weeks from Monday). Rows that then share a timestamp are
     /// duplicates; nothing is aggregated.
@@ -137,8 +178,10 @@ Examples:
   omega-slices sync --data stocks --all-symbols --timeframe D1 --price-types trade \\
     --path-template '{root}/{symbol}.parquet' --columns timestamp=date,open=o | reader
 
-Rules are applied in this order: window (--start, --end), --session, --normalize, --unsorted,
---duplicates, --timeline. A complete stream or file ends with a batch without rows.";
+Rules are applied in this order: window (--start, --end), --session or --session-file, --normalize,
+--unsorted, --duplicates, --timeline; then --fill, --with-timeframe and --indicators add to the slices.
+No slice ever depends on anything later than itself. A complete stream or file ends with a batch without
+rows.";
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -226,6 +269,11 @@ impl SyncArguments {
             })?;
             columns.rename(field.trim(), column)?;
         }
+        let further = self
+            .with_timeframe
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<Vec<FurtherTimeframe>, Error>>()?;
         builder
             .timeframe(self.timeframe.parse()?)
             .price_types(price_types)
@@ -243,6 +291,19 @@ impl SyncArguments {
                     .transpose()?,
             )
             .columns(columns)
+            .fill(self.fill.parse()?)
+            .max_age(self.max_age.as_deref().map(str::parse).transpose()?)
+            .further_timeframes(further)
+            .known_at(self.known_at.parse()?)
+            .session_file(self.session_file.clone())
+            .session_name(self.session_name.clone())
+            .indicators(&self.indicators)
+            .indicator_template(
+                self.indicator_template
+                    .as_deref()
+                    .map(PathTemplate::parse)
+                    .transpose()?,
+            )
             .build()
     }
 

@@ -5,34 +5,41 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, Float64Array, RecordBatch,
-    StringArray, TimestampNanosecondArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, BooleanBufferBuilder,
+    DictionaryArray, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef};
+use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef, TimestampNanosecondType};
 
-use crate::data::candle::VALUES_PER_CANDLE;
-use crate::data::gather::{GatheredColumn, Plan, SpareColumns};
+use crate::data::candle::{Column, Panel, StreamLayout};
+use crate::data::gather::{GatheredColumn, Plan, Spare};
 use crate::data::sync::gaps;
+
+/// The gathered columns of a panel.
+#[derive(Default)]
+pub(crate) struct PanelColumns {
+    pub values: Vec<GatheredColumn>,
+    pub timestamps: Option<Vec<i64>>,
+}
 
 /// Makes record batches.
 pub(crate) struct Assembler {
     schema: SchemaRef,
+    layout: Arc<StreamLayout>,
     symbols: usize,
-    price_types: usize,
     /// The `symbol` column of a full batch; shorter batches take a part of it.
     symbol_column: DictionaryArray<Int16Type>,
-    spare: SpareColumns,
+    spare: (Spare<f64>, Spare<i64>),
 }
 
 impl Assembler {
     /// `capacity` is how many slices a batch holds at most.
     pub fn new(
         schema: SchemaRef,
+        layout: Arc<StreamLayout>,
         symbols: &[String],
-        price_types: usize,
         capacity: usize,
-        spare: SpareColumns,
+        spare: (Spare<f64>, Spare<i64>),
     ) -> Self {
         let keys = (0..capacity * symbols.len())
             .map(|row| {
@@ -43,52 +50,81 @@ impl Assembler {
         let names = Arc::new(StringArray::from_iter_values(symbols));
         Self {
             schema,
+            layout,
             symbols: symbols.len(),
-            price_types,
             symbol_column: DictionaryArray::new(keys.into(), names),
             spare,
         }
     }
 
-    /// The batch of some slices of a plan; `columns` are, for each price type in turn, its five
-    /// value columns.
+    /// The batch of some slices of a plan, from the columns of its panels.
     pub fn assemble(
         &self,
         plan: &Plan,
         slices: Range<usize>,
-        columns: Vec<GatheredColumn>,
+        panels: Vec<PanelColumns>,
     ) -> RecordBatch {
-        debug_assert_eq!(columns.len(), self.price_types * VALUES_PER_CANDLE);
+        debug_assert_eq!(panels.len(), self.layout.panels.len());
         let rows = slices.len() * self.symbols;
-        let mut timestamps = Vec::with_capacity(rows);
+        let mut timestamps = self.spare.1.take(rows, 0);
+        let mut lines = timestamps.chunks_mut(self.symbols);
         for (block, part) in plan.parts_of(slices.clone()) {
-            for &timestamp_ns in &block.timeline[part] {
-                timestamps.extend(std::iter::repeat_n(timestamp_ns, self.symbols));
+            for (timestamp_ns, line) in block.timeline(part).zip(&mut lines) {
+                line.fill(timestamp_ns);
             }
         }
+        let mut made: Vec<_> = self
+            .layout
+            .panels
+            .iter()
+            .zip(panels)
+            .map(|(panel, columns)| self.panel(panel, columns, plan, slices.clone()))
+            .collect();
+        let timestamp = TimestampNanosecondArray::from(timestamps).with_timezone("UTC");
         let mut arrays: Vec<ArrayRef> = vec![
-            Arc::new(TimestampNanosecondArray::from(timestamps).with_timezone("UTC")),
+            Arc::new(timestamp),
             Arc::new(self.symbol_column.slice(0, rows)),
         ];
-        let mut validity: Vec<ArrayRef> = Vec::with_capacity(self.price_types);
-        let mut columns = columns.into_iter();
-        for price_type in 0..self.price_types {
-            let side: Vec<_> = columns.by_ref().take(VALUES_PER_CANDLE).collect();
-            validity.push(Arc::new(BooleanArray::new(valid(&side, rows), None)));
-            // Where all values are finite, no candle is absent.
-            let nulls = if side.iter().any(|column| column.all_finite) {
-                None
-            } else {
-                self.present(plan, slices.clone(), price_type)
+        for &column in &self.layout.columns {
+            let array = match column {
+                Column::Value { panel, .. } => made[panel].values.next(),
+                Column::Valid { panel } => made[panel].valid.take(),
+                Column::Timestamp { panel } => made[panel].timestamps.take(),
             };
-            for column in side {
-                let values = ScalarBuffer::from(column.values);
-                arrays.push(Arc::new(Float64Array::new(values, nulls.clone())));
-            }
+            arrays.extend(array);
         }
-        arrays.extend(validity);
         RecordBatch::try_new(self.schema.clone(), arrays)
             .expect("the columns are built to the schema, all of the same length")
+    }
+
+    /// The arrays of a panel.
+    fn panel(
+        &self,
+        panel: &Panel,
+        columns: PanelColumns,
+        plan: &Plan,
+        slices: Range<usize>,
+    ) -> PanelArrays {
+        let PanelColumns { values, timestamps } = columns;
+        let rows = slices.len() * self.symbols;
+        let nulls = self.present(plan, slices, panel);
+        let valid = panel
+            .valid
+            .is_some()
+            .then(|| valid(&values, rows, nulls.as_ref()));
+        let timestamps = timestamps.map(|timestamps| {
+            let timestamps = TimestampNanosecondArray::new(timestamps.into(), nulls.clone());
+            Arc::new(timestamps.with_timezone("UTC")) as ArrayRef
+        });
+        let values = values.into_iter().map(|column| {
+            let values = ScalarBuffer::from(column.values);
+            Arc::new(Float64Array::new(values, nulls.clone())) as ArrayRef
+        });
+        PanelArrays {
+            values: values.collect::<Vec<_>>().into_iter(),
+            valid: valid.map(|valid| Arc::new(BooleanArray::new(valid, None)) as ArrayRef),
+            timestamps,
+        }
     }
 
     /// The batch without slices.
@@ -98,57 +134,93 @@ impl Assembler {
             slices: 0,
             parts: Vec::new(),
         };
-        let columns = (0..self.price_types * VALUES_PER_CANDLE).map(|_| GatheredColumn::default());
-        self.assemble(&plan, 0..0, columns.collect())
+        let panels = self.layout.panels.iter().map(|panel| PanelColumns {
+            values: panel
+                .values
+                .iter()
+                .map(|_| GatheredColumn::default())
+                .collect(),
+            timestamps: panel.timestamp.as_ref().map(|_| Vec::new()),
+        });
+        self.assemble(&plan, 0..0, panels.collect())
     }
 
     /// Takes back the memory of a batch that nobody else holds any more.
     pub fn recycle(&self, batch: RecordBatch) {
         let (_, columns, _) = batch.into_parts();
         for column in columns {
-            if *column.data_type() == DataType::Float64 {
-                let values = column.as_primitive::<Float64Type>().clone();
-                drop(column);
-                let (_, values, _) = values.into_parts();
-                // A batch that is still referenced somewhere keeps its memory.
-                if let Ok(values) = values.into_inner().into_vec() {
-                    self.spare.give(values);
+            // A batch that is still referenced somewhere keeps its memory.
+            match column.data_type() {
+                DataType::Float64 => {
+                    let values = values_of::<Float64Type>(column);
+                    if let Ok(values) = values.into_inner().into_vec() {
+                        self.spare.0.give(values);
+                    }
                 }
+                DataType::Timestamp(..) => {
+                    let values = values_of::<TimestampNanosecondType>(column);
+                    if let Ok(values) = values.into_inner().into_vec() {
+                        self.spare.1.give(values);
+                    }
+                }
+                _ => {}
             }
         }
     }
 
-    /// Which cells hold a candle of a price type; `None` where all do.
-    fn present(&self, plan: &Plan, slices: Range<usize>, price_type: usize) -> Option<NullBuffer> {
+    /// Which cells of a panel hold something; `None` where all do.
+    fn present(&self, plan: &Plan, slices: Range<usize>, panel: &Panel) -> Option<NullBuffer> {
         let cells = slices.len() * self.symbols;
-        let mut present: Option<Vec<bool>> = None;
-        let mut first_cell = 0;
+        let mut present: Option<BooleanBufferBuilder> = None;
+        let mut first_slice = 0;
         for (block, part) in plan.parts_of(slices) {
             let reach = block.reach(&part);
-            let positions = &block.positions[part.clone()];
-            let series = block.series.iter().skip(price_type);
-            for (symbol, one) in series.step_by(self.price_types).enumerate() {
-                for gap in gaps(one.touched_by(&reach), reach.clone()) {
-                    let slice_at =
-                        |end: usize| positions.partition_point(|&at| (at as usize) < end);
-                    for slice in slice_at(gap.start)..slice_at(gap.end) {
-                        let present = present.get_or_insert_with(|| vec![true; cells]);
-                        present[first_cell + slice * self.symbols + symbol] = false;
+            for symbol in 0..self.symbols {
+                let series = &block.series[panel.series(symbol)];
+                for gap in gaps(series.touched_by(&reach), reach.clone()) {
+                    for slice in block.slices_at(&part, &gap) {
+                        let present = present.get_or_insert_with(|| all_present(cells));
+                        let line = first_slice + slice - part.start;
+                        present.set_bit(line * self.symbols + symbol, false);
                     }
                 }
             }
-            first_cell += part.len() * self.symbols;
+            first_slice += part.len();
         }
-        present.map(NullBuffer::from)
+        present.map(|present| NullBuffer::new(present.build()))
     }
 }
 
-/// Whether all five values of each cell are finite.
-fn valid(side: &[GatheredColumn], rows: usize) -> BooleanBuffer {
-    if side.iter().all(|column| column.all_finite) {
-        return BooleanBuffer::new_set(rows);
+fn all_present(cells: usize) -> BooleanBufferBuilder {
+    let mut present = BooleanBufferBuilder::new(cells);
+    present.append_n(cells, true);
+    present
+}
+
+/// The arrays of a panel, to be taken one by one.
+struct PanelArrays {
+    values: std::vec::IntoIter<ArrayRef>,
+    valid: Option<ArrayRef>,
+    timestamps: Option<ArrayRef>,
+}
+
+/// The values of a column that nobody else refers to, if nobody does.
+fn values_of<T: ArrowPrimitiveType>(column: ArrayRef) -> ScalarBuffer<T::Native> {
+    let values = column.as_primitive::<T>().clone();
+    drop(column);
+    let (_, values, _) = values.into_parts();
+    values
+}
+
+/// Whether all values of each cell are finite; a cell that is null has none.
+fn valid(values: &[GatheredColumn], rows: usize, nulls: Option<&NullBuffer>) -> BooleanBuffer {
+    if values.iter().all(|column| column.finite) {
+        return nulls.map_or_else(
+            || BooleanBuffer::new_set(rows),
+            |nulls| nulls.inner().clone(),
+        );
     }
-    let columns: Vec<_> = side.iter().map(|column| &column.values[..rows]).collect();
+    let columns: Vec<_> = values.iter().map(|column| &column.values[..rows]).collect();
     // A number times 0 is 0 only where it is finite; an absent cell is NaN, so it is not.
     BooleanBuffer::collect_bool(rows, |row| {
         columns.iter().map(|column| column[row] * 0.0).sum::<f64>() == 0.0

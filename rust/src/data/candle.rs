@@ -3,11 +3,12 @@
 //! Column names and metadata keys are written here and nowhere else in the crate.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::request::{ColumnNames, PriceType, Request};
+use crate::request::{ColumnNames, Fill, PriceType, Request};
 
 /// How many values a candle has: open, high, low, close and volume.
 pub const VALUES_PER_CANDLE: usize = ColumnNames::VALUE_FIELDS.len();
@@ -48,47 +49,177 @@ impl CandleData {
     }
 }
 
-/// The schema of the stream for `request`, over the symbols that it came down to.
-///
-/// Column order: `timestamp`, `symbol`, the five value columns of each price type (bid, ask,
-/// trade), then the `valid_*` columns in the same order.
-pub(crate) fn stream_schema(request: &Request, symbols: &[String]) -> SchemaRef {
-    let mut fields = vec![
-        Field::new("timestamp", timestamp_type(), false),
-        Field::new("symbol", symbol_type(), false),
-    ];
-    for &price_type in request.price_types() {
-        for value in ColumnNames::VALUE_FIELDS {
-            fields.push(Field::new(
-                value_column(price_type, value),
-                DataType::Float64,
-                true,
-            ));
+/// Columns of the stream that come from the same series, one per symbol: candles of one price type and
+/// timeframe, or indicators. They are null in the same rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Panel {
+    /// The further timeframe of its candles, by its place in the request; `None` for the primary one.
+    pub further: Option<usize>,
+    /// `None` for indicators.
+    pub price_type: Option<PriceType>,
+    /// The names of its columns of numbers.
+    pub values: Vec<String>,
+    /// The name of the column that says where a candle is and all its values are finite.
+    pub valid: Option<String>,
+    /// The name of the column with the candles' own timestamps.
+    pub timestamp: Option<String>,
+    /// The number of the first symbol's series, and how far the next symbol's is from it.
+    first_series: usize,
+    series_step: usize,
+}
+
+impl Panel {
+    /// The number of a symbol's series among all of the request.
+    pub fn series(&self, symbol: usize) -> usize {
+        self.first_series + symbol * self.series_step
+    }
+}
+
+/// A column of the stream behind `timestamp` and `symbol`, by the place of its panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    Value { panel: usize, field: usize },
+    Valid { panel: usize },
+    Timestamp { panel: usize },
+}
+
+/// What a stream consists of.
+#[derive(Debug)]
+pub(crate) struct StreamLayout {
+    pub panels: Vec<Panel>,
+    /// In the order of the schema.
+    pub columns: Vec<Column>,
+}
+
+impl StreamLayout {
+    /// The layout of the stream for `request`, over so many symbols. Series are numbered as
+    /// [`crate::data::layout`] resolves them.
+    ///
+    /// Column order behind `timestamp` and `symbol`: the five value columns of each price type (bid,
+    /// ask, trade), then the `valid_*` columns in the same order, then, where candles are carried
+    /// forward, the `*_timestamp` columns; for each further timeframe its price types, each with the
+    /// timestamp first, and its `valid_*` columns; last the indicators.
+    pub fn new(request: &Request, symbols: usize) -> Self {
+        let price_types = request.price_types();
+        let mut layout = Self {
+            panels: Vec::new(),
+            columns: Vec::new(),
+        };
+        let carried = request.fill() == Fill::Forward;
+        let primary = layout.add_candles(price_types, None, "", 0, carried);
+        for panel in primary.clone() {
+            layout.add_values(panel);
         }
+        layout.add_valid(primary.clone());
+        if carried {
+            let timestamps = primary.map(|panel| Column::Timestamp { panel });
+            layout.columns.extend(timestamps);
+        }
+        let mut first_series = symbols * price_types.len();
+        for (number, further) in request.further_timeframes().iter().enumerate() {
+            let prefix = format!("{}_", further.timeframe());
+            let panels = layout.add_candles(price_types, Some(number), &prefix, first_series, true);
+            for panel in panels.clone() {
+                layout.columns.push(Column::Timestamp { panel });
+                layout.add_values(panel);
+            }
+            layout.add_valid(panels);
+            first_series += symbols * price_types.len();
+        }
+        if !request.indicators().is_empty() {
+            let names = request.indicators().iter();
+            layout.panels.push(Panel {
+                further: None,
+                price_type: None,
+                values: names.map(|name| format!("ind_{name}")).collect(),
+                valid: None,
+                timestamp: None,
+                first_series,
+                series_step: 1,
+            });
+            layout.add_values(layout.panels.len() - 1);
+        }
+        layout
     }
-    for &price_type in request.price_types() {
-        fields.push(Field::new(
-            valid_column(price_type),
-            DataType::Boolean,
-            false,
-        ));
+
+    fn add_candles(
+        &mut self,
+        price_types: &[PriceType],
+        further: Option<usize>,
+        prefix: &str,
+        first_series: usize,
+        with_timestamps: bool,
+    ) -> Range<usize> {
+        let first_panel = self.panels.len();
+        for (place, &price_type) in price_types.iter().enumerate() {
+            let fields = ColumnNames::VALUE_FIELDS;
+            self.panels.push(Panel {
+                further,
+                price_type: Some(price_type),
+                values: fields
+                    .map(|field| format!("{prefix}{}", value_column(price_type, field)))
+                    .into(),
+                valid: Some(format!("{prefix}{}", valid_column(price_type))),
+                timestamp: with_timestamps.then(|| format!("{prefix}{price_type}_timestamp")),
+                first_series: first_series + place,
+                series_step: price_types.len(),
+            });
+        }
+        first_panel..self.panels.len()
     }
-    let metadata = [
-        ("schema_name", SCHEMA_NAME.to_owned()),
-        ("schema_version", SCHEMA_VERSION.to_owned()),
-        (
-            "symbols",
-            serde_json::to_string(symbols).expect("a list of strings is JSON"),
-        ),
-        ("timeframe", request.timeframe().as_str().to_owned()),
-        ("request", request.to_json(symbols)),
-        ("producer", PRODUCER.to_owned()),
-    ];
-    let metadata: HashMap<_, _> = metadata
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
-    Arc::new(Schema::new_with_metadata(fields, metadata))
+
+    fn add_values(&mut self, panel: usize) {
+        let fields = 0..self.panels[panel].values.len();
+        self.columns
+            .extend(fields.map(|field| Column::Value { panel, field }));
+    }
+
+    fn add_valid(&mut self, panels: Range<usize>) {
+        self.columns
+            .extend(panels.map(|panel| Column::Valid { panel }));
+    }
+
+    /// The schema of the stream, with the symbols that the request came down to.
+    pub fn schema(&self, request: &Request, symbols: &[String]) -> SchemaRef {
+        let mut fields = vec![
+            Field::new("timestamp", timestamp_type(), false),
+            Field::new("symbol", symbol_type(), false),
+        ];
+        for &column in &self.columns {
+            let field = match column {
+                Column::Value { panel, field } => {
+                    Field::new(&self.panels[panel].values[field], DataType::Float64, true)
+                }
+                Column::Valid { panel } => {
+                    Field::new(name(&self.panels[panel].valid), DataType::Boolean, false)
+                }
+                Column::Timestamp { panel } => {
+                    Field::new(name(&self.panels[panel].timestamp), timestamp_type(), true)
+                }
+            };
+            fields.push(field);
+        }
+        let symbols_json = serde_json::to_string(symbols).expect("a list of strings is JSON");
+        let metadata = [
+            ("schema_name", SCHEMA_NAME.to_owned()),
+            ("schema_version", SCHEMA_VERSION.to_owned()),
+            ("symbols", symbols_json),
+            ("timeframe", request.timeframe().as_str().to_owned()),
+            ("request", request.to_json(symbols)),
+            ("producer", PRODUCER.to_owned()),
+        ];
+        let metadata: HashMap<_, _> = metadata
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        Arc::new(Schema::new_with_metadata(fields, metadata))
+    }
+}
+
+fn name(column: &Option<String>) -> &str {
+    column
+        .as_deref()
+        .expect("the layout has a column of this kind only for panels that name it")
 }
 
 /// The type of `timestamp`.
@@ -116,6 +247,37 @@ pub fn valid_column(price_type: PriceType) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Timeframe;
+
+    fn names_of(schema: &Schema) -> Vec<&str> {
+        let fields = schema.fields().iter();
+        fields.map(|field| field.name().as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_shown_besides_follows_in_the_order_of_the_request() {
+        let request = Request::builder("root")
+            .symbols(["A", "B"])
+            .price_types([PriceType::Bid])
+            .fill(Fill::Forward)
+            .max_age(Some("1h".parse().expect("an age")))
+            .further_timeframes(["H4", "H1"].map(|text| text.parse::<Timeframe>().expect(text)))
+            .indicators(["rsi"])
+            .build()
+            .expect("a request");
+        let layout = StreamLayout::new(&request, 2);
+        let schema = layout.schema(&request, &["A".to_owned(), "B".to_owned()]);
+        let names = names_of(&schema);
+        assert_eq!(names[6..9], ["bid_volume", "valid_bid", "bid_timestamp"]);
+        assert_eq!(names[9..11], ["H4_bid_timestamp", "H4_bid_open"]);
+        assert_eq!(
+            names[14..17],
+            ["H4_bid_volume", "H4_valid_bid", "H1_bid_timestamp"]
+        );
+        assert_eq!(names[22..], ["H1_valid_bid", "ind_rsi"]);
+        let series = |panel: usize| [0, 1].map(|symbol| layout.panels[panel].series(symbol));
+        assert_eq!([0, 1, 2, 3].map(series), [[0, 1], [2, 3], [4, 5], [6, 7]]);
+    }
 
     #[test]
     fn the_schema_has_the_documented_columns_in_order() {
@@ -124,14 +286,10 @@ mod tests {
             .price_types([PriceType::Trade, PriceType::Bid])
             .build()
             .expect("a request");
-        let schema = stream_schema(&request, &["A".to_owned()]);
-        let names: Vec<_> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
+        let layout = StreamLayout::new(&request, 1);
+        let schema = layout.schema(&request, &["A".to_owned()]);
         assert_eq!(
-            names,
+            names_of(&schema),
             [
                 "timestamp",
                 "symbol",

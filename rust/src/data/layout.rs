@@ -9,18 +9,33 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result};
-use crate::request::{Fields, MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Request, Symbols};
+use crate::report::SeriesName;
+use crate::request::{
+    Fields, MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Request, Symbols, Timeframe,
+    check_timeline,
+};
+
+/// What the series of one kind have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Candles of the primary timeframe.
+    Primary,
+    /// Candles of a further timeframe, by its place in the request.
+    Further(usize),
+    Indicators,
+}
 
 /// One series of a request and its files, in name order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeriesFiles {
-    pub symbol: String,
-    pub price_type: PriceType,
+    pub name: SeriesName,
+    pub role: Role,
     pub files: Vec<PathBuf>,
 }
 
-/// What a request comes down to: its symbols, and for each symbol in turn one series per price
-/// type, in the order of the request's price types.
+/// What a request comes down to: its symbols, and its series. Candles of the primary timeframe come
+/// first: for each symbol in turn one series per price type, in the request's order. Those of each
+/// further timeframe follow in the same way, then one series of indicators per symbol.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub symbols: Vec<String>,
@@ -32,45 +47,68 @@ pub(crate) struct Resolved {
 /// # Errors
 ///
 /// The first series without a file: [`Code::SymbolNotFound`], [`Code::TimeframeNotFound`] or
-/// [`Code::InvalidPriceType`], by what is missing.
+/// [`Code::InvalidPriceType`], by what is missing. Where all symbols are asked for, also a timeline that
+/// they do not allow.
 pub(crate) fn resolve(request: &Request) -> Result<Resolved> {
-    let layout = Layout::new(request)?;
+    let primary = Layout::candles(request, request.timeframe())?;
     let symbols = match request.symbols() {
         Symbols::Listed(symbols) => symbols.clone(),
-        Symbols::All => layout.all_symbols()?,
-    };
-    let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
-    for symbol in &symbols {
-        for &price_type in request.price_types() {
-            let files = layout.files(symbol, price_type)?;
-            if files.is_empty() {
-                return Err(layout.missing(symbol, price_type)?);
-            }
-            series.push(SeriesFiles {
-                symbol: symbol.clone(),
-                price_type,
-                files,
-            });
+        Symbols::All => {
+            let symbols = primary.all_symbols()?;
+            check_timeline(request.timeline(), &symbols)?;
+            symbols
         }
+    };
+    let sides: Vec<_> = request.price_types().iter().copied().map(Some).collect();
+    let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
+    primary.find_all(Role::Primary, &symbols, &sides, &mut series)?;
+    for (number, further) in request.further_timeframes().iter().enumerate() {
+        let layout = Layout::candles(request, further.timeframe())?;
+        layout.find_all(Role::Further(number), &symbols, &sides, &mut series)?;
+    }
+    if !request.indicators().is_empty() {
+        let layout = Layout::indicators(request)?;
+        layout.find_all(Role::Indicators, &symbols, &[None], &mut series)?;
     }
     Ok(Resolved { symbols, series })
 }
 
+/// Where the files of one timeframe lie.
 struct Layout<'a> {
     request: &'a Request,
+    timeframe: &'a Timeframe,
     root: &'a str,
     /// In order of preference: the first one that yields files wins.
     templates: Vec<PathTemplate>,
 }
 
 impl<'a> Layout<'a> {
-    fn new(request: &'a Request) -> Result<Self> {
-        let templates = match request.path_template() {
+    fn candles(request: &'a Request, timeframe: &'a Timeframe) -> Result<Self> {
+        let default = [
+            "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",
+            "{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet",
+        ];
+        Self::new(request, timeframe, request.path_template(), &default)
+    }
+
+    fn indicators(request: &'a Request) -> Result<Self> {
+        let default = ["{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"];
+        let template = request.indicator_template();
+        Self::new(request, request.timeframe(), template, &default)
+    }
+
+    fn new(
+        request: &'a Request,
+        timeframe: &'a Timeframe,
+        template: Option<&PathTemplate>,
+        default: &[&str],
+    ) -> Result<Self> {
+        let templates = match template {
             Some(template) => vec![template.clone()],
-            None => vec![
-                PathTemplate::parse("{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet")?,
-                PathTemplate::parse("{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet")?,
-            ],
+            None => {
+                let default = default.iter().map(|text| PathTemplate::parse(text));
+                default.collect::<Result<_>>()?
+            }
         };
         let root = request.data().to_str().ok_or_else(|| {
             Error::usage(format!(
@@ -80,21 +118,47 @@ impl<'a> Layout<'a> {
         })?;
         Ok(Self {
             request,
+            timeframe,
             root,
             templates,
         })
     }
 
-    fn fields<'f>(&'f self, symbol: &'f str, price_type: PriceType) -> Fields<'f> {
+    /// Appends the series of all symbols, in their order.
+    fn find_all(
+        &self,
+        role: Role,
+        symbols: &[String],
+        sides: &[Option<PriceType>],
+        series: &mut Vec<SeriesFiles>,
+    ) -> Result<()> {
+        for symbol in symbols {
+            for &price_type in sides {
+                let files = self.files(symbol, price_type)?;
+                if files.is_empty() {
+                    return Err(self.missing(symbol, price_type)?);
+                }
+                let name = SeriesName {
+                    symbol: symbol.clone(),
+                    timeframe: self.timeframe.as_str().to_owned(),
+                    price_type,
+                };
+                series.push(SeriesFiles { name, role, files });
+            }
+        }
+        Ok(())
+    }
+
+    fn fields<'f>(&'f self, symbol: &'f str, price_type: Option<PriceType>) -> Fields<'f> {
         Fields {
             root: self.root,
             symbol: Some(symbol),
-            timeframe: Some(self.request.timeframe().as_str()),
-            price_type: Some(price_type),
+            timeframe: Some(self.timeframe.as_str()),
+            price_type,
         }
     }
 
-    fn files(&self, symbol: &str, price_type: PriceType) -> Result<Vec<PathBuf>> {
+    fn files(&self, symbol: &str, price_type: Option<PriceType>) -> Result<Vec<PathBuf>> {
         for template in &self.templates {
             let fields = self.fields(symbol, price_type);
             let files = if template.has_star() {
@@ -122,7 +186,7 @@ impl<'a> Layout<'a> {
                 let fields = Fields {
                     root: self.root,
                     symbol: None,
-                    timeframe: Some(self.request.timeframe().as_str()),
+                    timeframe: Some(self.timeframe.as_str()),
                     price_type: Some(price_type),
                 };
                 for path in matching_files(&template.pattern(fields))? {
@@ -149,7 +213,7 @@ impl<'a> Layout<'a> {
                     Code::SymbolNotFound,
                     format!(
                         "no symbol has {} candles of price type {}",
-                        self.request.timeframe(),
+                        self.timeframe,
                         self.price_types()
                     ),
                 )
@@ -181,12 +245,19 @@ impl<'a> Layout<'a> {
     }
 
     /// The error for a series without a file, by the first thing that is not there.
-    fn missing(&self, symbol: &str, price_type: PriceType) -> Result<Error> {
+    fn missing(&self, symbol: &str, price_type: Option<PriceType>) -> Result<Error> {
         if let Some(error) = self.no_root() {
             return Ok(error.at_series(symbol, price_type));
         }
-        let timeframe = self.request.timeframe();
+        let timeframe = self.timeframe;
         let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));
+        let Some(price_type) = price_type else {
+            let message = format!("{symbol} has no indicators of timeframe {timeframe}");
+            return Ok(Error::input(Code::TimeframeNotFound, message)
+                .at_symbol(symbol)
+                .at_file(&expected)
+                .with_hint("add the file, or say where it lies with --indicator-template"));
+        };
         let error = if self.any_file(symbol, Some(timeframe.as_str()))? {
             Error::input(
                 Code::InvalidPriceType,

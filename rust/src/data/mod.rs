@@ -4,7 +4,7 @@
 //! 2. `session`, `runs`, [`sync`]: pure rules over timestamps. `workers`: threads.
 //! 3. `layout`, `source`: which files there are, and what one Parquet file holds.
 //! 4. `series`: one ordered, cleaned series from its files: its candle times, its values.
-//! 5. `gather`: values brought together, by a plan.
+//! 5. `gather`: values and timestamps brought together, by a plan.
 //! 6. `read_ahead`, `plan`: the plan, from the candle times of all series.
 //! 7. `assemble`, [`multi_symbol`]: record batches; slices, batches, iterators.
 

@@ -10,15 +10,51 @@ use std::sync::Arc;
 use crate::data::gather::{Block, Plan, SeriesRows};
 use crate::data::read_ahead::SeriesAhead;
 use crate::data::series::{CandleTimes, Rows};
-use crate::data::sync::{self, Axis, Stretch};
+use crate::data::sync::{self, Axis, Stretch, TimelineRule};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
-use crate::request::Timeline;
+
+/// What becomes a slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SliceRule {
+    pub timeline: TimelineRule,
+    /// How many series each symbol has in the primary timeframe.
+    pub price_types: usize,
+    /// Slices begin here. What is earlier can only be carried into them.
+    pub first_ns: i64,
+}
+
+/// Which candle of a series is shown in a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// The one stamped as the slice is, in a series that shapes the timeline; else the latest one, as long
+    /// as it is no older than this.
+    Primary { max_age_ns: i64 },
+    /// The one stamped as the slice is.
+    Exact,
+    /// The latest of those that are so old at least, if it is no older than allowed.
+    Complete {
+        delay_ns: i64,
+        max_age_ns: Option<i64>,
+    },
+}
+
+impl Join {
+    /// How much later than its timestamp a candle is first needed.
+    fn delay_ns(self) -> i64 {
+        match self {
+            Self::Primary { .. } | Self::Exact => 0,
+            Self::Complete { delay_ns, .. } => delay_ns,
+        }
+    }
+}
 
 /// Plans batches, in time order.
 pub(crate) struct Planner {
-    rule: Timeline,
+    rule: SliceRule,
     series: Vec<SeriesAhead>,
+    /// How each of them is joined; those that shape the timeline come first.
+    joins: Vec<Join>,
     windows: Vec<Window>,
     /// A series is topped up as soon as it has fewer candles than this.
     low_water: usize,
@@ -33,10 +69,11 @@ pub(crate) struct Planner {
     candles: u64,
 }
 
-/// The candle times of one series that are loaded and in no block yet.
+/// The candle times of one series that are loaded and in no block yet, and the last one that is.
 #[derive(Default)]
 struct Window {
-    /// In one piece; the first `used` of them are used up.
+    /// In one piece; the first `used` of them are used up, but for what the last of those is still
+    /// shown in.
     timestamps: Vec<i64>,
     rows: Rows,
     used: usize,
@@ -49,8 +86,8 @@ impl Planner {
     /// Plans batches of `batch_slices` slices, `batches` at a time. Chunks of candle times have about
     /// `chunk_rows`.
     pub fn new(
-        rule: Timeline,
-        series: Vec<SeriesAhead>,
+        rule: SliceRule,
+        (series, joins): (Vec<SeriesAhead>, Vec<Join>),
         batch_slices: usize,
         batches: usize,
         chunk_rows: usize,
@@ -60,11 +97,12 @@ impl Planner {
             windows: series.iter().map(|_| Window::default()).collect(),
             in_block: vec![0; series.len()],
             series,
+            joins,
             low_water: chunk_rows.div_ceil(2),
             batch_slices,
             batches,
             block: Arc::new(Block {
-                timeline: Vec::new(),
+                timestamps: Vec::new(),
                 positions: Vec::new(),
                 series: Vec::new(),
             }),
@@ -81,10 +119,10 @@ impl Planner {
         let mut parts = Vec::new();
         let mut slices = 0;
         while slices < capacity {
-            if self.used == self.block.timeline.len() && !self.next_block()? {
+            if self.used == self.block.slices() && !self.next_block()? {
                 break;
             }
-            let end = self.block.timeline.len().min(self.used + capacity - slices);
+            let end = self.block.slices().min(self.used + capacity - slices);
             if self.used < end {
                 parts.push((self.block.clone(), self.used..end));
                 slices += end - self.used;
@@ -103,7 +141,7 @@ impl Planner {
         self.series.iter_mut().for_each(SeriesAhead::read_on);
     }
 
-    /// How many candles have been brought together.
+    /// How many candles have been gone through.
     pub fn candles(&self) -> u64 {
         self.candles
     }
@@ -132,34 +170,42 @@ impl Planner {
         if self.windows.iter().all(|window| window.left().is_empty()) {
             return Ok(false);
         }
-        let loaded = self
-            .windows
-            .iter()
-            .map(|window| (window.left(), window.exhausted));
+        let loaded = self.windows.iter().zip(&self.joins);
+        let loaded =
+            loaded.map(|(window, join)| (window.left(), join.delay_ns(), window.exhausted));
         let horizon =
             sync::safe_horizon(loaded).expect("a series with more to come was just topped up");
         let finals: Vec<&[i64]> = self
             .windows
             .iter()
-            .map(|window| {
+            .zip(&self.joins)
+            .map(|(window, join)| {
                 let left = window.left();
-                &left[..left.partition_point(|&timestamp_ns| timestamp_ns <= horizon)]
+                let is_final = |&at: &i64| at.saturating_add(join.delay_ns()) <= horizon;
+                &left[..left.partition_point(is_final)]
             })
             .collect();
-        let axis = Axis::of(&finals);
-        let positions = axis.timeline(self.rule);
-        let at = |&position: &u32| axis.timestamps[position as usize];
-        let timeline = positions.iter().map(at).collect();
+        let shapes = |join: &Join| matches!(join, Join::Primary { .. });
+        let shaping = self.joins.partition_point(shapes);
+        let axis = Axis::of(&finals[..shaping]);
+        let mut positions = axis.timeline(self.rule.timeline, self.rule.price_types);
+        let before = |&position: &u32| axis.timestamps[position as usize] < self.rule.first_ns;
+        positions.drain(..positions.partition_point(before));
+        let mut placed = axis.placed.iter();
         let mut series = Vec::with_capacity(finals.len());
-        for ((window, candles), placed) in self.windows.iter().zip(&finals).zip(&axis.placed) {
-            series.push(window.rows_of(placed, candles.len()));
+        for ((window, candles), &join) in self.windows.iter().zip(&finals).zip(&self.joins) {
+            let placed = match join {
+                Join::Primary { .. } => placed.next().map_or(&[][..], Vec::as_slice),
+                _ => &[],
+            };
+            series.push(window.join(&axis.timestamps, placed, candles.len(), join));
         }
         for (in_block, candles) in self.in_block.iter_mut().zip(&finals) {
             *in_block = candles.len();
             self.candles += candles.len() as u64;
         }
         self.block = Arc::new(Block {
-            timeline,
+            timestamps: axis.timestamps,
             positions,
             series,
         });
@@ -202,11 +248,16 @@ impl Window {
         &self.timestamps[self.used..]
     }
 
+    /// The candle before those that are left.
+    fn before(&self) -> Option<usize> {
+        self.used.checked_sub(1)
+    }
+
     fn load(&mut self, chunk: &CandleTimes) {
-        if self.used > 0 {
-            self.timestamps.drain(..self.used);
-            self.rows = self.rows.slice(self.used..self.rows.len());
-            self.used = 0;
+        if let Some(before) = self.before() {
+            self.timestamps.drain(..before);
+            self.rows = self.rows.slice(before..self.rows.len());
+            self.used = 1;
         }
         self.timestamps.extend_from_slice(&chunk.timestamps);
         self.rows.append(&chunk.rows);
@@ -222,33 +273,57 @@ impl Window {
         self.used += candles;
     }
 
-    /// What is placed among the next `candles` candles, by the rows that these came from.
-    fn rows_of(&self, placed: &[Stretch], candles: usize) -> SeriesRows {
+    /// Which of the next `candles` candles, and of the one before them, are shown where on an axis. Where
+    /// they shape it, they are `placed` on it.
+    fn join(&self, axis: &[i64], placed: &[Stretch], candles: usize, join: Join) -> SeriesRows {
+        let end = self.used + candles;
+        match join {
+            Join::Primary { max_age_ns: 0 } => self.rows_of(placed, self.used..end),
+            Join::Primary { max_age_ns } => {
+                let before_ns = self.before().map(|before| self.timestamps[before]);
+                let carried = sync::carry_forward(axis, placed, before_ns, max_age_ns);
+                self.rows_of(&carried, self.before().unwrap_or(self.used)..end)
+            }
+            Join::Exact => {
+                let placed = sync::place(axis, &self.timestamps[self.used..end]);
+                self.rows_of(&placed, self.used..end)
+            }
+            Join::Complete {
+                delay_ns,
+                max_age_ns,
+            } => {
+                let candles = self.before().unwrap_or(self.used)..end;
+                let known = &self.timestamps[candles.clone()];
+                self.rows_of(&sync::hold(axis, known, delay_ns, max_age_ns), candles)
+            }
+        }
+    }
+
+    /// What is placed among some candles, by the rows that these came from.
+    fn rows_of(&self, placed: &[Stretch], candles: Range<usize>) -> SeriesRows {
         let mut by_row = Vec::with_capacity(placed.len());
-        let mut runs = self.rows.runs_in(self.used..self.used + candles).peekable();
+        let first = candles.start;
+        let mut runs = self.rows.runs_in(candles).peekable();
         for stretch in placed {
             let mut left = *stretch;
             // Candles ascend, and so do the runs that they lie in.
             while left.len > 0 {
-                let candle = self.used + left.row as usize;
+                let candle = first + left.row as usize;
                 while runs.next_if(|(run, _)| run.end <= candle).is_some() {}
                 let Some((run, first_row)) = runs.peek() else {
                     break;
                 };
-                let len = left.len.min(run.end - candle);
-                by_row.push(Stretch {
-                    position: left.position,
-                    row: first_row + (candle - run.start) as u64,
-                    len,
-                });
-                left = Stretch {
-                    position: left.position + len,
-                    row: left.row + len as u64,
-                    len: left.len - len,
+                let row = first_row + (candle - run.start) as u64;
+                let len = match left.held_ns {
+                    None => left.len.min(run.end - candle),
+                    Some(_) => left.len,
                 };
+                by_row.push(Stretch { row, len, ..left });
+                left = left.within(&(left.position + len..left.positions().end));
             }
         }
         SeriesRows {
+            holds: by_row.iter().any(|stretch| stretch.held_ns.is_some()),
             placed: by_row,
             shuffled: self.shuffled.clone(),
         }

@@ -1,6 +1,7 @@
 //! Owns the session filter: which rows lie in trading hours. Pure; the only place with a time zone.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, Utc};
 use chrono_tz::Australia::Sydney;
@@ -20,17 +21,31 @@ pub(crate) enum SessionFilter {
     KeepAll,
     /// The FX week, for timeframes shorter than a day.
     FxWeek(FxWeek),
-    /// Weekends and placeholders out, for timeframes of a day or more.
-    FxDays,
+    /// Weekends out, for timeframes of a day or more; placeholders too, where there are prices.
+    FxDays {
+        prices: bool,
+    },
+    /// The hours of a file.
+    Hours(HoursFilter),
 }
 
 impl SessionFilter {
-    pub fn new(session: Session, timeframe: &Timeframe) -> Self {
+    /// The filter of series that hold `prices`, or that do not.
+    pub fn new(session: Session, timeframe: &Timeframe, prices: bool) -> Self {
         match session {
             Session::None => Self::KeepAll,
             Session::Fx if timeframe.is_intraday() => Self::FxWeek(FxWeek::default()),
-            Session::Fx => Self::FxDays,
+            Session::Fx => Self::FxDays { prices },
         }
+    }
+
+    /// The filter by given hours.
+    pub fn of_hours(hours: Arc<Hours>) -> Self {
+        Self::Hours(HoursFilter {
+            hours,
+            stretch_ns: 0..0,
+            stretch_is_open: false,
+        })
     }
 
     /// Whether every row passes, whatever it holds.
@@ -40,7 +55,7 @@ impl SessionFilter {
 
     /// Whether a candle's values matter, not only its timestamp.
     pub fn needs_values(&self) -> bool {
-        matches!(self, Self::FxDays)
+        matches!(self, Self::FxDays { prices: true })
     }
 
     /// Whether a candle with this raw timestamp and these values (open, high, low, close, volume)
@@ -49,7 +64,11 @@ impl SessionFilter {
         match self {
             Self::KeepAll => true,
             Self::FxWeek(week) => week.is_open(timestamp_ns),
-            Self::FxDays => !is_weekend_utc(timestamp_ns) && !is_placeholder(values),
+            Self::FxDays { prices } => {
+                let is_placeholder = *prices && is_placeholder(values);
+                !is_weekend_utc(timestamp_ns) && !is_placeholder
+            }
+            Self::Hours(hours) => hours.is_open(timestamp_ns),
         }
     }
 }
@@ -153,6 +172,73 @@ fn instant_with_known_rules(instant: DateTime<Utc>) -> DateTime<Utc> {
     instant - Duration::days((this - twin).num_days())
 }
 
+/// Trading hours: each from its opening to its close, the close excluded; ascending, none
+/// overlapping another.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Hours(Vec<Range<i64>>);
+
+/// What is wrong with a session, by its place among those given.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SessionFault {
+    ClosesBeforeItOpens(usize),
+    /// Opens before another one has closed.
+    Overlaps(usize),
+}
+
+impl Hours {
+    /// Sessions in any order, from their openings and closes.
+    pub fn new(opens_ns: &[i64], closes_ns: &[i64]) -> Result<Self, SessionFault> {
+        let hours = || {
+            opens_ns
+                .iter()
+                .zip(closes_ns)
+                .map(|(&open, &close)| open..close)
+        };
+        if let Some(at) = hours().position(|hours| hours.is_empty()) {
+            return Err(SessionFault::ClosesBeforeItOpens(at));
+        }
+        let mut hours: Vec<_> = hours().enumerate().collect();
+        hours.sort_by_key(|(_, hours)| hours.start);
+        let overlaps = hours
+            .windows(2)
+            .find(|pair| pair[1].1.start < pair[0].1.end);
+        if let Some([_, (at, _)]) = overlaps {
+            return Err(SessionFault::Overlaps(*at));
+        }
+        Ok(Self(hours.into_iter().map(|(_, hours)| hours).collect()))
+    }
+}
+
+/// Asks whether instants lie in given hours, and keeps the stretch that it looked up last.
+#[derive(Debug, Clone)]
+pub(crate) struct HoursFilter {
+    hours: Arc<Hours>,
+    stretch_ns: Range<i64>,
+    stretch_is_open: bool,
+}
+
+impl HoursFilter {
+    fn is_open(&mut self, timestamp_ns: i64) -> bool {
+        if !self.stretch_ns.contains(&timestamp_ns) {
+            let hours = &self.hours.0;
+            let next = hours.partition_point(|hours| hours.end <= timestamp_ns);
+            self.stretch_is_open = hours
+                .get(next)
+                .is_some_and(|hours| hours.contains(&timestamp_ns));
+            self.stretch_ns = if self.stretch_is_open {
+                hours[next].clone()
+            } else {
+                // The very last instant is looked up anew each time.
+                let closed = next
+                    .checked_sub(1)
+                    .map_or(i64::MIN, |before| hours[before].end);
+                closed..hours.get(next).map_or(i64::MAX, |hours| hours.start)
+            };
+        }
+        self.stretch_is_open
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::{TimeZone, Timelike, Weekday};
@@ -208,7 +294,7 @@ mod tests {
 
     #[test]
     fn days_drop_weekends_and_placeholders() {
-        let mut filter = SessionFilter::new(Session::Fx, &"D1".parse().expect("a timeframe"));
+        let mut filter = SessionFilter::new(Session::Fx, &"D1".parse().expect("a timeframe"), true);
         let mut keeps = |text: &str, values| filter.keeps(ns(text), values);
         assert!(keeps("2024-01-05", ANY_VALUES)); // Friday
         assert!(!keeps("2024-01-06", ANY_VALUES));
@@ -237,7 +323,51 @@ mod tests {
         }
     }
 
+    #[test]
+    fn days_without_prices_have_no_placeholders() {
+        let mut filter =
+            SessionFilter::new(Session::Fx, &"D1".parse().expect("a timeframe"), false);
+        assert!(!filter.needs_values());
+        assert!(filter.keeps(ns("2024-01-08"), [1.0, 1.0, 1.0, 1.0, 0.0]));
+        assert!(!filter.keeps(ns("2024-01-06"), ANY_VALUES));
+    }
+
+    #[test]
+    fn hours_may_touch_but_not_overlap() {
+        assert!(Hours::new(&[10, 0], &[20, 10]).is_ok());
+        assert_eq!(
+            Hours::new(&[0, 5], &[0, 9]),
+            Err(SessionFault::ClosesBeforeItOpens(0))
+        );
+        assert_eq!(
+            Hours::new(&[0, 9], &[2, 5]),
+            Err(SessionFault::ClosesBeforeItOpens(1))
+        );
+        assert_eq!(
+            Hours::new(&[9, 0, 20], &[15, 10, 30]),
+            Err(SessionFault::Overlaps(0))
+        );
+        assert_eq!(Hours::new(&[0, 0], &[5, 5]), Err(SessionFault::Overlaps(1)));
+    }
+
     proptest! {
+        /// Any order of instants, from the first to the last that there is.
+        #[test]
+        fn an_instant_lies_in_the_hours_that_hold_it(
+            edges in prop::collection::btree_set(prop_oneof![-50..50_i64, Just(i64::MIN), Just(i64::MAX)], 0..20),
+            instants in prop::collection::vec(prop_oneof![-60..60_i64, Just(i64::MIN), Just(i64::MAX)], 1..40),
+        ) {
+            let edges: Vec<_> = edges.into_iter().collect();
+            let (opens, closes): (Vec<_>, Vec<_>) =
+                edges.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
+            let hours = Hours::new(&opens, &closes).expect("hours in order");
+            let mut filter = SessionFilter::of_hours(Arc::new(hours));
+            for instant in instants {
+                let inside = opens.iter().zip(&closes).any(|(&open, &close)| open <= instant && instant < close);
+                prop_assert_eq!(filter.keeps(instant, ANY_VALUES), inside);
+            }
+        }
+
         /// Any order of instants, and instants close to the edges of weeks.
         #[test]
         fn the_remembered_stretch_never_changes_an_answer(

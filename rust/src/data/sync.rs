@@ -1,24 +1,34 @@
 //! Owns the timeline: which timestamps become slices, and which row of each series belongs to
 //! them. Pure functions over strictly increasing `i64` slices; knows neither files nor values.
 //!
-//! All series are placed on one axis, which holds every timestamp of any of them; a timeline is a
-//! choice of its positions. So a timestamp that is left out of the timeline is left out once, and does
-//! not cut what the series have in one piece.
+//! All series of the primary timeframe are placed on one axis, which holds every timestamp of any of
+//! them; a timeline is a choice of its positions. So a timestamp that is left out of the timeline is left
+//! out once, and does not cut what the series have in one piece.
+//!
+//! What else a slice shows is one question with two numbers: of the candles that are at least `delay`
+//! old at a position, the latest, if it is no older than `max_age`. Without delay and age that is the
+//! candle at the position itself; with an age it is carried forward; with the delay of its timeframe it
+//! is the latest complete candle. No position ever sees a candle that comes after it, since a delay is
+//! never negative.
 
 use std::ops::Range;
 
-use crate::request::Timeline;
+use crate::error::Result;
+use crate::request::{Timeline, check_timeline};
 
-/// Positions of an axis that follow each other, and the rows of one series that belong to them and
-/// follow each other too.
+/// Positions of an axis that follow each other, and the rows of one series that belong to them: rows
+/// that follow each other too, or one and the same row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
     /// The first position.
     pub position: usize,
     /// The row that belongs to it.
     pub row: u64,
-    /// How many positions and rows there are.
+    /// How many positions there are.
     pub len: usize,
+    /// Where one row belongs to all of the positions: its own timestamp. `None` where each position
+    /// has a row of its own, stamped as the position is.
+    pub held_ns: Option<i64>,
 }
 
 impl Stretch {
@@ -33,11 +43,60 @@ impl Stretch {
     pub fn within(&self, positions: &Range<usize>) -> Self {
         let start = self.position.max(positions.start);
         let end = (self.position + self.len).min(positions.end);
+        let rows = if self.held_ns.is_none() {
+            (start - self.position) as u64
+        } else {
+            0
+        };
         Self {
             position: start,
-            row: self.row + (start - self.position) as u64,
+            row: self.row + rows,
             len: end.saturating_sub(start),
+            held_ns: self.held_ns,
         }
+    }
+
+    /// The last of its rows.
+    #[must_use]
+    pub fn last_row(&self) -> u64 {
+        match self.held_ns {
+            None => self.row + self.len.saturating_sub(1) as u64,
+            Some(_) => self.row,
+        }
+    }
+}
+
+/// Which positions become slices, said of series that stand in the order of their symbols, and of each
+/// symbol in as many price types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimelineRule {
+    /// Those at which every series has a candle.
+    Intersection,
+    /// All.
+    Union,
+    /// Those at which every price type of this symbol has a candle.
+    Leader(usize),
+    /// Those at which so many symbols have a candle of every price type.
+    Quorum(usize),
+}
+
+impl TimelineRule {
+    /// The rule, for symbols in this order.
+    ///
+    /// # Errors
+    ///
+    /// Where the leader is none of them, or the quorum is larger than they are many.
+    pub fn new(timeline: &Timeline, symbols: &[String]) -> Result<Self> {
+        check_timeline(timeline, symbols)?;
+        Ok(match timeline {
+            Timeline::Intersection => Self::Intersection,
+            Timeline::Union => Self::Union,
+            Timeline::Leader(leader) => {
+                let place = symbols.iter().position(|symbol| symbol == leader);
+                Self::Leader(place.unwrap_or_default())
+            }
+            Timeline::Quorum(quorum) => Self::Quorum(quorum.get()),
+        })
     }
 }
 
@@ -78,26 +137,136 @@ impl Axis {
         Self { timestamps, placed }
     }
 
-    /// The positions that a timeline consists of, ascending.
+    /// The positions that a timeline consists of, ascending; each symbol has `price_types` series.
     #[must_use]
-    pub fn timeline(&self, rule: Timeline) -> Vec<u32> {
-        let positions = 0..self.timestamps.len();
-        let all = positions.clone().map(|position| position as u32);
+    pub fn timeline(&self, rule: TimelineRule, price_types: usize) -> Vec<u32> {
+        let all = 0..self.timestamps.len() as u32;
         match rule {
-            Timeline::Union => all.collect(),
-            Timeline::Intersection => {
-                let mut kept = vec![true; self.timestamps.len()];
-                for placed in &self.placed {
-                    for gap in gaps(placed, positions.clone()) {
-                        kept[gap].fill(false);
+            TimelineRule::Union => all.collect(),
+            TimelineRule::Intersection => self.common_to(&self.placed),
+            TimelineRule::Leader(symbol) => {
+                self.common_to(&self.placed[symbol * price_types..][..price_types])
+            }
+            TimelineRule::Quorum(quorum) => {
+                let symbols = self.placed.chunks(price_types);
+                // How many symbols lack something at each position.
+                let mut lacking = vec![0_usize; self.timestamps.len()];
+                let may_lack = symbols.len() - quorum;
+                for placed in symbols {
+                    for gap in united(placed.iter().flat_map(|one| self.gaps(one)).collect()) {
+                        lacking[gap].iter_mut().for_each(|count| *count += 1);
                     }
                 }
-                all.zip(kept)
-                    .filter_map(|(position, kept)| kept.then_some(position))
+                all.zip(lacking)
+                    .filter_map(|(position, lacking)| (lacking <= may_lack).then_some(position))
                     .collect()
             }
         }
     }
+
+    /// The positions at which each of some series has a candle.
+    fn common_to(&self, placed: &[Vec<Stretch>]) -> Vec<u32> {
+        let mut kept = vec![true; self.timestamps.len()];
+        for gap in placed.iter().flat_map(|one| self.gaps(one)) {
+            kept[gap].fill(false);
+        }
+        (0..self.timestamps.len() as u32)
+            .zip(kept)
+            .filter_map(|(position, kept)| kept.then_some(position))
+            .collect()
+    }
+
+    fn gaps<'a>(&self, placed: &'a [Stretch]) -> impl Iterator<Item = Range<usize>> + 'a {
+        gaps(placed, 0..self.timestamps.len())
+    }
+}
+
+/// Carries candles of a series forward into the gaps between its stretches, as long as they are no older
+/// than `max_age_ns`. `before_ns` is the candle before all of them, and counts as a row of its own: the
+/// first one.
+#[must_use]
+pub fn carry_forward(
+    axis: &[i64],
+    placed: &[Stretch],
+    before_ns: Option<i64>,
+    max_age_ns: i64,
+) -> Vec<Stretch> {
+    let rows_before = u64::from(before_ns.is_some());
+    let mut carried = Vec::with_capacity(2 * placed.len() + 1);
+    // The latest candle, and the first position that it does not stand at itself.
+    let mut latest = before_ns.map(|timestamp_ns| (timestamp_ns, 0));
+    let mut position = 0;
+    let ends = placed.iter().map(|stretch| stretch.position);
+    let stretches = placed.iter().map(Some).chain([None]);
+    for (stretch, end) in stretches.zip(ends.chain([axis.len()])) {
+        if let Some((timestamp_ns, row)) = latest {
+            let until_ns = timestamp_ns.saturating_add(max_age_ns);
+            let len = axis[position..end].partition_point(|&at| at <= until_ns);
+            if len > 0 {
+                carried.push(Stretch {
+                    position,
+                    row,
+                    len,
+                    held_ns: Some(timestamp_ns),
+                });
+            }
+        }
+        if let Some(stretch) = stretch {
+            let fresh = Stretch {
+                row: stretch.row + rows_before,
+                ..*stretch
+            };
+            carried.push(fresh);
+            position = stretch.positions().end;
+            latest = Some((axis[position - 1], fresh.last_row()));
+        }
+    }
+    carried
+}
+
+/// Places on an axis the candles of a series that are shown from `delay_ns` after their timestamp on,
+/// each until the next one is shown or it is older than `max_age_ns`.
+#[must_use]
+pub fn hold(axis: &[i64], candles: &[i64], delay_ns: i64, max_age_ns: Option<i64>) -> Vec<Stretch> {
+    debug_assert!(delay_ns >= 0);
+    let mut held = Vec::with_capacity(candles.len());
+    // The first position at which a candle is shown; none where that is beyond all time.
+    let shown_from = |candle: usize, searched: usize| {
+        let from_ns = candles.get(candle)?.checked_add(delay_ns)?;
+        Some(searched + first_not_before(&axis[searched..], from_ns))
+    };
+    let mut from = shown_from(0, 0);
+    for (row, &timestamp_ns) in candles.iter().enumerate() {
+        let Some(position) = from else { break };
+        from = shown_from(row + 1, position);
+        let mut end = from.unwrap_or(axis.len());
+        if let Some(max_age_ns) = max_age_ns {
+            let until_ns = timestamp_ns.saturating_add(max_age_ns);
+            end = position + axis[position..end].partition_point(|&at| at <= until_ns);
+        }
+        if position < end {
+            held.push(Stretch {
+                position,
+                row: row as u64,
+                len: end - position,
+                held_ns: Some(timestamp_ns),
+            });
+        }
+    }
+    held
+}
+
+/// Ranges in any order as few that ascend and do not meet.
+fn united(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut united: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match united.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => united.push(range),
+        }
+    }
+    united
 }
 
 /// The positions within a range that lie in none of some ascending stretches, piece by piece.
@@ -115,16 +284,16 @@ pub(crate) fn gaps(
     })
 }
 
-/// How far the timeline is final: up to and including the returned timestamp, no row can still
-/// come. It is the smallest "last timestamp loaded" over the series that have more to come;
-/// `i64::MAX` where none has.
+/// How far everything is final: up to and including the returned timestamp, no row can still
+/// come. It is the smallest "last timestamp loaded" over the series that have more to come, each by its
+/// delay later; `i64::MAX` where none has.
 ///
 /// `None` where a series that has more to come has nothing loaded: nothing is final then.
-pub fn safe_horizon<'a>(series: impl IntoIterator<Item = (&'a [i64], bool)>) -> Option<i64> {
+pub fn safe_horizon<'a>(series: impl IntoIterator<Item = (&'a [i64], i64, bool)>) -> Option<i64> {
     let mut horizon = i64::MAX;
-    for (loaded, exhausted) in series {
+    for (loaded, delay_ns, exhausted) in series {
         if !exhausted {
-            horizon = horizon.min(*loaded.last()?);
+            horizon = horizon.min(loaded.last()?.saturating_add(delay_ns));
         }
     }
     Some(horizon)
@@ -151,7 +320,8 @@ fn unite(a: &[i64], b: &[i64], out: &mut Vec<i64>) {
 
 /// Finds the row of each timestamp of an axis in one series: ascending stretches, as long as they can
 /// be.
-fn place(axis: &[i64], series: &[i64]) -> Vec<Stretch> {
+#[must_use]
+pub fn place(axis: &[i64], series: &[i64]) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     let (mut position, mut row) = (0, 0);
     while let (Some(&here), Some(&there)) = (axis.get(position), series.get(row)) {
@@ -161,12 +331,13 @@ fn place(axis: &[i64], series: &[i64]) -> Vec<Stretch> {
                 position,
                 row: row as u64,
                 len,
+                held_ns: None,
             });
             position += len;
             row += len;
         } else {
-            position = first_not_before(axis, position, there);
-            row = first_not_before(series, row, here);
+            position += first_not_before(&axis[position..], there);
+            row += first_not_before(&series[row..], here);
         }
     }
     stretches
@@ -188,14 +359,24 @@ fn common_prefix(a: &[i64], b: &[i64]) -> usize {
     start + rest.take_while(|(a, b)| a == b).count()
 }
 
-/// The index of the first value of `sorted` that is not before `timestamp`, searched from `next`
-/// on. Step by step: nearly always it is the next one, and every row was decoded one by one too.
+/// The index of the first value of `sorted` that is not before `timestamp`. Nearly always it is one of
+/// the first; after those, in steps that double.
 #[inline]
-fn first_not_before(sorted: &[i64], mut next: usize, timestamp: i64) -> usize {
-    while next < sorted.len() && sorted[next] < timestamp {
-        next += 1;
+fn first_not_before(sorted: &[i64], timestamp: i64) -> usize {
+    const NEAR: usize = 4;
+    let near = sorted.iter().take(NEAR).take_while(|&&at| at < timestamp);
+    let (mut start, mut step) = (near.count(), 1);
+    if start < NEAR {
+        return start;
     }
-    next
+    while let Some(&at) = sorted.get(start + step - 1)
+        && at < timestamp
+    {
+        start += step;
+        step *= 2;
+    }
+    let end = sorted.len().min(start + step);
+    start + sorted[start..end].partition_point(|&at| at < timestamp)
 }
 
 #[cfg(test)]
@@ -216,13 +397,61 @@ mod tests {
         )
     }
 
-    fn oracle(rule: Timeline, series: &[Vec<i64>]) -> Vec<i64> {
+    fn ages() -> impl Strategy<Value = i64> {
+        prop_oneof![0..30_i64, 0..500_i64, 0..=i64::MAX]
+    }
+
+    fn oracle(rule: TimelineRule, price_types: usize, series: &[Vec<i64>]) -> Vec<i64> {
         let all: BTreeSet<i64> = series.iter().flatten().copied().collect();
-        let present = |timestamp: &i64| match rule {
-            Timeline::Union => true,
-            Timeline::Intersection => series.iter().all(|one| one.contains(timestamp)),
+        let complete = |symbol: &[Vec<i64>], at: &i64| symbol.iter().all(|one| one.contains(at));
+        let present = |at: &i64| {
+            let mut symbols = series.chunks(price_types);
+            match rule {
+                TimelineRule::Union => true,
+                TimelineRule::Intersection => symbols.all(|symbol| complete(symbol, at)),
+                TimelineRule::Leader(leader) => symbols
+                    .nth(leader)
+                    .is_some_and(|symbol| complete(symbol, at)),
+                TimelineRule::Quorum(quorum) => {
+                    symbols.filter(|symbol| complete(symbol, at)).count() >= quorum
+                }
+            }
         };
         all.into_iter().filter(present).collect()
+    }
+
+    /// The row that is shown at each position, and the timestamp of the candle where it is held.
+    fn shown(axis: &[i64], stretches: &[Stretch]) -> Vec<Option<(u64, i64)>> {
+        let mut shown = vec![None; axis.len()];
+        let mut end = 0;
+        for stretch in stretches {
+            assert!(stretch.len > 0 && end <= stretch.position, "{stretches:?}");
+            end = stretch.positions().end;
+            for position in stretch.positions() {
+                let one = stretch.within(&(position..position + 1));
+                shown[position] = Some((one.row, one.held_ns.unwrap_or(axis[position])));
+            }
+        }
+        shown
+    }
+
+    /// The same, as the definition says: of the candles that are at least so old, the latest, if it is not
+    /// too old.
+    fn naively_shown(
+        axis: &[i64],
+        candles: &[i64],
+        delay: i64,
+        max_age: Option<i64>,
+    ) -> Vec<Option<(u64, i64)>> {
+        let age = |at: i64, candle: i64| i128::from(at) - i128::from(candle);
+        let at = |&at: &i64| {
+            let row = candles
+                .iter()
+                .rposition(|&candle| age(at, candle) >= i128::from(delay))?;
+            let fits = max_age.is_none_or(|max_age| age(at, candles[row]) <= i128::from(max_age));
+            fits.then_some((row as u64, candles[row]))
+        };
+        axis.iter().map(at).collect()
     }
 
     proptest! {
@@ -230,7 +459,7 @@ mod tests {
         fn axis_and_timeline_are_what_the_oracle_says(series in series()) {
             let borrowed: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
             let axis = Axis::of(&borrowed);
-            prop_assert_eq!(&axis.timestamps, &oracle(Timeline::Union, &series));
+            prop_assert_eq!(&axis.timestamps, &oracle(TimelineRule::Union, 1, &series));
             prop_assert_eq!(axis.placed.len(), series.len());
             for (one, stretches) in series.iter().zip(&axis.placed) {
                 for (position, timestamp) in axis.timestamps.iter().enumerate() {
@@ -246,11 +475,49 @@ mod tests {
                     prop_assert_eq!(ended.1, pair[1].row);
                 }
             }
-            for &rule in Timeline::ALL {
-                let timeline = axis.timeline(rule);
-                let chosen = timeline.iter().map(|&position| axis.timestamps[position as usize]);
-                prop_assert_eq!(chosen.collect::<Vec<_>>(), oracle(rule, &series));
+            for price_types in (1..=3).filter(|types| series.len().is_multiple_of(*types)) {
+                let symbols = series.len() / price_types;
+                let leaders = (0..symbols).map(TimelineRule::Leader);
+                let quorums = (1..=symbols).map(TimelineRule::Quorum);
+                for rule in [TimelineRule::Union, TimelineRule::Intersection].into_iter().chain(leaders).chain(quorums) {
+                    let timeline = axis.timeline(rule, price_types);
+                    let chosen = timeline.iter().map(|&position| axis.timestamps[position as usize]);
+                    prop_assert_eq!(chosen.collect::<Vec<_>>(), oracle(rule, price_types, &series), "{:?}", rule);
+                }
             }
+        }
+
+        #[test]
+        fn what_is_carried_is_the_latest_candle_while_it_is_young(
+            series in series(), before in prop::option::of(1..60_i64), max_age in ages(),
+        ) {
+            let borrowed: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
+            let axis = Axis::of(&borrowed);
+            let before = before.and_then(|gap| axis.timestamps.first()?.checked_sub(gap));
+            for (one, placed) in series.iter().zip(&axis.placed) {
+                let candles: Vec<i64> = before.into_iter().chain(one.iter().copied()).collect();
+                let carried = carry_forward(&axis.timestamps, placed, before, max_age);
+                let expected = naively_shown(&axis.timestamps, &candles, 0, Some(max_age));
+                prop_assert_eq!(shown(&axis.timestamps, &carried), expected);
+            }
+        }
+
+        #[test]
+        fn what_is_held_is_the_latest_candle_old_enough(
+            series in series(), delay in ages(), max_age in prop::option::of(ages()),
+        ) {
+            let axis = &series[0];
+            for candles in &series {
+                let held = hold(axis, candles, delay, max_age);
+                prop_assert_eq!(shown(axis, &held), naively_shown(axis, candles, delay, max_age));
+            }
+        }
+
+        #[test]
+        fn the_first_not_before_is_found(sorted in prop::collection::btree_set(0..300_i64, 0..200), timestamp in 0..310_i64) {
+            let sorted: Vec<i64> = sorted.into_iter().collect();
+            let expected = sorted.iter().filter(|&&at| at < timestamp).count();
+            prop_assert_eq!(first_not_before(&sorted, timestamp), expected);
         }
     }
 
@@ -263,9 +530,10 @@ mod tests {
             position: 0,
             row: 0,
             len: 3,
+            held_ns: None,
         };
         assert_eq!(axis.placed, [[whole], [whole]]);
-        assert_eq!(axis.timeline(Timeline::Intersection), [0, 1, 2]);
+        assert_eq!(axis.timeline(TimelineRule::Intersection, 1), [0, 1, 2]);
     }
 
     #[test]
@@ -279,7 +547,7 @@ mod tests {
             axis.placed.iter().map(Vec::len).collect::<Vec<_>>(),
             [1, 11]
         );
-        assert_eq!(axis.timeline(Timeline::Intersection).len(), 90);
+        assert_eq!(axis.timeline(TimelineRule::Intersection, 1).len(), 90);
         assert_eq!(
             gaps(&axis.placed[1], 20..40).collect::<Vec<_>>(),
             [25..26, 35..36]
@@ -292,6 +560,7 @@ mod tests {
             position: 10,
             row: 100,
             len: 5,
+            held_ns: None,
         };
         let cut = |range| {
             let part = stretch.within(&range);
@@ -304,23 +573,29 @@ mod tests {
         for empty in [0..10, 15..20, 3..3] {
             assert_eq!(stretch.within(&empty).len, 0);
         }
+        let held = Stretch {
+            held_ns: Some(7),
+            ..stretch
+        };
+        assert_eq!(held.within(&(12..14)).row, 100);
+        assert_eq!((stretch.last_row(), held.last_row()), (104, 100));
     }
 
     #[test]
     fn the_horizon_is_the_smallest_last_timestamp_of_unfinished_series() {
+        let horizon = |series: &[(&[i64], i64, bool)]| safe_horizon(series.iter().copied());
         assert_eq!(
-            safe_horizon([(&[1, 5][..], false), (&[1, 9][..], false)]),
+            horizon(&[(&[1, 5], 0, false), (&[1, 9], 0, false)]),
             Some(5)
         );
+        assert_eq!(horizon(&[(&[1, 5], 0, true), (&[1, 9], 0, false)]), Some(9));
         assert_eq!(
-            safe_horizon([(&[1, 5][..], true), (&[1, 9][..], false)]),
-            Some(9)
+            horizon(&[(&[1, 5], 3, false), (&[1, 9], 0, false)]),
+            Some(8)
         );
-        assert_eq!(safe_horizon([(&[1, 5][..], true)]), Some(i64::MAX));
-        assert_eq!(safe_horizon([(&[][..], false), (&[1][..], false)]), None);
-        assert_eq!(
-            safe_horizon([(&[][..], true), (&[1][..], true)]),
-            Some(i64::MAX)
-        );
+        assert_eq!(horizon(&[(&[5], i64::MAX, false)]), Some(i64::MAX));
+        assert_eq!(horizon(&[(&[1, 5], 0, true)]), Some(i64::MAX));
+        assert_eq!(horizon(&[(&[], 0, false), (&[1], 0, false)]), None);
+        assert_eq!(horizon(&[(&[], 0, true), (&[1], 0, true)]), Some(i64::MAX));
     }
 }

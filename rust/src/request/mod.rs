@@ -3,23 +3,30 @@
 //! A [`Request`] that exists is consistent; whether the files it asks for exist is found out by
 //! [`crate::data`]. What does not change the output (threads, chunk sizes) is not part of it.
 
+mod builder;
+mod further;
 mod template;
 mod time;
 mod timeframe;
+mod timeline;
 mod words;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use builder::RequestBuilder;
+pub(crate) use builder::check_timeline;
+pub use further::{FurtherTimeframe, MaxAge};
 pub use template::PathTemplate;
 pub(crate) use template::{Fields, PathPattern};
 pub use time::{format_timestamp, parse_timestamp};
 pub use timeframe::Timeframe;
-pub use words::{DuplicatePolicy, PriceType, Session, Timeline, UnsortedPolicy};
+pub use timeline::Timeline;
+pub use words::{DuplicatePolicy, Fill, KnownAt, PriceType, Session, UnsortedPolicy};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 
 /// The most symbols one stream can hold: the symbol column has 16-bit dictionary keys.
 pub const MAX_SYMBOLS: usize = i16::MAX as usize;
@@ -127,6 +134,14 @@ pub struct Request {
     duplicates: DuplicatePolicy,
     path_template: Option<PathTemplate>,
     columns: ColumnNames,
+    fill: Fill,
+    max_age: Option<MaxAge>,
+    further_timeframes: Vec<FurtherTimeframe>,
+    known_at: KnownAt,
+    session_file: Option<PathBuf>,
+    session_name: Option<String>,
+    indicators: Vec<String>,
+    indicator_template: Option<PathTemplate>,
 }
 
 impl Request {
@@ -147,6 +162,14 @@ impl Request {
                 duplicates: DuplicatePolicy::default(),
                 path_template: None,
                 columns: ColumnNames::default(),
+                fill: Fill::default(),
+                max_age: None,
+                further_timeframes: Vec::new(),
+                known_at: KnownAt::default(),
+                session_file: None,
+                session_name: None,
+                indicators: Vec::new(),
+                indicator_template: None,
             },
         }
     }
@@ -189,8 +212,8 @@ impl Request {
 
     /// Which timestamps become slices.
     #[must_use]
-    pub fn timeline(&self) -> Timeline {
-        self.timeline
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// Which rows lie in trading hours.
@@ -229,6 +252,80 @@ impl Request {
         &self.columns
     }
 
+    /// What is shown where a series of the primary timeframe has no candle.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.fill
+    }
+
+    /// How old a candle may be that is carried forward; `None` without [`Fill::Forward`].
+    #[must_use]
+    pub fn max_age(&self) -> Option<&MaxAge> {
+        self.max_age.as_ref()
+    }
+
+    /// The timeframes beside the primary one.
+    #[must_use]
+    pub fn further_timeframes(&self) -> &[FurtherTimeframe] {
+        &self.further_timeframes
+    }
+
+    /// When it is, in a slice, as far as further timeframes are concerned.
+    #[must_use]
+    pub fn known_at(&self) -> KnownAt {
+        self.known_at
+    }
+
+    /// The file of sessions, outside of which all rows are dropped.
+    #[must_use]
+    pub fn session_file(&self) -> Option<&Path> {
+        self.session_file.as_deref()
+    }
+
+    /// The indicators, in the order of their columns.
+    #[must_use]
+    pub fn indicators(&self) -> &[String] {
+        &self.indicators
+    }
+
+    /// The path template that replaces the default layout of files with indicators.
+    #[must_use]
+    pub fn indicator_template(&self) -> Option<&PathTemplate> {
+        self.indicator_template.as_ref()
+    }
+
+    /// The first timestamp that a slice can have: the start of the window, or of the candle that it
+    /// cuts where timestamps are floored. `None` without a start.
+    pub(crate) fn first_slice_ns(&self) -> Option<i64> {
+        let start_ns = self.start_ns?;
+        Some(if self.normalize {
+            self.timeframe.floor(start_ns).unwrap_or(i64::MIN)
+        } else {
+            start_ns
+        })
+    }
+
+    /// How old a carried candle may be, in nanoseconds; 0 where none is carried.
+    pub(crate) fn max_age_ns(&self) -> i64 {
+        let max_age = self.max_age.as_ref();
+        max_age.map_or(0, |age| checked_age(age, &self.timeframe))
+    }
+
+    /// How much later than its timestamp a candle of a further timeframe is shown at the earliest, and
+    /// how old it may be, in nanoseconds.
+    pub(crate) fn further_times_ns(&self, further: &FurtherTimeframe) -> (i64, Option<i64>) {
+        let timeframe = further.timeframe();
+        let known_ns = match self.known_at {
+            KnownAt::Open => 0,
+            KnownAt::Close => self.timeframe.duration_ns(),
+        };
+        let max_age = further.max_age();
+        (
+            timeframe.duration_ns() - known_ns,
+            max_age.map(|age| checked_age(age, timeframe)),
+        )
+    }
+
     /// The whole request as compact JSON, with the symbols that it came down to.
     #[must_use]
     pub(crate) fn to_json(&self, symbols: &[String]) -> String {
@@ -239,13 +336,27 @@ impl Request {
             price_types: &self.price_types,
             start: self.start_ns.map(format_timestamp),
             end: self.end_ns.map(format_timestamp),
-            timeline: self.timeline,
-            session: self.session,
+            timeline: &self.timeline,
+            session: self
+                .session_name
+                .as_deref()
+                .unwrap_or(self.session.as_str()),
             normalize: self.normalize,
             unsorted: self.unsorted,
             duplicates: self.duplicates,
             path_template: self.path_template.as_ref().map(PathTemplate::as_str),
             columns: self.columns.renamed(),
+            fill: self.fill,
+            max_age: self.max_age.as_ref(),
+            with_timeframe: &self.further_timeframes,
+            known_at: self.known_at,
+            session_file: self
+                .session_file
+                .as_ref()
+                .filter(|_| self.session_name.is_none())
+                .map(|path| path.to_string_lossy().into_owned()),
+            indicators: &self.indicators,
+            indicator_template: self.indicator_template.as_ref().map(PathTemplate::as_str),
         };
         serde_json::to_string(&document).expect("strings, lists and maps with string keys are JSON")
     }
@@ -260,274 +371,38 @@ struct RequestDocument<'a> {
     price_types: &'a [PriceType],
     start: Option<String>,
     end: Option<String>,
-    timeline: Timeline,
-    session: Session,
+    timeline: &'a Timeline,
+    session: &'a str,
     normalize: bool,
     unsorted: UnsortedPolicy,
     duplicates: DuplicatePolicy,
     path_template: Option<&'a str>,
     columns: BTreeMap<&'static str, String>,
+    fill: Fill,
+    max_age: Option<&'a MaxAge>,
+    with_timeframe: &'a [FurtherTimeframe],
+    known_at: KnownAt,
+    session_file: Option<String>,
+    indicators: &'a [String],
+    indicator_template: Option<&'a str>,
 }
 
-/// Collects the words of a request; [`RequestBuilder::build`] checks them together.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct RequestBuilder {
-    request: Request,
-}
-
-impl RequestBuilder {
-    /// These symbols, in this order.
-    pub fn symbols<S: Into<String>>(mut self, symbols: impl IntoIterator<Item = S>) -> Self {
-        self.request.symbols = Symbols::Listed(symbols.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Every symbol that has a file of the timeframe.
-    pub fn all_symbols(mut self) -> Self {
-        self.request.symbols = Symbols::All;
-        self
-    }
-
-    /// The timeframe; `M1` where it is not set.
-    pub fn timeframe(mut self, timeframe: Timeframe) -> Self {
-        self.request.timeframe = timeframe;
-        self
-    }
-
-    /// The price types; bid and ask where they are not set. Their order does not matter.
-    pub fn price_types(mut self, price_types: impl IntoIterator<Item = PriceType>) -> Self {
-        self.request.price_types = price_types.into_iter().collect();
-        self
-    }
-
-    /// The first raw timestamp to keep, nanoseconds UTC.
-    pub fn start_ns(mut self, start_ns: Option<i64>) -> Self {
-        self.request.start_ns = start_ns;
-        self
-    }
-
-    /// The last raw timestamp to keep, nanoseconds UTC.
-    pub fn end_ns(mut self, end_ns: Option<i64>) -> Self {
-        self.request.end_ns = end_ns;
-        self
-    }
-
-    /// Which timestamps become slices.
-    pub fn timeline(mut self, timeline: Timeline) -> Self {
-        self.request.timeline = timeline;
-        self
-    }
-
-    /// Which rows lie in trading hours.
-    pub fn session(mut self, session: Session) -> Self {
-        self.request.session = session;
-        self
-    }
-
-    /// Whether to floor timestamps to the timeframe.
-    pub fn normalize(mut self, normalize: bool) -> Self {
-        self.request.normalize = normalize;
-        self
-    }
-
-    /// What to do with a series that is not in time order.
-    pub fn unsorted(mut self, unsorted: UnsortedPolicy) -> Self {
-        self.request.unsorted = unsorted;
-        self
-    }
-
-    /// Which row wins where several share a timestamp.
-    pub fn duplicates(mut self, duplicates: DuplicatePolicy) -> Self {
-        self.request.duplicates = duplicates;
-        self
-    }
-
-    /// Where the files lie, instead of the default layout.
-    pub fn path_template(mut self, path_template: Option<PathTemplate>) -> Self {
-        self.request.path_template = path_template;
-        self
-    }
-
-    /// The column names of the input files.
-    pub fn columns(mut self, columns: ColumnNames) -> Self {
-        self.request.columns = columns;
-        self
-    }
-
-    /// Checks the request as a whole. Opens nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Code::SymbolNotFound`] for a symbol name that could leave the root, otherwise a usage
-    /// error: no or repeated symbols or price types, a window that ends before it starts, a
-    /// template that cannot tell its series apart.
-    pub fn build(self) -> Result<Request> {
-        let mut request = self.request;
-        if let Symbols::Listed(symbols) = &request.symbols {
-            check_symbols(symbols)?;
-        }
-        if request.data.as_os_str().is_empty() {
-            return Err(Error::usage("the data root has no name"));
-        }
-        let asked = request.price_types.len();
-        request.price_types.sort_unstable();
-        request.price_types.dedup();
-        if request.price_types.is_empty() {
-            return Err(Error::usage("no price type is requested")
-                .with_hint("the price types are bid, ask and trade"));
-        }
-        if request.price_types.len() < asked {
-            return Err(Error::usage("a price type is requested twice"));
-        }
-        if let (Some(start), Some(end)) = (request.start_ns, request.end_ns)
-            && start > end
-        {
-            return Err(Error::usage(format!(
-                "the window starts at {} and ends before that, at {}",
-                format_timestamp(start),
-                format_timestamp(end)
-            ))
-            .with_hint("both ends belong to the window; give --start no later than --end"));
-        }
-        if let Some(template) = &request.path_template {
-            let several_symbols = match &request.symbols {
-                Symbols::Listed(symbols) => symbols.len() > 1,
-                Symbols::All => true,
-            };
-            if several_symbols && !template.names_symbol() {
-                return Err(Error::usage(format!(
-                    "the path template {:?} yields the same files for every symbol",
-                    template.as_str()
-                ))
-                .with_hint("add {symbol} to it"));
-            }
-            if request.price_types.len() > 1 && !template.names_side() {
-                return Err(Error::usage(format!(
-                    "the path template {:?} yields the same files for every price type",
-                    template.as_str()
-                ))
-                .with_hint("add {side} or {SIDE} to it, or request one price type"));
-            }
-        }
-        Ok(request)
-    }
-}
-
-fn check_symbols(symbols: &[String]) -> Result<()> {
-    if symbols.is_empty() {
-        return Err(Error::usage("no symbol is requested")
-            .with_hint("give --symbols A,B, --symbols-file FILE or --all-symbols"));
-    }
-    if symbols.len() > MAX_SYMBOLS {
-        return Err(Error::usage(format!(
-            "{} symbols are requested; one stream holds at most {MAX_SYMBOLS}",
-            symbols.len()
-        ))
-        .with_hint("split the request"));
-    }
-    let mut seen = HashSet::with_capacity(symbols.len());
-    for symbol in symbols {
-        check_symbol(symbol)?;
-        if !seen.insert(symbol.as_str()) {
-            return Err(
-                Error::usage(format!("the symbol {symbol:?} is requested twice")).at_symbol(symbol),
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a name that could leave the root or could not be written in a list of symbols.
-fn check_symbol(symbol: &str) -> Result<()> {
-    let refuse = |why: &str| {
-        Err(Error::bad_request(
-            Code::SymbolNotFound,
-            format!("the symbol name {symbol:?} is refused: {why}"),
-        )
-        .at_symbol(symbol)
-        .with_hint("a symbol name is one plain folder or file name below the data root"))
-    };
-    if symbol.is_empty() {
-        return refuse("it is empty");
-    }
-    if symbol == "." || symbol.contains("..") {
-        return refuse("it could leave the data root");
-    }
-    if symbol.contains(['/', '\\']) {
-        return refuse("it holds a path separator");
-    }
-    if symbol.contains(|character: char| character.is_control()) {
-        return refuse("it holds a control character");
-    }
-    if symbol.contains(',') {
-        return refuse("it holds a comma");
-    }
-    if symbol.trim() != symbol {
-        return refuse("it begins or ends with a blank");
-    }
-    Ok(())
+/// An age that the builder has seen to fit.
+fn checked_age(age: &MaxAge, timeframe: &Timeframe) -> i64 {
+    age.nanoseconds(timeframe).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn builder() -> RequestBuilder {
-        Request::builder("root").symbols(["A", "B"])
-    }
-
-    #[test]
-    fn names_that_could_leave_the_root_are_refused() {
-        for symbol in [
-            "", ".", "..", "a/b", "a\\b", "../a", "a..b", "a\0", "a\n", "a,b", " a", "a\u{a0}",
-            "\u{1b}",
-        ] {
-            let error = Request::builder("root")
-                .symbols([symbol])
-                .build()
-                .expect_err(symbol);
-            assert_eq!(error.code(), Code::SymbolNotFound, "{symbol:?}");
-            assert_eq!(error.class(), crate::error::Class::Usage);
-        }
-        for symbol in ["EURUSD", "BRK.B", "^GSPC", "EUR USD", "ÄÖ", "-X", "A*[b]"] {
-            Request::builder("root")
-                .symbols([symbol])
-                .build()
-                .expect(symbol);
-        }
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        let template = |text| Some(PathTemplate::parse(text).expect("a template"));
-        let bad = [
-            Request::builder("root"),
-            Request::builder(""),
-            Request::builder("root").symbols(["A", "A"]),
-            Request::builder("root").symbols((0..=MAX_SYMBOLS).map(|i| i.to_string())),
-            builder().price_types([]),
-            builder().price_types([PriceType::Bid, PriceType::Bid]),
-            builder().start_ns(Some(1)).end_ns(Some(0)),
-            builder().path_template(template("{root}/{side}")),
-            builder().path_template(template("{root}/{symbol}")),
-        ];
-        for (case, builder) in bad.into_iter().enumerate() {
-            assert!(builder.build().is_err(), "case {case}");
-        }
-        builder()
-            .start_ns(Some(1))
-            .end_ns(Some(1))
-            .build()
-            .expect("one instant is a window");
-    }
-
     #[test]
     fn the_json_has_every_word_in_a_fixed_order() {
         let mut columns = ColumnNames::default();
         columns.rename("timestamp", "ts").expect("a field");
         columns.rename("close", "c").expect("a field");
-        let request = builder()
+        let request = Request::builder("root")
+            .symbols(["A", "B"])
             .price_types([PriceType::Ask, PriceType::Bid])
             .start_ns(Some(0))
             .columns(columns)
@@ -539,7 +414,9 @@ mod tests {
                 r#"{"data":"root","symbols":["A","B"],"timeframe":"M1","price_types":["bid","ask"],"#,
                 r#""start":"1970-01-01T00:00:00.000000000Z","end":null,"timeline":"intersection","#,
                 r#""session":"none","normalize":false,"unsorted":"sort","duplicates":"last","#,
-                r#""path_template":null,"columns":{"close":"c","timestamp":"ts"}}"#
+                r#""path_template":null,"columns":{"close":"c","timestamp":"ts"},"fill":"none","max_age":null,"#,
+                r#""with_timeframe":[],"known_at":"open","session_file":null,"indicators":[],"#,
+                r#""indicator_template":null}"#
             )
         );
     }

@@ -94,6 +94,10 @@ impl PathTemplate {
         self.pieces.contains(&Piece::SideLower) || self.pieces.contains(&Piece::SideUpper)
     }
 
+    pub(crate) fn names_timeframe(&self) -> bool {
+        self.pieces.contains(&Piece::Timeframe)
+    }
+
     /// Whether an expansion with all fields given can match several files.
     pub(crate) fn has_star(&self) -> bool {
         self.pieces.contains(&Piece::Star)

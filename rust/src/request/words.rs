@@ -121,17 +121,6 @@ macro_rules! request_words {
 }
 
 request_words! {
-    /// Which timestamps become slices.
-    Timeline, "timeline" {
-        /// Timestamps present in every requested series.
-        #[default]
-        Intersection = "intersection",
-        /// Timestamps present in any requested series.
-        Union = "union",
-    }
-}
-
-request_words! {
     /// Which rows lie in trading hours.
     Session, "session" {
         /// Keep all rows.
@@ -140,6 +129,28 @@ request_words! {
         /// The FX week in Sydney local time; for timeframes of a day or more, drop weekends (UTC)
         /// and placeholder candles (volume 0 and open = high = low = close).
         Fx = "fx",
+    }
+}
+
+request_words! {
+    /// What is shown where a series has no candle.
+    Fill, "way to fill" {
+        /// Nothing.
+        #[default]
+        None = "none",
+        /// Its latest earlier candle, while that is not too old.
+        Forward = "forward",
+    }
+}
+
+request_words! {
+    /// When it is, in a slice, as far as candles of further timeframes are concerned.
+    KnownAt, "moment" {
+        /// The timestamp of the slice: its own candles are just opening.
+        #[default]
+        Open = "open",
+        /// The end of the slice's own candles.
+        Close = "close",
     }
 }
 
@@ -173,8 +184,8 @@ mod tests {
 
     #[test]
     fn unknown_words_name_the_choices() {
-        let error = "both".parse::<Timeline>().expect_err("no timeline");
-        assert_eq!(error.hint(), Some("choose one of: intersection, union"));
+        let error = "nyse".parse::<Session>().expect_err("no session");
+        assert_eq!(error.hint(), Some("choose one of: none, fx"));
         assert_eq!(
             "mid".parse::<PriceType>().expect_err("derived").code(),
             Code::InvalidPriceType

@@ -6,9 +6,15 @@
 //! * [`MultiSymbolDataIterator`] yields owned [`MultiSymbolSlice`]s, one per timestamp.
 
 mod batches;
+mod columns;
 mod iterator;
+mod options;
 mod slice;
+mod warnings;
 
-pub use batches::{Progress, ReadOptions, SliceBatches};
+pub use batches::{Progress, SliceBatches};
 pub use iterator::MultiSymbolDataIterator;
-pub use slice::{MultiSymbolSlice, MultiSymbolSliceRef, SliceBatch, SymbolSnapshot};
+pub use options::ReadOptions;
+pub use slice::{
+    FurtherCandles, MultiSymbolSlice, MultiSymbolSliceRef, SliceBatch, SymbolSnapshot,
+};

@@ -7,9 +7,9 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 
-use crate::data::candle::{CandleData, VALUES_PER_CANDLE, value_column};
+use crate::data::candle::{CandleData, Panel, StreamLayout};
 use crate::error::{Code, Error, Result};
-use crate::request::{ColumnNames, PriceType, Request};
+use crate::request::{PriceType, Request, Timeframe};
 
 /// Where `close` stands among the values of a candle.
 const CLOSE: usize = 3;
@@ -19,22 +19,81 @@ const CLOSE: usize = 3;
 pub(super) struct BatchLayout {
     symbols: Arc<[String]>,
     index: HashMap<String, usize>,
-    price_types: Vec<PriceType>,
-    timeframe_ns: i64,
+    timeframe: Timeframe,
+    /// The further timeframes, in the order of the request.
+    further: Vec<Timeframe>,
+    indicators: Vec<String>,
+    stream: Arc<StreamLayout>,
+    /// Panel and field of each column of numbers, by its name.
+    columns: HashMap<String, (usize, usize)>,
+    /// The panels of the primary timeframe, by price type.
+    primary: [Option<usize>; PriceType::ALL.len()],
 }
 
 impl BatchLayout {
-    pub fn new(request: &Request, symbols: Arc<[String]>) -> Self {
+    pub fn new(request: &Request, stream: Arc<StreamLayout>, symbols: Arc<[String]>) -> Self {
+        let panels = || stream.panels.iter().enumerate();
+        let columns = panels().flat_map(|(panel, one)| {
+            let names = one.values.iter().cloned().enumerate();
+            names.map(move |(field, name)| (name, (panel, field)))
+        });
+        let is_primary =
+            |one: &Panel, price_type| one.further.is_none() && one.price_type == Some(price_type);
+        let further = request.further_timeframes().iter();
         Self {
             index: symbols.iter().cloned().zip(0..).collect(),
+            timeframe: request.timeframe().clone(),
+            further: further.map(|one| one.timeframe().clone()).collect(),
+            indicators: request.indicators().to_vec(),
+            columns: columns.collect(),
+            primary: PriceType::ALL.map(|price_type| {
+                let panel = panels().find(|(_, one)| is_primary(one, price_type));
+                panel.map(|(panel, _)| panel)
+            }),
             symbols,
-            price_types: request.price_types().to_vec(),
-            timeframe_ns: request.timeframe().duration_ns(),
+            stream,
         }
     }
 
+    /// The panel of a price type in the primary timeframe.
     fn side(&self, price_type: PriceType) -> Option<usize> {
-        self.price_types.iter().position(|&one| one == price_type)
+        self.primary[price_type as usize]
+    }
+
+    /// The panel of a price type in any timeframe; `None` where the price type was not requested.
+    fn panel(&self, timeframe: &str, price_type: PriceType) -> Result<Option<usize>> {
+        if timeframe == self.timeframe.as_str() {
+            return Ok(self.side(price_type));
+        }
+        let place = self
+            .further
+            .iter()
+            .position(|one| one.as_str() == timeframe);
+        let Some(place) = place else {
+            let known = [&self.timeframe].into_iter().chain(&self.further);
+            let known: Vec<_> = known.map(Timeframe::as_str).collect();
+            return Err(Error::input(
+                Code::TimeframeNotFound,
+                format!("the slice has no candles of timeframe {timeframe:?}"),
+            )
+            .with_hint(format!(
+                "it has those of {}; request others as further timeframes",
+                known.join(", ")
+            )));
+        };
+        let panels = &self.stream.panels;
+        Ok(panels
+            .iter()
+            .position(|one| one.further == Some(place) && one.price_type == Some(price_type)))
+    }
+
+    /// The panel of the indicators, which comes last.
+    fn indicator_panel(&self) -> Option<usize> {
+        let last = self.stream.panels.len().checked_sub(1)?;
+        self.stream.panels[last]
+            .price_type
+            .is_none()
+            .then_some(last)
     }
 
     fn symbol(&self, symbol: &str) -> Result<usize> {
@@ -47,6 +106,39 @@ impl BatchLayout {
             .with_hint("request it, or ask only for symbols of the request")
         })
     }
+
+    /// Everything about one symbol; `candle` gives that of a panel.
+    fn snapshot(
+        &self,
+        index: usize,
+        timestamp_ns: i64,
+        candle: impl Fn(usize) -> Option<CandleData>,
+        indicators: Vec<Option<f64>>,
+    ) -> SymbolSnapshot {
+        let of = |further: Option<usize>, price_type: PriceType| {
+            let panels = &self.stream.panels;
+            let is_meant =
+                |one: &Panel| one.further == further && one.price_type == Some(price_type);
+            candle(panels.iter().position(is_meant)?)
+        };
+        let further = self.further.iter().enumerate();
+        SymbolSnapshot {
+            symbol: self.symbols[index].clone(),
+            timestamp_ns,
+            bid: of(None, PriceType::Bid),
+            ask: of(None, PriceType::Ask),
+            trade: of(None, PriceType::Trade),
+            further: further
+                .map(|(place, timeframe)| FurtherCandles {
+                    timeframe: timeframe.clone(),
+                    bid: of(Some(place), PriceType::Bid),
+                    ask: of(Some(place), PriceType::Ask),
+                    trade: of(Some(place), PriceType::Trade),
+                })
+                .collect(),
+            indicators: self.indicators.iter().cloned().zip(indicators).collect(),
+        }
+    }
 }
 
 /// Whole slices in Arrow columns: slice `k` is rows `[k * N, (k + 1) * N)`, N symbols.
@@ -58,16 +150,37 @@ pub struct SliceBatch {
     sides: Vec<Side>,
 }
 
-/// The columns of one price type.
+/// The columns of one panel.
 #[derive(Debug, Clone)]
 struct Side {
-    values: [ScalarBuffer<f64>; VALUES_PER_CANDLE],
+    values: Vec<ScalarBuffer<f64>>,
     nulls: Option<NullBuffer>,
+    /// Where candles are not always those of the slice's own timestamp.
+    timestamps: Option<ScalarBuffer<i64>>,
 }
 
 impl Side {
     fn is_present(&self, row: usize) -> bool {
         self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row))
+    }
+
+    /// The candle of a row, in a slice of this timestamp.
+    fn candle(&self, row: usize, timestamp_ns: i64) -> Option<CandleData> {
+        if !self.is_present(row) {
+            return None;
+        }
+        let [open, high, low, close, volume] = self.values.first_chunk()?.each_ref();
+        Some(CandleData {
+            timestamp_ns: self
+                .timestamps
+                .as_ref()
+                .map_or(timestamp_ns, |own| own[row]),
+            open: open[row],
+            high: high[row],
+            low: low[row],
+            close: close[row],
+            volume: volume[row],
+        })
     }
 }
 
@@ -78,23 +191,21 @@ impl SliceBatch {
                 .column_by_name(name)
                 .expect("the batch was built to the stream's schema")
         };
-        let sides = layout
-            .price_types
-            .iter()
-            .map(|&price_type| {
-                let field = |field: &str| {
-                    column(&value_column(price_type, field)).as_primitive::<Float64Type>()
-                };
-                Side {
-                    values: ColumnNames::VALUE_FIELDS.map(|name| field(name).values().clone()),
-                    nulls: field(ColumnNames::VALUE_FIELDS[0]).nulls().cloned(),
-                }
-            })
-            .collect();
-        let timestamps = column("timestamp")
-            .as_primitive::<TimestampNanosecondType>()
-            .values()
-            .clone();
+        let timestamps_of = |name: &str| {
+            let timestamps = column(name).as_primitive::<TimestampNanosecondType>();
+            timestamps.values().clone()
+        };
+        let sides = layout.stream.panels.iter().map(|panel| {
+            let field = |name: &String| column(name).as_primitive::<Float64Type>();
+            let values = panel.values.iter().map(field);
+            Side {
+                nulls: values.clone().next().and_then(|one| one.nulls().cloned()),
+                values: values.map(|one| one.values().clone()).collect(),
+                timestamps: panel.timestamp.as_deref().map(timestamps_of),
+            }
+        });
+        let sides = sides.collect();
+        let timestamps = timestamps_of("timestamp");
         Self {
             record_batch,
             layout,
@@ -151,6 +262,13 @@ impl SliceBatch {
         })
     }
 
+    /// When all its candles are complete: the timestamp of the last slice plus the timeframe, nanoseconds
+    /// UTC. `None` where it holds no slice.
+    #[must_use]
+    pub fn known_at_ns(&self) -> Option<i64> {
+        self.slices().last().map(|slice| slice.known_at_ns())
+    }
+
     pub(super) fn first_timestamp_ns(&self) -> Option<i64> {
         self.timestamps.first().copied()
     }
@@ -179,7 +297,7 @@ impl<'a> MultiSymbolSliceRef<'a> {
     #[must_use]
     pub fn known_at_ns(&self) -> i64 {
         self.timestamp_ns()
-            .saturating_add(self.batch.layout.timeframe_ns)
+            .saturating_add(self.batch.layout.timeframe.duration_ns())
     }
 
     /// The symbols, in the order of the request.
@@ -200,8 +318,9 @@ impl<'a> MultiSymbolSliceRef<'a> {
         self.len() == 0
     }
 
-    /// The candle of a symbol. `None` where it has none here, where the price type was not
-    /// requested, and for an unknown symbol.
+    /// The candle of a symbol in the primary timeframe, carried forward if that was asked for.
+    /// `None` where it has none here, where the price type was not requested, and for an unknown
+    /// symbol.
     #[must_use]
     pub fn get(&self, symbol: &str, price_type: PriceType) -> Option<CandleData> {
         self.candle(*self.batch.layout.index.get(symbol)?, price_type)
@@ -213,19 +332,47 @@ impl<'a> MultiSymbolSliceRef<'a> {
         if index >= self.len() {
             return None;
         }
-        let side = &self.batch.sides[self.batch.layout.side(price_type)?];
+        self.candle_of(index, self.batch.layout.side(price_type)?)
+    }
+
+    fn candle_of(&self, index: usize, panel: usize) -> Option<CandleData> {
+        self.batch.sides[panel].candle(self.row + index, self.timestamp_ns())
+    }
+
+    /// The candle of a symbol in any timeframe of the request: of a further one the latest that is
+    /// complete. `None` where there is none, and where the price type was not requested.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::SymbolNotFound`] and [`Code::TimeframeNotFound`] for what was not requested.
+    pub fn get_candle(
+        &self,
+        symbol: &str,
+        timeframe: &str,
+        price_type: PriceType,
+    ) -> Result<Option<CandleData>> {
+        let index = self.batch.layout.symbol(symbol)?;
+        let panel = self.batch.layout.panel(timeframe, price_type)?;
+        Ok(panel.and_then(|panel| self.candle_of(index, panel)))
+    }
+
+    /// The value of an indicator. `None` where the symbol has no row of indicators here, for an unknown
+    /// symbol, and for an indicator that was not requested.
+    #[must_use]
+    pub fn indicator(&self, symbol: &str, name: &str) -> Option<f64> {
+        let layout = &self.batch.layout;
+        let index = *layout.index.get(symbol)?;
+        let field = layout.indicators.iter().position(|one| one == name)?;
+        self.indicators(index).nth(field)?
+    }
+
+    fn indicators(&self, index: usize) -> impl Iterator<Item = Option<f64>> {
+        let panel = self.batch.layout.indicator_panel();
+        let side = panel.map(|panel| &self.batch.sides[panel]);
         let row = self.row + index;
-        if !side.is_present(row) {
-            return None;
-        }
-        let [open, high, low, close, volume] = side.values.each_ref().map(|column| column[row]);
-        Some(CandleData {
-            timestamp_ns: self.timestamp_ns(),
-            open,
-            high,
-            low,
-            close,
-            volume,
+        side.into_iter().flat_map(move |side| {
+            let values = side.values.iter();
+            values.map(move |values| side.is_present(row).then(|| values[row]))
         })
     }
 
@@ -249,52 +396,46 @@ impl<'a> MultiSymbolSliceRef<'a> {
         Some(self.price(symbol, PriceType::Ask)? - self.price(symbol, PriceType::Bid)?)
     }
 
-    /// One field of all symbols side by side, such as `bid_close`; NaN where a candle is missing.
-    /// `None` where there is no such column.
+    /// One column of numbers for all symbols side by side, such as `bid_close`, `H1_ask_open` or
+    /// `ind_rsi`; NaN where there is nothing. `None` where there is no such column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&'a [f64]> {
-        let (side, field) = name.split_once('_')?;
-        let price_type: PriceType = side.parse().ok()?;
-        let field = ColumnNames::VALUE_FIELDS
-            .iter()
-            .position(|one| *one == field)?;
-        let side = &self.batch.sides[self.batch.layout.side(price_type)?];
-        side.values[field].get(self.row..self.row + self.len())
+        let &(panel, field) = self.batch.layout.columns.get(name)?;
+        self.batch.sides[panel].values[field].get(self.row..self.row + self.len())
     }
 
-    /// All candles of one symbol.
+    /// Everything about one symbol.
     ///
     /// # Errors
     ///
     /// [`Code::SymbolNotFound`] for a symbol that was not requested.
     pub fn snapshot(&self, symbol: &str) -> Result<SymbolSnapshot> {
-        let index = self.batch.layout.symbol(symbol)?;
-        Ok(SymbolSnapshot {
-            symbol: symbol.to_owned(),
-            timestamp_ns: self.timestamp_ns(),
-            bid: self.candle(index, PriceType::Bid),
-            ask: self.candle(index, PriceType::Ask),
-            trade: self.candle(index, PriceType::Trade),
-        })
+        let layout = &self.batch.layout;
+        let index = layout.symbol(symbol)?;
+        let indicators = self.indicators(index).collect();
+        let candle = |panel| self.candle_of(index, panel);
+        Ok(layout.snapshot(index, self.timestamp_ns(), candle, indicators))
     }
 
     /// The slice on its own, independent of the batch.
     #[must_use]
     pub fn to_owned(&self) -> MultiSymbolSlice {
         let layout = &self.batch.layout;
-        let candles = (0..self.len())
-            .flat_map(|index| {
-                layout
-                    .price_types
-                    .iter()
-                    .map(move |&price_type| self.candle(index, price_type))
-            })
-            .collect();
+        let timestamp_ns = self.timestamp_ns();
+        let rows = self.row..self.row + self.len();
+        let mut candles = Vec::with_capacity(layout.stream.panels.len() * self.len());
+        for (panel, side) in layout.stream.panels.iter().zip(&self.batch.sides) {
+            if panel.price_type.is_some() {
+                candles.extend(rows.clone().map(|row| side.candle(row, timestamp_ns)));
+            }
+        }
         MultiSymbolSlice {
-            timestamp_ns: self.timestamp_ns(),
-            known_at_ns: self.known_at_ns(),
+            timestamp_ns,
             layout: layout.clone(),
-            candles,
+            candles: candles.into(),
+            indicators: (0..self.len())
+                .flat_map(|index| self.indicators(index))
+                .collect(),
         }
     }
 }
@@ -303,10 +444,11 @@ impl<'a> MultiSymbolSliceRef<'a> {
 #[derive(Debug, Clone)]
 pub struct MultiSymbolSlice {
     timestamp_ns: i64,
-    known_at_ns: i64,
     layout: Arc<BatchLayout>,
-    /// For each symbol in turn, its price types.
+    /// For each panel of candles in turn, the symbols.
     candles: Box<[Option<CandleData>]>,
+    /// For each symbol in turn, its indicators.
+    indicators: Box<[Option<f64>]>,
 }
 
 impl MultiSymbolSlice {
@@ -319,7 +461,8 @@ impl MultiSymbolSlice {
     /// When the slice's candles are complete: the timestamp plus the timeframe, nanoseconds UTC.
     #[must_use]
     pub fn known_at_ns(&self) -> i64 {
-        self.known_at_ns
+        self.timestamp_ns
+            .saturating_add(self.layout.timeframe.duration_ns())
     }
 
     /// The symbols, in the order of the request.
@@ -328,16 +471,49 @@ impl MultiSymbolSlice {
         &self.layout.symbols
     }
 
-    /// The candle of a symbol. `None` where it has none here, where the price type was not
-    /// requested, and for an unknown symbol.
+    /// The candle of a symbol in the primary timeframe, carried forward if that was asked for.
+    /// `None` where it has none here, where the price type was not requested, and for an unknown
+    /// symbol.
     #[must_use]
     pub fn get(&self, symbol: &str, price_type: PriceType) -> Option<&CandleData> {
         self.candle(*self.layout.index.get(symbol)?, price_type)
     }
 
     fn candle(&self, index: usize, price_type: PriceType) -> Option<&CandleData> {
-        let side = self.layout.side(price_type)?;
-        self.candles[index * self.layout.price_types.len() + side].as_ref()
+        self.candle_of(index, self.layout.side(price_type)?)
+    }
+
+    fn candle_of(&self, index: usize, panel: usize) -> Option<&CandleData> {
+        self.candles[panel * self.layout.symbols.len() + index].as_ref()
+    }
+
+    /// The candle of a symbol in any timeframe of the request; see [`MultiSymbolSliceRef::get_candle`].
+    ///
+    /// # Errors
+    ///
+    /// [`Code::SymbolNotFound`] and [`Code::TimeframeNotFound`] for what was not requested.
+    pub fn get_candle(
+        &self,
+        symbol: &str,
+        timeframe: &str,
+        price_type: PriceType,
+    ) -> Result<Option<&CandleData>> {
+        let index = self.layout.symbol(symbol)?;
+        let panel = self.layout.panel(timeframe, price_type)?;
+        Ok(panel.and_then(|panel| self.candle_of(index, panel)))
+    }
+
+    /// The value of an indicator; see [`MultiSymbolSliceRef::indicator`].
+    #[must_use]
+    pub fn indicator(&self, symbol: &str, name: &str) -> Option<f64> {
+        let index = *self.layout.index.get(symbol)?;
+        let field = self.layout.indicators.iter().position(|one| one == name)?;
+        self.indicators_of(index)[field]
+    }
+
+    fn indicators_of(&self, index: usize) -> &[Option<f64>] {
+        let count = self.layout.indicators.len();
+        &self.indicators[index * count..][..count]
     }
 
     /// The closing price. `None` as for [`Self::get`].
@@ -358,58 +534,60 @@ impl MultiSymbolSlice {
         Some(self.price(symbol, PriceType::Ask)? - self.price(symbol, PriceType::Bid)?)
     }
 
-    /// All candles of one symbol.
+    /// Everything about one symbol.
     ///
     /// # Errors
     ///
     /// [`Code::SymbolNotFound`] for a symbol that was not requested.
     pub fn snapshot(&self, symbol: &str) -> Result<SymbolSnapshot> {
         let index = self.layout.symbol(symbol)?;
-        let candle = |price_type| self.candle(index, price_type).copied();
-        Ok(SymbolSnapshot {
-            symbol: symbol.to_owned(),
-            timestamp_ns: self.timestamp_ns,
-            bid: candle(PriceType::Bid),
-            ask: candle(PriceType::Ask),
-            trade: candle(PriceType::Trade),
-        })
+        let candle = |panel| self.candle_of(index, panel).copied();
+        let indicators = self.indicators_of(index).to_vec();
+        Ok(self
+            .layout
+            .snapshot(index, self.timestamp_ns, candle, indicators))
     }
 }
 
 /// Two slices are equal where they show the same: NaN equals NaN.
 impl PartialEq for MultiSymbolSlice {
     fn eq(&self, other: &Self) -> bool {
-        let bits = |candle: &Option<CandleData>| {
+        let bits = |value: f64| {
+            if value.is_nan() {
+                f64::NAN.to_bits()
+            } else {
+                value.to_bits()
+            }
+        };
+        let candle_bits = |candle: &Option<CandleData>| {
             candle.map(|candle| {
-                let values = [
-                    candle.open,
-                    candle.high,
-                    candle.low,
-                    candle.close,
-                    candle.volume,
-                ];
-                values.map(|value| {
-                    if value.is_nan() {
-                        f64::NAN.to_bits()
-                    } else {
-                        value.to_bits()
-                    }
-                })
+                let CandleData {
+                    timestamp_ns,
+                    open,
+                    high,
+                    low,
+                    close,
+                    volume,
+                } = candle;
+                (timestamp_ns, [open, high, low, close, volume].map(bits))
             })
         };
+        let candles = |slice: &Self| slice.candles.iter().map(candle_bits).collect::<Vec<_>>();
+        let indicators = |slice: &Self| {
+            let values = slice.indicators.iter().map(|value| value.map(bits));
+            values.collect::<Vec<_>>()
+        };
         self.timestamp_ns == other.timestamp_ns
-            && self.known_at_ns == other.known_at_ns
             && self.layout.symbols == other.layout.symbols
-            && self.layout.price_types == other.layout.price_types
-            && self
-                .candles
-                .iter()
-                .map(bits)
-                .eq(other.candles.iter().map(bits))
+            && self.layout.timeframe == other.layout.timeframe
+            && self.layout.stream.panels == other.layout.stream.panels
+            && candles(self) == candles(other)
+            && indicators(self) == indicators(other)
     }
 }
 
-/// The candles of one symbol at one timestamp; `None` where there is none, or none was requested.
+/// Everything about one symbol at one timestamp; `None` where there is no candle, or none was
+/// requested.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SymbolSnapshot {
@@ -417,6 +595,42 @@ pub struct SymbolSnapshot {
     pub symbol: String,
     /// The slice's time, nanoseconds UTC.
     pub timestamp_ns: i64,
+    /// The bid candle of the primary timeframe.
+    pub bid: Option<CandleData>,
+    /// The ask candle.
+    pub ask: Option<CandleData>,
+    /// The trade candle.
+    pub trade: Option<CandleData>,
+    /// The latest complete candles of the further timeframes, in the order of the request.
+    pub further: Vec<FurtherCandles>,
+    /// The indicators by name, in the order of the request; `None` where the symbol has no row of them
+    /// here.
+    pub indicators: Vec<(String, Option<f64>)>,
+}
+
+impl SymbolSnapshot {
+    /// How old the oldest candle of the primary timeframe is that it shows, in nanoseconds; `None` where
+    /// it shows none.
+    #[must_use]
+    pub fn age_ns(&self) -> Option<i64> {
+        let shown = [self.bid, self.ask, self.trade].into_iter().flatten();
+        let ages = shown.map(|candle| self.timestamp_ns.saturating_sub(candle.timestamp_ns));
+        ages.max()
+    }
+
+    /// Whether it shows a candle of the primary timeframe that is older than the slice.
+    #[must_use]
+    pub fn is_carried(&self) -> bool {
+        self.age_ns().is_some_and(|age_ns| age_ns > 0)
+    }
+}
+
+/// The latest complete candles of one symbol in a further timeframe.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FurtherCandles {
+    /// The timeframe.
+    pub timeframe: Timeframe,
     /// The bid candle.
     pub bid: Option<CandleData>,
     /// The ask candle.

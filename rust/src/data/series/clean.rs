@@ -22,7 +22,7 @@ pub(super) struct Cleaner {
 impl Cleaner {
     pub fn new(rules: &Arc<SeriesRules>) -> Self {
         Self {
-            session: SessionFilter::new(rules.session, &rules.timeframe),
+            session: rules.session.clone(),
             rules: rules.clone(),
         }
     }
@@ -41,13 +41,16 @@ impl Cleaner {
         report: &mut SeriesReport,
     ) -> Result<CandleTimes> {
         let timestamps = &raw.timestamps;
+        let all = timestamps.iter();
         let inside = if self.rules.has_window() {
-            timestamps
-                .iter()
-                .filter(|&&at| self.rules.in_window(at))
-                .count()
+            all.clone().filter(|&&at| self.rules.in_window(at)).count()
         } else {
             timestamps.len()
+        };
+        let wanted = if self.rules.has_lead_in() {
+            all.filter(|&&at| self.rules.keeps(at)).count()
+        } else {
+            inside
         };
         report.inside_window += inside as u64;
         let mut cleaned = CandleTimes {
@@ -55,9 +58,10 @@ impl Cleaner {
             rows: Rows::consecutive(first_row, timestamps.len()),
             shuffled: None,
         };
-        if inside < timestamps.len() || !self.session.keeps_all() {
+        if wanted < timestamps.len() || !self.session.keeps_all() {
             let kept = self.kept(raw);
-            report.outside_session += (inside - kept.len()) as u64;
+            let in_window = |&&at: &&u32| self.rules.in_window(timestamps[at as usize]);
+            report.outside_session += (inside - kept.iter().filter(in_window).count()) as u64;
             if kept.len() < timestamps.len() {
                 cleaned = cleaned.take(&kept);
             }
@@ -71,7 +75,7 @@ impl Cleaner {
     fn kept(&mut self, raw: &RawRows) -> Vec<u32> {
         let mut kept = Vec::with_capacity(raw.timestamps.len());
         for (position, &timestamp_ns) in raw.timestamps.iter().enumerate() {
-            if !self.rules.in_window(timestamp_ns) {
+            if !self.rules.keeps(timestamp_ns) {
                 continue;
             }
             let values = match &raw.values {
@@ -99,7 +103,7 @@ impl Cleaner {
                 );
                 source
                     .at_row(error, cleaned.rows.row(position))
-                    .at_column(&self.rules.columns.timestamp)
+                    .at_column(&self.rules.timestamp)
                     .with_hint("narrow the window with --start")
             })?);
         }

@@ -24,20 +24,27 @@ pub(crate) use self::candle_times::CandleTimes;
 pub(crate) use self::rows::Rows;
 pub(crate) use self::timestamps::TimestampReader;
 pub(crate) use self::values::ValueCursor;
-use crate::data::layout::SeriesFiles;
+use crate::data::layout::{Role, SeriesFiles};
+use crate::data::session::{Hours, SessionFilter};
 use crate::data::source::{SourceFile, Span};
 use crate::error::{Error, Result};
-use crate::request::{
-    ColumnNames, DuplicatePolicy, PriceType, Request, Session, Timeframe, UnsortedPolicy,
-};
+use crate::report::SeriesName;
+use crate::request::{DuplicatePolicy, Fill, Request, Timeframe, UnsortedPolicy};
 
-/// The rules that turn rows into a series: the same for every series of a request.
+/// The rules that turn rows into a series: the same for every series of a request that has the same role.
 #[derive(Debug)]
 pub(crate) struct SeriesRules {
-    columns: ColumnNames,
+    /// The column of timestamps, and those of numbers.
+    timestamp: String,
+    values: Vec<String>,
+    /// Raw timestamps that are read.
     start_ns: i64,
     end_ns: i64,
-    session: Session,
+    /// Raw timestamps before this one belong to the lead-in: they are read to be carried into the window.
+    window_ns: i64,
+    /// The first timestamp of a candle that the window can hold.
+    first_ns: i64,
+    session: SessionFilter,
     timeframe: Timeframe,
     normalize: bool,
     unsorted: UnsortedPolicy,
@@ -48,13 +55,56 @@ pub(crate) struct SeriesRules {
 }
 
 impl SeriesRules {
-    pub fn new(request: &Request, chunk_rows: usize, segment_rows: usize) -> Self {
+    /// The rules for series of a role; `hours` are those of the file of sessions, if there is one.
+    pub fn new(
+        request: &Request,
+        role: Role,
+        hours: Option<&Arc<Hours>>,
+        chunk_rows: usize,
+        segment_rows: usize,
+    ) -> Self {
+        let first_slice_ns = request.first_slice_ns();
+        let no_earlier_than =
+            |age_ns: i64| first_slice_ns.map(|first| first.saturating_sub(age_ns));
+        let window_ns = request.start_ns().unwrap_or(i64::MIN);
+        let (timeframe, values, start_ns, window_ns, first_ns) = match role {
+            Role::Primary => {
+                let lead_in = (request.fill() == Fill::Forward)
+                    .then(|| no_earlier_than(request.max_age_ns()))
+                    .flatten();
+                (
+                    request.timeframe(),
+                    &request.columns().values[..],
+                    lead_in.unwrap_or(window_ns),
+                    window_ns,
+                    first_slice_ns.unwrap_or(i64::MIN),
+                )
+            }
+            Role::Further(number) => {
+                let further = &request.further_timeframes()[number];
+                let (_, max_age_ns) = request.further_times_ns(further);
+                let start_ns = max_age_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
+                let values = &request.columns().values[..];
+                (further.timeframe(), values, start_ns, start_ns, i64::MIN)
+            }
+            Role::Indicators => {
+                let values = request.indicators();
+                (request.timeframe(), values, window_ns, window_ns, i64::MIN)
+            }
+        };
+        let has_prices = role != Role::Indicators;
         Self {
-            columns: request.columns().clone(),
-            start_ns: request.start_ns().unwrap_or(i64::MIN),
+            timestamp: request.columns().timestamp.clone(),
+            values: values.to_vec(),
+            start_ns,
             end_ns: request.end_ns().unwrap_or(i64::MAX),
-            session: request.session(),
-            timeframe: request.timeframe().clone(),
+            window_ns,
+            first_ns,
+            session: hours.map_or_else(
+                || SessionFilter::new(request.session(), timeframe, has_prices),
+                |hours| SessionFilter::of_hours(hours.clone()),
+            ),
+            timeframe: timeframe.clone(),
             normalize: request.normalize(),
             unsorted: request.unsorted(),
             duplicates: request.duplicates(),
@@ -68,19 +118,46 @@ impl SeriesRules {
         self.chunk_rows
     }
 
+    fn has_lead_in(&self) -> bool {
+        self.start_ns < self.window_ns
+    }
+
     fn has_window(&self) -> bool {
         (self.start_ns, self.end_ns) != (i64::MIN, i64::MAX)
     }
 
-    fn in_window(&self, timestamp_ns: i64) -> bool {
+    /// How many columns of numbers there are.
+    pub fn fields(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether a raw timestamp lies where rows are looked at, window or lead-in.
+    fn in_reach(&self, timestamp_ns: i64) -> bool {
         (self.start_ns..=self.end_ns).contains(&timestamp_ns)
+    }
+
+    fn in_window(&self, timestamp_ns: i64) -> bool {
+        (self.window_ns..=self.end_ns).contains(&timestamp_ns)
+    }
+
+    /// Whether a row is kept, as far as window and lead-in go: a candle that the window cuts consists of
+    /// what the window keeps of it.
+    fn keeps(&self, timestamp_ns: i64) -> bool {
+        let leads_in = |at: i64| {
+            let stamped = if self.normalize {
+                self.timeframe.floor(at)
+            } else {
+                Some(at)
+            };
+            stamped.is_none_or(|stamped| stamped < self.first_ns)
+        };
+        self.in_window(timestamp_ns) || self.in_reach(timestamp_ns) && leads_in(timestamp_ns)
     }
 }
 
 /// The rows of a series that are decoded, as they stand in its files.
 pub(crate) struct SeriesSource {
-    symbol: String,
-    price_type: PriceType,
+    name: SeriesName,
     files: Vec<PlannedFile>,
 }
 
@@ -165,7 +242,7 @@ impl SeriesSource {
     }
 
     fn named(&self, error: Error) -> Error {
-        error.at_series(&self.symbol, self.price_type)
+        self.name.on(error)
     }
 }
 
@@ -179,6 +256,5 @@ pub(crate) fn open(
     series: &SeriesFiles,
     rules: Arc<SeriesRules>,
 ) -> Result<(Arc<SeriesSource>, TimestampReader)> {
-    TimestampReader::open(series, rules)
-        .map_err(|error| error.at_series(&series.symbol, series.price_type))
+    TimestampReader::open(series, rules).map_err(|error| series.name.on(error))
 }

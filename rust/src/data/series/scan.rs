@@ -1,5 +1,5 @@
 //! Owns the pass over the timestamps of a series that comes before anything is decoded for good: which
-//! rows lie in the window, whether they are in order, and the timestamps themselves where they can be
+//! rows lie within reach, whether they are in order, and the timestamps themselves where they can be
 //! written down in little.
 
 use std::ops::Range;
@@ -32,7 +32,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The spans of a file that reach from the first to the last row inside the window, per row
+    /// The spans of a file that reach from the first to the last row within reach, per row
     /// group. Row groups whose statistics place them outside are not read.
     pub fn file(&mut self, file: &SourceFile) -> Result<Vec<Span>> {
         let candidates: Vec<Span> = file
@@ -56,7 +56,7 @@ impl<'a> Scan<'a> {
                 row += timestamps.len();
             }
             if first.is_some_and(|first| last - first + 1 != kept) {
-                // Rows outside the window between two batches: the span has them, the runs do not.
+                // Rows out of reach between two batches: the span has them, the runs do not.
                 self.runs = None;
             }
             if let Some(first) = first {
@@ -79,7 +79,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Notes decoded rows, all of which are kept, inside the window or not.
+    /// Notes decoded rows, all of which are kept, within reach or not.
     pub fn rows(&mut self, timestamps: &[i64]) {
         self.part_inside(timestamps);
         self.keep(timestamps);
@@ -90,14 +90,14 @@ impl<'a> Scan<'a> {
             .is_none_or(|(min, max)| min <= self.rules.end_ns && self.rules.start_ns <= max)
     }
 
-    /// Notes the order of the rows inside the window; the part from the first to the last of them.
+    /// Notes the order of the rows within reach; the part from the first to the last of them.
     fn part_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
         if !self.rules.has_window() {
             return self.all_inside(timestamps);
         }
         let mut part: Option<Range<usize>> = None;
         for (at, &timestamp_ns) in timestamps.iter().enumerate() {
-            if !self.rules.in_window(timestamp_ns) {
+            if !self.rules.in_reach(timestamp_ns) {
                 continue;
             }
             self.in_order &= self.previous_ns <= timestamp_ns;

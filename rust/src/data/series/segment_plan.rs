@@ -173,6 +173,6 @@ pub(super) fn contradiction(timestamp_ns: i64, page: &TimeBounds, rules: &Series
             format_timestamp(page.max_ns)
         ),
     )
-    .at_column(&rules.columns.timestamp)
+    .at_column(&rules.timestamp)
     .with_hint("the file is damaged, or its writer is; write it again")
 }

@@ -17,8 +17,8 @@ use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
 use crate::data::layout::SeriesFiles;
 use crate::data::source::{Pass, SourceFile};
 use crate::error::{Code, Error, Result};
-use crate::report::{SeriesReport, Warning};
-use crate::request::{DuplicatePolicy, PriceType, UnsortedPolicy, format_timestamp};
+use crate::report::{SeriesName, SeriesReport, Warning};
+use crate::request::{DuplicatePolicy, UnsortedPolicy, format_timestamp};
 
 /// The candles of one series, chunk by chunk.
 pub(crate) struct TimestampReader {
@@ -47,7 +47,12 @@ impl TimestampReader {
         // Of many files, only those that are being read are open.
         let held = series.files.len() == 1;
         for path in &series.files {
-            files.push(SourceFile::open(path, &rules.columns, held)?);
+            files.push(SourceFile::open(
+                path,
+                &rules.timestamp,
+                &rules.values,
+                held,
+            )?);
         }
         let rows = files.iter().map(SourceFile::rows).sum();
         let cleaner = Cleaner::new(&rules);
@@ -62,8 +67,7 @@ impl TimestampReader {
         };
         let files = files.into_iter().zip(plan.spans);
         let source = Arc::new(SeriesSource {
-            symbol: series.symbol.clone(),
-            price_type: series.price_type,
+            name: series.name.clone(),
             files: files
                 .map(|(file, spans)| PlannedFile::new(file, spans))
                 .collect(),
@@ -82,7 +86,7 @@ impl TimestampReader {
             whole: None,
             may_repeat: rules.normalize || plan.may_repeat,
             held: None,
-            report: SeriesReport::new(&series.symbol, series.price_type, series.files.len(), rows),
+            report: SeriesReport::new(&series.name, series.files.len(), rows),
             warnings: Vec::new(),
             rules,
             source: source.clone(),
@@ -96,7 +100,9 @@ impl TimestampReader {
             .next_unnamed()
             .map_err(|error| self.source.named(error))?;
         if let Some(chunk) = &chunk {
-            self.report.add_candles(&chunk.timestamps);
+            let before = |&at: &i64| at < self.rules.first_ns;
+            let lead_in = chunk.timestamps.partition_point(before);
+            self.report.add_candles(&chunk.timestamps[lead_in..]);
         }
         Ok(chunk)
     }
@@ -234,9 +240,8 @@ impl TimestampReader {
             }
             if self.report.sorted {
                 let (path, row) = self.source.place(row);
-                let (symbol, price_type) = (&self.report.symbol, self.report.price_type);
                 self.warnings
-                    .push(sorted_in_memory(symbol, price_type, path, row));
+                    .push(sorted_in_memory(&self.source.name, path, row));
             }
             self.report.sorted = false;
             let mut order: Vec<u32> = (0..row_index(all.len())?).collect();
@@ -279,7 +284,10 @@ impl TimestampReader {
                 kept.push(at as u32);
             }
         }
-        self.report.duplicates += (end - kept.len()) as u64;
+        let lead_in = timestamps.partition_point(|&at| at < self.rules.first_ns);
+        let kept_of_it = kept.partition_point(|&at| (at as usize) < lead_in);
+        let dropped = (end - lead_in) - (kept.len() - kept_of_it);
+        self.report.duplicates += dropped as u64;
         Ok(cleaned.take(&kept))
     }
 
@@ -314,7 +322,8 @@ impl TimestampReader {
         {
             return (before, after);
         }
-        self.report.duplicates += 1;
+        let counts = after.timestamps.first() >= Some(&self.rules.first_ns);
+        self.report.duplicates += u64::from(counts);
         if self.rules.duplicates == DuplicatePolicy::First {
             let len = after.len() - 1;
             (before, after.slice(1, len))
@@ -350,17 +359,17 @@ fn unsorted(pair: &[i64]) -> Error {
     .with_hint("sort the file, or choose --unsorted sort")
 }
 
-fn sorted_in_memory(symbol: &str, price_type: PriceType, file: &Path, row: u64) -> Warning {
+fn sorted_in_memory(series: &SeriesName, file: &Path, row: u64) -> Warning {
     Warning {
         name: Code::UnsortedInput.name(),
         message: format!(
-            "{symbol} {price_type} is not in time order (first at row {row} of {}); it was sorted \
+            "{series} is not in time order (first at row {row} of {}); it was sorted \
              in memory",
             file.display()
         ),
         file: Some(PathBuf::from(file)),
-        symbol: Some(symbol.to_owned()),
-        price_type: Some(price_type),
+        symbol: Some(series.symbol.clone()),
+        price_type: series.price_type,
     }
 }
 

@@ -10,6 +10,7 @@ mod flat;
 mod hybrid;
 mod pages;
 mod rows;
+mod sessions;
 mod snappy;
 mod spans;
 mod values;
@@ -36,10 +37,10 @@ use self::columns::{
 pub(crate) use self::file::panic_will_be_reported;
 use self::file::{Identity, PositionedFile, WeakFile, guarded, open_file, unreadable};
 pub(crate) use self::rows::{Pass, RawRows, SourceReader};
+pub(crate) use self::sessions::read_sessions;
 pub(crate) use self::values::ValueReader;
-use crate::data::candle::VALUES_PER_CANDLE;
 use crate::error::{Code, Error, Result};
-use crate::request::{ColumnNames, format_timestamp};
+use crate::request::format_timestamp;
 
 /// One Parquet file whose footer has been read and whose columns have been checked.
 #[derive(Debug)]
@@ -52,7 +53,8 @@ pub(crate) struct SourceFile {
     _held: Option<PositionedFile>,
     metadata: ArrowReaderMetadata,
     timestamp: Column,
-    values: [Column; VALUES_PER_CANDLE],
+    /// Columns of numbers: the five values of a candle, or indicators.
+    values: Vec<Column>,
 }
 
 /// Consecutive rows of one row group: `skip` rows after its first one, `rows` of them.
@@ -73,49 +75,43 @@ pub(crate) struct TimeBounds {
 }
 
 impl SourceFile {
-    /// Opens a file, reads its footer and checks its six columns. It stays open if it is to be `held`;
-    /// otherwise it is open while somebody reads from it, and opened again for the next one.
+    /// Opens a file, reads its footer and checks its column of timestamps and those of numbers. It stays
+    /// open if it is to be `held`; otherwise it is open while somebody reads from it, and opened again
+    /// for the next one.
     ///
     /// # Errors
     ///
     /// [`Code::CorruptInput`] where it is no readable Parquet file, [`Code::SchemaMismatch`] where
     /// a column is missing or of a wrong type, a system failure where no descriptor is left.
-    pub fn open(path: &Path, names: &ColumnNames, held: bool) -> Result<Self> {
+    pub fn open(path: &Path, timestamp: &str, values: &[String], held: bool) -> Result<Self> {
         let (file, identity) = open_file(path)?;
         let metadata = guarded(path, || {
             // The embedded Arrow schema adds nothing but one unit: without it every timestamp
             // keeps the unit it is stored in, and dictionaries come as plain values.
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
             let metadata = ArrowReaderMetadata::load(&file, options)?;
-            with_seconds(metadata, &names.timestamp)
+            with_seconds(metadata, timestamp)
         })?;
-        let timestamp = find_column(
+        let timestamp_column = find_column(
             path,
             &metadata,
-            &names.timestamp,
+            timestamp,
             is_timestamp,
             "a timestamp or date32",
         )?;
-        let mut values = Vec::with_capacity(VALUES_PER_CANDLE);
-        for name in &names.values {
-            values.push(find_column(
-                path,
-                &metadata,
-                name,
-                is_number,
-                "an integer, float or decimal",
-            )?);
-        }
+        let number = "an integer, float or decimal";
+        let values = values
+            .iter()
+            .map(|name| find_column(path, &metadata, name, is_number, number))
+            .collect::<Result<_>>()?;
         let source = Self {
             path: path.to_owned(),
             identity,
             shared: Mutex::new(file.downgrade()),
             _held: held.then_some(file),
             metadata,
-            timestamp,
-            values: values
-                .try_into()
-                .expect("one column was found for each of the five names"),
+            timestamp: timestamp_column,
+            values,
         };
         source.check_row_counts()?;
         if source.physical_type(source.timestamp.leaf) == PhysicalType::INT96 {

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     Timestamps,
+    /// Only in files whose columns of numbers are the five values of a candle.
     Candles,
 }
 
@@ -132,7 +133,7 @@ impl SourceFile {
         Ok(Decoder::Arrays {
             timestamp_place: place_of(self.timestamp.leaf),
             value_places: with_values
-                .then(|| self.values.each_ref().map(|column| place_of(column.leaf))),
+                .then(|| std::array::from_fn(|field| place_of(self.values[field].leaf))),
             reader: self.arrays(file, &leaves, spans, batch_rows)?,
         })
     }

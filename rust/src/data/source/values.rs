@@ -11,7 +11,6 @@ use super::columns::float64;
 use super::file::{PositionedFile, guarded};
 use super::spans::FlatSpans;
 use super::{SourceFile, Span};
-use crate::data::candle::VALUES_PER_CANDLE;
 use crate::error::{Error, Result};
 
 /// Rows per array where the values have to be converted.
@@ -21,7 +20,7 @@ const ARRAY_ROWS: usize = 4_096;
 /// step.
 pub(crate) struct ValueReader {
     file: PositionedFile,
-    /// Which of the five values.
+    /// Which of the columns of numbers.
     field: usize,
     /// Rows that have been read, and how many there are.
     read: usize,
@@ -45,7 +44,7 @@ enum Decoder {
 }
 
 impl SourceFile {
-    /// Reads one of the five value columns over `spans`, in their order. By a wide dictionary, up to
+    /// Reads one of the columns of numbers over `spans`, in their order. By a wide dictionary, up to
     /// `ahead_rows` rows are read whenever it is visited.
     pub fn read_values(
         &self,
@@ -53,7 +52,6 @@ impl SourceFile {
         spans: &[Span],
         ahead_rows: usize,
     ) -> Result<ValueReader> {
-        debug_assert!(field < VALUES_PER_CANDLE);
         let file = self.opened()?;
         let leaf = self.values[field].leaf;
         let decoder = if self.physical_type(leaf) == PhysicalType::DOUBLE {

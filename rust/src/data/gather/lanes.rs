@@ -1,20 +1,16 @@
-//! Owns the data plane: it moves the values of many series into the columns of a batch, by the
-//! plan it is given. It knows no rule about time.
-//!
-//! One gatherer fills one column, such as `bid_close`, for all symbols: it reads a few thousand
-//! rows of a few series, which then lie in the cache, and writes them side by side. Columns know
-//! nothing of each other, so each can be filled on another thread.
+//! Owns columns whose values change from slice to slice: a few thousand rows of a few series are read,
+//! which then lie in the cache, and written side by side.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::data::series::ValueCursor;
+use super::plan::{Block, Plan, pieces};
+use super::{GatheredColumn, Source, Spare, all_finite};
 use crate::data::sync::Stretch;
 use crate::error::Result;
 
 /// Slices that are moved at a time. What is read of a group of series meanwhile stays in the cache,
 /// and so does what the decoder needs of one series (its dictionary) for so many rows.
-pub(crate) const TILE_SLICES: usize = 3_072;
+pub const TILE_SLICES: usize = 3_072;
 
 /// Symbols that are moved together. Their values at one timestamp are neighbours in the column, so
 /// a cache line of it is written at once.
@@ -25,180 +21,31 @@ const GROUP_SYMBOLS: usize = 8;
 /// lines of the cache.
 const LANE_ROWS: usize = TILE_SLICES + TILE_SLICES / 2 + 24;
 
-/// A stretch of the timeline, and which row of each series belongs to each of its timestamps.
-pub(crate) struct Block {
-    pub timeline: Vec<i64>,
-    /// Where each timestamp stands on the axis of the block.
-    pub positions: Vec<u32>,
-    /// For each symbol in turn, its price types.
-    pub series: Vec<SeriesRows>,
-}
-
-impl Block {
-    /// The part of the axis that some slices reach over.
-    pub fn reach(&self, slices: &Range<usize>) -> Range<usize> {
-        match &self.positions[slices.clone()] {
-            [] => 0..0,
-            [first, .., last] => *first as usize..*last as usize + 1,
-            [only] => *only as usize..*only as usize + 1,
-        }
-    }
-}
-
-/// The rows of one series in a block.
-pub(crate) struct SeriesRows {
-    /// Ascending on the axis; at a position in none of them there is no candle.
-    pub placed: Vec<Stretch>,
-    /// Ranges of rows that may be asked for in any order; all others come in theirs.
-    pub shuffled: Arc<[Range<u64>]>,
-}
-
-impl SeriesRows {
-    /// The stretches that have something in common with some positions.
-    pub fn touched_by(&self, positions: &Range<usize>) -> &[Stretch] {
-        let first = self
-            .placed
-            .partition_point(|stretch| stretch.positions().end <= positions.start);
-        let after = &self.placed[first..];
-        &after[..after.partition_point(|stretch| stretch.position < positions.end)]
-    }
-
-    /// Reads consecutive rows, the first of which is `row`.
-    fn read(&self, cursor: &mut ValueCursor, row: u64, into: &mut [f64]) -> Result<()> {
-        if self.shuffled.is_empty() {
-            cursor.skip_to(row)?;
-            return cursor.read(into);
-        }
-        for (value, row) in into.iter_mut().zip(row..) {
-            let shuffled = self.shuffled.iter().find(|rows| rows.contains(&row));
-            *value = match shuffled {
-                Some(rows) => cursor.value_in(rows, row)?,
-                None => cursor.value_at(row)?,
-            };
-        }
-        Ok(())
-    }
-}
-
-/// Some batches, full ones but for the last: their slices are parts of blocks, one after the other.
-pub(crate) struct Plan {
-    /// Slices of a full batch.
-    pub batch_slices: usize,
-    pub slices: usize,
-    pub parts: Vec<(Arc<Block>, Range<usize>)>,
-}
-
-impl Plan {
-    /// The slices of each batch, counted from the first slice of the plan.
-    pub fn batches(&self) -> impl Iterator<Item = Range<usize>> {
-        pieces(0..self.slices, self.batch_slices)
-    }
-
-    /// What some slices of the plan consist of: a block, slices of the block.
-    pub fn parts_of(&self, slices: Range<usize>) -> impl Iterator<Item = (&Block, Range<usize>)> {
-        let mut before = 0;
-        self.parts.iter().filter_map(move |(block, part)| {
-            let start = slices.start.max(before);
-            let end = slices.end.min(before + part.len());
-            let first = part.start + start.saturating_sub(before);
-            before += part.len();
-            (start < end).then(|| (block.as_ref(), first..first + end - start))
-        })
-    }
-}
-
-/// A range in pieces of a length, the last of which may be shorter.
-fn pieces(whole: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = whole.end;
-    whole
-        .step_by(len)
-        .map(move |start| start..end.min(start + len))
-}
-
-/// What a gatherer is to do next.
-#[derive(Clone)]
-pub(crate) enum Step {
-    Gather(Arc<Plan>),
-    /// Read what is left of all series, so that nothing damaged goes unnoticed.
-    Finish,
-}
-
-/// One column of a batch, time-major: the values of all symbols at one timestamp stand side by side.
-#[derive(Default)]
-pub(crate) struct GatheredColumn {
-    pub values: Vec<f64>,
-    /// Whether every value is a finite number; then no candle is absent either.
-    pub all_finite: bool,
-}
-
-/// Memory of columns that are no longer needed, to be written over.
-#[derive(Clone, Default)]
-pub(crate) struct SpareColumns(Arc<Mutex<Vec<Vec<f64>>>>);
-
-impl SpareColumns {
-    pub fn give(&self, column: Vec<f64>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(column);
-    }
-
-    /// A column of `cells` values, all of which are still to be written.
-    fn take(&self, cells: usize) -> Vec<f64> {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut column = spare.unwrap_or_default();
-        column.resize(cells, f64::NAN);
-        column
-    }
-}
-
 /// Fills one column, batch after batch.
-pub(crate) struct ColumnGatherer {
+pub(crate) struct LaneGatherer {
     /// One per symbol.
-    cursors: Vec<ValueCursor>,
-    /// Where the column's price type stands among those of the request, and how many there are.
-    price_type: usize,
-    price_types: usize,
-    spare: SpareColumns,
+    pub(super) sources: Vec<Source>,
+    spare: Spare<f64>,
     lanes: Vec<Lane>,
 }
 
-impl ColumnGatherer {
-    pub fn new(
-        cursors: Vec<ValueCursor>,
-        price_type: usize,
-        price_types: usize,
-        spare: SpareColumns,
-    ) -> Self {
+impl LaneGatherer {
+    pub(super) fn new(sources: Vec<Source>, spare: Spare<f64>) -> Self {
         Self {
-            lanes: new_lanes(cursors.len()),
-            cursors,
-            price_type,
-            price_types,
+            lanes: new_lanes(sources.len()),
+            sources,
             spare,
         }
     }
 
-    /// The column of each batch of a plan; none where it is not to gather.
-    pub fn step(&mut self, step: Step) -> Result<Vec<GatheredColumn>> {
-        match step {
-            Step::Gather(plan) => self.gather(&plan),
-            Step::Finish => {
-                for cursor in &mut self.cursors {
-                    cursor.finish()?;
-                }
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    fn gather(&mut self, plan: &Plan) -> Result<Vec<GatheredColumn>> {
-        let symbols = self.cursors.len();
+    /// The column of each batch of a plan.
+    pub(super) fn gather(&mut self, plan: &Plan) -> Result<Vec<GatheredColumn>> {
+        let symbols = self.sources.len();
         let mut columns: Vec<_> = plan
             .batches()
             .map(|slices| GatheredColumn {
-                values: self.spare.take(slices.len() * symbols),
-                all_finite: true,
+                values: self.spare.take(slices.len() * symbols, f64::NAN),
+                finite: true,
             })
             .collect();
         for slices in pieces(0..plan.slices, TILE_SLICES) {
@@ -212,7 +59,8 @@ impl ColumnGatherer {
                         let cell = (moved.start - batch.start) * symbols + group.start;
                         let places = &tile.places[moved.start - slices.start..][..moved.len()];
                         let cells = &mut column.values[cell..];
-                        column.all_finite &= move_group(lanes, places, cells, symbols);
+                        column.finite &= lanes.iter().all(|lane| lane.finite);
+                        move_group(lanes, places, cells, symbols);
                     }
                 }
             }
@@ -222,10 +70,8 @@ impl ColumnGatherer {
 
     /// Reads the values of some neighbouring symbols for a tile, each into its lane.
     fn read_group(&mut self, tile: &Tile<'_>, group: Range<usize>) -> Result<()> {
-        let cursors = self.cursors[group.clone()].iter_mut();
-        for ((symbol, cursor), lane) in group.zip(cursors).zip(&mut self.lanes) {
-            let number = symbol * self.price_types + self.price_type;
-            lane.read(tile, number, cursor)?;
+        for (source, lane) in self.sources[group].iter_mut().zip(&mut self.lanes) {
+            lane.read(tile, source)?;
         }
         Ok(())
     }
@@ -322,6 +168,8 @@ struct Lane {
     placed: Vec<Stretch>,
     /// The first stretch that may still be moved.
     next: usize,
+    /// Whether everything in `rows` is a finite number.
+    finite: bool,
 }
 
 fn new_lanes(symbols: usize) -> Vec<Lane> {
@@ -329,6 +177,7 @@ fn new_lanes(symbols: usize) -> Vec<Lane> {
         rows: Box::new([f64::NAN; LANE_ROWS]),
         placed: Vec::new(),
         next: 0,
+        finite: true,
     };
     std::iter::repeat_with(lane)
         .take(symbols.min(GROUP_SYMBOLS))
@@ -339,6 +188,7 @@ impl Lane {
     fn begin(&mut self) {
         self.placed.clear();
         self.next = 0;
+        self.finite = true;
     }
 
     fn place(&mut self, place: usize, row: usize, len: usize) {
@@ -346,44 +196,81 @@ impl Lane {
             position: place,
             row: row as u64,
             len,
+            held_ns: None,
         });
     }
 
-    /// Reads the values of series number `number` of the blocks.
-    fn read(&mut self, tile: &Tile<'_>, number: usize, cursor: &mut ValueCursor) -> Result<()> {
+    /// Reads the values of a symbol.
+    fn read(&mut self, tile: &Tile<'_>, source: &mut Source) -> Result<()> {
         self.begin();
         let (mut used, mut place, mut places_left) = (0, 0, tile.len);
         for Piece { block, positions } in &tile.pieces {
-            let series = &block.series[number];
-            let touched = series.touched_by(positions);
+            let series = &block.series[source.series];
+            let mut touched = series.touched_by(positions);
             places_left -= positions.len();
+            let held = |stretch: &Stretch| stretch.held_ns.is_some();
+            let place_of = |stretch: &Stretch| place + stretch.position - positions.start;
+            if let Some((first, rest)) = touched.split_first()
+                && let Some((row, value)) = source.latest
+                && held(first)
+                && first.row == row
+            {
+                // Read before, for slices before these.
+                let stretch = first.within(positions);
+                self.hold(place_of(&stretch), value, stretch.len, &mut used);
+                touched = rest;
+            }
             let stretches = touched.iter().map(|stretch| stretch.within(positions));
+            let held_places: usize = if series.holds {
+                stretches.clone().filter(held).map(|one| one.len).sum()
+            } else {
+                0
+            };
             if let Some(rows) = extent(touched, positions).filter(|_| series.shuffled.is_empty())
-                && rows.end - rows.start <= (LANE_ROWS - used - places_left) as u64
+                && rows.end - rows.start + held_places as u64
+                    <= (LANE_ROWS - used - places_left) as u64
             {
                 // All at once, and what lies between.
-                let end = used + (rows.end - rows.start) as usize;
-                series.read(cursor, rows.start, &mut self.rows[used..end])?;
+                let first = used;
+                used += (rows.end - rows.start) as usize;
+                series.read(&mut source.cursor, rows.start, &mut self.rows[first..used])?;
                 for stretch in stretches {
-                    let row = used + (stretch.row - rows.start) as usize;
-                    self.place(place + stretch.position - positions.start, row, stretch.len);
+                    let row = first + (stretch.row - rows.start) as usize;
+                    if held(&stretch) {
+                        let value = self.rows[row];
+                        self.hold(place_of(&stretch), value, stretch.len, &mut used);
+                    } else {
+                        self.place(place_of(&stretch), row, stretch.len);
+                    }
                 }
-                used = end;
+                let last = first + (rows.end - 1 - rows.start) as usize;
+                source.latest = Some((rows.end - 1, self.rows[last]));
             } else {
                 for stretch in stretches {
-                    let end = used + stretch.len;
-                    series.read(cursor, stretch.row, &mut self.rows[used..end])?;
-                    self.place(
-                        place + stretch.position - positions.start,
-                        used,
-                        stretch.len,
-                    );
-                    used = end;
+                    if held(&stretch) {
+                        let value = source.value_at(series, stretch.row)?;
+                        self.hold(place_of(&stretch), value, stretch.len, &mut used);
+                    } else {
+                        let end = used + stretch.len;
+                        series.read(&mut source.cursor, stretch.row, &mut self.rows[used..end])?;
+                        self.place(place_of(&stretch), used, stretch.len);
+                        source.latest = Some((stretch.last_row(), self.rows[end - 1]));
+                        used = end;
+                    }
                 }
             }
             place += positions.len();
         }
+        self.finite = all_finite(&self.rows[..used]);
         Ok(())
+    }
+
+    /// Lets one value stand at some places.
+    fn hold(&mut self, place: usize, value: f64, len: usize, used: &mut usize) {
+        let end = *used + len;
+        self.rows[*used..end].fill(value);
+        self.place(place, *used, len);
+        *used = end;
     }
 
     /// The values from a place of the tile on, and how many places they go on for. Places must ascend.
@@ -407,13 +294,11 @@ impl Lane {
 fn extent(touched: &[Stretch], positions: &Range<usize>) -> Option<Range<u64>> {
     let first = touched.first()?.within(positions);
     let last = touched.last()?.within(positions);
-    Some(first.row..last.row + last.len as u64)
+    Some(first.row..last.last_row() + 1)
 }
 
 /// Moves the values at some places of the lanes to `cells`, which begin with those at the first place.
-/// Whether all values are finite.
-fn move_group(lanes: &mut [Lane], places: &[u32], cells: &mut [f64], symbols: usize) -> bool {
-    let mut not_finite = NotFinite::default();
+fn move_group(lanes: &mut [Lane], places: &[u32], cells: &mut [f64], symbols: usize) {
     let mut lines = cells.chunks_mut(symbols);
     let mut places = places;
     while let Some(&first) = places.first() {
@@ -430,28 +315,10 @@ fn move_group(lanes: &mut [Lane], places: &[u32], cells: &mut [f64], symbols: us
         let offsets = now.iter().map(|place| (place - first) as usize);
         let lines = offsets.zip(lines.by_ref());
         match <&[&[f64]; GROUP_SYMBOLS]>::try_from(&*sources) {
-            Ok(sources) => move_whole_group(sources, len, lines, &mut not_finite),
-            Err(_) => move_few(sources, lines, &mut not_finite),
+            Ok(sources) => move_whole_group(sources, len, lines),
+            Err(_) => move_few(sources, lines),
         }
         places = later;
-    }
-    not_finite.none()
-}
-
-/// Whether a value that is no finite number was among those seen, symbol by symbol.
-#[derive(Clone, Copy, Default)]
-struct NotFinite([f64; GROUP_SYMBOLS]);
-
-impl NotFinite {
-    fn see(&mut self, values: &[f64; GROUP_SYMBOLS]) {
-        for (sum, value) in self.0.iter_mut().zip(values) {
-            // 0 where the value is finite, NaN otherwise.
-            *sum += value * 0.0;
-        }
-    }
-
-    fn none(&self) -> bool {
-        self.0.iter().sum::<f64>() == 0.0
     }
 }
 
@@ -463,35 +330,23 @@ fn move_whole_group<'a>(
     sources: &[&[f64]; GROUP_SYMBOLS],
     len: usize,
     lines: impl Iterator<Item = (usize, &'a mut [f64])>,
-    not_finite: &mut NotFinite,
 ) {
     let [a, b, c, d, e, f, g, h] = *sources;
     let (a, b, c, d) = (&a[..len], &b[..len], &c[..len], &d[..len]);
     let (e, f, g, h) = (&e[..len], &f[..len], &g[..len], &h[..len]);
-    // A copy stays in registers.
-    let mut seen = *not_finite;
     for (at, line) in lines {
         let Some(line) = line.first_chunk_mut() else {
             break;
         };
-        let values = [a[at], b[at], c[at], d[at], e[at], f[at], g[at], h[at]];
-        seen.see(&values);
-        *line = values;
+        *line = [a[at], b[at], c[at], d[at], e[at], f[at], g[at], h[at]];
     }
-    *not_finite = seen;
 }
 
 /// Some values of fewer symbols, line by line.
-fn move_few<'a>(
-    sources: &[&[f64]],
-    lines: impl Iterator<Item = (usize, &'a mut [f64])>,
-    not_finite: &mut NotFinite,
-) {
+fn move_few<'a>(sources: &[&[f64]], lines: impl Iterator<Item = (usize, &'a mut [f64])>) {
     for (at, line) in lines {
-        let sums = &mut not_finite.0;
-        for ((cell, source), sum) in line.iter_mut().zip(sources).zip(sums) {
+        for (cell, source) in line.iter_mut().zip(sources) {
             *cell = source[at];
-            *sum += *cell * 0.0;
         }
     }
 }

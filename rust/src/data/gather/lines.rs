@@ -1,0 +1,162 @@
+//! Owns columns that stand still: each value is shown in some slices, one after the other. A line, one
+//! value for each symbol, is changed where a symbol's value does, and copied to every slice.
+
+use std::ops::Range;
+
+use super::plan::{Block, Plan, SeriesRows};
+use super::{GatheredColumn, Source, Spare};
+use crate::data::sync::Stretch;
+use crate::error::Result;
+
+/// Rows are read all at once where no more than so many are read for one that is wanted.
+const ROWS_PER_WANTED: u64 = 4;
+
+/// A symbol shows another value from a slice on.
+pub(super) struct Change<T> {
+    pub slice: usize,
+    pub symbol: usize,
+    pub value: T,
+}
+
+/// Writes slices, one value for each symbol; `changes` come in any order, and each symbol's value is
+/// `absent` before its first one.
+pub(super) fn write_lines<T: Copy>(
+    cells: &mut [T],
+    symbols: usize,
+    changes: &mut Vec<Change<T>>,
+    absent: T,
+) {
+    changes.sort_unstable_by_key(|change| change.slice);
+    let mut changes = changes.drain(..).peekable();
+    let mut line = vec![absent; symbols];
+    for (slice, cells) in cells.chunks_mut(symbols).enumerate() {
+        while let Some(change) = changes.next_if(|change| change.slice <= slice) {
+            line[change.symbol] = change.value;
+        }
+        cells.copy_from_slice(&line);
+    }
+}
+
+/// What a series shows in some slices of a block: from which of them on which of its stretches, `None`
+/// where it is none. Slices are counted from the first of these, which shows nothing unless said so.
+pub(super) fn shown(
+    block: &Block,
+    series: &SeriesRows,
+    part: &Range<usize>,
+) -> Vec<(usize, Option<Stretch>)> {
+    let reach = block.reach(part);
+    let touched = series.touched_by(&reach);
+    let mut shown = Vec::with_capacity(touched.len() + 1);
+    let mut next = part.start;
+    for stretch in touched {
+        let slices = block.slices_at(part, &stretch.positions());
+        if slices.is_empty() {
+            continue;
+        }
+        if next < slices.start {
+            shown.push((next - part.start, None));
+        }
+        shown.push((slices.start - part.start, Some(*stretch)));
+        next = slices.end;
+    }
+    if next < part.end {
+        shown.push((next - part.start, None));
+    }
+    shown
+}
+
+/// Fills one column, batch after batch.
+pub(crate) struct LineGatherer {
+    /// One per symbol.
+    pub(super) sources: Vec<Source>,
+    spare: Spare<f64>,
+    changes: Vec<Change<f64>>,
+}
+
+impl LineGatherer {
+    pub(super) fn new(sources: Vec<Source>, spare: Spare<f64>) -> Self {
+        Self {
+            sources,
+            spare,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The column of each batch of a plan.
+    pub(super) fn gather(&mut self, plan: &Plan) -> Result<Vec<GatheredColumn>> {
+        plan.batches()
+            .map(|slices| self.column(plan, slices))
+            .collect()
+    }
+
+    fn column(&mut self, plan: &Plan, slices: Range<usize>) -> Result<GatheredColumn> {
+        let symbols = self.sources.len();
+        let mut values = self.spare.take(slices.len() * symbols, f64::NAN);
+        let mut cells = &mut values[..];
+        let mut finite = true;
+        for (block, part) in plan.parts_of(slices) {
+            for (symbol, source) in self.sources.iter_mut().enumerate() {
+                finite &= source.changes(block, &part, symbol, &mut self.changes)?;
+            }
+            let (now, later) = cells.split_at_mut(part.len() * symbols);
+            write_lines(now, symbols, &mut self.changes, f64::NAN);
+            cells = later;
+        }
+        Ok(GatheredColumn { values, finite })
+    }
+}
+
+impl Source {
+    /// Appends what the symbol shows in some slices of a block. Whether every value is finite.
+    fn changes(
+        &mut self,
+        block: &Block,
+        part: &Range<usize>,
+        symbol: usize,
+        changes: &mut Vec<Change<f64>>,
+    ) -> Result<bool> {
+        let series = &block.series[self.series];
+        let shown = shown(block, series, part);
+        let is_new = |row: &u64| self.latest.is_none_or(|(latest, _)| latest != *row);
+        let rows = || {
+            shown
+                .iter()
+                .filter_map(|(_, stretch)| Some(stretch.as_ref()?.row))
+        };
+        let mut new = rows().filter(is_new);
+        let first = new.next();
+        let mut read = Vec::new();
+        if let (Some(first), Some(last)) = (first, rows().next_back())
+            && series.shuffled.is_empty()
+            && last - first < ROWS_PER_WANTED * shown.len() as u64
+        {
+            read.resize((last - first + 1) as usize, f64::NAN);
+            series.read(&mut self.cursor, first, &mut read)?;
+        }
+        let mut finite = true;
+        for (slice, stretch) in shown {
+            let value = match stretch {
+                None => f64::NAN,
+                Some(stretch) => {
+                    debug_assert!(stretch.held_ns.is_some());
+                    let at_once = first
+                        .and_then(|first| stretch.row.checked_sub(first))
+                        .and_then(|place| read.get(place as usize));
+                    let value = match at_once {
+                        Some(&value) => value,
+                        None => self.value_at(series, stretch.row)?,
+                    };
+                    self.latest = Some((stretch.row, value));
+                    finite &= value.is_finite();
+                    value
+                }
+            };
+            changes.push(Change {
+                slice,
+                symbol,
+                value,
+            });
+        }
+        Ok(finite)
+    }
+}

@@ -1,0 +1,144 @@
+//! Owns the data plane: it moves the values of many series into the columns of a batch, by the
+//! plan it is given. It knows no rule about time.
+//!
+//! One gatherer fills one column, such as `bid_close`, for all symbols. Columns know nothing of each
+//! other, so each can be filled on another thread. There are two ways to write the same placements: values
+//! that change from slice to slice go through `lanes`, and values that stand still go into `lines`.
+
+mod lanes;
+mod lines;
+mod plan;
+mod stamps;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::lanes::LaneGatherer;
+pub(crate) use self::lanes::{TILE_SLICES, interleave_all};
+use self::lines::LineGatherer;
+pub(crate) use self::plan::{Block, Plan, SeriesRows, Step};
+pub(crate) use self::stamps::StampGatherer;
+use crate::data::series::ValueCursor;
+use crate::error::Result;
+
+/// One column of a batch, time-major: the values of all symbols at one timestamp stand side by side.
+#[derive(Default)]
+pub(crate) struct GatheredColumn {
+    pub values: Vec<f64>,
+    /// Whether every value that was read for it is a finite number: then those that are none are the
+    /// absent ones.
+    pub finite: bool,
+}
+
+/// Fills one column, batch after batch.
+pub(crate) enum ColumnGatherer {
+    Lanes(LaneGatherer),
+    Lines(LineGatherer),
+}
+
+impl ColumnGatherer {
+    /// For each symbol, the number of its series and a cursor over that. Where values mostly stand still
+    /// for some slices, they are written line by line.
+    pub fn new(
+        cursors: impl IntoIterator<Item = (usize, ValueCursor)>,
+        stands_still: bool,
+        spare: Spare<f64>,
+    ) -> Self {
+        let source = |(series, cursor)| Source {
+            series,
+            cursor,
+            latest: None,
+        };
+        let sources = cursors.into_iter().map(source).collect();
+        if stands_still {
+            Self::Lines(LineGatherer::new(sources, spare))
+        } else {
+            Self::Lanes(LaneGatherer::new(sources, spare))
+        }
+    }
+
+    /// The column of each batch of a plan; none where it is not to gather.
+    pub fn step(&mut self, step: Step) -> Result<Vec<GatheredColumn>> {
+        match (step, &mut *self) {
+            (Step::Gather(plan), Self::Lanes(lanes)) => lanes.gather(&plan),
+            (Step::Gather(plan), Self::Lines(lines)) => lines.gather(&plan),
+            (Step::Finish, _) => {
+                for source in self.sources() {
+                    source.cursor.finish()?;
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn sources(&mut self) -> &mut [Source] {
+        match self {
+            Self::Lanes(lanes) => &mut lanes.sources,
+            Self::Lines(lines) => &mut lines.sources,
+        }
+    }
+}
+
+/// Where the values of one symbol come from.
+pub(super) struct Source {
+    /// The number of the series in a block.
+    series: usize,
+    cursor: ValueCursor,
+    /// The last row that was wanted, and its value: it may be shown in later slices too, and a cursor
+    /// never goes back.
+    latest: Option<(u64, f64)>,
+}
+
+impl Source {
+    /// The value at a row: the latest one, or one that lies before the cursor.
+    fn value_at(&mut self, series: &SeriesRows, row: u64) -> Result<f64> {
+        if let Some((latest, value)) = self.latest
+            && latest == row
+        {
+            return Ok(value);
+        }
+        let mut value = [f64::NAN];
+        series.read(&mut self.cursor, row, &mut value)?;
+        self.latest = Some((row, value[0]));
+        Ok(value[0])
+    }
+}
+
+/// Whether all values are finite numbers.
+fn all_finite(values: &[f64]) -> bool {
+    // Without an early end, so that many are looked at a time.
+    !values
+        .iter()
+        .fold(false, |any, value| any | !value.is_finite())
+}
+
+/// Memory of columns that are no longer needed, to be written over.
+pub(crate) struct Spare<T>(Arc<Mutex<Vec<Vec<T>>>>);
+
+impl<T> Clone for Spare<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Default for Spare<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: Clone> Spare<T> {
+    pub fn give(&self, column: Vec<T>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(column);
+    }
+
+    /// A column of `cells` values, all of which are still to be written; `blank` where there was none yet.
+    pub fn take(&self, cells: usize, blank: T) -> Vec<T> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut column = spare.unwrap_or_default();
+        column.resize(cells, blank);
+        column
+    }
+}

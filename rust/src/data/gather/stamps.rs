@@ -1,0 +1,102 @@
+//! Owns columns of timestamps: for each cell, when the candle opened that is shown there. They follow
+//! from the plan alone; no file is read for them.
+
+use std::ops::Range;
+
+use super::Spare;
+use super::lines::{Change, shown, write_lines};
+use super::plan::{Block, Plan, Step};
+use crate::error::Result;
+
+/// What stands under a null.
+const ABSENT: i64 = 0;
+
+/// Fills the column of timestamps of some series, one per symbol, batch after batch.
+pub(crate) struct StampGatherer {
+    /// For each symbol, the number of its series in a block.
+    series: Vec<usize>,
+    /// Whether these mostly show one candle in many slices.
+    stands_still: bool,
+    spare: Spare<i64>,
+}
+
+impl StampGatherer {
+    pub fn new(series: Vec<usize>, stands_still: bool, spare: Spare<i64>) -> Self {
+        Self {
+            series,
+            stands_still,
+            spare,
+        }
+    }
+
+    /// The column of each batch of a plan; none where it is not to gather.
+    pub fn step(&mut self, step: Step) -> Result<Vec<Vec<i64>>> {
+        let Step::Gather(plan) = step else {
+            return Ok(Vec::new());
+        };
+        let batches = plan.batches();
+        Ok(batches.map(|slices| self.column(&plan, slices)).collect())
+    }
+
+    fn column(&self, plan: &Plan, slices: Range<usize>) -> Vec<i64> {
+        let symbols = self.series.len();
+        let mut column = self.spare.take(slices.len() * symbols, ABSENT);
+        let mut cells = &mut column[..];
+        for (block, part) in plan.parts_of(slices) {
+            let (now, later) = cells.split_at_mut(part.len() * symbols);
+            self.fill(block, &part, now);
+            cells = later;
+        }
+        column
+    }
+
+    fn fill(&self, block: &Block, part: &Range<usize>, cells: &mut [i64]) {
+        let symbols = self.series.len();
+        let series = self.series.iter().map(|&series| &block.series[series]);
+        if self.stands_still {
+            let mut changes = Vec::new();
+            for (symbol, series) in series.enumerate() {
+                changes.extend(
+                    shown(block, series, part)
+                        .into_iter()
+                        .map(|(slice, stretch)| {
+                            let value = stretch
+                                .and_then(|stretch| stretch.held_ns)
+                                .unwrap_or(ABSENT);
+                            Change {
+                                slice,
+                                symbol,
+                                value,
+                            }
+                        }),
+                );
+            }
+            write_lines(cells, symbols, &mut changes, ABSENT);
+            return;
+        }
+        // Most cells show a candle of the slice's own timestamp.
+        for (line, timestamp_ns) in cells.chunks_mut(symbols).zip(block.timeline(part.clone())) {
+            line.fill(timestamp_ns);
+        }
+        let reach = block.reach(part);
+        for (symbol, series) in series.enumerate() {
+            let mut set = |positions: Range<usize>, timestamp_ns| {
+                let slices = block.slices_at(part, &positions);
+                let lines = cells[(slices.start - part.start) * symbols..].chunks_mut(symbols);
+                for line in lines.take(slices.len()) {
+                    line[symbol] = timestamp_ns;
+                }
+            };
+            let mut before = reach.start;
+            for stretch in series.touched_by(&reach) {
+                let stretch = stretch.within(&reach);
+                set(before..stretch.position, ABSENT);
+                before = stretch.positions().end;
+                if let Some(timestamp_ns) = stretch.held_ns {
+                    set(stretch.positions(), timestamp_ns);
+                }
+            }
+            set(before..reach.end, ABSENT);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Owns reading a file of sessions: two columns of instants, in Parquet or in CSV.
+
+use std::path::Path;
+
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::file::{guarded, open_file};
+use super::{Pass, SourceFile};
+use crate::data::session::{Hours, SessionFault};
+use crate::error::{Code, Error, Result};
+use crate::request::parse_timestamp;
+
+const OPEN: &str = "open";
+const CLOSE: &str = "close";
+
+/// What every Parquet file begins with.
+const PARQUET_MAGIC: &[u8] = b"PAR1";
+
+/// Reads the sessions of a file: `open` (included) and `close` (excluded), in rows of any order. What
+/// begins like a Parquet file is read as one, anything else as CSV in UTF-8 with a header.
+///
+/// # Errors
+///
+/// [`Code::CorruptInput`] where the file cannot be read, a cell holds no instant, or a session ends
+/// before it begins or overlaps another; [`Code::SchemaMismatch`] where a column is missing or holds
+/// something else.
+pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
+    let (file, _) = open_file(path)?;
+    let bytes = guarded(path, || file.get_bytes(0, Length::len(&file) as usize))?;
+    let (opens_ns, closes_ns) = if bytes.starts_with(PARQUET_MAGIC) {
+        (parquet_column(path, OPEN)?, parquet_column(path, CLOSE)?)
+    } else {
+        csv_columns(path, &bytes)?
+    };
+    Hours::new(&opens_ns, &closes_ns).map_err(|fault| {
+        let (message, row, column) = match fault {
+            SessionFault::ClosesBeforeItOpens(row) => {
+                ("a session closes no later than it opens", row, CLOSE)
+            }
+            SessionFault::Overlaps(row) => (
+                "a session opens before the one before it has closed",
+                row,
+                OPEN,
+            ),
+        };
+        corrupt(path, message)
+            .at_row(row as u64)
+            .at_column(column)
+            .with_hint("correct the row; a session is open <= timestamp < close")
+    })
+}
+
+fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
+    let file = SourceFile::open(path, name, &[], true)?;
+    let mut reader = file.read(Pass::Timestamps, &file.all_rows(), 8_192)?;
+    let mut instants_ns = Vec::new();
+    while let Some(rows) = reader.next_rows(&file)? {
+        instants_ns.extend_from_slice(&rows.timestamps);
+    }
+    Ok(instants_ns)
+}
+
+fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
+    let unreadable = |error: csv::Error| {
+        let row = error
+            .position()
+            .map(|position| position.record().saturating_sub(1));
+        let error = corrupt(
+            path,
+            format!("the file is neither Parquet nor CSV: {error}"),
+        )
+        .with_hint("write a header and rows such as 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z");
+        match row {
+            Some(row) => error.at_row(row),
+            None => error,
+        }
+    };
+    // Some editors begin a file with a mark that nobody sees.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(bytes);
+    let header = reader.headers().map_err(unreadable)?.clone();
+    let place = |name: &str| {
+        let mut places = (0..header.len()).filter(|&place| &header[place] == name);
+        match (places.next(), places.next()) {
+            (Some(place), None) => Ok(place),
+            (found, _) => {
+                let found = if found.is_some() {
+                    "stands there twice"
+                } else {
+                    "is missing"
+                };
+                Err(
+                    Error::input(Code::SchemaMismatch, format!("the column {name:?} {found}"))
+                        .at_file(path)
+                        .at_column(name)
+                        .with_hint(
+                            "the first line of a file of sessions names the columns: open,close",
+                        ),
+                )
+            }
+        }
+    };
+    let places = [(OPEN, place(OPEN)?), (CLOSE, place(CLOSE)?)];
+    let (mut opens_ns, mut closes_ns) = (Vec::new(), Vec::new());
+    for (row, record) in reader.records().enumerate() {
+        let record = record.map_err(unreadable)?;
+        for ((name, place), instants_ns) in places.iter().zip([&mut opens_ns, &mut closes_ns]) {
+            let instant_ns = parse_timestamp(&record[*place]).map_err(|error| {
+                let hint = error.hint().unwrap_or("write it as 2024-01-02T14:30:00Z");
+                corrupt(path, error.message())
+                    .at_row(row as u64)
+                    .at_column(name)
+                    .with_hint(hint)
+            })?;
+            instants_ns.push(instant_ns);
+        }
+    }
+    Ok((opens_ns, closes_ns))
+}
+
+fn corrupt(path: &Path, message: impl Into<String>) -> Error {
+    Error::input(Code::CorruptInput, message).at_file(path)
+}

@@ -1,0 +1,485 @@
+//! Owns the checks of a request: each word of it was read by itself, here they are held against each
+//! other. Opens nothing.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use super::{
+    ColumnNames, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS, MaxAge,
+    PathTemplate, PriceType, Request, Session, Symbols, Timeframe, Timeline, UnsortedPolicy,
+    format_timestamp,
+};
+use crate::error::{Code, Error, Result};
+
+/// Collects the words of a request; [`RequestBuilder::build`] checks them together.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RequestBuilder {
+    pub(super) request: Request,
+}
+
+impl RequestBuilder {
+    /// These symbols, in this order.
+    pub fn symbols<S: Into<String>>(mut self, symbols: impl IntoIterator<Item = S>) -> Self {
+        self.request.symbols = Symbols::Listed(symbols.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Every symbol that has a file of the timeframe.
+    pub fn all_symbols(mut self) -> Self {
+        self.request.symbols = Symbols::All;
+        self
+    }
+
+    /// The timeframe; `M1` where it is not set.
+    pub fn timeframe(mut self, timeframe: Timeframe) -> Self {
+        self.request.timeframe = timeframe;
+        self
+    }
+
+    /// The price types; bid and ask where they are not set. Their order does not matter.
+    pub fn price_types(mut self, price_types: impl IntoIterator<Item = PriceType>) -> Self {
+        self.request.price_types = price_types.into_iter().collect();
+        self
+    }
+
+    /// The first raw timestamp to keep, nanoseconds UTC.
+    pub fn start_ns(mut self, start_ns: Option<i64>) -> Self {
+        self.request.start_ns = start_ns;
+        self
+    }
+
+    /// The last raw timestamp to keep, nanoseconds UTC.
+    pub fn end_ns(mut self, end_ns: Option<i64>) -> Self {
+        self.request.end_ns = end_ns;
+        self
+    }
+
+    /// Which timestamps become slices.
+    pub fn timeline(mut self, timeline: Timeline) -> Self {
+        self.request.timeline = timeline;
+        self
+    }
+
+    /// Which rows lie in trading hours.
+    pub fn session(mut self, session: Session) -> Self {
+        self.request.session = session;
+        self
+    }
+
+    /// Whether to floor timestamps to the timeframe.
+    pub fn normalize(mut self, normalize: bool) -> Self {
+        self.request.normalize = normalize;
+        self
+    }
+
+    /// What to do with a series that is not in time order.
+    pub fn unsorted(mut self, unsorted: UnsortedPolicy) -> Self {
+        self.request.unsorted = unsorted;
+        self
+    }
+
+    /// Which row wins where several share a timestamp.
+    pub fn duplicates(mut self, duplicates: DuplicatePolicy) -> Self {
+        self.request.duplicates = duplicates;
+        self
+    }
+
+    /// Where the files lie, instead of the default layout.
+    pub fn path_template(mut self, path_template: Option<PathTemplate>) -> Self {
+        self.request.path_template = path_template;
+        self
+    }
+
+    /// The column names of the input files.
+    pub fn columns(mut self, columns: ColumnNames) -> Self {
+        self.request.columns = columns;
+        self
+    }
+
+    /// What to show where a series has no candle; [`Fill::Forward`] needs [`Self::max_age`].
+    pub fn fill(mut self, fill: Fill) -> Self {
+        self.request.fill = fill;
+        self
+    }
+
+    /// How old a candle may be that is carried forward.
+    pub fn max_age(mut self, max_age: Option<MaxAge>) -> Self {
+        self.request.max_age = max_age;
+        self
+    }
+
+    /// Timeframes beside the primary one, of which each slice shows the latest complete candles.
+    pub fn further_timeframes<F: Into<FurtherTimeframe>>(
+        mut self,
+        further: impl IntoIterator<Item = F>,
+    ) -> Self {
+        self.request.further_timeframes = further.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// When it is, in a slice, as far as further timeframes are concerned.
+    pub fn known_at(mut self, known_at: KnownAt) -> Self {
+        self.request.known_at = known_at;
+        self
+    }
+
+    /// A Parquet or CSV file of sessions, with the columns `open` (included) and `close` (excluded).
+    pub fn session_file(mut self, session_file: Option<PathBuf>) -> Self {
+        self.request.session_file = session_file;
+        self
+    }
+
+    /// What the stream's metadata call the sessions of the file, instead of the file's name.
+    pub fn session_name(mut self, session_name: Option<String>) -> Self {
+        self.request.session_name = session_name;
+        self
+    }
+
+    /// Columns to read from the files with indicators.
+    pub fn indicators<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.request.indicators = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Where the files with indicators lie, instead of the default layout.
+    pub fn indicator_template(mut self, indicator_template: Option<PathTemplate>) -> Self {
+        self.request.indicator_template = indicator_template;
+        self
+    }
+
+    /// Checks the request as a whole. Opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::SymbolNotFound`] for a symbol name that could leave the root and for an unknown
+    /// leader, otherwise a usage error: no or repeated symbols, price types or indicators, a window
+    /// that ends before it starts, a template that cannot tell its series apart, a quorum of more
+    /// symbols than there are, carrying forward without an age, a further timeframe shorter than
+    /// the primary one.
+    pub fn build(self) -> Result<Request> {
+        let mut request = self.request;
+        if let Symbols::Listed(symbols) = &request.symbols {
+            check_symbols(symbols)?;
+        }
+        if request.data.as_os_str().is_empty() {
+            return Err(Error::usage("the data root has no name"));
+        }
+        let asked = request.price_types.len();
+        request.price_types.sort_unstable();
+        request.price_types.dedup();
+        if request.price_types.is_empty() {
+            return Err(Error::usage("no price type is requested")
+                .with_hint("the price types are bid, ask and trade"));
+        }
+        if request.price_types.len() < asked {
+            return Err(Error::usage("a price type is requested twice"));
+        }
+        if let (Some(start), Some(end)) = (request.start_ns, request.end_ns)
+            && start > end
+        {
+            return Err(Error::usage(format!(
+                "the window starts at {} and ends before that, at {}",
+                format_timestamp(start),
+                format_timestamp(end)
+            ))
+            .with_hint("both ends belong to the window; give --start no later than --end"));
+        }
+        check_templates(&request)?;
+        check_fill(&request)?;
+        check_further_timeframes(&request)?;
+        check_sessions(&request)?;
+        check_indicators(&request)?;
+        if let Symbols::Listed(symbols) = &request.symbols {
+            check_timeline(&request.timeline, symbols)?;
+        }
+        Ok(request)
+    }
+}
+
+fn check_templates(request: &Request) -> Result<()> {
+    let several_symbols = match &request.symbols {
+        Symbols::Listed(symbols) => symbols.len() > 1,
+        Symbols::All => true,
+    };
+    let same_files = |template: &PathTemplate, what: &str, hint: &str| {
+        Err(Error::usage(format!(
+            "the path template {:?} yields the same files for every {what}",
+            template.as_str()
+        ))
+        .with_hint(hint))
+    };
+    if let Some(template) = &request.path_template {
+        if several_symbols && !template.names_symbol() {
+            return same_files(template, "symbol", "add {symbol} to it");
+        }
+        if request.price_types.len() > 1 && !template.names_side() {
+            let hint = "add {side} or {SIDE} to it, or request one price type";
+            return same_files(template, "price type", hint);
+        }
+        if !request.further_timeframes.is_empty() && !template.names_timeframe() {
+            return same_files(template, "timeframe", "add {timeframe} to it");
+        }
+    }
+    if let Some(template) = &request.indicator_template {
+        if template.names_side() {
+            return Err(Error::usage(format!(
+                "the template {:?} of files with indicators names a price type",
+                template.as_str()
+            ))
+            .with_hint("its fields are {root} {symbol} {timeframe}"));
+        }
+        if several_symbols && !template.names_symbol() {
+            return same_files(template, "symbol", "add {symbol} to it");
+        }
+    }
+    Ok(())
+}
+
+fn check_fill(request: &Request) -> Result<()> {
+    match (request.fill, &request.max_age) {
+        (Fill::Forward, None) => Err(Error::usage(
+            "candles are to be carried forward without a limit",
+        )
+        .with_hint("say how old they may be: --max-age 15m, 2h, 3d or 5bars")),
+        (Fill::None, Some(max_age)) => Err(Error::usage(format!(
+            "the age {max_age} is given, but no candle is to be carried forward"
+        ))
+        .with_hint("add --fill forward, or leave out --max-age")),
+        (Fill::None, None) => Ok(()),
+        (Fill::Forward, Some(max_age)) => max_age.nanoseconds(&request.timeframe).map(drop),
+    }
+}
+
+fn check_further_timeframes(request: &Request) -> Result<()> {
+    let primary = &request.timeframe;
+    let mut seen = HashSet::new();
+    for further in &request.further_timeframes {
+        let timeframe = further.timeframe();
+        if timeframe == primary {
+            return Err(Error::usage(format!(
+                "the further timeframe {timeframe} is the primary one"
+            ))
+            .with_hint("its candles are in the slices already; leave it out"));
+        }
+        if timeframe.duration_ns() < primary.duration_ns() {
+            return Err(Error::usage(format!(
+                "the further timeframe {timeframe} is shorter than the primary one, {primary}"
+            ))
+            .with_hint("make the shortest timeframe the primary one, with --timeframe"));
+        }
+        if !seen.insert(timeframe.as_str()) {
+            return Err(Error::usage(format!(
+                "the further timeframe {timeframe} is requested twice"
+            )));
+        }
+        if let Some(max_age) = further.max_age() {
+            max_age.nanoseconds(timeframe)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_sessions(request: &Request) -> Result<()> {
+    match (&request.session_file, &request.session_name) {
+        (Some(_), _) if request.session != Session::None => Err(Error::usage(format!(
+            "both the session {} and a file of sessions are given",
+            request.session
+        ))
+        .with_hint("choose one of --session and --session-file")),
+        (None, Some(_)) => Err(Error::usage(
+            "a name for sessions is given, but no file of them",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_indicators(request: &Request) -> Result<()> {
+    if request.indicators.is_empty() && request.indicator_template.is_some() {
+        return Err(Error::usage(
+            "a template for files with indicators is given, but no indicator",
+        )
+        .with_hint("name the indicators with --indicators"));
+    }
+    let mut seen = HashSet::new();
+    for name in &request.indicators {
+        let is_bad = |character: char| character.is_control() || character == ',';
+        if name.is_empty() || name.contains(is_bad) {
+            return Err(
+                Error::usage(format!("{name:?} cannot be the name of an indicator"))
+                    .with_hint("a name is not empty and holds no comma and no control character"),
+            );
+        }
+        if !seen.insert(name.as_str()) {
+            return Err(Error::usage(format!(
+                "the indicator {name:?} is requested twice"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a timeline against the symbols that it is about.
+pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<()> {
+    match timeline {
+        Timeline::Leader(leader) if !symbols.contains(leader) => Err(Error::bad_request(
+            Code::SymbolNotFound,
+            format!("the leader {leader:?} is none of the symbols"),
+        )
+        .at_symbol(leader)
+        .with_hint("add it to the symbols, or choose one of them as the leader")),
+        Timeline::Quorum(quorum) if quorum.get() > symbols.len() => Err(Error::usage(format!(
+            "a quorum of {quorum} symbols is asked for, but there are {}",
+            symbols.len()
+        ))
+        .with_hint("give --timeline quorum:K with K no larger than the number of symbols")),
+        _ => Ok(()),
+    }
+}
+
+fn check_symbols(symbols: &[String]) -> Result<()> {
+    if symbols.is_empty() {
+        return Err(Error::usage("no symbol is requested")
+            .with_hint("give --symbols A,B, --symbols-file FILE or --all-symbols"));
+    }
+    if symbols.len() > MAX_SYMBOLS {
+        return Err(Error::usage(format!(
+            "{} symbols are requested; one stream holds at most {MAX_SYMBOLS}",
+            symbols.len()
+        ))
+        .with_hint("split the request"));
+    }
+    let mut seen = HashSet::with_capacity(symbols.len());
+    for symbol in symbols {
+        check_symbol(symbol)?;
+        if !seen.insert(symbol.as_str()) {
+            return Err(
+                Error::usage(format!("the symbol {symbol:?} is requested twice")).at_symbol(symbol),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a name that could leave the root or could not be written in a list of symbols.
+fn check_symbol(symbol: &str) -> Result<()> {
+    let refuse = |why: &str| {
+        Err(Error::bad_request(
+            Code::SymbolNotFound,
+            format!("the symbol name {symbol:?} is refused: {why}"),
+        )
+        .at_symbol(symbol)
+        .with_hint("a symbol name is one plain folder or file name below the data root"))
+    };
+    if symbol.is_empty() {
+        return refuse("it is empty");
+    }
+    if symbol == "." || symbol.contains("..") {
+        return refuse("it could leave the data root");
+    }
+    if symbol.contains(['/', '\\']) {
+        return refuse("it holds a path separator");
+    }
+    if symbol.contains(|character: char| character.is_control()) {
+        return refuse("it holds a control character");
+    }
+    if symbol.contains(',') {
+        return refuse("it holds a comma");
+    }
+    if symbol.trim() != symbol {
+        return refuse("it begins or ends with a blank");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> RequestBuilder {
+        Request::builder("root").symbols(["A", "B"])
+    }
+
+    #[test]
+    fn names_that_could_leave_the_root_are_refused() {
+        for symbol in [
+            "", ".", "..", "a/b", "a\\b", "../a", "a..b", "a\0", "a\n", "a,b", " a", "a\u{a0}",
+            "\u{1b}",
+        ] {
+            let error = Request::builder("root")
+                .symbols([symbol])
+                .build()
+                .expect_err(symbol);
+            assert_eq!(error.code(), Code::SymbolNotFound, "{symbol:?}");
+            assert_eq!(error.class(), crate::error::Class::Usage);
+        }
+        for symbol in ["EURUSD", "BRK.B", "^GSPC", "EUR USD", "ÄÖ", "-X", "A*[b]"] {
+            Request::builder("root")
+                .symbols([symbol])
+                .build()
+                .expect(symbol);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let template = |text| Some(PathTemplate::parse(text).expect("a template"));
+        let further = |text: &str| text.parse::<FurtherTimeframe>().expect(text);
+        let age = |text: &str| Some(text.parse::<MaxAge>().expect(text));
+        let bad = [
+            Request::builder("root"),
+            Request::builder(""),
+            Request::builder("root").symbols(["A", "A"]),
+            Request::builder("root").symbols((0..=MAX_SYMBOLS).map(|i| i.to_string())),
+            builder().price_types([]),
+            builder().price_types([PriceType::Bid, PriceType::Bid]),
+            builder().start_ns(Some(1)).end_ns(Some(0)),
+            builder().path_template(template("{root}/{side}")),
+            builder().path_template(template("{root}/{symbol}")),
+            builder()
+                .path_template(template("{root}/{symbol}/{side}"))
+                .further_timeframes([further("H1")]),
+            builder().timeline("leader:C".parse().expect("a timeline")),
+            builder().timeline("quorum:3".parse().expect("a timeline")),
+            builder().fill(Fill::Forward),
+            builder().max_age(age("1h")),
+            builder().fill(Fill::Forward).max_age(age("200000000bars")),
+            builder().further_timeframes([further("S30")]),
+            builder().further_timeframes([further("M1")]),
+            builder().further_timeframes([further("H1"), further("H1:max-age=1d")]),
+            builder().further_timeframes([further("D1:max-age=200000bars")]),
+            builder()
+                .session(Session::Fx)
+                .session_file(Some("sessions.csv".into())),
+            builder().session_name(Some("XNYS".into())),
+            builder().indicators(["a", "a"]),
+            builder().indicators([""]),
+            builder().indicators(["a,b"]),
+            builder().indicator_template(template("{root}/{symbol}")),
+            builder()
+                .indicators(["a"])
+                .indicator_template(template("{root}/ind")),
+            builder()
+                .indicators(["a"])
+                .indicator_template(template("{root}/{symbol}_{side}")),
+        ];
+        for (case, builder) in bad.into_iter().enumerate() {
+            assert!(builder.build().is_err(), "case {case}");
+        }
+        builder()
+            .start_ns(Some(1))
+            .end_ns(Some(1))
+            .build()
+            .expect("one instant is a window");
+        builder()
+            .timeline("quorum:2".parse().expect("a timeline"))
+            .fill(Fill::Forward)
+            .max_age(age("5bars"))
+            .further_timeframes([further("M60"), further("H1:max-age=2bars")])
+            .timeframe("M60".parse().expect("a timeframe"))
+            .further_timeframes([further("H1")])
+            .indicators(["a b", "É"])
+            .build()
+            .expect("a further timeframe of the same length has another name");
+    }
+}
