@@ -12,7 +12,7 @@ The data is made here: SYMBOLS x bid and ask x MINUTES, seed 1 (see bench_data.p
 
 Parts: main (50 symbols, 200,000 minutes), million (1,000,000 minutes), step (the step in Python and the memory of a
 slice), first (the first slice), reference (the plain implementation), wide (500 and 2,000 symbols), window (one day
-of three years), sizes (other sizes, for the picture).
+of three years), besides (carried candles, further timeframes, indicators), sizes (other sizes, for the picture).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Question the data answers: how fast does `omega-slices sync` move many regular, 
 Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z, of which each file misses its own
 random `--missing` share; prices are random walks rounded to five decimals, volumes random with two decimals.
 With `--further H1,H4` the minutes that are there are also brought together to candles of these timeframes, and with
-`--indicators N` each symbol gets N random walks `i0`, `i1`, … at the minutes of its first price type.
+`--indicators N` each symbol gets moving averages `sma10`, `sma20`, … of the closes of its first price type.
 Files are written with pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows), so they look
 like the files that users already have. The same arguments, and the same numpy, give the same values.
 """
@@ -92,19 +92,15 @@ def make_symbol(root: Path, index: int, options: argparse.Namespace) -> None:
     for number, price_type in enumerate(options.price_types):
         shift: npt.NDArray[np.floating] | float = spread if price_type == "ask" else 0.0
         kept = np.flatnonzero(rng.random(rows) >= options.missing)
-        candles = Candles(
-            timestamps_ns[kept],
-            *(np.round(values + shift, 5)[kept] for values in (open_, high, low, close)),
-            np.round(rng.gamma(2.0, 40.0, rows), 2)[kept],
-        )
+        opens, highs, lows, closes = (np.round(values + shift, 5)[kept] for values in (open_, high, low, close))
+        volumes = np.round(rng.gamma(2.0, 40.0, rows), 2)[kept]
+        candles = Candles(timestamps_ns[kept], opens, highs, lows, closes, volumes)
         candles.write(series_path(root, symbol, TIMEFRAME, price_type))
         for timeframe in options.further:
             candles.of_hours(int(timeframe.removeprefix("H"))).write(series_path(root, symbol, timeframe, price_type))
         if number == 0 and options.indicators:
-            # From a generator of its own: the candles are the same with and without indicators.
-            walks = np.random.default_rng([options.seed, index, 1]).normal(size=(options.indicators, kept.size))
-            table = {"UTC time": stamps(timestamps_ns[kept])}
-            table |= {f"i{place}": np.round(np.cumsum(walk), 3) for place, walk in enumerate(walks)}
+            table = {"UTC time": stamps(candles.timestamps_ns)}
+            table |= {f"sma{10 * n}": mean(candles.close, 10 * n) for n in range(1, options.indicators + 1)}
             pq.write_table(pa.table(table), series_path(root, symbol, TIMEFRAME, "ind"))
 
 
@@ -114,6 +110,15 @@ def make(options: argparse.Namespace) -> None:
         jobs = [pool.submit(make_symbol, options.out, index, options) for index in range(options.symbols)]
         for job in jobs:
             job.result()
+
+
+def mean(values: npt.NDArray[np.float64], span: int) -> npt.NDArray[np.float64]:
+    """Return the mean of the last `span` values at each, of fewer at the first ones."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    last = np.arange(1, values.size + 1)
+    first = np.maximum(last - span, 0)
+    means: npt.NDArray[np.float64] = (sums[last] - sums[first]) / (last - first)
+    return means
 
 
 def price_type_list(text: str) -> list[str]:

@@ -23,6 +23,13 @@ LABELS = {
     "candles": "Python loop, every CandleData",
     **{name: peer.label for name, peer in PEERS.items()},
 }
+BESIDES = {
+    "union": "union",
+    "fill": "and carried candles",
+    "further": "and two further timeframes",
+    "indicators": "and four indicators",
+    "everything": "and all of these",
+}
 TO_DECODE = {"sync-null": 1.5, "sync-pipe": None, "sync-file": None, "column": 2.2, "prices": None, "candles": None}
 PEER_TO_COLUMN = {"main": 5.0, "million": 8.0}
 STEPS_US = {"bare": 0.3, "column": 0.6, "prices": 15.0, "candles": 50.0}
@@ -126,6 +133,7 @@ def groups_of(results: Results) -> list[Group]:
         Group("Against the plain implementation in Python", tuple(reference_figures(results))),
         Group("Many symbols, with 1,024 open files allowed", tuple(wide_figures(results))),
         Group("A window of one day", tuple(window_figures(results))),
+        Group("More in a slice, sync to /dev/null", tuple(besides_figures(results))),
     ]
     cases = dict.fromkeys(one.case for one in results.of_part("sizes"))
     groups += [Group(str(case), tuple(plain_figures(results, "sizes", case))) for case in cases]
@@ -247,6 +255,17 @@ def window_figures(results: Results) -> Iterator[Figure]:
         yield Figure(f"{whole.case}, sync to /dev/null", whole.median, "s", whole.peak)
         ratio = Ratio(day.median / whole.median, "the whole range")
         yield Figure("one day of them", day.median, "s", day.peak, ratio, Limit(0.05))
+
+
+def besides_figures(results: Results) -> Iterator[Figure]:
+    """Give what is shown besides next to the plain union."""
+    plain = results.find("besides", "union")
+    for one in results.of_part("besides"):
+        figure = Figure(BESIDES[one.what], one.median, "s", one.peak)
+        if plain is not None and one is not plain:
+            limit = Limit(2.2) if one.what == "everything" else None
+            figure = replace(figure, ratio=Ratio(one.median / plain.median, "the plain union"), limit=limit)
+        yield figure
 
 
 def table(groups: Sequence[Group]) -> str:

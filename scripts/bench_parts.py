@@ -148,6 +148,18 @@ class Bench:
         edges = (f"--start={start:%Y-%m-%dT%H:%M:%SZ}", f"--end={end:%Y-%m-%dT%H:%M:%SZ}")
         return self.turns("window", [self.sync("range", case, "null"), self.sync("day", case, "null", *edges)])
 
+    def besides(self) -> list[Measurement]:
+        """Show more in the slices of a union: carried candles, further timeframes, indicators, all of it."""
+        case = self.case(200_000, further=("H1", "H4"), indicators=4)
+        shown = {
+            "fill": ("--fill=forward", "--max-age=1h"),
+            "further": tuple(f"--with-timeframe={timeframe}" for timeframe in case.further),
+            "indicators": ("--indicators=sma10,sma20,sma30,sma40",),
+        }
+        shown["everything"] = tuple(option for options in shown.values() for option in options)
+        jobs = [self.sync(what, case, "null", "--timeline=union", *options) for what, options in shown.items()]
+        return self.turns("besides", [self.sync("union", case, "null", "--timeline=union"), *jobs])
+
     def sizes(self) -> list[Measurement]:
         """Run other numbers of rows and of symbols, for the picture."""
         shapes = [self.case(2_000), self.case(20_000), *(self.case(20_000, symbols=count) for count in (5, 500))]
@@ -291,7 +303,9 @@ class Bench:
             unfinished = root.with_name(f"{root.name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             shape = [f"--symbols={case.symbols}", f"--rows={case.rows}", f"--price-types={','.join(case.price_types)}"]
-            shape += [f"--missing={case.missing}", f"--seed={case.seed}"]
+            shape += [f"--missing={case.missing}", f"--seed={case.seed}", f"--indicators={case.indicators}"]
+            if case.further:
+                shape.append(f"--further={','.join(case.further)}")
             maker = [sys.executable, str(SCRIPTS / "bench_data.py"), str(unfinished)]
             try:
                 subprocess.run([*maker, *shape], check=True, stdout=sys.stderr)
@@ -309,5 +323,6 @@ PARTS: dict[str, Callable[[Bench], list[Measurement]]] = {
     "reference": Bench.reference,
     "wide": Bench.wide,
     "window": Bench.window,
+    "besides": Bench.besides,
     "sizes": Bench.sizes,
 }

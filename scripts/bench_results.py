@@ -33,6 +33,9 @@ class Case:
     symbols: int = SYMBOLS
     price_types: tuple[str, ...] = PRICE_TYPES
     seed: int = SEED
+    # Further timeframes and the number of indicators that lie beside the minutes.
+    further: tuple[str, ...] = ()
+    indicators: int = 0
 
     @property
     def series(self) -> int:
@@ -57,6 +60,8 @@ class Case:
     def folder(self) -> str:
         """The name of the folder that holds the data."""
         name = f"rows-{self.rows}-seed-{self.seed}"
+        if self.further or self.indicators:
+            name += f"-{'-'.join(self.further)}-indicators-{self.indicators}"
         if (self.symbols, self.price_types) == (SYMBOLS, PRICE_TYPES):
             return name
         return f"symbols-{self.symbols}-{'-'.join(self.price_types)}-{name}"
@@ -139,12 +144,13 @@ class Measurement:
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Measurement:
         """Return the measurement that `as_json` told of."""
-        case = {name: value for name, value in told["case"].items() if name != "missing"}
+        case: dict[str, Any] = {name: value for name, value in told["case"].items() if name != "missing"}
+        case |= {name: tuple(value) for name, value in case.items() if isinstance(value, list)}
         sums = told["sums"] and {name: number for name, number in told["sums"].items() if number is not None}
         return cls(
             told["part"],
             told["what"],
-            Case(**{**case, "price_types": tuple(case["price_types"])}),
+            Case(**case),
             tuple(told["values"]),
             tuple(told["peak_bytes"]),
             None if sums is None else Sums(**sums),

@@ -1,6 +1,7 @@
 """Make a small set of sample candles, so that the main job can be seen at work.
 
-Shape: five FX symbols x bid and ask, M1, from Monday 2024-01-01T22:00Z on for `--days` days (default 10).
+Shape: five FX symbols x bid and ask, M1 and the H1 that they make up, from Monday 2024-01-01T22:00Z on for `--days`
+days (default 10).
 Minutes on which the market is closed (Friday 22:00Z to Sunday 22:00Z) have no candle.  Each file misses its own
 0.2 % of the others at random, so that some minutes are one-sided; AUDUSD is listed from the third day on.
 Prices are random walks, rounded to the symbol's digits; the ask lies above the bid; volumes are whole.
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 MINUTE_NS = 60_000_000_000
+HOUR_NS = 60 * MINUTE_NS
 WEEK_MINUTES = 7 * 24 * 60
 FIRST_NS = 1_704_146_400_000_000_000  # 2024-01-01T22:00Z, the first minute of a trading day
 OPEN_MINUTES = 4 * 24 * 60  # from that first minute to Friday 22:00Z; then two days without trading
@@ -62,11 +64,28 @@ def make_symbol(root: Path, symbol: str, days: int, seed: int) -> int:
                 "Volume": random.integers(1, 500, int(kept.sum())).astype(np.float64),
             }
         )
-        path = root / symbol / f"{symbol}_M1_{side}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path)
-        rows += table.num_rows
+        (root / symbol).mkdir(parents=True, exist_ok=True)
+        for timeframe, candles in (("M1", table), ("H1", hours(table))):
+            pq.write_table(candles, root / symbol / f"{symbol}_{timeframe}_{side}.parquet")
+            rows += candles.num_rows
     return rows
+
+
+def hours(minutes: pa.Table) -> pa.Table:
+    """Return the candles of an hour that some of a minute make up, stamped with the time they open."""
+    stamps_ns = minutes["UTC time"].cast(pa.int64()).to_numpy() // HOUR_NS * HOUR_NS
+    first = np.flatnonzero(np.diff(stamps_ns, prepend=-1))
+    column = {name: minutes[name].to_numpy() for name in minutes.column_names[1:]}
+    return pa.table(
+        {
+            "UTC time": pa.array(stamps_ns[first]).cast(pa.timestamp("ns", "UTC")),
+            "Open": column["Open"][first],
+            "High": np.maximum.reduceat(column["High"], first),
+            "Low": np.minimum.reduceat(column["Low"], first),
+            "Close": column["Close"][np.append(first[1:], len(stamps_ns)) - 1],
+            "Volume": np.add.reduceat(column["Volume"], first),
+        }
+    )
 
 
 def main() -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +27,25 @@ from omega_slices._request import Request, format_time_ns
 
 if TYPE_CHECKING:
     from omega_slices import MultiSymbolSlice, OmegaSlicesError
-    from omega_slices.reference import ReferenceRun
+    from omega_slices.reference import ReferenceCell, ReferenceRun
 
 END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 FIELDS: Final = ("open", "high", "low", "close", "volume")
 
-# One symbol of one slice: from each price type to its candle and whether it counts as valid, or to None.
-Cell = dict[str, tuple[CandleData, bool] | None]
+_VALID_FURTHER: Final = re.compile("([SMHDW][1-9][0-9]*)_valid_(bid|ask|trade)")
+
+# A candle, stamped with its own time, and whether it counts as valid.
+Shown = tuple[CandleData, bool] | None
+
+
+class Cell(NamedTuple):
+    """One symbol of one slice: candles by price type, those of further timeframes, indicators by name."""
+
+    candles: dict[str, Shown]
+    further: dict[str, dict[str, Shown]]
+    indicators: dict[str, float | None]
+
+
 Slices = tuple[tuple[int, tuple[Cell, ...]], ...]
 
 
@@ -97,8 +111,14 @@ def command(request: Request, *options: str) -> list[str]:
         words += [] if timestamp_ns is None else [f"--{edge}={format_time_ns(timestamp_ns)}"]
     for name in ("timeline", "session", "unsorted", "duplicates"):
         words.append(f"--{name}={getattr(request, name)}")
+    for name in ("fill", "known-at"):
+        words.append(f"--{name}={getattr(request, name.replace('-', '_'))}")
     words += ["--normalize"] if request.normalize else []
-    words += [] if request.path_template is None else [f"--path-template={request.path_template}"]
+    for name in ("path-template", "max-age", "session-file", "indicator-template"):
+        value = getattr(request, name.replace("-", "_"))
+        words += [] if value is None else [f"--{name}={value}"]
+    words += [f"--with-timeframe={further}" for further in request.with_timeframe]
+    words += [f"--indicators={','.join(request.indicators)}"] if request.indicators else []
     if request.columns:
         words.append(f"--columns={','.join(f'{field}={name}' for field, name in request.columns.items())}")
     return [*words, "--error-format=json", "--progress=never", *options]
@@ -153,10 +173,18 @@ def is_sealed(data: bytes) -> bool:
 
 def check_schema(stream: Stream, request: Request) -> None:
     """Check fields and metadata against the contract."""
-    expected = [("timestamp", pa.timestamp("ns", tz="UTC"), False)]
-    expected.append(("symbol", pa.dictionary(pa.int16(), pa.utf8()), False))
-    expected += [(f"{side}_{field}", pa.float64(), True) for side in request.price_types for field in FIELDS]
-    expected += [(f"valid_{side}", pa.bool_(), False) for side in request.price_types]
+    instant = pa.timestamp("ns", tz="UTC")
+    sides = request.price_types
+    expected = [("timestamp", instant, False), ("symbol", pa.dictionary(pa.int16(), pa.utf8()), False)]
+    expected += [(f"{side}_{field}", pa.float64(), True) for side in sides for field in FIELDS]
+    expected += [(f"valid_{side}", pa.bool_(), False) for side in sides]
+    expected += [(f"{side}_timestamp", instant, True) for side in sides if request.fill == "forward"]
+    for timeframe in (further.split(":")[0] for further in request.with_timeframe):
+        for side in sides:
+            expected.append((f"{timeframe}_{side}_timestamp", instant, True))
+            expected += [(f"{timeframe}_{side}_{field}", pa.float64(), True) for field in FIELDS]
+        expected += [(f"{timeframe}_valid_{side}", pa.bool_(), False) for side in sides]
+    expected += [(f"ind_{name}", pa.float64(), True) for name in request.indicators]
     assert [(field.name, field.type, field.nullable) for field in stream.schema] == expected
     metadata = {key.decode(): value.decode() for key, value in stream.schema.metadata.items()}
     assert metadata.keys() == {"schema_name", "schema_version", "symbols", "timeframe", "request", "producer"}
@@ -164,7 +192,8 @@ def check_schema(stream: Stream, request: Request) -> None:
     assert metadata["schema_version"] == "1.0.0"
     assert metadata["timeframe"] == request.timeframe
     told = {name: getattr(request, name) for name in Request.__struct_fields__}
-    told |= {"symbols": list(stream.symbols), "price_types": list(request.price_types)}
+    told |= {"symbols": list(stream.symbols)}
+    told |= {name: list(getattr(request, name)) for name in ("price_types", "with_timeframe", "indicators")}
     for edge in ("start", "end"):
         told[edge] = None if told[edge] is None else format_time_ns(told[edge])
     assert list(json.loads(metadata["request"]).items()) == list(told.items())
@@ -175,7 +204,10 @@ def check_schema(stream: Stream, request: Request) -> None:
 def slices_of(stream: Stream) -> Slices:
     """Return the slices of a stream, checking on the way what holds for every stream."""
     symbols = stream.symbols
-    sides = [field.name.removeprefix("valid_") for field in stream.schema if field.name.startswith("valid_")]
+    names = stream.schema.names
+    sides = [name.removeprefix("valid_") for name in names if name.startswith("valid_")]
+    timeframes = list(dict.fromkeys(match[1] for match in map(_VALID_FURTHER.fullmatch, names) if match))
+    indicators = [name.removeprefix("ind_") for name in names if name.startswith("ind_")]
     slices: list[tuple[int, tuple[Cell, ...]]] = []
     for batch in stream.batches:
         batch.validate(full=True)
@@ -185,79 +217,184 @@ def slices_of(stream: Stream) -> Slices:
         assert batch.column("symbol").to_pylist() == list(symbols) * count
         assert batch.column("timestamp").null_count == 0
         timestamps = batch.column("timestamp").cast(pa.int64()).to_pylist()
-        cells = {side: _cells(batch, side, timestamps) for side in sides}
+        candles = {side: _candles(batch, "", side, timestamps) for side in sides}
+        further = {
+            timeframe: {side: _candles(batch, f"{timeframe}_", side, timestamps) for side in sides}
+            for timeframe in timeframes
+        }
+        values = {name: _values(batch, f"ind_{name}") for name in indicators}
         for first in range(0, batch.num_rows, len(symbols)):
             rows = range(first, first + len(symbols))
             assert {timestamps[row] for row in rows} == {timestamps[first]}, "a slice has one timestamp"
             assert not slices or slices[-1][0] < timestamps[first], "timestamps strictly increase"
-            slices.append((timestamps[first], tuple({side: cells[side][row] for side in sides} for row in rows)))
+            cells = tuple(
+                Cell(
+                    {side: candles[side][row] for side in sides},
+                    {timeframe: {side: further[timeframe][side][row] for side in sides} for timeframe in timeframes},
+                    {name: values[name][row] for name in indicators},
+                )
+                for row in rows
+            )
+            slices.append((timestamps[first], cells))
     return tuple(slices)
 
 
-def _cells(batch: pa.RecordBatch, side: str, timestamps: list[int]) -> list[tuple[CandleData, bool] | None]:
-    columns = [batch.column(f"{side}_{field}") for field in FIELDS]
+def raw_columns(stream: Stream, until_ns: int) -> dict[str, tuple[bytes, bytes]]:
+    """Return the very bytes of the rows stamped up to a time: of each column its values, under nulls too, and nulls."""
+    columns: dict[str, tuple[bytes, bytes]] = dict.fromkeys(stream.schema.names, (b"", b""))
+    for batch in stream.batches:
+        rows = int(np.searchsorted(_buffer(batch.column("timestamp"), np.int64), until_ns, "right"))
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if pa.types.is_boolean(column.type):
+                values = _bits(column.buffers()[1], column)
+            elif pa.types.is_dictionary(column.type):
+                values = _buffer(column.indices, np.int16)
+            else:
+                values = _buffer(column, np.int64)
+            presence = column.buffers()[0]
+            present = np.ones(len(column), np.uint8) if presence is None else _bits(presence, column)
+            before = columns[name]
+            columns[name] = (before[0] + values[:rows].tobytes(), before[1] + present[:rows].tobytes())
+    return columns
+
+
+def _buffer(column: pa.Array, kind: type[np.generic]) -> np.ndarray[Any, Any]:
+    return np.frombuffer(column.buffers()[1], kind)[column.offset :][: len(column)]
+
+
+def _bits(buffer: pa.Buffer, column: pa.Array) -> np.ndarray[Any, Any]:
+    return np.unpackbits(np.frombuffer(buffer, np.uint8), bitorder="little")[column.offset :][: len(column)]
+
+
+def _candles(batch: pa.RecordBatch, prefix: str, side: str, timestamps: list[int]) -> list[Shown]:
+    columns = [batch.column(f"{prefix}{side}_{field}") for field in FIELDS]
+    stamps = timestamps
     absent = [pc.is_null(column).to_pylist() for column in columns]
-    assert all(mask == absent[0] for mask in absent), "a candle is there with all five values, or not at all"
+    if f"{prefix}{side}_timestamp" in batch.schema.names:
+        stamp_column = batch.column(f"{prefix}{side}_timestamp")
+        absent.append(pc.is_null(stamp_column).to_pylist())
+        stamps = _buffer(stamp_column, np.int64).tolist()
+        assert not any(stamp for stamp, is_absent in zip(stamps, absent[0], strict=True) if is_absent), (
+            "under a null timestamp lies 0"
+        )
+    assert all(mask == absent[0] for mask in absent), "a candle is there with all that it has, or not at all"
     # The values buffer itself: readers may take it without looking at the bitmap.
-    plain = [np.frombuffer(column.buffers()[1], np.float64)[column.offset :][: len(column)] for column in columns]
-    valid = batch.column(f"valid_{side}")
+    plain = [_buffer(column, np.float64) for column in columns]
+    valid = batch.column(f"{prefix}valid_{side}")
     assert valid.null_count == 0
-    cells: list[tuple[CandleData, bool] | None] = []
+    candles: list[Shown] = []
     for row, (is_absent, is_valid) in enumerate(zip(absent[0], valid.to_pylist(), strict=True)):
         values = [float(column[row]) for column in plain]
         if is_absent:
             assert all(map(math.isnan, values)), "under a null lies NaN"
             assert not is_valid
-            cells.append(None)
+            candles.append(None)
         else:
             assert is_valid == all(map(math.isfinite, values))
-            cells.append((CandleData(timestamps[row], *values), is_valid))
-    return cells
+            candles.append((CandleData(stamps[row], *values), is_valid))
+    return candles
+
+
+def _values(batch: pa.RecordBatch, name: str) -> list[float | None]:
+    column = batch.column(name)
+    plain = _buffer(column, np.float64).tolist()
+    absent = pc.is_null(column).to_pylist()
+    assert all(math.isnan(value) for value, is_absent in zip(plain, absent, strict=True) if is_absent), (
+        "under a null lies NaN"
+    )
+    return [None if is_absent else value for value, is_absent in zip(plain, absent, strict=True)]
 
 
 def reference_slices(run: ReferenceRun) -> Slices:
     """Return the slices of the reference in the same form."""
-    return tuple(
-        (
-            timestamp_ns,
-            tuple({side: _with_validity(candle) for side, candle in cell.items()} for cell in cells),
-        )
-        for timestamp_ns, cells in run
-    )
+    return tuple((timestamp_ns, tuple(map(_reference_cell, cells))) for timestamp_ns, cells in run)
 
 
-def public_slice(one: MultiSymbolSlice, price_types: tuple[str, ...]) -> tuple[int, tuple[Cell, ...]]:
-    """Return a slice of the package in the same form, taken as users take it."""
-    valid = {side: one.column(f"valid_{side}").tolist() for side in price_types}
+def _reference_cell(cell: ReferenceCell) -> Cell:
+    further = {timeframe: _with_validity(candles) for timeframe, candles in cell.further.items()}
+    return Cell(_with_validity(cell.candles), further, cell.indicators)
+
+
+def public_slice(one: MultiSymbolSlice, request: Request) -> tuple[int, tuple[Cell, ...]]:
+    """Return a slice of the package in the same form, taken as users take it, checking that all ways agree."""
     cells = []
+    timeframes = tuple(further.split(":")[0] for further in request.with_timeframe)
+    assert one.timeframes == timeframes
     for row, symbol in enumerate(one.keys()):
-        candles = {side: one.get(symbol, side) for side in price_types}
-        cells.append({side: _with_validity(candle) for side, candle in candles.items()})
-        for side, candle in candles.items():
-            assert valid[side][row] == (candle is not None and candle.is_valid)
+        snapshot = one[symbol]
+        candles = {side: one.get(symbol, side) for side in request.price_types}
+        further = {
+            timeframe: {side: one.get_candle(symbol, timeframe, side) for side in request.price_types}
+            for timeframe in timeframes
+        }
+        for prefix, timeframe, shown in [
+            ("", request.timeframe, candles),
+            *((f"{timeframe}_", timeframe, further[timeframe]) for timeframe in timeframes),
+        ]:
+            for side, candle in shown.items():
+                assert _same(snapshot.candle(timeframe, side), candle)
+                assert _same(one.get_candle(symbol, timeframe, side), candle)
+                valid = bool(one.column(f"{prefix}valid_{side}")[row])
+                assert valid == (candle is not None and candle.is_valid)
+                if prefix or request.fill == "forward":
+                    stamp = one.column(f"{prefix}{side}_timestamp")[row]
+                    assert np.isnat(stamp) if candle is None else stamp == np.datetime64(candle.timestamp_ns, "ns")
+        shown_ns = [candle.timestamp_ns for candle in candles.values() if candle is not None]
+        assert snapshot.age_ns == (one.timestamp_ns - min(shown_ns) if shown_ns else None)
+        assert snapshot.is_carried == any(stamp_ns < one.timestamp_ns for stamp_ns in shown_ns)
+        assert (snapshot.indicators is None) == (not request.indicators)
+        indicators = dict(snapshot.indicators or {})
+        assert tuple(indicators) == request.indicators
+        for name, value in indicators.items():
+            plain = float(one.column(f"ind_{name}")[row])
+            assert math.isnan(plain) if value is None else pattern(plain) == pattern(value)
+        cells.append(
+            Cell(
+                _with_validity(candles),
+                {timeframe: _with_validity(shown) for timeframe, shown in further.items()},
+                indicators,
+            )
+        )
     return one.timestamp_ns, tuple(cells)
 
 
-def _with_validity(candle: CandleData | None) -> tuple[CandleData, bool] | None:
+def _same(one: CandleData | None, other: CandleData | None) -> bool:
+    return _shown_bits(_shown(one)) == _shown_bits(_shown(other))
+
+
+def _with_validity(candles: Mapping[Any, CandleData | None]) -> dict[str, Shown]:
+    return {side: _shown(candle) for side, candle in candles.items()}
+
+
+def _shown(candle: CandleData | None) -> Shown:
     return None if candle is None else (candle, candle.is_valid)
+
+
+def pattern(value: float) -> bytes:
+    """Return the bits of a number; those of all NaNs are taken as the same."""
+    return b"NaN" if math.isnan(value) else struct.pack(">d", value)
+
+
+def _shown_bits(shown: Shown) -> object:
+    if shown is None:
+        return None
+    candle, is_valid = shown
+    values = (candle.open, candle.high, candle.low, candle.close, candle.volume)
+    return (candle.timestamp_ns, *map(pattern, values), is_valid)
 
 
 def bits(slices: Slices) -> list[object]:
     """Return slices in a form in which equality means equality of every bit, but for one NaN from another."""
 
-    def pattern(value: float) -> bytes:
-        return b"NaN" if math.isnan(value) else struct.pack(">d", value)
+    def of_candles(candles: dict[str, Shown]) -> list[object]:
+        return [(side, _shown_bits(shown)) for side, shown in candles.items()]
 
-    def one(cell: tuple[CandleData, bool] | None) -> object:
-        if cell is None:
-            return None
-        candle, is_valid = cell
-        values = (candle.open, candle.high, candle.low, candle.close, candle.volume)
-        return (candle.timestamp_ns, *map(pattern, values), is_valid)
+    def of_cell(cell: Cell) -> object:
+        further = [(timeframe, of_candles(candles)) for timeframe, candles in cell.further.items()]
+        indicators = [(name, None if value is None else pattern(value)) for name, value in cell.indicators.items()]
+        return (of_candles(cell.candles), further, indicators)
 
-    return [
-        (timestamp_ns, [[(side, one(cell[side])) for side in cell] for cell in cells]) for timestamp_ns, cells in slices
-    ]
+    return [(timestamp_ns, [of_cell(cell) for cell in cells]) for timestamp_ns, cells in slices]
 
 
 def place(error: OmegaSlicesError) -> tuple[object, ...]:

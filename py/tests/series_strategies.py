@@ -2,16 +2,18 @@
 
 A `World` is a small set of Parquet files, described in full, and the options of one request for them. Sizes are
 small and timestamps come from a few dozen, so that gaps, collisions, duplicates, disorder and edges are the rule;
-layouts (units, zones, types, row groups, pages, encodings, several files) vary freely. Everything shrinks.
+layouts (units, zones, types, row groups, pages, encodings, several files) vary freely. Every option of a request is
+drawn, each beside each other one. Everything shrinks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from omega_slices._request import Request, make_request, parse_time_ns, timeframe_ns
+from omega_slices._request import Request, format_time_ns, make_request, parse_time_ns, timeframe_ns
 
 SECOND_NS: Final = 10**9
 DAY_NS: Final = 86_400 * SECOND_NS
@@ -54,12 +56,14 @@ CODECS: Final = ("snappy", "none", "zstd", "gzip", "lz4", "brotli")
 
 @dataclass(frozen=True)
 class FilePlan:
-    """One Parquet file: rows and physical layout.
+    """One Parquet file of candles or indicators of a timeframe: rows and physical layout.
 
     Per row: `timestamps_ns` are whole ticks of `unit`, or None; `kinds` says what its values look like, `numbers` tells
-    them from those of other rows.
+    them from those of other rows. There are as many columns of values as there are `types`.
     """
 
+    timeframe: str
+    is_candles: bool
     unit: str
     zone: str | None
     timestamps_ns: tuple[int | None, ...]
@@ -74,7 +78,7 @@ class FilePlan:
     page_version: Literal["1.0", "2.0"]
 
     def write(self, path: Path, columns: Sequence[str]) -> None:
-        """Write the file with the six columns under the given names, behind one that nobody asks for."""
+        """Write the file with its columns under the given names, behind one that nobody asks for."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays: list[pa.Array] = [pa.array(["extra"] * len(self.kinds))]
         ticks = [None if stamp is None else stamp // NS_PER_TICK[self.unit] for stamp in self.timestamps_ns]
@@ -101,10 +105,10 @@ class FilePlan:
             use_deprecated_int96_timestamps=self.unit == "int96",
         )
 
-    def before(self, bound_ns: int) -> FilePlan:
-        """Return the file without the rows stamped at or after `bound_ns`."""
+    def where(self, keeps: Callable[[int], bool]) -> FilePlan:
+        """Return the file with those of its rows alone whose timestamps are to be kept."""
         rows = zip(self.timestamps_ns, self.kinds, self.numbers, strict=True)
-        kept = [row for row in rows if row[0] is not None and row[0] < bound_ns]
+        kept = [row for row in rows if row[0] is not None and keeps(row[0])]
         return dataclasses.replace(
             self,
             timestamps_ns=tuple(row[0] for row in kept),
@@ -112,24 +116,66 @@ class FilePlan:
             numbers=tuple(row[2] for row in kept),
         )
 
+    def other_values_unless(self, keeps: Callable[[int], bool]) -> FilePlan:
+        """Return the file with other values in those of its rows whose timestamps are not to be kept."""
+        kept = [stamp_ns is not None and keeps(stamp_ns) for stamp_ns in self.timestamps_ns]
+        return dataclasses.replace(
+            self,
+            kinds=tuple(kind if keep else "plain" for kind, keep in zip(self.kinds, kept, strict=True)),
+            numbers=tuple(number if keep else number + 37 for number, keep in zip(self.numbers, kept, strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """A file of sessions, in the order of its rows: CSV, or Parquet with a unit of timestamps."""
+
+    sessions: tuple[tuple[int, int], ...]
+    form: str
+
+    def write(self, path: Path) -> None:
+        """Write the file, with a column that nobody asks for in the middle."""
+        if self.form == "csv":
+            rows = [f"{format_time_ns(one)},x,{format_time_ns(other)}\n" for one, other in self.sessions]
+            path.write_text("".join(["open,name,close\n", *rows]), encoding="utf-8")
+            return
+        kind = pa.date32() if self.form == "date32" else pa.timestamp(self.form)
+        ticks = [[edge_ns // NS_PER_TICK[self.form] for edge_ns in pair] for pair in self.sessions]
+        integers = pa.int32() if self.form == "date32" else pa.int64()
+        opens, closes = (pa.array([pair[edge] for pair in ticks], integers).cast(kind) for edge in (0, 1))
+        arrays = [opens, pa.array(["x"] * len(ticks), pa.string()), closes]
+        pq.write_table(pa.Table.from_arrays(arrays, names=["open", "name", "close"]), path, row_group_size=2)
+
 
 @dataclass(frozen=True)
 class World:
-    """Input files by their path under the root, and the options of a request for them."""
+    """Input files by their path under the root, the options of a request for them, and its sessions."""
 
     files: dict[str, FilePlan]
     options: dict[str, Any]
+    sessions: SessionPlan | None = None
 
     def build(self, root: Path) -> Request:
         """Write the files and return the request."""
-        request = make_request(root, **self.options)
+        request = make_request(root, **self.options_under(root))
+        time, *values = request.input_columns.values()
         for path, file in self.files.items():
-            file.write(root / path, list(request.input_columns.values()))
+            file.write(root / path, [time, *(values if file.is_candles else request.indicators)])
+        if self.sessions is not None:
+            self.sessions.write(root / "sessions")
         return request
+
+    def options_under(self, root: str | Path) -> dict[str, Any]:
+        """Return the options of the request for the files under a root."""
+        return self.options | ({} if self.sessions is None else {"session_file": f"{root}/sessions"})
 
     def with_options(self, **options: Any) -> World:
         """Return the same files under a request that differs."""
-        return World(self.files, {**self.options, **options})
+        return dataclasses.replace(self, options={**self.options, **options})
+
+    def with_files(self, change: Callable[[FilePlan], FilePlan]) -> World:
+        """Return the same request for files that differ."""
+        return dataclasses.replace(self, files={path: change(file) for path, file in self.files.items()})
 
 
 def row_values(kind: str, number: int) -> tuple[Any, ...]:
@@ -189,7 +235,7 @@ class Fault:
             kinds=(*plan.kinds[:row], "plain", *plan.kinds[row:]),
             numbers=(*plan.numbers[:row], 7, *plan.numbers[row:]),
         )
-        return World({**world.files, path: changed}, world.options)
+        return dataclasses.replace(world, files={**world.files, path: changed})
 
 
 def faults() -> st.SearchStrategy[Fault]:
@@ -203,7 +249,7 @@ def stamps(draw: st.DrawFn, anchor_ns: int, step_ns: int, unit: str) -> tuple[in
     """Draw timestamps on a coarse grid, some of them a little off it, in one of three kinds of order."""
     order = draw(st.sampled_from(("strict", "strict", "sorted", "any")))
     # Most series have most of the grid's first points, or intersections would all be empty.
-    low, high = draw(st.sampled_from(((6, 10), (6, 10), (6, 10), (0, 3))))
+    low, high = draw(st.sampled_from(((6, 10), (6, 10), (6, 10), (6, 10), (0, 3))))
     offsets = draw(st.lists(st.integers(0, 9), min_size=low, max_size=high, unique=order == "strict"))
     nudges = (0,) * len(offsets)
     if draw(st.sampled_from((False, False, True))):
@@ -219,22 +265,27 @@ def stamps(draw: st.DrawFn, anchor_ns: int, step_ns: int, unit: str) -> tuple[in
 
 
 @st.composite
-def file_plans(draw: st.DrawFn, anchor_ns: int, step_ns: int, first_number: int) -> FilePlan:
-    """Draw one file."""
+def file_plans(
+    draw: st.DrawFn, timeframe: str, anchor_ns: int, step_ns: int, first_number: int, indicators: int = 0
+) -> FilePlan:
+    """Draw one file, of candles or of so many indicators."""
     units = ("s", "ms", "us", "ns", "ns", "ns", "int96") + (("date32",) if step_ns >= DAY_NS else ())
     unit = draw(st.sampled_from(units))
     zoned = unit in ("s", "ms", "us", "ns")
     timestamps_ns = draw(stamps(anchor_ns, step_ns, unit))
     size = len(timestamps_ns)
+    columns = indicators or 5
     return FilePlan(
+        timeframe=timeframe,
+        is_candles=not indicators,
         unit=unit,
         zone=draw(st.sampled_from((None, "UTC", "America/New_York", "+05:30"))) if zoned else None,
         timestamps_ns=timestamps_ns,
         kinds=tuple(draw(st.lists(st.sampled_from(KINDS), min_size=size, max_size=size))),
         numbers=tuple(range(first_number, first_number + size)),
-        types=tuple(draw(st.lists(st.sampled_from(FLOATS + DECIMALS + INTEGERS), min_size=5, max_size=5)))
+        types=tuple(draw(st.lists(st.sampled_from(FLOATS + DECIMALS + INTEGERS), min_size=columns, max_size=columns)))
         if draw(st.booleans())
-        else (pa.float64(),) * 5,
+        else (pa.float64(),) * columns,
         row_group_rows=draw(st.sampled_from((1, 2, 3, 5, 100))),
         page_bytes=draw(st.sampled_from((1, 32, 1 << 20))),
         codec=draw(st.sampled_from(CODECS)),
@@ -245,57 +296,163 @@ def file_plans(draw: st.DrawFn, anchor_ns: int, step_ns: int, first_number: int)
 
 
 @st.composite
+def ages(draw: st.DrawFn, timeframe: str) -> str:
+    """Draw an age, most often one that lies between two timestamps of the timeframe's grid to the nanosecond."""
+    bars = draw(st.integers(1, 5))
+    seconds = bars * timeframe_ns(timeframe) // SECOND_NS
+    fitting = [f"{bars}bars", f"{seconds}s"]
+    fitting += [
+        f"{seconds // size}{unit}" for unit, size in (("m", 60), ("h", 3_600), ("d", 86_400)) if seconds >= size
+    ]
+    return draw(st.sampled_from((*fitting, "1bar", "1s", "15000w")))
+
+
+@st.composite
+def further_timeframes(draw: st.DrawFn, primary: str) -> str:
+    """Draw a timeframe no shorter than the primary one, and not so long that none of its candles is complete."""
+    letter, count = primary[0], int(primary[1:])
+    longer = [f"{letter}{count * factor}" for factor in (2, 3, 5)]
+    # The same length in another word has columns, files and a grid of its own.
+    same = {"M1": ["S60"], "H1": ["M60"], "H24": ["D1"], "D1": ["H24", "W1"], "W1": ["D7"]}
+    return draw(st.sampled_from(longer + same.get(primary, [])))
+
+
+@st.composite
+def session_plans(draw: st.DrawFn, known: list[int]) -> SessionPlan:
+    """Draw sessions whose edges are timestamps of rows or beside them; most rows are in one."""
+    form = draw(st.sampled_from(("csv", "csv", "ns", "s", "date32")))
+    middle = draw(st.lists(st.sampled_from(known), max_size=5))
+    nudges = draw(st.lists(st.sampled_from((0, 0, 1, -1)), min_size=len(middle), max_size=len(middle)))
+    edges = [edge + nudge for edge, nudge in zip(middle, nudges, strict=True)]
+    edges += [known[0] - draw(st.sampled_from((0, 400 * DAY_NS))), known[-1] + draw(st.sampled_from((0, 400 * DAY_NS)))]
+    tick_ns = NS_PER_TICK.get(form, 1)
+    ordered = sorted({edge // tick_ns * tick_ns for edge in edges})
+    # Those that follow each other touch, unless one between them is left out.
+    sessions = [pair for pair in pairwise(ordered) if draw(st.sampled_from((True, True, True, False)))]
+    return SessionPlan(tuple(draw(st.permutations(sessions))), form)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the files of a world have in common: their series, and where the timestamps of the primary ones lie."""
+
+    symbols: list[str]
+    timeframe: str
+    price_types: list[str]
+    further: list[str]
+    indicators: list[str]
+    layout: str
+    anchor_ns: int
+    step_ns: int
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    """Draw the series of a world."""
+    timeframe = draw(st.sampled_from(TIMEFRAMES))
+    symbols = st.sampled_from(("EURUSD", "GBP*USD", "BRK.B", "Ünï [x]"))
+    further = st.lists(further_timeframes(timeframe), min_size=1, max_size=2, unique=True)
+    indicators = st.lists(
+        st.sampled_from(("sma", "x y", "Ünï=1", "Close", "M1_valid_bid")), min_size=1, max_size=3, unique=True
+    )
+    return Grid(
+        symbols=draw(st.lists(symbols, min_size=1, max_size=3, unique=True)),
+        timeframe=timeframe,
+        price_types=draw(st.lists(st.sampled_from(("bid", "ask", "trade")), min_size=1, max_size=3, unique=True)),
+        further=draw(further) if draw(st.booleans()) else [],
+        indicators=draw(indicators) if draw(st.sampled_from((False, False, True))) else [],
+        layout=draw(st.sampled_from(("default", "default", "lower case", "template", "several files"))),
+        anchor_ns=draw(st.sampled_from(ANCHORS_NS)),
+        step_ns=timeframe_ns(timeframe) // draw(st.sampled_from((1, 1, 1, 2))),
+    )
+
+
+@st.composite
+def files_of(draw: st.DrawFn, grid: Grid) -> dict[str, FilePlan]:
+    """Draw all files, those of the primary timeframe first."""
+    files: dict[str, FilePlan] = {}
+
+    def draw_files(timeframe: str, sides: list[str], first_ns: int, step_ns: int, indicators: int = 0) -> None:
+        for symbol in grid.symbols:
+            for side in sides:
+                for path in paths(draw, grid.layout, symbol, timeframe, side):
+                    first_number = 10 * len(files) + 1
+                    files[path] = draw(file_plans(timeframe, first_ns, step_ns, first_number, indicators))
+
+    draw_files(grid.timeframe, grid.price_types, grid.anchor_ns, grid.step_ns)
+    for longer in grid.further:
+        step_ns = draw(st.sampled_from((timeframe_ns(longer), timeframe_ns(longer), grid.step_ns)))
+        # Its grid begins before the primary one, so that there are complete candles from the start.
+        draw_files(longer, grid.price_types, grid.anchor_ns - 4 * step_ns, step_ns)
+    if grid.indicators:
+        draw_files(grid.timeframe, ["ind"], grid.anchor_ns, grid.step_ns, len(grid.indicators))
+    return files
+
+
+@st.composite
 def worlds(draw: st.DrawFn, errors: bool = True) -> World:
     """Draw files and a request; without `errors`, a request that cannot fail."""
-    timeframe = draw(st.sampled_from(TIMEFRAMES))
-    step_ns = timeframe_ns(timeframe) // draw(st.sampled_from((1, 1, 1, 2)))
-    anchor_ns = draw(st.sampled_from(ANCHORS_NS))
-    symbols = draw(
-        st.lists(st.sampled_from(("EURUSD", "GBP*USD", "BRK.B", "Ünï [x]")), min_size=1, max_size=3, unique=True)
-    )
-    price_types = draw(st.lists(st.sampled_from(("bid", "ask", "trade")), min_size=1, max_size=3, unique=True))
-    layout = draw(st.sampled_from(("default", "default", "lower case", "template", "several files")))
-    files: dict[str, FilePlan] = {}
-    for symbol in symbols:
-        for side in price_types:
-            for path in paths(draw, layout, symbol, timeframe, side):
-                files[path] = draw(file_plans(anchor_ns, step_ns, first_number=10 * len(files) + 1))
+    grid = draw(grids())
+    files = draw(files_of(grid))
+    primary = [file for file in files.values() if file.is_candles and file.timeframe == grid.timeframe]
+    known = sorted({stamp_ns for file in primary for stamp_ns in file.timestamps_ns if stamp_ns is not None})
+    timelines = ["intersection", f"leader:{draw(st.sampled_from(grid.symbols))}", "union", "union"]
+    timelines.append(f"quorum:{draw(st.integers(1, len(grid.symbols)))}")
+    session = draw(st.sampled_from(("none", "fx", "file")))
+    third = len(known) // 3
+    window = [draw(edges(known[: len(known) - third])), draw(edges(known[third:]))]
+    if None not in window:
+        window.sort()
     options: dict[str, Any] = {
-        "symbols": symbols,
-        "timeframe": timeframe,
-        "price_types": price_types,
-        "timeline": draw(st.sampled_from(("intersection", "union"))),
-        "session": draw(st.sampled_from(("none", "fx"))),
+        "symbols": grid.symbols,
+        "timeframe": grid.timeframe,
+        "price_types": grid.price_types,
+        "start": window[0],
+        "end": window[1],
+        "timeline": draw(st.sampled_from(timelines)),
+        "session": "fx" if session == "fx" else "none",
         "normalize": draw(st.booleans()),
         "unsorted": draw(st.sampled_from(("sort", "sort", "error"))) if errors else "sort",
-        "duplicates": draw(st.sampled_from(("last", "first", "error")))
-        if errors
-        else draw(st.sampled_from(("last", "first"))),
+        "duplicates": draw(st.sampled_from(("last", "first", "error") if errors else ("last", "first"))),
         "columns": draw(st.sampled_from(({}, {"timestamp": "ts", "open": "Close", "close": "o", "volume": "v=1"}))),
+        "with_timeframe": [
+            f"{longer}:max-age={draw(ages(longer))}" if draw(st.booleans()) else longer for longer in grid.further
+        ],
+        "known_at": draw(st.sampled_from(("open", "close"))),
+        "indicators": grid.indicators,
+        **({"fill": "forward", "max_age": draw(ages(grid.timeframe))} if draw(st.booleans()) else {}),
+        **templates(grid),
     }
-    if layout == "template":
-        options["path_template"] = "{root}/{timeframe}/{SIDE}/{symbol}.{side}.parquet"
-    if layout == "several files":
-        options["path_template"] = "{root}/{symbol}/{side}-*.parquet"
-    known = sorted({stamp for file in files.values() for stamp in file.timestamps_ns if stamp is not None})
-    edges = (
-        st.none() | st.none() | st.sampled_from([edge + nudge for edge in known or [anchor_ns] for nudge in (0, -1, 1)])
-    )
-    start, end = draw(edges), draw(edges)
-    if start is not None and end is not None and start > end:
-        start, end = end, start
-    return World(files, options | {"start": start, "end": end})
+    return World(files, options, draw(session_plans(known or [grid.anchor_ns])) if session == "file" else None)
+
+
+def templates(grid: Grid) -> dict[str, str]:
+    """Return the options that say where the files of a layout are."""
+    template = {
+        "template": "{root}/{timeframe}/{SIDE}/{symbol}.{side}.parquet",
+        "several files": "{root}/{symbol}/{timeframe}-{side}-*.parquet",
+    }.get(grid.layout)
+    if template is None:
+        return {}
+    indicators = template.replace("{SIDE}", "IND").replace("{side}", "ind")
+    return {"path_template": template} | ({"indicator_template": indicators} if grid.indicators else {})
+
+
+def edges(known: list[int]) -> st.SearchStrategy[int | None]:
+    """Draw an edge of the window: none, or a timestamp of a row, or one beside it."""
+    beside = [edge + nudge for edge in known for nudge in (0, -1, 1)]
+    return st.none() | st.sampled_from(beside) if beside else st.none()
 
 
 def paths(draw: st.DrawFn, layout: str, symbol: str, timeframe: str, side: str) -> list[str]:
     """Return the path, or several, of one series in a layout."""
     match layout:
         case "lower case":
-            return [f"{symbol}/{symbol}_{timeframe}_{side}.parquet"]
+            return [f"{symbol}/{symbol}_{timeframe}_{'IND' if side == 'ind' else side}.parquet"]
         case "template":
             return [f"{timeframe}/{side.upper()}/{symbol}.{side}.parquet"]
         case "several files":
             # Name order is not number order: 10 comes before 9.
             names = draw(st.lists(st.sampled_from(("1", "9", "10", "x y", "é")), min_size=1, max_size=3, unique=True))
-            return [f"{symbol}/{side}-{name}.parquet" for name in names]
+            return [f"{symbol}/{timeframe}-{side}-{name}.parquet" for name in names]
     return [f"{symbol}/{symbol}_{timeframe}_{side.upper()}.parquet"]

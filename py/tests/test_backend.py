@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def test_a_named_executable_may_be_relative(fake: wire.Fake, data: Path, monkeyp
     monkeypatch.setenv("OMEGA_SLICES_BINARY", "omega-slices")
     with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
         assert len(list(slices)) == 2
+    assert fake.stdin == ""
 
 
 def test_a_failure_in_mid_run_is_not_papered_over(fake: wire.Fake, data: Path) -> None:
@@ -203,6 +205,8 @@ def test_what_the_executable_is_told(fake: wire.Fake) -> None:
         duplicates="first",
         path_template="{root}/{symbol}/{SIDE}*",
         columns={"timestamp": "ts", "open": "o=p"},
+        session_file=None,
+        known_at="close",
         threads=3,
     ) as slices:
         assert list(slices) == []
@@ -222,11 +226,35 @@ def test_what_the_executable_is_told(fake: wire.Fake) -> None:
             "--duplicates=first",
             "--path-template={root}/{symbol}/{SIDE}*",
             "--columns=open=o=p,timestamp=ts",
+            "--known-at=close",
             "--threads=3",
             "--error-format=json",
             "--progress=never",
         ]
     )
+
+
+def told(**options: Any) -> list[str]:
+    """Return what the executable is told beyond the defaults."""
+    plain = sync_arguments(make_request("root"), None)
+    return [one for one in sync_arguments(make_request("root", **options), None) if one not in plain]
+
+
+def test_each_option_is_told() -> None:
+    assert told(fill="forward", max_age="5bars") == ["--fill=forward", "--max-age=5bars"]
+    assert told(fill="forward", max_age=timedelta(hours=1)) == ["--fill=forward", "--max-age=3600s"]
+    assert told(with_timeframe="H1") == ["--with-timeframe=H1"]
+    assert told(with_timeframe=["D1:max-age=3d", "H1"]) == ["--with-timeframe=D1:max-age=3d", "--with-timeframe=H1"]
+    assert told(known_at="close") == ["--known-at=close"]
+    assert told(session_file="-s.csv") == ["--session-file=-s.csv"]
+    assert told(indicators=["rsi 14", "-x"]) == ["--indicators=rsi 14,-x"]
+    assert told(indicators=["x"], indicator_template="{symbol}*") == [
+        "--indicators=x",
+        "--indicator-template={symbol}*",
+    ]
+    assert told(timeline="leader:A") == ["--timeline=leader:A"]
+    assert told(timeline="quorum:2") == ["--timeline=quorum:2"]
+    assert told(session="NYSE") == ["--session-file=/dev/stdin", "--session-name=NYSE"]
 
 
 def test_defaults_are_told_too() -> None:

@@ -32,6 +32,15 @@ from omega_slices import _process as process
 
 SLICES = 40
 
+# Options that bring columns, and the columns that they bring.
+MORE: dict[str, Any] = {
+    "fill": "forward",
+    "max_age": "5bars",
+    "with_timeframe": ["H1", "D1:max-age=3d"],
+    "indicators": ["rsi", "ema"],
+}
+MORE_COLUMNS: dict[str, Any] = {"fills": True, "further": ("H1", "D1"), "indicators": ("rsi", "ema")}
+
 
 def open_fake(**options: Any) -> SliceStream:
     return open_slices("unused", symbols=wire.SYMBOLS, backend="rust", **options)
@@ -257,6 +266,48 @@ def test_a_later_minor_version_is_read(fake: wire.Fake) -> None:
     assert read_all() == 5
 
 
+def test_all_columns_that_were_asked_for(fake: wire.Fake) -> None:
+    schema = wire.schema(**MORE_COLUMNS)
+    batches = [wire.batch(schema, first, 5, missing=0.3, nan=0.1, carried=0.3) for first in (0, 5)]
+    fake.out(b"".join(wire.encode(schema, batches)))
+    with open_fake(**MORE) as slices:
+        assert slices.timeframes == ("H1", "D1")
+        assert slices.indicators == ("rsi", "ema")
+        assert slices.schema == schema
+        read = list(slices)
+    assert [one.timestamp_ns for one in read] == [wire.START_NS + minute * wire.MINUTE_NS for minute in range(10)]
+    assert {tuple(one["EURUSD"].candles) for one in read} == {("H1", "D1")}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        MORE_COLUMNS | {"fills": False},
+        MORE_COLUMNS | {"further": ("H1",)},
+        MORE_COLUMNS | {"further": ("D1", "H1")},
+        MORE_COLUMNS | {"indicators": ()},
+        MORE_COLUMNS | {"indicators": ("ema", "rsi")},
+        MORE_COLUMNS | {"price_types": ("bid",)},
+    ],
+)
+def test_other_columns_than_asked_for(fake: wire.Fake, columns: dict[str, Any]) -> None:
+    schema = wire.schema(**columns)
+    fake.out(b"".join(wire.encode(schema, [wire.batch(schema, 0, 5)])))
+    refused(fake, "not the one asked for: its columns are", **MORE)
+
+
+@pytest.mark.parametrize("name", ["bid_timestamp", "H1_ask_timestamp", "ind_rsi", "D1_valid_bid"])
+def test_a_column_of_another_type(fake: wire.Fake, name: str) -> None:
+    schema = wire.schema(**MORE_COLUMNS)
+    other = schema.set(schema.get_field_index(name), pa.field(name, pa.int64()))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, other):
+        pass
+    fake.out(sink.getvalue().to_pybytes())
+    refused(fake, "not the one asked for: its columns are", **MORE)
+
+
 def _half(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.slice(0, batch.num_rows - 1)
 
@@ -286,6 +337,23 @@ def _holed(batch: pa.RecordBatch) -> pa.RecordBatch:
     return _replaced(batch, "bid_high", pa.array([None] + [1.0] * (batch.num_rows - 1)))
 
 
+def _holed_further(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return _replaced(batch, "H1_ask_low", pa.array([None] + [1.0] * (batch.num_rows - 1)))
+
+
+def _unstamped(batch: pa.RecordBatch, name: str = "bid_timestamp") -> pa.RecordBatch:
+    stamps = [None, *batch.column(name).to_pylist()[1:]]
+    return _replaced(batch, name, pa.array(stamps, batch.schema.field(name).type))
+
+
+def _unstamped_further(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return _unstamped(batch, "H1_bid_timestamp")
+
+
+def _unknown_if_valid(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return _replaced(batch, "H1_valid_ask", pa.array([None] + [True] * (batch.num_rows - 1)))
+
+
 def _undated(batch: pa.RecordBatch) -> pa.RecordBatch:
     stamps = [None, *batch.column("timestamp").to_pylist()[1:]]
     return _replaced(batch, "timestamp", pa.array(stamps, batch.schema.field("timestamp").type))
@@ -304,18 +372,22 @@ def _renamed(batch: pa.RecordBatch) -> pa.RecordBatch:
         (_renamed, "order of its symbols"),
         (_backwards, "do not increase"),
         (_torn, "differ in their timestamps"),
-        (_holed, "bid columns disagree"),
+        (_holed, "M1 bid columns disagree"),
+        (_holed_further, "H1 ask columns disagree"),
+        (_unstamped, "M1 bid columns disagree"),
+        (_unstamped_further, "H1 bid columns disagree"),
+        (_unknown_if_valid, "H1_valid_ask holds nulls"),
         (_undated, "holds nulls"),
     ],
 )
 def test_rows_of_another_kind(fake: wire.Fake, spoil: Callable[[pa.RecordBatch], pa.RecordBatch], match: str) -> None:
-    schema = wire.schema()
+    schema = wire.schema(**MORE_COLUMNS)
     # Without the promise of no nulls, so that it can be broken.
     loose = pa.schema([field.with_nullable(True) for field in schema], schema.metadata)
     good, bad = wire.batch(schema, 0, 2), spoil(wire.batch(schema, 2, 2).cast(loose))
     messages = wire.encode(schema, [good, pa.RecordBatch.from_arrays(bad.columns, schema=schema)])
     fake.out(b"".join(messages))
-    refused(fake, match)
+    refused(fake, match, **MORE)
 
 
 def test_a_batch_that_steps_back(fake: wire.Fake) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
-from wire import write_series
+from wire import write_indicators, write_series
 
 from omega_slices import ErrorCode, OmegaSlicesError, open_slices
 from omega_slices._request import make_request
@@ -28,6 +30,57 @@ OPTIONS: list[dict[str, Any]] = [
         "columns": {"volume": "Open", "close": "Low"},
     },
     {"start": -(2**63), "end": 2**63 - 1},
+    {"timeline": "leader:EUR USD"},
+    {"timeline": "quorum:2"},
+    {"fill": "forward", "max_age": "2bars", "timeline": "union"},
+    {"with_timeframe": ["M5", "H1:max-age=3h"]},
+    {"with_timeframe": "M5:max-age=2bars", "known_at": "close"},
+    {"indicators": ["rsi", "É 1"]},
+    {"indicators": ["rsi"], "indicator_template": "{root}/{symbol}/{symbol}_{timeframe}_IN*"},
+    {"known_at": "close"},
+    {
+        "symbols": None,
+        "start": "2024-01-02 00:01",
+        "timeline": "union",
+        "normalize": True,
+        "fill": "forward",
+        "max_age": timedelta(hours=1),
+        "with_timeframe": ["H1", "M5:max-age=1d"],
+        "indicators": ["rsi"],
+    },
+]
+
+# What the executable and this package refuse, each in its own way of writing it.
+REFUSED: list[tuple[list[str], dict[str, Any]]] = [
+    (["--timeline=leader:C"], {"timeline": "leader:C"}),
+    (["--timeline=leader:"], {"timeline": "leader:"}),
+    (["--timeline=quorum:0"], {"timeline": "quorum:0"}),
+    (["--timeline=quorum:3"], {"timeline": "quorum:3"}),
+    (["--timeline=quorum:x"], {"timeline": "quorum:x"}),
+    (["--fill=forward"], {"fill": "forward"}),
+    (["--max-age=1h"], {"max_age": "1h"}),
+    (["--fill=forward", "--max-age=0h"], {"fill": "forward", "max_age": "0h"}),
+    (["--fill=forward", "--max-age=200000000bars"], {"fill": "forward", "max_age": "200000000bars"}),
+    (["--with-timeframe=Q1"], {"with_timeframe": "Q1"}),
+    (["--with-timeframe=S30"], {"with_timeframe": "S30"}),
+    (["--with-timeframe=M1"], {"with_timeframe": "M1"}),
+    (["--with-timeframe=H1", "--with-timeframe=H1:max-age=1d"], {"with_timeframe": ["H1", "H1:max-age=1d"]}),
+    (["--with-timeframe=H1:age=1d"], {"with_timeframe": "H1:age=1d"}),
+    (["--with-timeframe=H1:max-age=1y"], {"with_timeframe": "H1:max-age=1y"}),
+    (
+        ["--with-timeframe=H1", "--path-template={root}/{symbol}_{side}"],
+        {"with_timeframe": "H1", "path_template": "{root}/{symbol}_{side}"},
+    ),
+    (["--known-at=now"], {"known_at": "now"}),
+    (["--session=fx", "--session-file=s.csv"], {"session": "fx", "session_file": "s.csv"}),
+    (["--indicators=a,a"], {"indicators": ["a", "a"]}),
+    (["--indicators=a,,b"], {"indicators": ["a", "", "b"]}),
+    (["--indicator-template={symbol}"], {"indicator_template": "{symbol}"}),
+    (["--indicators=a", "--indicator-template=x"], {"indicators": ["a"], "indicator_template": "x"}),
+    (
+        ["--indicators=a", "--indicator-template={symbol}{side}"],
+        {"indicators": ["a"], "indicator_template": "{symbol}{side}"},
+    ),
 ]
 
 
@@ -37,6 +90,11 @@ def root(tmp_path: Path) -> Path:
     for symbol in ("Ä'\"B", "EUR USD"):
         for side in ("BID", "ASK", "TRADE"):
             write_series(tmp_path, symbol, side, [(0, 1.0), (1, 2.0)])
+            write_series(tmp_path, symbol, side, [(-5, 3.0), (-4, 4.0), (0, 5.0)], timeframe="M5")
+            write_series(tmp_path, symbol, side, [(-120, 6.0), (-60, 7.0)], timeframe="H1")
+        write_indicators(tmp_path, symbol, [(0, 50.0), (1, None), (2, 70.0)], "rsi", "É 1")
+    # A minute that one series alone has, for a timeline that takes it.
+    write_series(tmp_path, "EUR USD", "BID", [(-1, 0.5), (0, 1.0), (1, 2.0), (2, 3.0)])
     return tmp_path
 
 
@@ -66,7 +124,62 @@ def test_both_backends_give_the_same_slices_and_report(binary: Path, root: Path,
     for backend in ("rust", "python"):
         with open_slices(root, **options, backend=backend) as slices:
             results.append((slices.symbols, list(slices), slices.report))
+    # By text too, in which a carried candle is told.
     assert results[0] == results[1]
+    assert repr(results[0]) == repr(results[1])
+
+
+SESSIONS: list[dict[str, Any]] = [
+    {"session": "24/7"},
+    {"session": "NYSE", "with_timeframe": "H1", "known_at": "close"},
+    {"session": "XHKG", "timeline": "union", "fill": "forward", "max_age": "1d"},
+    {"session": "CME_Equity", "end": "2024-01-02 00:00:30"},
+    {"session": "NYSE", "timeframe": "D1"},
+]
+
+
+@pytest.mark.parametrize("options", SESSIONS)
+def test_both_backends_keep_the_same_sessions(binary: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    days = [(day * 1_440, 1.0) for day in range(-14, 14)]
+    for timeframe, step in (("M1", 17), ("H1", 60)):
+        rows = [(minute, 1.0) for minute in range(-3 * 1_440, 3 * 1_440, step)]
+        write_series(tmp_path, "A", "BID", rows, timeframe=timeframe)
+        write_series(tmp_path, "A", "ASK", rows[::2], timeframe=timeframe)
+    for side in ("BID", "ASK"):
+        write_series(tmp_path, "A", side, days, timeframe="D1")
+    results = []
+    for backend in ("rust", "python"):
+        with open_slices(tmp_path, **options, backend=backend) as slices:
+            told = {key: value for key, value in slices.schema.metadata.items() if key != b"producer"}
+            results.append((told, list(slices), slices.report))
+    assert results[0] == results[1]
+    _, found, report = results[0]
+    assert found
+    assert any(one.outside_session for one in report.series) == (options["session"] != "24/7")
+
+
+def test_both_backends_read_the_same_session_file(binary: Path, root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sessions.csv"
+    path.write_text("name,close,open\nb,2024-01-02T00:02:00Z,2024-01-02T00:01:00Z\na,2024-01-01,2023-12-31\n")
+    results = []
+    for backend in ("rust", "python"):
+        with open_slices(root, session_file=path, backend=backend) as slices:
+            results.append((list(slices), slices.report))
+    assert results[0] == results[1]
+    assert [one.timestamp.minute for one in results[0][0]] == [1]
+
+
+@pytest.mark.parametrize(("arguments", "options"), REFUSED)
+def test_options_are_refused_alike(binary: Path, arguments: list[str], options: dict[str, Any]) -> None:
+    done = run(binary, "sync", "--data=root", "--symbols=A,B", *arguments, "--error-format=json")
+    (error,) = map(json.loads, done.stderr.splitlines())
+    assert done.stdout == b""
+    assert done.returncode == ErrorCode.USAGE
+    with pytest.raises(OmegaSlicesError) as caught:
+        make_request("root", symbols=["A", "B"], **options)
+    assert (error["code"], error["symbol"]) == (caught.value.code, caught.value.symbol)
+    assert error["hint"]
+    assert caught.value.hint
 
 
 def test_reports_are_read_whole(binary: Path, root: Path) -> None:
@@ -78,13 +191,20 @@ def test_reports_are_read_whole(binary: Path, root: Path) -> None:
     assert last["kind"] == "report"
     assert (report.slices, report.batches) == (last["slices"], last["batches"])
     assert len(report.series) == len(last["series"]) == 4
+    for ours, theirs in zip(report.series, last["series"], strict=True):
+        assert msgspec.structs.asdict(ours).items() <= theirs.items()
 
 
 @pytest.mark.parametrize(
     ("code", "options"),
     [
         (ErrorCode.SYMBOL_NOT_FOUND, {"symbols": ["EUR USD", "XYZ"]}),
-        (ErrorCode.TIMEFRAME_NOT_FOUND, {"timeframe": "H1"}),
+        (ErrorCode.TIMEFRAME_NOT_FOUND, {"timeframe": "H4"}),
+        (ErrorCode.TIMEFRAME_NOT_FOUND, {"with_timeframe": "H4"}),
+        (ErrorCode.TIMEFRAME_NOT_FOUND, {"indicators": ["rsi"], "_remove": "EUR USD_M1_IND.parquet"}),
+        (ErrorCode.SCHEMA_MISMATCH, {"indicators": ["rsi", "ema"]}),
+        (ErrorCode.CORRUPT_INPUT, {"with_timeframe": "M5", "_spoil": "EUR USD_M5_ASK.parquet"}),
+        (ErrorCode.CORRUPT_INPUT, {"session_file": "nowhere.csv"}),
         (ErrorCode.INVALID_PRICE_TYPE, {"price_types": ["bid"], "columns": {}, "_remove": "EUR USD_M1_BID.parquet"}),
         (ErrorCode.SCHEMA_MISMATCH, {"columns": {"open": "Nothing"}}),
         (ErrorCode.CORRUPT_INPUT, {"_spoil": "EUR USD_M1_ASK.parquet"}),

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,13 @@ import plain_run
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-from series_strategies import Fault, World, faults, worlds
+from series_strategies import Fault, FilePlan, World, faults, worlds
 
-from omega_slices import open_slices
+from omega_slices import open_slices, reference
 from omega_slices._candle import RunReport, datetime_from_ns
-from omega_slices._request import Request, make_request
+from omega_slices._request import Request, make_request, timeframe_ns
 from omega_slices.errors import CorruptInputError, OmegaSlicesError, error_from_report
 from omega_slices.reference import open_reference
 
@@ -65,18 +66,23 @@ def executable_slices(request: Request, *options: str) -> tuple[plain_run.Slices
     return plain_run.slices_of(stream), run.report
 
 
-def possible_errors(request: Request, world: World) -> set[tuple[object, ...]]:
+def possible_errors(request: Request) -> set[tuple[object, ...]]:
     """Return the errors of every series alone: which one comes first is the executable's business."""
     assert request.symbols is not None
+    sessions = None if request.session_file is None else reference._read_sessions(request.session_file)
     found = set()
-    for symbol in request.symbols:
-        for side in request.price_types:
-            options = {**world.options, "symbols": [symbol], "price_types": [side]}
-            try:
-                open_reference(make_request(request.data, **options))
-            except OmegaSlicesError as error:
-                found.add(plain_run.place(error))
+    for name, paths in reference._all_files(request, request.symbols).items():
+        try:
+            reference._read_series(request, name, paths, sessions)
+        except OmegaSlicesError as error:
+            found.add(plain_run.place(error))
     return found
+
+
+def floored(timestamp_ns: int, timeframe: str) -> int:
+    """Return where the candle begins that a timestamp lies in, counted from 1970; weeks begin on Monday."""
+    origin_ns = -3 * 86_400 * 10**9 if timeframe.startswith("W") else 0
+    return timestamp_ns - (timestamp_ns - origin_ns) % timeframe_ns(timeframe)
 
 
 def without_messages(report: RunReport) -> tuple[object, ...]:
@@ -95,7 +101,7 @@ def test_executable_equals_reference(world: World, chunk_rows: int | None) -> No
         except OmegaSlicesError:
             run = plain_run.sync(request, *options)
             assert run.status == 3, run.lines
-            assert plain_run.place(error_from_report(run.error)) in possible_errors(request, world)
+            assert plain_run.place(error_from_report(run.error)) in possible_errors(request)
             assert not plain_run.is_sealed(run.stdout)
             return
         slices, report = executable_slices(request, *options)
@@ -142,7 +148,7 @@ def test_errors_are_the_same_at_any_thread_count(
         run = plain_run.sync(request, f"--threads={threads}", *chunks_of(chunk_rows))
         assert (run.status, run.lines) == (usual.status, usual.lines)
         # Of several series in error, another one may come first with another chunk size; each names its own row.
-        assert plain_run.place(error_from_report(run.error)) in possible_errors(request, world)
+        assert plain_run.place(error_from_report(run.error)) in possible_errors(request)
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 3, 4])
@@ -159,6 +165,11 @@ def test_the_first_repeated_row_is_named_wherever_chunks_end(chunk_rows: int, tm
 @given(worlds(errors=False), st.integers(0, 40))
 @examples(60)
 def test_a_range_split_in_two_gives_the_slices_of_the_whole(world: World, cut: int) -> None:
+    start = world.options["start"]
+    if start is not None and world.options["normalize"] and "fill" in world.options:
+        # A window that begins inside a candle makes one of what it keeps, and carries that one. Only the whole candle
+        # can be read again by a part that begins later: no part can know where another one began.
+        world = world.with_options(start=floored(start, world.options["timeframe"]))
     with built(world) as request:
         whole, _ = executable_slices(request)
         assume(whole)
@@ -167,27 +178,13 @@ def test_a_range_split_in_two_gives_the_slices_of_the_whole(world: World, cut: i
         halves = []
         if request.start is None or request.start < split_ns:
             halves.append(world.with_options(start=request.start, end=split_ns - 1))
-        halves.append(world.with_options(start=max(split_ns, request.start or split_ns), end=request.end))
+        second_ns = split_ns if request.start is None else max(split_ns, request.start)
+        halves.append(world.with_options(start=second_ns, end=request.end))
         joined: plain_run.Slices = ()
         for half in halves:
-            slices, _ = executable_slices(make_request(request.data, **half.options))
+            slices, _ = executable_slices(make_request(request.data, **half.options_under(request.data)))
             joined += slices
         assert plain_run.bits(joined) == plain_run.bits(whole)
-
-
-@given(worlds(errors=False), st.integers(0, 40))
-@examples(60)
-def test_a_slice_depends_on_nothing_after_it(world: World, cut: int) -> None:
-    with built(world) as request:
-        whole, _ = executable_slices(request)
-    assume(whole)
-    number = cut % len(whole)
-    last_ns = whole[number][0]
-    bound_ns = last_ns + (request.timeframe_ns if request.normalize else 1)
-    past = World({path: file.before(bound_ns) for path, file in world.files.items()}, world.options)
-    with built(past) as request:
-        known, _ = executable_slices(request)
-    assert plain_run.bits(known) == plain_run.bits(whole[: number + 1])
 
 
 @given(worlds(errors=False))
@@ -195,51 +192,213 @@ def test_a_slice_depends_on_nothing_after_it(world: World, cut: int) -> None:
 def test_both_backends_of_open_slices_agree_slice_by_slice(world: World) -> None:
     with (
         built(world) as request,
-        open_slices(request.data, **world.options, backend="rust") as rust,
-        open_slices(request.data, **world.options, backend="python") as python,
+        open_slices(request.data, **world.options_under(request.data), backend="rust") as rust,
+        open_slices(request.data, **world.options_under(request.data), backend="python") as python,
     ):
         assert rust.symbols == python.symbols
         for ours, theirs in zip(rust, python, strict=True):
-            pair = [plain_run.public_slice(one, request.price_types) for one in (ours, theirs)]
+            pair = [plain_run.public_slice(one, request) for one in (ours, theirs)]
             assert plain_run.bits((pair[0],)) == plain_run.bits((pair[1],))
             assert ours.known_at == theirs.known_at == datetime_from_ns(ours.timestamp_ns + request.timeframe_ns)
         assert without_messages(rust.report) == without_messages(python.report)
 
 
-def long_series(rng: np.random.Generator, rows: int) -> pa.Table:
-    """Return minutes with holes; one series in three has rows out of order, one in three has some twice."""
-    minutes = np.sort(rng.choice(rows * 5 // 4, rows, replace=False))
+# --- What a slice may depend on ----------------------------------------------------------
+
+
+def may_matter(request: Request, file: FilePlan, slice_ns: int) -> Callable[[int], bool]:
+    """Return whether the contract lets a slice depend on a row of a file, by the row's raw timestamp."""
+    known_ns = slice_ns + (request.timeframe_ns if request.known_at == "close" else 0)
+    length_ns = timeframe_ns(file.timeframe)
+
+    def stamped(raw_ns: int) -> int:
+        return floored(raw_ns, file.timeframe) if request.normalize else raw_ns
+
+    if file.timeframe == request.timeframe:
+        return lambda raw_ns: stamped(raw_ns) <= slice_ns
+    return lambda raw_ns: stamped(raw_ns) + length_ns <= known_ns
+
+
+def without_the_later(world: World, request: Request, slice_ns: int) -> World:
+    """Return the world without every row that a slice may not depend on."""
+    return world.with_files(lambda file: file.where(may_matter(request, file, slice_ns)))
+
+
+def with_others_later(world: World, request: Request, slice_ns: int) -> World:
+    """Return the world with other values in every row that a slice may not depend on."""
+    return world.with_files(lambda file: file.other_values_unless(may_matter(request, file, slice_ns)))
+
+
+def tell_of(world: World, changed: World, slices: plain_run.Slices) -> None:
+    """Count what an example of no look-ahead shows: `--hypothesis-show-statistics` prints it."""
+    event(f"rows changed: {'some' if changed != world else 'none'}")
+    cells = [cell for _, cells in slices for cell in cells]
+    carried = any(
+        shown is not None and shown[0].timestamp_ns < slice_ns
+        for slice_ns, cells in slices
+        for cell in cells
+        for shown in cell.candles.values()
+    )
+    further = any(shown for cell in cells for candles in cell.further.values() for shown in candles.values())
+    indicators = any(value is not None for cell in cells for value in cell.indicators.values())
+    for what, is_there in (("carried", carried), ("further", further), ("indicators", indicators)):
+        event(f"{what}: {'shown' if is_there else 'not shown'}")
+
+
+@pytest.mark.parametrize("change", [without_the_later, with_others_later])
+@given(world=worlds(errors=False), cut=st.integers(0, 40))
+@examples(100)
+def test_a_slice_depends_on_nothing_later(
+    change: Callable[[World, Request, int], World], world: World, cut: int
+) -> None:
+    """Every slice up to one keeps every byte whatever happens to the rows that it may not depend on."""
+    with built(world) as request:
+        run = plain_run.sync(request)
+    assert run.status == 0, run.lines
+    whole = plain_run.read_stream(run.stdout)
+    slices = plain_run.slices_of(whole)
+    event(f"slices: {'some' if slices else 'none'}")
+    assume(slices)
+    slice_ns = slices[cut % len(slices)][0]
+    changed = change(world, request, slice_ns)
+    tell_of(world, changed, slices)
+    with built(changed) as request:
+        run = plain_run.sync(request)
+    assert run.status == 0, run.lines
+    known = plain_run.read_stream(run.stdout)
+    assert plain_run.raw_columns(known, slice_ns) == plain_run.raw_columns(whole, slice_ns)
+
+
+@pytest.mark.parametrize("change", [without_the_later, with_others_later])
+@given(world=worlds(errors=False), cut=st.integers(0, 40))
+@examples(100)
+def test_a_slice_of_the_reference_depends_on_nothing_later(
+    change: Callable[[World, Request, int], World], world: World, cut: int
+) -> None:
+    with built(world) as request:
+        whole = plain_run.reference_slices(open_reference(request))
+    event(f"slices: {'some' if whole else 'none'}")
+    assume(whole)
+    number = cut % len(whole)
+    slice_ns = whole[number][0]
+    changed = change(world, request, slice_ns)
+    tell_of(world, changed, whole)
+    with built(changed) as request:
+        known = plain_run.reference_slices(open_reference(request))
+    assert plain_run.bits(known[: number + 1]) == plain_run.bits(whole[: number + 1])
+
+
+MINUTE_NS = 60 * 10**9
+
+
+def closes(data: Path, backend: str, **options: Any) -> dict[int, list[float | None]]:
+    """Return, by the minute of a slice, the closes of its M1 and M5 candles of A and the value of its indicator."""
+    found: dict[int, list[float | None]] = {}
+    asked: dict[str, Any] = {"symbols": ["A"], "price_types": ["bid"], "with_timeframe": "M5", "indicators": ["x"]}
+    with open_slices(data, **asked, backend=backend, **options) as slices:
+        for one in slices:
+            candles = [one.get("A"), one.get_candle("A", "M5")]
+            values: list[float | None] = [None if candle is None else candle.close for candle in candles]
+            minute = (one.timestamp_ns - FIRST_NS) // MINUTE_NS
+            found[minute] = [*values, (one["A"].indicators or {})["x"]]
+    return found
+
+
+def write_minutes(data: Path, name: str, nanoseconds: dict[int, float], columns: Sequence[str]) -> None:
+    """Write a file of A: rows by their nanoseconds after the first, with one value in all columns."""
+    (data / "A").mkdir(exist_ok=True)
+    stamps = pa.array([FIRST_NS + at for at in nanoseconds], pa.timestamp("ns", tz="UTC"))
+    table = {"UTC time": stamps, **{column: list(nanoseconds.values()) for column in columns}}
+    pq.write_table(pa.table(table), data / "A" / f"A_{name}.parquet")
+
+
+@pytest.mark.parametrize("backend", ["python", "rust"])
+@pytest.mark.parametrize(("known_at", "shown_from"), [("open", 5), ("close", 4)])
+def test_what_a_slice_may_depend_on_is_there_at_the_very_moment(
+    backend: str, known_at: str, shown_from: int, tmp_path: Path
+) -> None:
+    prices = ("Open", "High", "Low", "Close", "Volume")
+    minutes = {minute * MINUTE_NS: float(minute) for minute in range(8)}
+    write_minutes(tmp_path, "M1_BID", minutes, prices)
+    write_minutes(tmp_path, "M1_IND", minutes, ["x"])
+    write_minutes(tmp_path, "M5_BID", {0: 100.0}, prices)
+    found = closes(tmp_path, backend, known_at=known_at)
+    assert found == {
+        minute: [float(minute), 100.0 if minute >= shown_from else None, float(minute)] for minute in range(8)
+    }
+    # One nanosecond later, it is a slice later.
+    write_minutes(tmp_path, "M5_BID", {1: 100.0}, prices)
+    later = closes(tmp_path, backend, known_at=known_at)
+    assert {minute: values[1] for minute, values in later.items()} == {
+        minute: 100.0 if minute > shown_from else None for minute in range(8)
+    }
+    # What has its own timestamp is there at that one alone.
+    write_minutes(tmp_path, "M1_IND", {at + 1: value for at, value in minutes.items()}, ["x"])
+    assert {values[2] for values in closes(tmp_path, backend, known_at=known_at).values()} == {None}
+
+
+def long_series(rng: np.random.Generator, rows: int, every_minutes: int = 1) -> pa.Table:
+    """Return candles with holes; one series in three has rows out of order, one in three has some twice."""
+    minutes = every_minutes * np.sort(rng.choice(rows * 5 // 4, rows, replace=False))
     if rng.random() < 1 / 3:
         minutes = np.sort(np.concatenate([minutes, rng.choice(minutes, rows // 100)]))
     if rng.random() < 1 / 3:
-        late = rng.choice(minutes.size - 1, rows // 1000, replace=False)
+        late = rng.choice(minutes.size - 1, rows // 1000 + 1, replace=False)
         minutes[late], minutes[late + 1] = minutes[late + 1], minutes[late].copy()
     return series_table(minutes, rng)
 
 
 def series_table(minutes: npt.NDArray[np.int64], rng: np.random.Generator) -> pa.Table:
-    """Return the table of a series with candles at the given minutes and random values."""
+    """Return the table of a series with rows at the given minutes and random values: prices, and two indicators."""
     stamps = pa.array(FIRST_NS + 60 * 10**9 * minutes, pa.timestamp("ns", tz="UTC"))
-    values = {name: rng.normal(size=minutes.size) for name in ("Open", "High", "Low", "Close", "Volume")}
-    return pa.table({"UTC time": stamps, **values})
+    names = ("Open", "High", "Low", "Close", "Volume", "x", "y")
+    return pa.table({"UTC time": stamps, **{name: rng.normal(size=minutes.size) for name in names}})
 
 
-@pytest.mark.parametrize("timeline", ["intersection", "union"])
+LONG_RUNS: dict[str, dict[str, Any]] = {
+    "intersection": {},
+    "union": {"timeline": "union"},
+    "leader": {"timeline": "leader:B", "fill": "forward", "max_age": "3bars"},
+    "quorum": {"timeline": "quorum:2", "with_timeframe": ["M5:max-age=10m", "H1"], "known_at": "close"},
+    "everything": {
+        "timeline": "union",
+        "fill": "forward",
+        "max_age": "10m",
+        "with_timeframe": ["H1"],
+        "indicators": ["x", "y"],
+        "normalize": True,
+    },
+}
+
+
+@pytest.mark.parametrize("options", LONG_RUNS.values(), ids=LONG_RUNS)
 @pytest.mark.parametrize("seed", range(2))
-def test_long_series(seed: int, timeline: str, tmp_path: Path) -> None:
+def test_long_series(seed: int, options: dict[str, Any], tmp_path: Path) -> None:
     """Longer than chunks, batches and row groups of usual sizes, so that those end in the middle of things."""
     rng = np.random.default_rng(seed)
     symbols = ["A", "B", "C"]
     for symbol in symbols:
-        for side in ("BID", "ASK"):
-            path = tmp_path / symbol / f"{symbol}_M1_{side}.parquet"
-            path.parent.mkdir(exist_ok=True)
-            table = long_series(rng, int(rng.integers(3_000, 8_000)))
-            pq.write_table(table, path, row_group_size=int(rng.integers(100, 10_000)), data_page_size=4_000)
+        for name, rows in (("M1_BID", 8_000), ("M1_ASK", 8_000), ("M1_IND", 8_000)):
+            write_long(tmp_path / symbol / f"{symbol}_{name}.parquet", long_series(rng, random_rows(rng, rows)), rng)
+        for name, minutes in (("M5", 5), ("H1", 60)):
+            for side in ("BID", "ASK"):
+                table = long_series(rng, random_rows(rng, 8_000 // minutes), minutes)
+                write_long(tmp_path / symbol / f"{symbol}_{name}_{side}.parquet", table, rng)
     start_ns = FIRST_NS + 60 * 10**9 * int(rng.integers(0, 1_000))
-    request = make_request(tmp_path, symbols=symbols, start=start_ns, timeline=timeline)
+    request = make_request(tmp_path, symbols=symbols, start=start_ns, **options)
     expected = open_reference(request)
-    for options in ((), ("--threads=1", "--chunk-rows=97"), ("--threads=7", "--chunk-rows=1000")):
-        slices, report = executable_slices(request, *options)
+    for more in ((), ("--threads=1", "--chunk-rows=97"), ("--threads=7", "--chunk-rows=1000")):
+        slices, report = executable_slices(request, *more)
         assert plain_run.bits(slices) == plain_run.bits(plain_run.reference_slices(expected))
         assert without_messages(report) == without_messages(expected.report())
+
+
+def random_rows(rng: np.random.Generator, rows_max: int) -> int:
+    """Return a number of rows."""
+    return int(rng.integers(rows_max // 3, rows_max))
+
+
+def write_long(path: Path, table: pa.Table, rng: np.random.Generator) -> None:
+    """Write a series in a physical layout of its own."""
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(table, path, row_group_size=int(rng.integers(100, 10_000)), data_page_size=4_000)

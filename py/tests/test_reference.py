@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,7 +27,7 @@ from omega_slices import (
     reference,
 )
 from omega_slices._request import make_request
-from omega_slices.reference import open_reference
+from omega_slices.reference import open_reference, series_files
 
 both_backends = pytest.mark.parametrize("backend", ["python", "rust"])
 
@@ -44,6 +45,13 @@ def write(path: Path, minutes: list[int], volume: float = 1.0) -> None:
     columns = {"UTC time": stamps.cast(pa.timestamp("ns", tz="UTC"))}
     columns |= {name: pa.array(column, pa.float64()) for name, column in values.items()}
     pq.write_table(pa.table(columns), path)
+
+
+def write_indicator(path: Path, values: dict[int, float]) -> None:
+    """Write an indicator `x` by the minutes of its rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stamps = pa.array([START_NS + minute * MINUTE_NS for minute in values], pa.int64())
+    pq.write_table(pa.table({"UTC time": stamps.cast(pa.timestamp("ns", tz="UTC")), "x": list(values.values())}), path)
 
 
 def volumes(data: Path, backend: str, **options: Any) -> dict[str, list[float]]:
@@ -83,6 +91,38 @@ def test_a_run_can_be_iterated_again(tmp_path: Path) -> None:
     assert list(run) == list(run)
 
 
+def test_series_files_are_all_files_in_the_order_of_the_series(tmp_path: Path) -> None:
+    for symbol in ("A", "B"):
+        write(tmp_path / f"M1-{symbol}-bid-1.parquet", [0])
+        write(tmp_path / f"M1-{symbol}-bid-2.parquet", [1])
+        write(tmp_path / f"H1-{symbol}-bid-1.parquet", [0])
+        write_indicator(tmp_path / f"{symbol}.parquet", {0: 1.0})
+    options: dict[str, Any] = {
+        "price_types": ["bid"],
+        "with_timeframe": ["H1"],
+        "path_template": "{root}/{timeframe}-{symbol}-{side}-*.parquet",
+        "indicators": ["x"],
+        "indicator_template": "{root}/{symbol}.parquet",
+    }
+    names = ["M1-B-bid-1", "M1-B-bid-2", "M1-A-bid-1", "M1-A-bid-2", "H1-B-bid-1", "H1-A-bid-1", "B", "A"]
+    expected = [str(tmp_path / f"{name}.parquet") for name in names]
+    assert series_files(make_request(tmp_path, symbols=["B", "A"], **options)) == expected
+    assert series_files(make_request(tmp_path, **options), ["B", "A"]) == expected
+    assert sorted(series_files(make_request(tmp_path, **options))) == sorted(expected)
+
+
+def test_sessions_that_a_calendar_gave(tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_BID.parquet", [0, 1, 2, 3])
+    request = make_request(tmp_path, symbols=["A"], price_types=["bid"])
+    sessions = [(START_NS + 3 * MINUTE_NS, START_NS + 4 * MINUTE_NS), (START_NS, START_NS + MINUTE_NS)]
+    assert [stamp for stamp, _ in open_reference(request, sessions)] == [START_NS, START_NS + 3 * MINUTE_NS]
+    assert list(open_reference(request, [])) == []
+    named = msgspec.structs.replace(request, session="Some Exchange")
+    assert len(list(open_reference(named, sessions))) == 2
+    with pytest.raises(RequestError):
+        open_reference(named)
+
+
 @both_backends
 @pytest.mark.parametrize("template", [None, "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}*.parquet"])
 def test_what_is_missing_decides_the_error(template: str | None, backend: str, tmp_path: Path) -> None:
@@ -118,6 +158,182 @@ def test_all_symbols_of_a_template(backend: str, tmp_path: Path) -> None:
     found = volumes(tmp_path, backend, path_template="{root}/{timeframe}/{symbol}.{side}.*.parquet")
     assert found == {"B": [3.0], "B_A": [1.0, 2.0]}
     assert list(found) == ["B", "B_A"]
+
+
+@both_backends
+def test_all_symbols_are_those_of_the_primary_timeframe(backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_BID.parquet", [120], 1.0)
+    write(tmp_path / "A" / "A_H1_BID.parquet", [0], 2.0)
+    write(tmp_path / "B" / "B_H1_BID.parquet", [0], 3.0)
+    assert volumes(tmp_path, backend, with_timeframe="H1") == {"A": [1.0]}
+    write(tmp_path / "C" / "C_M1_BID.parquet", [0], 4.0)
+    with pytest.raises(TimeframeNotFoundError) as caught:
+        volumes(tmp_path, backend, with_timeframe="H1")
+    assert (caught.value.symbol, caught.value.price_type) == ("C", "bid")
+    assert caught.value.file == str(tmp_path / "C" / "C_H1_BID.parquet")
+
+
+@both_backends
+def test_each_series_may_have_its_side_in_lower_case(backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_BID.parquet", [60], 1.0)
+    write(tmp_path / "A" / "A_H1_bid.parquet", [0], 2.0)
+    with open_slices(tmp_path, symbols=["A"], price_types=["bid"], with_timeframe="H1", backend=backend) as slices:
+        candle = next(slices).get_candle("A", "H1")
+    assert candle is not None
+    assert (candle.volume, candle.timestamp_ns) == (2.0, START_NS)
+
+
+@both_backends
+def test_a_template_with_further_timeframes(backend: str, tmp_path: Path) -> None:
+    template = "{root}/{timeframe}/{symbol}-*.parquet"
+    write(tmp_path / "M1" / "A-1.parquet", [60], 1.0)
+    write(tmp_path / "H1" / "A-1.parquet", [0], 2.0)
+    write(tmp_path / "H1" / "A-2.parquet", [0], 3.0)
+    options: dict[str, Any] = {"price_types": ["bid"], "with_timeframe": ["H1"], "backend": backend}
+    with open_slices(tmp_path, **options, path_template=template) as slices:
+        (one,) = slices
+        candle = one.get_candle("A", "H1")
+        assert [(series.timeframe, series.files) for series in slices.report.series] == [("M1", 1), ("H1", 2)]
+    assert candle is not None
+    assert candle.volume == 3.0
+    with pytest.raises(RequestError):
+        open_slices(tmp_path, symbols=["A"], **options, path_template="{root}/M1/{symbol}-*.parquet")
+
+
+@both_backends
+def test_files_of_indicators(backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_BID.parquet", [0, 1, 2])
+    options: dict[str, Any] = {"symbols": ["A"], "price_types": ["bid"], "indicators": ["x"], "backend": backend}
+    with pytest.raises(TimeframeNotFoundError) as caught:
+        open_slices(tmp_path, **options)
+    assert (caught.value.symbol, caught.value.price_type) == ("A", None)
+    assert caught.value.file == str(tmp_path / "A" / "A_M1_IND.parquet")
+
+    # As everywhere, files are taken in name order, and the last row of a timestamp wins.
+    write_indicator(tmp_path / "ind" / "A.10.parquet", {0: 1.0, 1: 2.0})
+    write_indicator(tmp_path / "ind" / "A.9.parquet", {1: 3.0})
+    write_indicator(tmp_path / "ind" / "AB.1.parquet", {2: 4.0})
+    with open_slices(tmp_path, **options, indicator_template="{root}/ind/{symbol}.*.parquet") as slices:
+        assert [one["A"].indicators for one in slices] == [{"x": 1.0}, {"x": 3.0}, {"x": None}]
+    with pytest.raises(TimeframeNotFoundError) as caught:
+        open_slices(tmp_path, **options, indicator_template="{root}/ind/{symbol}_*.parquet")
+    assert caught.value.file == str(tmp_path / "ind" / "A_*.parquet")
+
+
+@both_backends
+def test_a_time_is_no_indicator(backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_BID.parquet", [0])
+    write_indicator(tmp_path / "A" / "A_M1_IND.parquet", {0: 1.0})
+    with (
+        pytest.raises(SchemaMismatchError) as caught,
+        open_slices(tmp_path, symbols=["A"], price_types=["bid"], indicators=["UTC time"], backend=backend) as slices,
+    ):
+        list(slices)
+    assert (caught.value.symbol, caught.value.price_type, caught.value.column) == ("A", None, "UTC time")
+
+
+@both_backends
+def test_a_candle_file_may_hold_indicators(backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_BID.parquet", [0, 1], 5.0)
+    options: dict[str, Any] = {"indicators": ["Close", "Volume"], "backend": backend}
+    template = "{root}/{symbol}/{symbol}_{timeframe}_BID.parquet"
+    with open_slices(tmp_path, symbols=["A"], price_types=["bid"], **options, indicator_template=template) as slices:
+        assert [one["A"].indicators for one in slices] == [{"Close": 1.0, "Volume": 5.0}] * 2
+
+
+@both_backends
+def test_a_leader_with_a_colon_in_its_name(backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A:B" / "A:B_M1_BID.parquet", [1])
+    write(tmp_path / "C" / "C_M1_BID.parquet", [0, 1])
+    options: dict[str, Any] = {"symbols": ["C", "A:B"], "price_types": ["bid"], "backend": backend}
+    with open_slices(tmp_path, **options, timeline="leader:A:B") as slices:
+        assert [one.timestamp_ns for one in slices] == [START_NS + MINUTE_NS]
+
+
+@both_backends
+def test_a_lead_in_reaches_back_to_the_first_nanosecond_there_is(backend: str, tmp_path: Path) -> None:
+    first_ns = -(2**63)
+    values = {name: [1.0, 2.0] for name in ("Open", "High", "Low", "Close", "Volume")}
+    for symbol, offsets in (("A", [0, 5]), ("B", [5, 6])):
+        stamps = pa.array([first_ns + offset for offset in offsets], pa.int64()).cast(pa.timestamp("ns"))
+        (tmp_path / symbol).mkdir()
+        pq.write_table(pa.table({"UTC time": stamps, **values}), tmp_path / symbol / f"{symbol}_M1_BID.parquet")
+    options: dict[str, Any] = {"symbols": ["A", "B"], "price_types": ["bid"], "backend": backend}
+    # One second before the start, and fifteen thousand weeks, would both be before the first nanosecond.
+    for max_age in ("1s", "15000w"):
+        carried: dict[str, Any] = {"fill": "forward", "max_age": max_age, "timeline": "leader:B"}
+        with open_slices(tmp_path, **options, **carried, start=first_ns + 6) as slices:
+            (one,) = slices
+            candle = one.get("A")
+            assert candle is not None
+            assert candle.timestamp_ns == first_ns + 5
+        with open_slices(tmp_path, **options, **carried, end=first_ns + 5, start=first_ns + 1) as slices:
+            (one,) = slices
+            assert one.timestamp_ns == first_ns + 5
+
+
+SESSIONS = "open,close\n2024-01-02T00:01:00Z,2024-01-02T00:03:00Z\n"
+
+
+@both_backends
+@pytest.mark.parametrize(
+    "content",
+    [
+        SESSIONS.encode(),
+        SESSIONS.encode("utf-8-sig"),
+        SESSIONS.rstrip().encode(),
+        SESSIONS.replace("\n", "\r\n").encode(),
+        SESSIONS.replace("\n", "\n\n").encode(),
+        SESSIONS.replace(",", " , ").encode(),
+        b'"open","close"\n"2024-01-02T00:01:00Z","2024-01-02T00:03:00Z"\n',
+        b"open,close\n2024-01-02 01:01+01:00,2024-01-02 00:03\n",
+    ],
+)
+def test_texts_of_sessions(content: bytes, backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_BID.parquet", [0, 1, 2, 3])
+    (tmp_path / "sessions").write_bytes(content)
+    options: dict[str, Any] = {"symbols": ["A"], "price_types": ["bid"], "backend": backend}
+    with open_slices(tmp_path, **options, session_file=tmp_path / "sessions") as slices:
+        assert [(one.timestamp_ns - START_NS) // MINUTE_NS for one in slices] == [1, 2]
+
+
+@both_backends
+@pytest.mark.parametrize(
+    ("content", "error", "row", "column"),
+    [
+        (b"", SchemaMismatchError, None, "open"),
+        (b"close\n", SchemaMismatchError, None, "open"),
+        (b"open;close\n2024-01-02;2024-01-03\n", SchemaMismatchError, None, "open"),
+        (SESSIONS.encode("utf-16"), OmegaSlicesError, None, None),
+        (b"PAR1", CorruptInputError, None, None),
+        (SESSIONS.encode() + b"2024-01-04\n", CorruptInputError, 1, None),
+        (SESSIONS.encode() + b"2024-01-04,2024-01-05,2024-01-06\n", CorruptInputError, 1, None),
+        (SESSIONS.encode() + b"2024-01-04,\n", CorruptInputError, 1, "close"),
+        (SESSIONS.encode() + b"1704153600000000000,2024-01-05\n", CorruptInputError, 1, "open"),
+        (SESSIONS.encode() + SESSIONS.encode().split(b"\n")[1], CorruptInputError, 1, "open"),
+        (None, CorruptInputError, None, None),
+    ],
+)
+def test_faults_of_sessions(
+    content: bytes | None,
+    error: type[OmegaSlicesError],
+    row: int | None,
+    column: str | None,
+    backend: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sessions"
+    if content is not None:
+        path.write_bytes(content)
+    with (
+        pytest.raises(error) as caught,
+        open_slices(tmp_path, symbols=["no such one"], session_file=path, backend=backend) as slices,
+    ):
+        list(slices)
+    assert caught.value.file == str(path)
+    assert caught.value.symbol is None
+    if error is not OmegaSlicesError:
+        assert (caught.value.row, caught.value.column) == (row, column)
 
 
 @both_backends

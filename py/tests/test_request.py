@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omega_slices import ErrorCode, OmegaSlicesError, Request, RequestError, SymbolNotFoundError
-from omega_slices._request import SYMBOLS_MAX, format_time_ns, make_request, parse_time_ns, timeframe_ns
+from omega_slices._request import (
+    SYMBOLS_MAX,
+    age_ns,
+    floor_ns,
+    format_time_ns,
+    make_request,
+    parse_time_ns,
+    timeframe_ns,
+)
 
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
 NINE_THIRTY = 1_704_187_800 * 10**9
@@ -37,6 +45,13 @@ def test_defaults() -> None:
         "duplicates": "last",
         "path_template": None,
         "columns": {},
+        "fill": "none",
+        "max_age": None,
+        "with_timeframe": [],
+        "known_at": "open",
+        "session_file": None,
+        "indicators": [],
+        "indicator_template": None,
     }
     assert list(json.loads(request.to_json())) == list(Request.__struct_fields__)
 
@@ -171,10 +186,81 @@ def test_what_is_no_price_type(price_type: Any) -> None:
         {"price_types": "bid"},
         {"start": 1, "end": 0},
         {"start": "2024-01-02", "end": "2024-01-01"},
-        {"timeline": "leader:A"},
+        {"timeline": "leader:"},
+        {"timeline": "leader"},
+        {"timeline": "leader:A\0"},
+        {"timeline": "quorum:0"},
+        {"timeline": "quorum:-1"},
+        {"timeline": "quorum:+1"},
+        {"timeline": "quorum:01"},
+        {"timeline": "quorum:1.5"},
+        {"timeline": "quorum:x"},
+        {"timeline": "quorum:"},
+        {"timeline": "quorum"},
+        {"timeline": "quorum:٢"},
+        {"timeline": "quorum:3"},
+        {"timeline": f"quorum:{'9' * 9999}"},
+        {"timeline": f"quorum:{SYMBOLS_MAX + 1}", "symbols": None},
         {"timeline": "both"},
+        {"timeline": "Union"},
+        {"timeline": "union:"},
         {"timeline": None},
+        {"session": ""},
+        {"session": " NYSE"},
+        {"session": "NYSE\n"},
+        {"session": "NYSE,fx"},
+        {"session": None},
         {"session": "nyse"},
+        {"session_file": ""},
+        {"session_file": 7},
+        {"session_file": b"sessions.csv"},
+        {"session_file": "a\0b"},
+        {"session_file": "sessions.csv", "session": "fx"},
+        {"session_file": "sessions.csv", "session": "NYSE"},
+        {"fill": "backward"},
+        {"fill": None},
+        {"fill": "forward"},
+        {"max_age": "1h"},
+        {"fill": "forward", "max_age": "200000000bars"},
+        {"fill": "forward", "max_age": timedelta(0)},
+        {"fill": "forward", "max_age": timedelta(hours=-1)},
+        {"fill": "forward", "max_age": timedelta(microseconds=1)},
+        {"fill": "forward", "max_age": timedelta(days=999_999)},
+        {"fill": "forward", "max_age": pd.Timedelta(nanoseconds=1_000_000_001)},
+        {"with_timeframe": 7},
+        {"with_timeframe": "S30"},
+        {"with_timeframe": "M1"},
+        {"with_timeframe": "M1:max-age=1d"},
+        {"with_timeframe": ["H1", "D1", "H1"]},
+        {"with_timeframe": ["H1", "H1:max-age=1d"]},
+        {"with_timeframe": "H1:"},
+        {"with_timeframe": "H1:max-age"},
+        {"with_timeframe": "H1:max-age="},
+        {"with_timeframe": "H1:max-age=0h"},
+        {"with_timeframe": "H1:max-age=1d:max-age=1d"},
+        {"with_timeframe": "H1:age=1d"},
+        {"with_timeframe": "H1: max-age=1d"},
+        {"with_timeframe": "D1:max-age=200000bars"},
+        {"with_timeframe": "H1", "path_template": "{root}/{symbol}_{side}.parquet"},
+        {"with_timeframe": ["H1", "D1"], "session": "NYSE"},
+        {"with_timeframe": "W1", "session": "NYSE", "timeframe": "H1"},
+        {"known_at": "now"},
+        {"known_at": None},
+        {"indicators": "rsi"},
+        {"indicators": [""]},
+        {"indicators": ["a,b"]},
+        {"indicators": ["a\n"]},
+        {"indicators": ["\ud800"]},
+        {"indicators": [7]},
+        {"indicators": ["rsi", "ema", "rsi"]},
+        {"indicator_template": "{root}/{symbol}.parquet"},
+        {"indicators": ["rsi"], "indicator_template": ""},
+        {"indicators": ["rsi"], "indicator_template": "{root}/ind.parquet"},
+        {"indicators": ["rsi"], "indicator_template": "{root}/ind.parquet", "symbols": None},
+        {"indicators": ["rsi"], "indicator_template": "{root}/{symbol}_{side}.parquet"},
+        {"indicators": ["rsi"], "indicator_template": "{root}/{symbol}_{SIDE}.parquet"},
+        {"indicators": ["rsi"], "indicator_template": "{root}/{symbol}_{name}.parquet"},
+        {"indicators": ["rsi"], "indicator_template": "{root}/{symbol"},
         {"normalize": 1},
         {"normalize": "yes"},
         {"unsorted": "ignore"},
@@ -208,12 +294,176 @@ def test_what_is_at_the_limit() -> None:
     make_request("root", symbols=["A"], start=1, end=1)
     make_request("root", symbols=["A"], price_types=["bid"], path_template="one.parquet")
     make_request("root", symbols=["A"], path_template="{root}/{SIDE}.parquet")
+    make_request("root", symbols=["A", "B"], timeline="quorum:2")
+    make_request("root", timeline=f"quorum:{SYMBOLS_MAX}")
+    make_request("root", symbols=["A"], timeframe="D1", with_timeframe="W1", session="NYSE")
+    make_request("root", symbols=["A"], timeframe="M1", with_timeframe="H23", session="NYSE")
+    make_request("root", symbols=["A"], indicators=["x"], indicator_template="one.parquet")
+    # Of the same length, but of another name, and so of other files and columns.
+    make_request("root", symbols=["A"], timeframe="M60", with_timeframe=["H1", "M600"])
+
+
+def test_every_refusal_says_what_to_do() -> None:
+    bad: list[dict[str, Any]] = [
+        {"fill": "forward"},
+        {"max_age": "1h"},
+        {"fill": "forward", "max_age": "5"},
+        {"with_timeframe": "S30"},
+        {"with_timeframe": "M1"},
+        {"with_timeframe": ["H1", "H1"]},
+        {"with_timeframe": "H1:x"},
+        {"timeline": "quorum:3"},
+        {"session_file": "f", "session": "fx"},
+        {"indicators": ["a", "a"]},
+        {"indicator_template": "{symbol}"},
+    ]
+    for options in bad:
+        assert refused(ErrorCode.USAGE, **options).hint, options
+
+
+def test_timelines() -> None:
+    request = make_request("root", symbols=["A", "a:b"], timeline="leader:a:b")
+    assert (request.timeline, request.leader, request.quorum) == ("leader:a:b", "a:b", None)
+    request = make_request("root", symbols=["A", "B"], timeline="quorum:1")
+    assert (request.leader, request.quorum) == (None, 1)
+    union = make_request("root", timeline="union")
+    assert (union.leader, union.quorum) == (None, None)
+
+
+def test_a_leader_is_one_of_the_symbols() -> None:
+    error = refused(ErrorCode.SYMBOL_NOT_FOUND, timeline="leader:C")
+    assert error.symbol == "C"
+    assert error.hint
+    # Which symbols there are is not known yet; it is looked at again once they are.
+    request = make_request("root", timeline="leader:C")
+    assert request.leader == "C"
+    with pytest.raises(SymbolNotFoundError):
+        msgspec.structs.replace(request, symbols=("A", "B"))
+    with pytest.raises(RequestError):
+        msgspec.structs.replace(make_request("root", timeline="quorum:3"), symbols=("A", "B"))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("1s", 1), ("120s", 120), ("15m", 900), ("2h", 7_200), ("3d", 259_200), ("1w", 604_800)),
+        *(("5bars", 25), ("1bar", 5), ("1bars", 5), ("2bar", 10)),
+    ],
+)
+def test_ages(text: str, seconds: int) -> None:
+    assert age_ns(text, 5 * 10**9) == seconds * 10**9
+    request = make_request("root", symbols=["A"], timeframe="S5", fill="forward", max_age=text)
+    assert (request.max_age, request.max_age_ns) == (text, seconds * 10**9)
+    (further,) = make_request("root", symbols=["A"], timeframe="S1", with_timeframe=f"S5:max-age={text}").further
+    assert further == ("S5", 5 * 10**9, seconds * 10**9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "m", "0m", "05m", "-1m", "+1m", "1.5h", "5", "5 m", " 5m", "5m ", "5m\n", "5M", "5bar s", "5Bars", "5y"),
+        *("1m30s", "٥m", "9999999999999d", "300y", "9" * 9_999 + "s", "9223372037s", "1845bars", 5, 1.5, b"5m"),
+    ],
+)
+def test_what_is_no_age(text: Any) -> None:
+    # Bars of 5,000,000 seconds: 1,844 are 292 years.
+    with pytest.raises(RequestError, match="max_age="):
+        age_ns(text, 5_000_000 * 10**9)
+    with pytest.raises(RequestError):
+        make_request("root", symbols=["A"], timeframe="S5000000", fill="forward", max_age=text)
+
+
+def test_the_longest_age() -> None:
+    assert age_ns("9223372036s", 1) == 9_223_372_036 * 10**9
+    assert age_ns(f"{2**63 - 1}bars", 1) == 2**63 - 1
+    with pytest.raises(RequestError, match="too long"):
+        age_ns(f"{2**63}bars", 1)
+
+
+@pytest.mark.parametrize(
+    ("age", "text"),
+    [
+        (timedelta(minutes=15), "900s"),
+        (timedelta(days=3, seconds=1), "259201s"),
+        (pd.Timedelta("2h"), "7200s"),
+    ],
+)
+def test_an_age_may_be_a_timedelta(age: timedelta, text: str) -> None:
+    assert make_request("root", symbols=["A"], fill="forward", max_age=age).max_age == text
+
+
+def test_further_timeframes() -> None:
+    request = make_request("root", symbols=["A"], with_timeframe="H1")
+    assert request.with_timeframe == ("H1",)
+    request = make_request("root", symbols=["A"], with_timeframe=iter(["D1:max-age=2bars", "H1"]))
+    assert request.with_timeframe == ("D1:max-age=2bars", "H1")
+    hour = 3_600 * 10**9
+    assert request.further == (("D1", 24 * hour, 48 * hour), ("H1", hour, None))
+    assert '"with_timeframe":["D1:max-age=2bars","H1"]' in request.to_json()
+
+
+@pytest.mark.parametrize("text", ["", "x", "h1", "H1,D1", "H1 ", ":max-age=1d", "max-age=1d", None, 1])
+def test_what_is_no_further_timeframe(text: Any) -> None:
+    refused(ErrorCode.TIMEFRAME_NOT_FOUND, with_timeframe=["D1", text])
+
+
+def test_where_slices_and_their_rows_begin() -> None:
+    base: dict[str, Any] = {"symbols": ["A"], "timeframe": "H1"}
+    filled = base | {"fill": "forward", "max_age": "2bars"}
+    hour = 3_600 * 10**9
+    assert make_request("root", **base).first_ns is None
+    assert make_request("root", **filled).lead_ns is None
+    assert make_request("root", **base, start=hour + 1).first_ns == hour + 1
+    assert make_request("root", **base, start=hour + 1).lead_ns is None
+    assert make_request("root", **base, start=hour + 1, normalize=True).first_ns == hour
+    assert make_request("root", **filled, start=hour + 1).lead_ns == 1 - hour
+    assert make_request("root", **filled, start=hour + 1, normalize=True).lead_ns == -hour
+    # There is nothing before the first of 64 bits.
+    assert make_request("root", **filled, start=MIN_NS, normalize=True).first_ns == MIN_NS
+    assert make_request("root", **filled, start=MIN_NS + 1).lead_ns == MIN_NS
+
+
+@given(st.integers(MIN_NS, MAX_NS), st.sampled_from(["S7", "M15", "H4", "D1", "D3", "W1", "W2"]))
+def test_floors(timestamp_ns: int, timeframe: str) -> None:
+    floored = floor_ns(timestamp_ns, timeframe)
+    assert floored <= timestamp_ns < floored + timeframe_ns(timeframe)
+    origin = pd.Timestamp("1969-12-29" if timeframe.startswith("W") else "1970-01-01").value
+    assert (floored - origin) % timeframe_ns(timeframe) == 0
+
+
+def test_sessions_and_paths() -> None:
+    assert make_request("root", symbols=["A"], session="fx").calendar is None
+    assert make_request("root", symbols=["A"], session_file=Path("s.csv")).session_file == "s.csv"
+    for name in ("NYSE", "24/7", "CME Globex Crypto", "C-GEO", "us_futures"):
+        request = make_request("root", symbols=["A"], session=name)
+        assert (request.session, request.calendar) == (name, name)
+        assert f'"session":"{name}"' in request.to_json()
+        assert '"session_file":null' in request.to_json()
+    # The constructor takes any text that may be a name: the library alone knows which there are.
+    assert Request(data="root", symbols=("A",), session="Nowhere").calendar == "Nowhere"
+
+
+def test_indicators() -> None:
+    request = make_request("root", symbols=["A"], indicators=iter(["rsi 14", "É", "{x}"]))
+    assert request.indicators == ("rsi 14", "É", "{x}")
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"timeline": "both"},
+        {"timeline": "quorum:2"},
+        {"timeline": "leader:B"},
+        {"session": ""},
+        {"session": "fx", "session_file": "f"},
+        {"fill": "forward"},
+        {"fill": "forward", "max_age": "0m"},
+        {"max_age": "1m"},
+        {"with_timeframe": ("M1",)},
+        {"with_timeframe": ("H1", "H1")},
+        {"known_at": "x"},
+        {"indicators": ("a", "a")},
+        {"indicator_template": "{symbol}"},
         {"price_types": ("ask", "bid")},
         {"symbols": ("..",)},
         {"start": 1, "end": 0},

@@ -6,6 +6,7 @@ import copy
 import gc
 import math
 import pickle
+import re
 import weakref
 from collections.abc import KeysView
 from datetime import UTC, datetime, timedelta
@@ -29,15 +30,28 @@ from omega_slices import (
     SymbolSnapshot,
     TimeframeNotFoundError,
 )
+from omega_slices._schema import StreamContent
 from omega_slices._slices import SliceBatch, SliceLayout
 
 SIDES = ("bid", "ask", "trade")
 
 
+def content(schema: pa.Schema, timeframe: str = "M1") -> StreamContent:
+    """Read off a schema what the slices hold."""
+    return StreamContent(
+        timeframe,
+        tuple(name.removeprefix("valid_") for name in schema.names if name.startswith("valid_")),
+        fills=any(f"{side}_timestamp" in schema.names for side in SIDES),
+        further=tuple(
+            dict.fromkeys(name.split("_")[0] for name in schema.names if re.match("[A-Z][0-9]+_valid_", name))
+        ),
+        indicators=tuple(name.removeprefix("ind_") for name in schema.names if name.startswith("ind_")),
+    )
+
+
 def view(batch: pa.RecordBatch, symbols: tuple[str, ...], timeframe: str = "M1") -> list[MultiSymbolSlice]:
     """Return the slices of a batch."""
-    price_types = tuple(name.removeprefix("valid_") for name in batch.schema.names if name.startswith("valid_"))
-    return list(SliceBatch(batch, SliceLayout(symbols, timeframe, price_types)).slices())
+    return list(SliceBatch(batch, SliceLayout(symbols, content(batch.schema, timeframe))).slices())
 
 
 def one_slice(**options: Any) -> MultiSymbolSlice:
@@ -64,26 +78,35 @@ def same(left: float | None, right: float | None) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    symbols=st.integers(1, 9),
-    slices=st.integers(1, 40),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 40)),
     price_types=st.sampled_from([("bid",), ("ask",), ("trade",), ("bid", "ask"), ("bid", "trade"), SIDES]),
     missing=st.sampled_from([0.0, 0.1, 0.9, 1.0]),
     nan=st.sampled_from([0.0, 0.2]),
+    carried=st.sampled_from([0.0, 0.3, 1.0]),
+    more=st.fixed_dictionaries(
+        {
+            "fills": st.booleans(),
+            "further": st.sampled_from([(), ("H1",), ("D1", "M5")]),
+            "indicators": st.sampled_from([(), ("rsi",), ("timestamp", "valid_bid", "é 1")]),
+        }
+    ),
     cut=st.tuples(st.integers(0, 40), st.integers(0, 40)),
     seed=st.integers(0, 2**32),
 )
 def test_every_value_is_that_of_pyarrow(
-    symbols: int,
-    slices: int,
+    shape: tuple[int, int],
     price_types: tuple[str, ...],
     missing: float,
     nan: float,
+    carried: float,
+    more: dict[str, Any],
     cut: tuple[int, int],
     seed: int,
 ) -> None:
+    symbols, slices = shape
     names = tuple(f"S{number}" for number in range(symbols))
-    schema = wire.schema(names, price_types=price_types)
-    whole = wire.batch(schema, 0, slices, seed=seed, missing=missing, nan=nan)
+    schema = wire.schema(names, price_types=price_types, **more)
+    whole = wire.batch(schema, 0, slices, seed=seed, missing=missing, nan=nan, carried=carried)
     first, stop = sorted(min(edge, slices) for edge in cut)
     # A slice of a batch: columns then start within their buffers, bitmaps within a byte.
     batch = whole.slice(first * symbols, max(1, stop - first) * symbols) if first < slices else whole
@@ -95,6 +118,7 @@ def test_every_value_is_that_of_pyarrow(
         assert one.timestamp_ns == cells[0]["timestamp"].value
         for symbol, cell in zip(names, cells, strict=True):
             check_cell(one, symbol, cell, price_types)
+            check_more(one, symbol, cell, price_types, more["further"], more["indicators"])
         for name in batch.schema.names:
             check_column(one, name, cells)
 
@@ -107,7 +131,7 @@ def check_cell(one: MultiSymbolSlice, symbol: str, cell: dict[str, Any], price_t
         assert (candle is None) == absent
         closes[side] = None if candle is None else candle.close
         if candle is not None:
-            assert candle.timestamp_ns == one.timestamp_ns
+            assert candle.timestamp_ns == cell.get(f"{side}_timestamp", cell["timestamp"]).value
             for field in wire.FIELDS:
                 value = getattr(candle, field)
                 assert type(value) is float
@@ -129,6 +153,40 @@ def check_cell(one: MultiSymbolSlice, symbol: str, cell: dict[str, Any], price_t
     assert same(one[symbol].spread, spread)
 
 
+def check_more(
+    one: MultiSymbolSlice,
+    symbol: str,
+    cell: dict[str, Any],
+    price_types: tuple[str, ...],
+    further: tuple[str, ...],
+    indicators: tuple[str, ...],
+) -> None:
+    snapshot = one[symbol]
+    ages = [one.timestamp_ns - candle.timestamp_ns for side in SIDES if (candle := one.get(symbol, side)) is not None]
+    assert snapshot.age_ns == max(ages, default=None)
+    assert snapshot.is_carried == any(age > 0 for age in ages)
+    assert one.timeframes == tuple(snapshot.candles) == further
+    for timeframe in further:
+        assert tuple(snapshot.candles[timeframe]) == price_types
+        for side in SIDES:
+            candle = one.get_candle(symbol, timeframe, side)
+            prefix = f"{timeframe}_{side}"
+            if side not in price_types or cell[f"{prefix}_open"] is None:
+                assert candle is None
+            else:
+                assert candle is not None
+                assert candle.timestamp_ns == cell[f"{prefix}_timestamp"].value
+                assert all(same(getattr(candle, field), cell[f"{prefix}_{field}"]) for field in wire.FIELDS)
+                assert candle.is_valid == cell[f"{timeframe}_valid_{side}"]
+            assert repr(snapshot.candle(timeframe, side)) == repr(snapshot.latest(timeframe, side)) == repr(candle)
+    if not indicators:
+        assert snapshot.indicators is None
+        return
+    assert snapshot.indicators is not None
+    assert tuple(snapshot.indicators) == indicators
+    assert all(same(snapshot.indicators[name], cell[f"ind_{name}"]) for name in indicators)
+
+
 def check_column(one: MultiSymbolSlice, name: str, cells: list[dict[str, Any]]) -> None:
     column = one.column(name)
     assert column.shape == (len(cells),)
@@ -136,10 +194,12 @@ def check_column(one: MultiSymbolSlice, name: str, cells: list[dict[str, Any]]) 
     expected = [cell[name] for cell in cells]
     if name == "symbol":
         assert column.tolist() == expected
-    elif name == "timestamp":
+    elif name.endswith("timestamp") and not name.startswith("ind_"):
         assert column.dtype == "datetime64[ns]"
-        assert column.astype("int64").tolist() == [value.value for value in expected]
-    elif name.startswith("valid_"):
+        assert np.isnat(column).tolist() == [value is None for value in expected]
+        times = column[~np.isnat(column)].astype("int64").tolist()
+        assert times == [value.value for value in expected if value is not None]
+    elif "valid_" in name and not name.startswith("ind_"):
         assert column.dtype == bool
         assert column.tolist() == expected
     else:
@@ -250,10 +310,181 @@ def test_price_types() -> None:
 
 def test_other_timeframes() -> None:
     one = one_slice()
-    with pytest.raises(TimeframeNotFoundError):
-        one.get_candle("EURUSD", "H1")
-    with pytest.raises(TimeframeNotFoundError):
-        one["EURUSD"].latest("H1")
+    snapshot = one["EURUSD"]
+    ways: list[Any] = [
+        lambda: one.get_candle("EURUSD", "H1"),
+        lambda: one.get_candle("EURUSD", "H1", "mid"),
+        lambda: snapshot.latest("H1"),
+        lambda: snapshot.candle("H1"),
+    ]
+    for way in ways:
+        with pytest.raises(TimeframeNotFoundError, match="only of M1") as caught:
+            way()
+        assert caught.value.code is ErrorCode.TIMEFRAME_NOT_FOUND
+
+
+def test_an_unknown_timeframe_is_told_those_there_are() -> None:
+    schema = wire.schema(further=("H1", "D1"))
+    one = view(wire.batch(schema, 0, 1), wire.SYMBOLS)[0]
+    assert one.timeframes == ("H1", "D1")
+    ways: list[Any] = [
+        lambda: one.get_candle("EURUSD", "H4"),
+        lambda: one["EURUSD"].latest("H4"),
+        lambda: one["EURUSD"].candle("H4"),
+    ]
+    for way in ways:
+        with pytest.raises(TimeframeNotFoundError, match="'H4', only of M1, H1, D1"):
+            way()
+    bad: list[Any] = [
+        lambda: one.get_candle("EURUSD", "H1", "mid"),
+        lambda: one["EURUSD"].candle("H1", "mid"),
+        lambda: one["EURUSD"].candle("M1", "mid"),
+    ]
+    for way in bad:
+        with pytest.raises(InvalidPriceTypeError):
+            way()
+    with pytest.raises(SymbolNotFoundError):
+        one.get_candle("XYZ", "H1")
+    assert one.get_candle("EURUSD", "H1", "trade") is None
+    assert one["EURUSD"].candle("H1", "trade") is None
+
+
+def carried_slices() -> list[MultiSymbolSlice]:
+    """Return two slices of four symbols: fresh, two minutes old, absent, with a fresh and a carried side."""
+    schema = wire.schema(["A", "B", "C", "D"], fills=True, further=("H1",), indicators=("rsi",))
+    batch = wire.batch(schema, 5, 2, missing=1e-9)
+    columns = {name: batch.column(name) for name in schema.names}
+    now = wire.START_NS + 5 * wire.MINUTE_NS
+    stamps = {
+        "bid": [now, now - 2 * wire.MINUTE_NS, None, now],
+        "ask": [now, now - 2 * wire.MINUTE_NS, None, now - wire.MINUTE_NS],
+    }
+    for side, times in stamps.items():
+        later = [None if time is None else time + (time == now) * wire.MINUTE_NS for time in times]
+        columns[f"{side}_timestamp"] = pa.array([*times, *later], pa.int64()).cast(wire.TIMESTAMP)
+        for name in wire.FIELDS:
+            columns[f"{side}_{name}"] = pa.array([1.0, 2.0, None, 4.0] * 2, pa.float64())
+        columns[f"valid_{side}"] = pa.array([True, True, False, True] * 2)
+    rsi = np.array([50.0, math.nan, math.nan, 70.0] * 2)
+    columns["ind_rsi"] = wire.masked(pa.float64(), rsi, np.array([False, False, True, False] * 2), bitmap=True)
+    return view(pa.record_batch(list(columns.values()), schema=schema), ("A", "B", "C", "D"))
+
+
+def test_a_carried_candle_tells_its_age() -> None:
+    first, second = carried_slices()
+    assert [first[symbol].is_carried for symbol in first] == [False, True, False, True]
+    assert [first[symbol].age for symbol in first] == [
+        timedelta(0),
+        timedelta(minutes=2),
+        None,
+        timedelta(minutes=1),
+    ]
+    assert [second[symbol].age_ns for symbol in second] == [0, 3 * wire.MINUTE_NS, None, 2 * wire.MINUTE_NS]
+    bid = first.get("B")
+    assert bid is not None
+    assert (bid.timestamp_ns, bid.close) == (first.timestamp_ns - 2 * wire.MINUTE_NS, 2.0)
+    assert bid.timestamp == first.timestamp - timedelta(minutes=2)
+    # What was carried is the same candle, whichever slice shows it.
+    assert second.get("B") == bid
+    assert first.get("C") is None
+    assert (first.get_price("B"), first.get_price("C"), first.get_spread("D")) == (2.0, None, 0.0)
+    assert np.isnat(first.column("bid_timestamp")).tolist() == [False, False, True, False]
+
+
+def test_carried_candles_are_marked_in_the_text() -> None:
+    text = "<MultiSymbolSlice 2024-01-02T00:05:00+00:00 M1+H1 {A: bid/ask, B: bid*/ask*, C: none, D: bid/ask*}>"
+    assert repr(carried_slices()[0]) == text
+
+
+def test_an_absent_indicator_is_not_one_without_a_value() -> None:
+    one = carried_slices()[0]
+    values = [one[symbol].indicators for symbol in one]
+    assert repr(values) == "[{'rsi': 50.0}, {'rsi': nan}, {'rsi': None}, {'rsi': 70.0}]"
+    np.testing.assert_array_equal(one.column("ind_rsi"), [50.0, math.nan, math.nan, 70.0])
+
+
+def test_timestamps_are_a_view_where_none_is_missing() -> None:
+    batch = wire.batch(wire.schema(fills=True), 0, 4, carried=0.5)
+    address = batch.column("ask_timestamp").buffers()[1].address
+    column = view(batch, wire.SYMBOLS)[0].column("ask_timestamp")
+    assert column.__array_interface__["data"] == (address, True)
+    gaps = view(wire.batch(wire.schema(fills=True), 0, 4, missing=0.5), wire.SYMBOLS)[0].column("ask_timestamp")
+    with pytest.raises(ValueError, match="read-only"):
+        gaps[0] = 0
+
+
+MORE: dict[str, Any] = {"fills": True, "further": ("H1", "D1"), "indicators": ("rsi", "ema")}
+
+
+def test_every_part_counts_for_equality() -> None:
+    schema = wire.schema(["A", "B"], **MORE)
+    batch = wire.batch(schema, 0, 1, missing=1e-9, carried=0.5)
+    (one,) = view(batch, ("A", "B"))
+    assert (one,) == tuple(view(batch, ("A", "B")))
+    for name in schema.names[2:]:
+        if "valid_" in name:
+            continue  # follows from the others
+        columns = {other: batch.column(other) for other in schema.names}
+        values = columns[name].cast(pa.int64() if "timestamp" in name else pa.float64()).to_pylist()
+        for changed in ([values[0], values[1] + 1], [values[0], None]):
+            columns[name] = pa.array(changed, pa.int64() if "timestamp" in name else pa.float64()).cast(
+                schema.field(name).type
+            )
+            (other_slice,) = view(pa.record_batch(list(columns.values()), schema=schema), ("A", "B"))
+            assert one != other_slice, name
+
+
+def test_another_content_is_not_equal() -> None:
+    kinds: list[dict[str, Any]] = [
+        {},
+        *({name: value} for name, value in MORE.items()),
+        {"further": ("D1", "H1")},
+        MORE,
+    ]
+    slices = [view(wire.batch(wire.schema(**kind), 0, 1), wire.SYMBOLS)[0] for kind in kinds]
+    for position, one in enumerate(slices):
+        assert [one == other for other in slices] == [position == index for index in range(len(slices))]
+    assert len({hash(one) for one in slices}) == len(slices)
+
+
+def test_an_indicator_that_is_absent_is_not_one_of_nan() -> None:
+    schema = wire.schema(["A"], indicators=("rsi",))
+    columns = [wire.batch(schema, 0, 1).column(name) for name in schema.names[:-1]]
+    # NaN lies under the null too.
+    missing, nan = (
+        pa.record_batch([*columns, wire.masked(pa.float64(), np.array([math.nan]), gap, bitmap=True)], schema=schema)
+        for gap in (np.array([True]), np.array([False]))
+    )
+    assert view(missing, ("A",)) != view(nan, ("A",))
+    assert view(nan, ("A",)) == view(nan, ("A",))
+
+
+def test_all_parts_can_leave_the_process() -> None:
+    many = view(wire.batch(wire.schema(**MORE), 0, 500, missing=0.2, nan=0.2, carried=0.3), wire.SYMBOLS)
+    one = many[250]
+    for other in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one)):
+        assert other == one
+        assert hash(other) == hash(one)
+        assert repr(other) == repr(one)
+        assert other.timeframes == one.timeframes
+        assert repr(other.values()) == repr(one.values())
+    assert len(pickle.dumps(one)) < 20_000
+    # JSON has no NaN.
+    snapshot = view(wire.batch(wire.schema(**MORE), 0, 1, missing=0.2, carried=0.3), wire.SYMBOLS)[0]["EURUSD"]
+    assert pickle.loads(pickle.dumps(snapshot)) == snapshot
+    assert msgspec.json.decode(msgspec.json.encode(snapshot), type=SymbolSnapshot) == snapshot
+    assert len({snapshot, copy.copy(snapshot)}) == 1
+
+
+def test_a_snapshot_made_by_hand() -> None:
+    plain = SymbolSnapshot("A", 0, "M1", None, None, None)
+    assert (plain.candles, plain.indicators, plain.age, plain.is_carried) == ({}, None, None, False)
+    hour = CandleData(-60 * wire.MINUTE_NS, 1.0, 1.0, 1.0, 1.0, 1.0)
+    one = SymbolSnapshot("A", 0, "M1", None, None, None, candles={"H1": {"ask": hour, "bid": None}})
+    assert one.candle("H1", "ask") is one.latest("H1", "ask") is hour
+    assert one.candle("H1") is None
+    # Only the primary timeframe is carried; a complete candle of a further one is always older.
+    assert one.age is None
 
 
 @pytest.mark.parametrize("name", ["bid", "trade_close", "Bid_close", "", "ind_x"])

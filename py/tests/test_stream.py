@@ -270,9 +270,74 @@ def test_the_python_backend_is_read_in_bounded_batches(data: Path, monkeypatch: 
     report = slices.report
     assert report.complete
     assert (report.slices, report.batches) == (2, 2)
-    assert [(one.symbol, one.price_type, one.candles) for one in report.series] == [
-        ("EURUSD", "bid", 2),
-        ("EURUSD", "ask", 2),
-        ("GBPUSD", "bid", 2),
-        ("GBPUSD", "ask", 2),
+    assert [(one.symbol, one.timeframe, one.price_type, one.candles) for one in report.series] == [
+        ("EURUSD", "M1", "bid", 2),
+        ("EURUSD", "M1", "ask", 2),
+        ("GBPUSD", "M1", "bid", 2),
+        ("GBPUSD", "M1", "ask", 2),
     ]
+
+
+def test_the_python_backend_gives_all_columns(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omega_slices._sources._REFERENCE_BATCH_ROWS", 4)
+    for symbol in ("EURUSD", "GBPUSD"):
+        for side in ("BID", "ASK"):
+            # One that is complete at midnight, and one that is not.
+            wire.write_series(data, symbol, side, [(-5, 7.5), (0, 8.5)], timeframe="M5")
+        wire.write_indicators(data, symbol, [(0, 50.0), (3, None)], "rsi")
+    wire.write_series(data, "GBPUSD", "BID", [(-1, 9.5), (0, 2.5), (3, 3.5)])
+    options: dict[str, Any] = {"fill": "forward", "max_age": "1bar", "with_timeframe": "M5", "indicators": ["rsi"]}
+    with open_slices(data, backend="python", timeline="union", start=wire.START_NS, **options) as slices:
+        assert slices.timeframes == ("M5",)
+        assert slices.indicators == ("rsi",)
+        expected = wire.schema(["EURUSD", "GBPUSD"], fills=True, further=("M5",), indicators=("rsi",))
+        assert slices.schema.equals(expected, check_metadata=False)
+        batches = [*slices.batches()]
+    rows = pa.Table.from_batches(batches).to_pylist()
+    assert [batch.num_rows for batch in batches] == [4, 2]
+    assert [row["bid_close"] for row in rows if row["symbol"] == "GBPUSD"] == [2.5, 2.5, 3.5]
+    ages = [(row["timestamp"] - row["bid_timestamp"]).total_seconds() for row in rows if row["symbol"] == "GBPUSD"]
+    assert ages == [0.0, 60.0, 0.0]
+    # Three minutes in, EURUSD has been silent for too long.
+    assert [row["bid_timestamp"] is None for row in rows if row["symbol"] == "EURUSD"] == [False, False, True]
+    assert [row["M5_ask_close"] for row in rows] == [7.5] * 6
+    assert {(row["timestamp"].minute, repr(row["ind_rsi"])) for row in rows} == {(0, "50.0"), (1, "None"), (3, "nan")}
+    # What lies under a null can be read as plain numbers.
+    for column in (column for batch in batches for column in batch.columns if column.null_count):
+        beneath = np.frombuffer(column.buffers()[1], "float64" if column.type == pa.float64() else "int64")
+        gaps = np.asarray(column.is_null())
+        assert (np.isnan(beneath[gaps]) if column.type == pa.float64() else beneath[gaps] == 0).all()
+    assert [(one.timeframe, one.price_type) for one in slices.report.series] == [
+        *([("M1", "bid"), ("M1", "ask")] * 2),
+        *([("M5", "bid"), ("M5", "ask")] * 2),
+        *([("M1", None)] * 2),
+    ]
+
+
+def test_when_batches_are_known() -> None:
+    stream, _ = open_list([3, 2])
+    next(stream)
+    known = [stream.known_at(batch) for batch in stream.batches()]
+    assert [one.dtype for one in known] == ["datetime64[ns]"] * 2
+    assert [[(time - wire.START_NS) // wire.MINUTE_NS for time in one.astype("int64").tolist()] for one in known] == [
+        [2, 3],
+        [4, 5],
+    ]
+    slices = open_list([3])[0].peek(3)
+    assert [one.known_at_ns for one in slices] == [wire.START_NS + n * wire.MINUTE_NS for n in (1, 2, 3)]
+
+
+def test_what_is_no_batch_of_the_stream() -> None:
+    stream, source = open_list([3])
+    batch = source.batches[0]
+    assert stream.known_at(batch.slice(0, 0)).shape == (0,)
+    other = wire.batch(wire.schema(["A"]), 0, 3)
+    for bad in (batch.slice(1), batch.slice(0, 4), batch.drop_columns("bid_open"), other, stream.schema, None):
+        with pytest.raises(RequestError, match="no whole slices") as caught:
+            stream.known_at(bad)
+        assert caught.value.hint
+
+
+def test_what_the_slices_hold() -> None:
+    stream, _ = open_list([1])
+    assert (stream.timeframe, stream.timeframes, stream.indicators) == ("M1", (), ())

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 FIELDS: Final = ("open", "high", "low", "close", "volume")
+TIMESTAMP: Final = pa.timestamp("ns", "UTC")
 MINUTE_NS: Final = 60 * 10**9
 START_NS: Final = 1_704_153_600 * 10**9  # 2024-01-02T00:00Z
 SYMBOLS: Final = ("EURUSD", "GBPUSD", "USDJPY")
@@ -37,15 +38,25 @@ def schema(
     /,
     *,
     price_types: Sequence[str] = ("bid", "ask"),
+    fills: bool = False,
+    further: Sequence[str] = (),
+    indicators: Sequence[str] = (),
     **metadata: str,
 ) -> pa.Schema:
     """Return the schema of the contract; metadata may be given other values."""
     fields = [
-        pa.field("timestamp", pa.timestamp("ns", "UTC"), nullable=False),
+        pa.field("timestamp", TIMESTAMP, nullable=False),
         pa.field("symbol", pa.dictionary(pa.int16(), pa.utf8()), nullable=False),
     ]
     fields += [pa.field(f"{side}_{name}", pa.float64()) for side in price_types for name in FIELDS]
     fields += [pa.field(f"valid_{side}", pa.bool_(), nullable=False) for side in price_types]
+    fields += [pa.field(f"{side}_timestamp", TIMESTAMP) for side in price_types if fills]
+    for timeframe in further:
+        for side in price_types:
+            fields.append(pa.field(f"{timeframe}_{side}_timestamp", TIMESTAMP))
+            fields += [pa.field(f"{timeframe}_{side}_{name}", pa.float64()) for name in FIELDS]
+        fields += [pa.field(f"{timeframe}_valid_{side}", pa.bool_(), nullable=False) for side in price_types]
+    fields += [pa.field(f"ind_{name}", pa.float64()) for name in indicators]
     told = {
         "schema_name": "multi_symbol_slice",
         "schema_version": "1.0.0",
@@ -58,11 +69,20 @@ def schema(
 
 
 def batch(
-    of: pa.Schema, first: int, slices: int, *, seed: int = 0, missing: float = 0.0, nan: float = 0.0
+    of: pa.Schema,
+    first: int,
+    slices: int,
+    *,
+    seed: int = 0,
+    missing: float = 0.0,
+    nan: float = 0.0,
+    carried: float = 0.0,
 ) -> pa.RecordBatch:
     """Return a batch of random candles from the given minute on.
 
-    `missing` candles are null, with NaN below; `nan` values within candles are NaN.
+    `missing` candles and indicators are null, with NaN below; `nan` values within candles
+    and of indicators are NaN; `carried` candles, where they have a column for it, are up
+    to nine minutes older than their slice, those of further timeframes one to nine hours.
     """
     symbols = json.loads(of.metadata[b"symbols"])
     rows = slices * len(symbols)
@@ -74,16 +94,33 @@ def batch(
             np.tile(np.arange(len(symbols), dtype="int16"), slices), pa.array(symbols, pa.utf8())
         ),
     }
-    for side in (name.removeprefix("valid_") for name in of.names if name.startswith("valid_")):
+    stamps = np.repeat(minutes, len(symbols))
+    for valid in (name for name in of.names if "valid_" in name and not name.startswith("ind_")):
+        prefix, _, side = valid.partition("valid_")
         absent = random.random(rows) < missing
         values = random.normal(1.0, 0.1, (len(FIELDS), rows))
         values[(random.random(values.shape) < nan) | absent] = np.nan
-        bitmap = pa.py_buffer(np.packbits(~absent, bitorder="little"))
         for name, column in zip(FIELDS, values, strict=True):
-            buffers = [bitmap if missing else None, pa.py_buffer(column.tobytes())]
-            columns[f"{side}_{name}"] = pa.Array.from_buffers(pa.float64(), rows, buffers)
-        columns[f"valid_{side}"] = pa.array(np.isfinite(values).all(axis=0))
+            columns[f"{prefix}{side}_{name}"] = masked(pa.float64(), column, absent, bitmap=missing > 0)
+        columns[valid] = pa.array(np.isfinite(values).all(axis=0))
+        own = f"{prefix}{side}_timestamp"
+        if own in of.names:
+            ages = random.integers(1, 10, rows) * (60 if prefix else 1)
+            ages[(random.random(rows) >= carried) & (not prefix)] = 0
+            column = np.where(absent, 0, stamps - ages * MINUTE_NS)
+            columns[own] = masked(TIMESTAMP, column, absent, bitmap=missing > 0)
+    for name in (name for name in of.names if name.startswith("ind_")):
+        absent = random.random(rows) < missing
+        column = random.normal(50.0, 10.0, rows)
+        column[(random.random(rows) < nan) | absent] = np.nan
+        columns[name] = masked(pa.float64(), column, absent, bitmap=missing > 0)
     return pa.record_batch([columns[name] for name in of.names], schema=of)
+
+
+def masked(kind: pa.DataType, values: np.ndarray[Any, Any], absent: np.ndarray[Any, Any], *, bitmap: bool) -> pa.Array:
+    """Return a column of eight bytes per value; whatever the values are, they lie under the nulls too."""
+    bits = pa.py_buffer(np.packbits(~absent, bitorder="little")) if bitmap else None
+    return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(values.tobytes())])
 
 
 def encode(of: pa.Schema, batches: Sequence[pa.RecordBatch], *, seal: bool = True) -> list[bytes]:
@@ -130,6 +167,11 @@ class Fake:
         told = json.loads((self.folder / "arguments.json").read_text())
         assert isinstance(told, list)
         return told
+
+    @property
+    def stdin(self) -> str:
+        """What it was last given as its standard input, read by the name that it has in the folder of devices."""
+        return (self.folder / "stdin").read_text()
 
     def out(self, data: bytes) -> Fake:
         """Write bytes to stdout."""
@@ -178,6 +220,8 @@ with open(folder + "/pid", "w") as file:
     file.write(str(os.getpid()))
 with open(folder + "/arguments.json", "w") as file:
     json.dump(arguments, file)
+with open("/dev/stdin", "rb") as given, open(folder + "/stdin", "wb") as file:
+    file.write(given.read())
 with open(folder + "/steps.json") as file:
     steps = json.load(file)
 for kind, *values in steps:
@@ -218,21 +262,30 @@ def make_fake(folder: Path) -> Fake:
     return fake
 
 
+def write_indicators(root: Path, symbol: str, rows: list[tuple[int, float | None]], *names: str) -> None:
+    """Write one file of indicators: minutes since 2024-01-02 and values, the same ones under each name."""
+    stamps = pa.array([START_NS + minute * MINUTE_NS for minute, _ in rows], pa.int64())
+    values = pa.array([value for _, value in rows], pa.float64())
+    table = pa.table({"UTC time": stamps.cast(TIMESTAMP), **dict.fromkeys(names, values)})
+    pq.write_table(table, root / symbol / f"{symbol}_M1_IND.parquet")
+
+
 def threads_left() -> list[str]:
     """Return the names of the package's threads that are running."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("omega-slices")]
 
 
-def write_series(root: Path, symbol: str, side: str, closes: list[tuple[int, float]]) -> None:
+def write_series(root: Path, symbol: str, side: str, closes: list[tuple[int, float]], *, timeframe: str = "M1") -> None:
     """Write one series: minutes since 2024-01-02 and closes; the other values follow from the close."""
     (root / symbol).mkdir(parents=True, exist_ok=True)
-    close = [value for _, value in closes]
+    close = np.array([value for _, value in closes], "float64")
+    stamps = pa.array([START_NS + minute * MINUTE_NS for minute, _ in closes], pa.int64())
     columns = {
-        "UTC time": pa.array([START_NS + minute * MINUTE_NS for minute, _ in closes]).cast(pa.timestamp("ns", "UTC")),
+        "UTC time": stamps.cast(TIMESTAMP),
         "Open": close,
-        "High": [value + 1.0 for value in close],
-        "Low": [value - 1.0 for value in close],
+        "High": close + 1.0,
+        "Low": close - 1.0,
         "Close": close,
-        "Volume": [10.0 for _ in close],
+        "Volume": np.full(len(close), 10.0),
     }
-    pq.write_table(pa.table(columns), root / symbol / f"{symbol}_M1_{side}.parquet")
+    pq.write_table(pa.table(columns), root / symbol / f"{symbol}_{timeframe}_{side}.parquet")

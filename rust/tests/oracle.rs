@@ -509,8 +509,19 @@ fn bytes_of(batches: &[RecordBatch], slices: usize) -> Vec<Vec<u8>> {
     columns
 }
 
+/// `OMEGA_PROPERTY_EXAMPLES=300` tries three hundred times as many cases as the usual run.
+fn config() -> Config {
+    let factor = std::env::var("OMEGA_PROPERTY_EXAMPLES").ok();
+    let factor: u32 = factor.map_or(1, |text| text.parse().expect("a number"));
+    Config {
+        cases: 64 * factor,
+        max_global_rejects: 64 * 1_024 * factor,
+        ..Config::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(Config { cases: 64, ..Config::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn slices_are_what_the_oracle_says(case in case()) {

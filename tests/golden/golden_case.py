@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from plain_run import Slices, reference_slices
+from plain_run import Cell, Shown, Slices, reference_slices
 
-from omega_slices._candle import CandleData, RunReport
+from omega_slices._candle import RunReport, SeriesReport
 from omega_slices._request import Request, make_request
 from omega_slices.errors import OmegaSlicesError
 from omega_slices.reference import open_reference
@@ -115,10 +115,11 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Case:
-    """One golden case; `request` holds the options as `make_request` takes them."""
+    """One golden case; `request` holds the options as `make_request` takes them, `exit` the status of a refusal."""
 
     folder: Path
     why: str
+    exit: int
     request: dict[str, Any]
     files: tuple[InputFile, ...]
 
@@ -137,7 +138,13 @@ class Case:
         root.mkdir()
         for file in self.files:
             file.write(root)
-        return make_request(root, **self.request)
+        return make_request(root, **self.options(root))
+
+    def options(self, root: Path) -> dict[str, Any]:
+        """Return the options for the input under `root`, where the session file lies too."""
+        if "session_file" not in self.request:
+            return self.request
+        return {**self.request, "session_file": str(root / self.request["session_file"])}
 
 
 @dataclass(frozen=True)
@@ -211,8 +218,8 @@ def _answer_lines(answer: Answer, root: str) -> Iterator[str]:
         dropped += f"{series.duplicates} duplicates"
         order = "sorted" if series.sorted else "unsorted"
         yield (
-            f"series      {series.symbol} {series.price_type}: {series.rows} rows in {series.files} file(s), {order}; "
-            f"{dropped}; {series.candles} candles"
+            f"series      {_series_text(series, answer.timeframe)}: {series.rows} rows in {series.files} file(s), "
+            f"{order}; {dropped}; {series.candles} candles"
         )
     for warning in answer.report.warnings:
         about = (_relative(warning.file, root), warning.symbol, warning.price_type)
@@ -222,16 +229,37 @@ def _answer_lines(answer: Answer, root: str) -> Iterator[str]:
         yield ""
         yield time_text(timestamp_ns)
         for symbol, cell in zip(answer.symbols, cells, strict=True):
-            for price_type in answer.price_types:
-                yield f"  {symbol:<{names}} {price_type:<5} {_candle_text(cell[price_type])}"
+            lines = dict(_cell_lines(cell, timestamp_ns))
+            width = max(5, *map(len, lines))
+            for name, text in lines.items():
+                yield f"  {symbol:<{names}} {name:<{width}} {text}"
 
 
-def _candle_text(candle: tuple[CandleData, bool] | None) -> str:
-    if candle is None:
+def _series_text(series: SeriesReport, primary: str) -> str:
+    if series.price_type is None:
+        return f"{series.symbol} {series.timeframe} indicators"
+    timeframe = "" if series.timeframe == primary else f" {series.timeframe}"
+    return f"{series.symbol}{timeframe} {series.price_type}"
+
+
+def _cell_lines(cell: Cell, timestamp_ns: int) -> Iterator[tuple[str, str]]:
+    for price_type, shown in cell.candles.items():
+        yield price_type, _candle_text(shown, unless_ns=timestamp_ns)
+    for timeframe, candles in cell.further.items():
+        for price_type, shown in candles.items():
+            yield f"{timeframe} {price_type}", _candle_text(shown)
+    for name, value in cell.indicators.items():
+        yield f"ind {name}", "-" if value is None else repr(value)
+
+
+def _candle_text(shown: Shown, unless_ns: int | None = None) -> str:
+    """Return a candle as text, with its own time but where that is known."""
+    if shown is None:
         return "-"
-    values, is_valid = candle
-    numbers = (values.open, values.high, values.low, values.close, values.volume)
-    return f"{' '.join(map(repr, numbers))}{'' if is_valid else '  not valid'}"
+    candle, is_valid = shown
+    numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume)
+    own_time = "" if candle.timestamp_ns == unless_ns else f"  of {time_text(candle.timestamp_ns)}"
+    return f"{' '.join(map(repr, numbers))}{own_time}{'' if is_valid else '  not valid'}"
 
 
 def _relative(file: str | None, root: str) -> str | None:
@@ -240,22 +268,21 @@ def _relative(file: str | None, root: str) -> str | None:
 
 def _load(folder: Path) -> Case:
     settings = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
-    assert settings.keys() == {"why", "request"}, f"{folder.name}: case.toml holds `why` and `request`"
+    assert settings.keys() - {"exit"} == {"why", "request"}, f"{folder.name}: case.toml holds `why` and `request`"
     request = dict(settings["request"])
     if request["symbols"] == "all":
         request["symbols"] = None
     text = (folder / "input.txt").read_text(encoding="utf-8")
     blocks = re.split(r"^file ", text, flags=re.MULTILINE)[1:]
-    return Case(folder, settings["why"], request, tuple(map(_load_file, blocks)))
+    return Case(folder, settings["why"], settings.get("exit", 3), request, tuple(map(_load_file, blocks)))
 
 
 def _load_file(block: str) -> InputFile:
     lines = [line.split("#")[0].rstrip() for line in block.splitlines()]
     path, *body = filter(None, lines)
-    if body and body[0].startswith("raw "):
-        return InputFile(path, (), (), (), raw=body[0].removeprefix("raw ").encode())
-    if body == ["raw"]:
-        return InputFile(path, (), (), (), raw=b"")
+    if body[0].split(" ")[0] == "raw":
+        texts = [line.removeprefix("raw").removeprefix(" ") for line in body]
+        return InputFile(path, (), (), (), raw="\n".join([*texts, ""] if texts[1:] else texts).encode())
     row_groups: tuple[int, ...] = ()
     if body[0].startswith("row groups "):
         row_groups = tuple(map(int, body.pop(0).removeprefix("row groups ").split()))

@@ -10,7 +10,7 @@ import pytest
 from golden_case import Answer, Case
 
 from omega_slices import open_slices
-from omega_slices._request import Request, make_request
+from omega_slices._request import Request
 from omega_slices.errors import ErrorCode, OmegaSlicesError, error_from_report
 
 CASES = golden_case.load_cases()
@@ -24,11 +24,10 @@ def by_name(cases: list[Case]) -> pytest.MarkDecorator:
 
 def open_slices_text(case: Case, root: Path, backend: str) -> str:
     """Return what `open_slices` answers, in the text form, taken slice by slice as users take it."""
-    case.build(root)
-    request = make_request(root, **case.request)
+    request = case.build(root)
     try:
-        with open_slices(root, **case.request, backend=backend) as stream:
-            slices = tuple(plain_run.public_slice(one, request.price_types) for one in stream)
+        with open_slices(root, **case.options(root), backend=backend) as stream:
+            slices = tuple(plain_run.public_slice(one, request) for one in stream)
             answer = Answer(stream.symbols, request.timeframe, request.price_types, slices, stream.report)
     except OmegaSlicesError as error:
         return golden_case.error_text(error, str(root))
@@ -77,8 +76,7 @@ def test_executable_to_file(case: Case, suffix: str, tmp_path: Path) -> None:
 def test_executable_refuses(case: Case, tmp_path: Path) -> None:
     request = case.build(tmp_path / "data")
     run = plain_run.sync(request)
-    assert run.status == 3, run.lines
-    assert run.error["exit"] == 3
+    assert run.status == run.error["exit"] == case.exit, run.lines
     assert run.error["name"] == ErrorCode(run.error["code"]).name
     assert golden_case.error_text(error_from_report(run.error), request.data) == case.expected
     assert not plain_run.is_sealed(run.stdout)
@@ -87,7 +85,7 @@ def test_executable_refuses(case: Case, tmp_path: Path) -> None:
 @by_name(REFUSED)
 def test_executable_leaves_no_file_behind_an_error(case: Case, tmp_path: Path) -> None:
     request = case.build(tmp_path / "data")
-    assert plain_run.sync(request, f"-o{tmp_path / 'slices.arrow'}").status == 3
+    assert plain_run.sync(request, f"-o{tmp_path / 'slices.arrow'}").status == case.exit
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -97,13 +95,27 @@ def test_errors_name_what_they_are_about(case: Case, backend: str, tmp_path: Pat
     case.build(tmp_path / "data")
     with (
         pytest.raises(OmegaSlicesError) as caught,
-        open_slices(tmp_path / "data", **case.request, backend=backend) as stream,
+        open_slices(tmp_path / "data", **case.options(tmp_path / "data"), backend=backend) as stream,
     ):
         list(stream)
     for attribute in ("file", "symbol", "price_type", "row", "column"):
         value = getattr(caught.value, attribute)
         assert value is None or str(value) in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("backend", ["python", "rust"])
+def test_empty_series_warning_names_the_series(backend: str, tmp_path: Path) -> None:
+    (case,) = [case for case in CASES if case.name == "session_file_empties_further"]
+    root = tmp_path / "data"
+    case.build(root)
+    with open_slices(root, **case.options(root), backend=backend) as stream:
+        list(stream)
+        (warning,) = stream.report.warnings
+    assert warning.name == "EMPTY_SERIES"
+    assert (warning.file, warning.symbol, warning.price_type) == (None, None, None)
+    assert all(text in warning.message for text in ("EURUSD", "D1", "bid"))
+    assert "H4" not in warning.message
 
 
 @pytest.mark.parametrize("backend", ["python", "rust"])

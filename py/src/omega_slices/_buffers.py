@@ -27,8 +27,28 @@ def values_view(column: pa.Array, dtype: str) -> Array:
 
 def floats_view(column: pa.Array) -> memoryview[float]:
     """View the values of a float64 column as plain floats: one read is one Python float."""
+    return _eight_bytes(column).cast("d")
+
+
+def integers_view(column: pa.Array) -> memoryview[int]:
+    """View the values of an int64 or timestamp column as plain integers; whatever lies under a null included."""
+    return _eight_bytes(column).cast("q")
+
+
+def _eight_bytes(column: pa.Array) -> memoryview[int]:
     start, stop = column.offset * 8, (column.offset + len(column)) * 8
-    return memoryview(column.buffers()[1]).toreadonly()[start:stop].cast("d")
+    return memoryview(column.buffers()[1]).toreadonly()[start:stop]
+
+
+def timestamps_view(column: pa.Array) -> Array:
+    """Return a timestamp column in nanoseconds as an array of datetime64, NaT under a null: a copy only then."""
+    array = values_view(column, "datetime64[ns]")
+    present = unpack_presence(column)
+    if present is None:
+        return array
+    array = np.where(np.frombuffer(present, np.bool_), array, np.datetime64("NaT"))
+    array.flags.writeable = False
+    return array
 
 
 def string_array(texts: Sequence[str]) -> pa.Array:

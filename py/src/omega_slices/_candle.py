@@ -43,7 +43,8 @@ class CandleData(Struct, frozen=True, gc=False):
     Attributes
     ----------
     timestamp_ns : int
-        When the candle OPENS, nanoseconds since 1970-01-01T00:00Z.
+        When the candle OPENS, nanoseconds since 1970-01-01T00:00Z.  The candle's own, also
+        where a later slice shows it.
     open, high, low, close : float
         Prices, in the unit of the input; NaN where the input had none.
     volume : float
@@ -90,10 +91,14 @@ class SymbolSnapshot(Struct, frozen=True):
     timeframe : str
         The primary timeframe, such as ``"M1"``.
     bid, ask, trade : CandleData or None
-        The candles stamped `timestamp_ns`; None where the series has none there or
-        the price type was not requested.
-    indicators : dict of str to float, or None
-        Indicator values by name; None where none were requested.
+        The candles of the primary timeframe: those stamped `timestamp_ns`, with fill
+        also earlier ones; None where the series shows none or the price type was not
+        requested.
+    indicators : dict of str to float or None, or None
+        Indicator values by name, in the requested order; None for one that is absent,
+        NaN for one that is there without a value.  None where none were requested.
+    candles : dict of str to dict of str to CandleData or None
+        By further timeframe, then price type: the latest complete candle.
 
     Examples
     --------
@@ -102,6 +107,9 @@ class SymbolSnapshot(Struct, frozen=True):
     >>> snapshot = SymbolSnapshot("EURUSD", 0, "M1", bid, ask, None)
     >>> snapshot.latest() is bid, snapshot.mid, snapshot.spread
     (True, 1.25, 0.5)
+    >>> later = SymbolSnapshot("EURUSD", 60_000_000_000, "M1", bid, None, None)
+    >>> later.is_carried, later.age.total_seconds()
+    (True, 60.0)
     """
 
     symbol: str
@@ -110,7 +118,12 @@ class SymbolSnapshot(Struct, frozen=True):
     bid: CandleData | None
     ask: CandleData | None
     trade: CandleData | None
-    indicators: dict[str, float] | None = None
+    indicators: dict[str, float | None] | None = None
+    candles: dict[str, dict[str, CandleData | None]] = {}
+
+    def __hash__(self) -> int:
+        """Return a hash that equal snapshots share: without the dicts, which have none."""
+        return hash((self.symbol, self.timestamp_ns, self.timeframe, self.bid, self.ask, self.trade))
 
     @property
     def timestamp(self) -> datetime:
@@ -131,13 +144,30 @@ class SymbolSnapshot(Struct, frozen=True):
             return None
         return self.ask.close - self.bid.close
 
-    def latest(self, tf: str | None = None, price_type: str = "bid") -> CandleData | None:
-        """Return this symbol's candle at the slice's timestamp.
+    @property
+    def age_ns(self) -> int | None:
+        """From the oldest primary candle shown to the slice, in nanoseconds; None where none is shown."""
+        shown = [candle.timestamp_ns for candle in (self.bid, self.ask, self.trade) if candle is not None]
+        return self.timestamp_ns - min(shown) if shown else None
+
+    @property
+    def age(self) -> timedelta | None:
+        """The same as `age_ns`, rounded down to whole microseconds."""
+        age_ns = self.age_ns
+        return None if age_ns is None else timedelta(microseconds=age_ns // 1_000)
+
+    @property
+    def is_carried(self) -> bool:
+        """True where any primary candle shown is older than the slice."""
+        return bool(self.age_ns)
+
+    def candle(self, timeframe: str, price_type: str = "bid") -> CandleData | None:
+        """Return this symbol's candle of a timeframe.
 
         Parameters
         ----------
-        tf : str, optional
-            The timeframe; None means the primary one, which is the only one here.
+        timeframe : str
+            The primary timeframe, or one of the further ones.
         price_type : {"bid", "ask", "trade"}
             Which candle.
 
@@ -149,12 +179,43 @@ class SymbolSnapshot(Struct, frozen=True):
         Raises
         ------
         TimeframeNotFoundError
-            `tf` is another timeframe than the primary one.
+            The slice has no such timeframe.
+        InvalidPriceTypeError
+            `price_type` is not one of the three.
+        """
+        if timeframe == self.timeframe:
+            return self.latest(None, price_type)
+        candles = self.candles.get(timeframe)
+        if candles is None:
+            raise timeframe_not_in_slice(timeframe, (self.timeframe, *self.candles))
+        if price_type not in PRICE_TYPES:
+            raise unknown_price_type(price_type)
+        return candles.get(price_type)
+
+    def latest(self, tf: str | None = None, price_type: str = "bid") -> CandleData | None:
+        """Return this symbol's latest candle that the slice shows.
+
+        Parameters
+        ----------
+        tf : str, optional
+            The timeframe; None means the primary one.
+        price_type : {"bid", "ask", "trade"}
+            Which candle.
+
+        Returns
+        -------
+        CandleData or None
+            None where there is no candle, or the price type was not requested.
+
+        Raises
+        ------
+        TimeframeNotFoundError
+            The slice has no such timeframe.
         InvalidPriceTypeError
             `price_type` is not one of the three.
         """
         if tf is not None and tf != self.timeframe:
-            raise timeframe_not_in_slice(tf, self.timeframe)
+            return self.candle(tf, price_type)
         match price_type:
             case "bid":
                 return self.bid
@@ -166,11 +227,11 @@ class SymbolSnapshot(Struct, frozen=True):
                 raise unknown_price_type(price_type)
 
 
-def timeframe_not_in_slice(timeframe: object, primary: str) -> TimeframeNotFoundError:
+def timeframe_not_in_slice(timeframe: object, known: tuple[str, ...]) -> TimeframeNotFoundError:
     """Make the error for a timeframe that a slice does not carry."""
     return TimeframeNotFoundError(
-        f"the slice has no candles of timeframe {timeframe!r}, only of {primary!r}",
-        hint=f"open another stream with timeframe={timeframe!r}",
+        f"the slice has no candles of timeframe {timeframe!r}, only of {', '.join(known)}",
+        hint=f"open the stream with with_timeframe={timeframe!r}, or with it as the timeframe",
     )
 
 
@@ -201,14 +262,19 @@ class SeriesReport(Struct, frozen=True):
 
     Attributes
     ----------
-    symbol, price_type : str
-        The series.
+    symbol : str
+        The series' symbol.
+    timeframe : str
+        Its timeframe.
+    price_type : str or None
+        Its price type; None for the indicators of the symbol.
     files : int
         How many files it was read from.
     rows : int
         Rows in those files.
     outside_window : int
-        Rows dropped since they lie before `start` or after `end`.
+        Rows dropped since they lie before `start` or after `end`.  Rows before `start`
+        that are read since they may be carried count here, and nowhere else.
     outside_session : int
         Rows that the session filter dropped.
     duplicates : int
@@ -216,11 +282,12 @@ class SeriesReport(Struct, frozen=True):
     candles : int
         Rows left: the candles that may appear in slices.
     sorted : bool
-        True where the kept rows were in order as read.
+        True where the rows were in order as read.
     """
 
     symbol: str
-    price_type: str
+    timeframe: str
+    price_type: str | None
     files: int
     rows: int
     outside_window: int
@@ -242,8 +309,9 @@ class RunReport(Struct, frozen=True):
     first_timestamp_ns, last_timestamp_ns : int or None
         Timestamps of the first and the last slice; None where there is no slice.
     series : tuple of SeriesReport
-        By symbol, in the requested order, then by price type; empty until the run is
-        complete.
+        Those of the primary timeframe by symbol, in the requested order, then by price
+        type; those of each further timeframe in the same way; then the indicators of
+        each symbol.  Empty until the run is complete.
     warnings : tuple of RunWarning
         In the order of their appearance.
     complete : bool

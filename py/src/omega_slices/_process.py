@@ -59,8 +59,8 @@ class Producer:
         Its output, buffered: a read gives all the bytes asked for, or those up to the end.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        """Start the process.
+    def __init__(self, arguments: Sequence[str], stdin: IO[bytes] | None = None) -> None:
+        """Start the process, with a file as its standard input, or nothing.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Producer:
                     # The executable reads UTF-8, whatever the locale of this process says.
                     self._process = subprocess.Popen(
                         [argument.encode(errors="surrogateescape") for argument in arguments],
-                        stdin=subprocess.DEVNULL,
+                        stdin=subprocess.DEVNULL if stdin is None else stdin,
                         stdout=theirs.fileno(),
                         stderr=subprocess.PIPE,
                     )

@@ -1,9 +1,9 @@
 """The request: what is asked for, checked as a whole before anything is opened.
 
 Owns the names, defaults and limits of every option that shapes the slices, the
-reading of times and timeframes, and the request's JSON.  Guarantees that a `Request`
-that exists is one that makes sense, whichever way it was made.  Leaves to others
-whether the files that it names are there.
+reading of times, timeframes and ages, and the request's JSON.  Guarantees that a
+`Request` that exists is one that makes sense, whichever way it was made.  Leaves to
+others whether the files that it names are there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from operator import index
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Struct
@@ -22,10 +22,13 @@ from msgspec import Struct
 from omega_slices._candle import PRICE_TYPES, PriceType, unknown_price_type
 from omega_slices.errors import RequestError, SymbolNotFoundError, TimeframeNotFoundError
 
-Timeline = Literal["intersection", "union"]
-Session = Literal["none", "fx"]
 Unsorted = Literal["sort", "error"]
 Duplicates = Literal["last", "first", "error"]
+Fill = Literal["none", "forward"]
+KnownAt = Literal["open", "close"]
+
+SESSIONS: Final = ("none", "fx")
+"""The sessions that have a name of ours; any other name is that of a market calendar."""
 
 TimeLike = str | datetime | date | int
 """What may stand for a point in time: text, datetime, date, or nanoseconds since 1970 (UTC)."""
@@ -41,11 +44,13 @@ INPUT_COLUMNS: Final[Mapping[str, str]] = {
 """The input's columns under their default names."""
 
 DEFAULT_PATH_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet"
+DEFAULT_INDICATOR_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"
 
 # The stream's symbol column is a dictionary with int16 keys.
 SYMBOLS_MAX: Final = 2**15 - 1
 
-_TEMPLATE_FIELDS: Final = ("root", "symbol", "timeframe", "side", "SIDE")
+_INDICATOR_TEMPLATE_FIELDS: Final = ("root", "symbol", "timeframe")
+_TEMPLATE_FIELDS: Final = (*_INDICATOR_TEMPLATE_FIELDS, "side", "SIDE")
 
 _TEMPLATE_FIELD: Final = re.compile(r"\{([^{}]*)\}")
 
@@ -59,14 +64,41 @@ _NS_PER_UNIT: Final = {
     "D": 86_400 * _NS_PER_SECOND,
     "W": 7 * 86_400 * _NS_PER_SECOND,
 }
+DAY_NS: Final = _NS_PER_UNIT["D"]
+# 1970-01-01 was a Thursday; its week began on Monday 1969-12-29.
+_WEEK_ORIGIN_NS: Final = -3 * DAY_NS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TIMEFRAME: Final = re.compile(r"([SMHDW])([1-9][0-9]*)")
+_AGE: Final = re.compile(r"([1-9][0-9]*)(s|m|h|d|w|bars?)")
+_LEADER: Final = re.compile(r"leader:(.+)", re.DOTALL)
+_QUORUM: Final = re.compile(r"quorum:([1-9][0-9]*)")
+# NYSE, CME Globex Crypto, 24/7: names that pandas_market_calendars gives.
+_CALENDAR: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _/&.+-]*[A-Za-z0-9])?")
 _TIME: Final = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[Tt ](?P<clock>[0-9]{2}:[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?"
     r"(?P<zone>[Zz]|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
+
+
+class FurtherTimeframe(NamedTuple):
+    """One text of `Request.with_timeframe`, read.
+
+    Attributes
+    ----------
+    timeframe : str
+        Its name, which is the prefix of its columns.
+    timeframe_ns : int
+        Its length in nanoseconds.
+    max_age_ns : int or None
+        How old the latest complete candle may be, from its timestamp to that of the
+        slice, in nanoseconds; None for any age.
+    """
+
+    timeframe: str
+    timeframe_ns: int
+    max_age_ns: int | None
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -89,10 +121,14 @@ class Request(Struct, frozen=True, kw_only=True):
         Some of ``"bid"``, ``"ask"``, ``"trade"``, in this order.
     start, end : int or None
         The window in nanoseconds since 1970-01-01T00:00Z, both ends inclusive.
-    timeline : {"intersection", "union"}
-        Which timestamps get a slice: those of all series, or of any.
-    session : {"none", "fx"}
-        Which rows count as trading time.
+    timeline : str
+        Which timestamps get a slice: ``"intersection"`` (those of all series),
+        ``"union"`` (of any), ``"leader:SYMBOL"`` (at which that symbol has every price
+        type) or ``"quorum:K"`` (at which at least K symbols have every price type).
+    session : str
+        Which rows count as trading time: ``"none"`` (all), ``"fx"``, or the name of a
+        market calendar.  Whether there is a calendar of that name is not checked here;
+        `make_request` does.
     normalize : bool
         Whether timestamps are floored to the timeframe.
     unsorted : {"sort", "error"}
@@ -103,13 +139,29 @@ class Request(Struct, frozen=True, kw_only=True):
         Where the files are, where they are not in the default layout.
     columns : dict of str to str
         Names of those input columns that have not the default one.
+    fill : {"none", "forward"}
+        Whether a series without a candle at a slice shows its latest earlier one.
+    max_age : str or None
+        How old such a candle may be: a positive integer and a unit of ``s m h d w
+        bars``, such as ``"15m"``, ``"5bars"``.  None only where nothing is filled.
+    with_timeframe : tuple of str
+        Further timeframes, each ``"H1"`` or ``"H1:max-age=1d"``.
+    known_at : {"open", "close"}
+        Whether a candle of a further timeframe must be complete when the primary
+        candle opens, or when it closes.
+    session_file : str or None
+        A Parquet or CSV file of sessions; only with session ``"none"``.
+    indicators : tuple of str
+        Names of the indicators, which are columns of files of their own.
+    indicator_template : str or None
+        Where these files are, where they are not in the default layout.
 
     Raises
     ------
     SymbolNotFoundError
-        A symbol's name could leave the root.
+        A symbol's name could leave the root, or the leader is none of the symbols.
     TimeframeNotFoundError
-        The timeframe is none.
+        A timeframe is none.
     InvalidPriceTypeError
         A price type is none.
     RequestError
@@ -128,13 +180,20 @@ class Request(Struct, frozen=True, kw_only=True):
     price_types: tuple[PriceType, ...] = ("bid", "ask")
     start: int | None = None
     end: int | None = None
-    timeline: Timeline = "intersection"
-    session: Session = "none"
+    timeline: str = "intersection"
+    session: str = "none"
     normalize: bool = False
     unsorted: Unsorted = "sort"
     duplicates: Duplicates = "last"
     path_template: str | None = None
     columns: dict[str, str] = {}
+    fill: Fill = "none"
+    max_age: str | None = None
+    with_timeframe: tuple[str, ...] = ()
+    known_at: KnownAt = "open"
+    session_file: str | None = None
+    indicators: tuple[str, ...] = ()
+    indicator_template: str | None = None
 
     def __post_init__(self) -> None:
         """Check the request as a whole."""
@@ -146,18 +205,17 @@ class Request(Struct, frozen=True, kw_only=True):
         timeframe_ns(self.timeframe)
         _check_price_types(self.price_types)
         _check_window(self.start, self.end)
-        _check_choice("timeline", self.timeline, get_args(Timeline))
-        _check_choice("session", self.session, get_args(Session))
+        _check_timeline(self.timeline, self.symbols)
+        _check_session(self.session, self.session_file)
         _check_choice("normalize", self.normalize, (False, True))
         _check_choice("unsorted", self.unsorted, get_args(Unsorted))
         _check_choice("duplicates", self.duplicates, get_args(Duplicates))
-        if self.path_template is not None:
-            _check_template(
-                self.path_template,
-                many_symbols=self.symbols is None or len(self.symbols) > 1,
-                many_price_types=len(self.price_types) > 1,
-            )
         _check_columns(self.columns)
+        _check_fill(self.fill, self.max_age, self.timeframe_ns)
+        _check_further(self)
+        _check_choice("known_at", self.known_at, get_args(KnownAt))
+        _check_indicators(self.indicators, self.indicator_template)
+        _check_templates(self)
 
     @property
     def timeframe_ns(self) -> int:
@@ -168,6 +226,49 @@ class Request(Struct, frozen=True, kw_only=True):
     def input_columns(self) -> dict[str, str]:
         """The names of all six input columns, renamed ones included."""
         return {**INPUT_COLUMNS, **self.columns}
+
+    @property
+    def first_ns(self) -> int | None:
+        """The first timestamp that a slice may have: `start`, floored with `normalize`; None without `start`."""
+        if self.start is None:
+            return None
+        return max(_NS_MIN, floor_ns(self.start, self.timeframe)) if self.normalize else self.start
+
+    @property
+    def max_age_ns(self) -> int | None:
+        """`max_age` in nanoseconds, its bars being those of the primary timeframe; None where nothing is filled."""
+        return None if self.max_age is None else age_ns(self.max_age, self.timeframe_ns)
+
+    @property
+    def lead_ns(self) -> int | None:
+        """Where the rows begin that may be carried to the first slice: `first_ns` less `max_age_ns`.
+
+        No less than 64 bits hold; None without `start`, and where nothing is filled.
+        """
+        first_ns, max_age_ns = self.first_ns, self.max_age_ns
+        return None if first_ns is None or max_age_ns is None else max(_NS_MIN, first_ns - max_age_ns)
+
+    @property
+    def further(self) -> tuple[FurtherTimeframe, ...]:
+        """The texts of `with_timeframe`, read."""
+        return tuple(map(parse_further, self.with_timeframe))
+
+    @property
+    def leader(self) -> str | None:
+        """The symbol of a timeline ``"leader:SYMBOL"``; None for another timeline."""
+        match = _LEADER.fullmatch(self.timeline)
+        return None if match is None else match[1]
+
+    @property
+    def quorum(self) -> int | None:
+        """The number of a timeline ``"quorum:K"``; None for another timeline."""
+        match = _QUORUM.fullmatch(self.timeline)
+        return None if match is None else int(match[1])
+
+    @property
+    def calendar(self) -> str | None:
+        """The market calendar that `session` names; None where it names none."""
+        return None if self.session in SESSIONS else self.session
 
     def to_json(self) -> str:
         """Return the request as compact JSON, as it stands in the stream's metadata.
@@ -204,6 +305,13 @@ def make_request(
     duplicates: str = "last",
     path_template: str | None = None,
     columns: Mapping[str, str] | None = None,
+    fill: str = "none",
+    max_age: str | timedelta | None = None,
+    with_timeframe: str | Iterable[str] = (),
+    known_at: str = "open",
+    session_file: str | os.PathLike[str] | None = None,
+    indicators: Iterable[str] = (),
+    indicator_template: str | None = None,
 ) -> Request:
     """Turn what people write into a checked `Request`.
 
@@ -213,14 +321,24 @@ def make_request(
         The root folder of the input.
     symbols : iterable of str, optional
         In the order wanted; None for every symbol there is.
-    timeframe, timeline, session, normalize, unsorted, duplicates, path_template
+    timeframe, timeline, normalize, unsorted, duplicates, path_template, fill, known_at, indicator_template
         As in `Request`.
+    session : str
+        As in `Request`; where it names a market calendar, there must be one of that name.
     price_types : iterable of str
         In any order.
     start, end : str, datetime, date or int, optional
         See `parse_time_ns`.
     columns : mapping of str to str, optional
         New names by ``timestamp``, ``open``, ``high``, ``low``, ``close``, ``volume``.
+    max_age : str or timedelta, optional
+        As in `Request`, or a positive timedelta of whole seconds.
+    with_timeframe : str or iterable of str
+        One further timeframe, or several.
+    session_file : str or path, optional
+        As in `Request`.
+    indicators : iterable of str
+        As in `Request`.
 
     Returns
     -------
@@ -247,22 +365,39 @@ def make_request(
         raise RequestError(f"columns={columns!r} is no mapping", hint="write columns={'timestamp': 'ts', 'open': 'o'}")
     renamed = dict(columns or {})
     _check_columns(renamed)
-    return Request(
-        data=_folder_name(data),
+    request = Request(
+        data=_path_text("data", data, "give the root folder as text or as a pathlib.Path"),
         symbols=None if symbols is None else _tuple_of_names("symbols", symbols),
         timeframe=timeframe,
         price_types=ordered,
         start=None if start is None else parse_time_ns(start, "start"),
         end=None if end is None else parse_time_ns(end, "end"),
-        # The constructor checks these texts against the very literals.
-        timeline=timeline,  # type: ignore[arg-type]
-        session=session,  # type: ignore[arg-type]
+        timeline=timeline,
+        session=session,
         normalize=normalize,
+        # The constructor checks such texts against the very literals.
         unsorted=unsorted,  # type: ignore[arg-type]
         duplicates=duplicates,  # type: ignore[arg-type]
         path_template=path_template,
         columns={field: name for field, name in sorted(renamed.items()) if name != INPUT_COLUMNS[field]},
+        fill=fill,  # type: ignore[arg-type]
+        max_age=_age_text(max_age) if isinstance(max_age, timedelta) else max_age,
+        with_timeframe=(with_timeframe,)
+        if isinstance(with_timeframe, str)
+        else _tuple_of_names("with_timeframe", with_timeframe),
+        known_at=known_at,  # type: ignore[arg-type]
+        session_file=None
+        if session_file is None
+        else _path_text("session_file", session_file, "give the file as text or as a pathlib.Path"),
+        indicators=_tuple_of_names("indicators", indicators),
+        indicator_template=indicator_template,
     )
+    if request.calendar is not None:
+        # Imports pandas, which takes longer than many a run.
+        from omega_slices._calendars import check_calendar  # noqa: PLC0415
+
+        check_calendar(request.calendar)
+    return request
 
 
 def timeframe_ns(timeframe: str) -> int:
@@ -301,6 +436,86 @@ def timeframe_ns(timeframe: str) -> int:
             f"the timeframe {timeframe!r} is too long", hint="the longest one is below 292 years"
         )
     return length_ns
+
+
+def floor_ns(timestamp_ns: int, timeframe: str) -> int:
+    """Return the start of the timeframe that a timestamp lies in; weeks start on Monday, UTC.
+
+    Examples
+    --------
+    >>> floor_ns(-1, "M1"), floor_ns(0, "W1") // 10**9
+    (-60000000000, -259200)
+    """
+    origin_ns = _WEEK_ORIGIN_NS if timeframe.startswith("W") else 0
+    return timestamp_ns - (timestamp_ns - origin_ns) % timeframe_ns(timeframe)
+
+
+def age_ns(text: str, timeframe_ns: int, what: str = "max_age") -> int:
+    """Return an age in nanoseconds.
+
+    Parameters
+    ----------
+    text : str
+        A positive integer and a unit: ``s``, ``m``, ``h``, ``d``, ``w``, ``bars`` or ``bar``.
+    timeframe_ns : int
+        The length of one bar in nanoseconds.
+    what : str
+        The option's name, for the error.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    RequestError
+        It is no age, or longer than 64 bits of nanoseconds hold.
+
+    Examples
+    --------
+    >>> age_ns("15m", 1), age_ns("5bars", 60_000_000_000)
+    (900000000000, 300000000000)
+    """
+    match = _AGE.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise RequestError(
+            f"{what}={text!r} is no age",
+            hint="an age is a positive integer and s, m, h, d, w or bars, such as 15m, 2h, 3d, 5bars",
+        )
+    count, unit = match.groups()
+    unit_ns = timeframe_ns if unit.startswith("bar") else _NS_PER_UNIT[unit.upper()]
+    length_ns = int(count) * unit_ns if len(count) < 20 else _NS_MAX + 1
+    if length_ns > _NS_MAX:
+        raise RequestError(f"{what}={text!r} is too long", hint="the longest age is below 292 years")
+    return length_ns
+
+
+def parse_further(text: str) -> FurtherTimeframe:
+    """Read one text of `Request.with_timeframe`.
+
+    Raises
+    ------
+    TimeframeNotFoundError
+        It does not start with a timeframe.
+    RequestError
+        What follows is no ``:max-age=`` with an age.
+
+    Examples
+    --------
+    >>> parse_further("H1:max-age=2bars")
+    FurtherTimeframe(timeframe='H1', timeframe_ns=3600000000000, max_age_ns=7200000000000)
+    """
+    name, colon, rest = text.partition(":") if isinstance(text, str) else (text, "", "")
+    length_ns = timeframe_ns(name)
+    if not colon:
+        return FurtherTimeframe(name, length_ns, None)
+    option, _, age = rest.partition("=")
+    if option != "max-age":
+        raise RequestError(
+            f"with_timeframe={text!r} has something else than an age after its timeframe",
+            hint=f"write {name} or {name}:max-age=1d",
+        )
+    return FurtherTimeframe(name, length_ns, age_ns(age, length_ns, f"the max-age of {name}"))
 
 
 def parse_time_ns(value: TimeLike, what: str) -> int:
@@ -400,14 +615,25 @@ def _no_time(what: str, value: object) -> RequestError:
     )
 
 
-def _folder_name(data: str | os.PathLike[str]) -> str:
+def _path_text(what: str, path: str | os.PathLike[str], hint: str) -> str:
     try:
-        name = os.fspath(data)
+        name = os.fspath(path)
     except TypeError:
         name = None
     if not isinstance(name, str):
-        raise RequestError(f"data={data!r} is no path", hint="give the root folder as text or as a pathlib.Path")
+        raise RequestError(f"{what}={path!r} is no path", hint=hint)
     return name
+
+
+def _age_text(age: timedelta) -> str:
+    # pandas.Timedelta is a timedelta, with nanoseconds of its own.
+    whole = age.microseconds == 0 and not getattr(age, "nanoseconds", 0)
+    if age <= timedelta(0) or not whole:
+        raise RequestError(
+            f"max_age={age!r} is no positive number of whole seconds",
+            hint="give a timedelta of whole seconds, or a text such as 15m, 2h, 3d, 5bars",
+        )
+    return f"{age.days * 86_400 + age.seconds}s"
 
 
 def _list_hint(what: str, names: object) -> str:
@@ -499,23 +725,145 @@ def _check_window(start: int | None, end: int | None) -> None:
         )
 
 
-def _check_template(template: str, *, many_symbols: bool, many_price_types: bool) -> None:
-    _check_text("path_template", template)
-    hint = f"the fields are {', '.join(f'{{{field}}}' for field in _TEMPLATE_FIELDS)}"
-    if not template:
-        raise RequestError("path_template is empty", hint=hint)
-    fields = set(_TEMPLATE_FIELD.findall(template))
-    if unknown := fields.difference(_TEMPLATE_FIELDS):
-        raise RequestError(f"path_template={template!r} has the unknown field {{{min(unknown)}}}", hint=hint)
-    if not set("{}").isdisjoint(_TEMPLATE_FIELD.sub("", template)):
-        raise RequestError(f"path_template={template!r} has a brace without its partner", hint=hint)
-    if many_symbols and "symbol" not in fields:
-        raise RequestError(f"path_template={template!r} gives every symbol the same files", hint="put {symbol} into it")
-    if many_price_types and fields.isdisjoint({"side", "SIDE"}):
+def _check_timeline(timeline: str, symbols: tuple[str, ...] | None) -> None:
+    _check_text("timeline", timeline)
+    if timeline in ("intersection", "union"):
+        return
+    if (match := _LEADER.fullmatch(timeline)) is not None:
+        _check_leader(match[1], symbols)
+        return
+    match = _QUORUM.fullmatch(timeline)
+    if match is None:
         raise RequestError(
-            f"path_template={template!r} gives every price type the same files",
-            hint="put {side} or {SIDE} into it, or ask for one price type",
+            f"timeline={timeline!r} is unknown",
+            hint="choose one of intersection, union, leader:SYMBOL (one of the symbols), quorum:K (K from 1 to the "
+            "number of symbols)",
         )
+    symbols_max = SYMBOLS_MAX if symbols is None else len(symbols)
+    # The length first: int() refuses thousands of digits.
+    if len(match[1]) > len(str(symbols_max)) or int(match[1]) > symbols_max:
+        raise RequestError(
+            f"timeline={timeline!r} asks for more symbols than there are", hint=f"give a quorum from 1 to {symbols_max}"
+        )
+
+
+def _check_leader(leader: str, symbols: tuple[str, ...] | None) -> None:
+    if symbols is not None and leader not in symbols:
+        raise SymbolNotFoundError(
+            f"the leader {leader!r} of the timeline is none of the symbols",
+            hint="add it to the symbols, or choose one of them as the leader",
+            symbol=leader,
+        )
+
+
+def _check_session(session: str, session_file: str | None) -> None:
+    _check_text("session", session)
+    if session not in SESSIONS and _CALENDAR.fullmatch(session) is None:
+        raise RequestError(
+            f"session={session!r} is unknown",
+            hint=f"choose one of {', '.join(SESSIONS)}, or the name of a market calendar, such as NYSE",
+        )
+    if session_file is None:
+        return
+    _check_text("session_file", session_file)
+    if not session_file:
+        raise RequestError("session_file is empty", hint="give a Parquet or CSV file with the columns open and close")
+    if session != "none":
+        raise RequestError(
+            f"both session={session!r} and session_file={session_file!r} are given", hint="leave out one of them"
+        )
+
+
+def _check_fill(fill: str, max_age: str | None, timeframe_ns: int) -> None:
+    _check_choice("fill", fill, get_args(Fill))
+    if max_age is not None:
+        age_ns(max_age, timeframe_ns)
+    if fill == "forward" and max_age is None:
+        raise RequestError(
+            "fill='forward' has no limit", hint="say how old a candle may be: max_age='15m', '2h', '3d', '5bars'"
+        )
+    if fill == "none" and max_age is not None:
+        raise RequestError(
+            f"max_age={max_age!r} is given, but nothing is filled", hint="add fill='forward', or leave out max_age"
+        )
+
+
+def _check_further(request: Request) -> None:
+    seen: set[str] = set()
+    for further in request.further:
+        name = further.timeframe
+        if name == request.timeframe:
+            raise RequestError(
+                f"the further timeframe {name} is the primary one",
+                hint="leave it out: its candles are in every slice",
+            )
+        if further.timeframe_ns < request.timeframe_ns:
+            raise RequestError(
+                f"the further timeframe {name} is shorter than the primary one, {request.timeframe}",
+                hint="ask for the shortest one as timeframe, for the others as with_timeframe",
+            )
+        if name in seen:
+            raise RequestError(f"the further timeframe {name} is asked for twice", hint="name each timeframe once")
+        seen.add(name)
+        if request.calendar is not None and request.timeframe_ns < DAY_NS <= further.timeframe_ns:
+            raise RequestError(
+                f"the calendar {request.calendar} would drop all candles of the further timeframe {name}: they are "
+                "stamped at midnight, outside of the trading hours",
+                hint="leave out the further timeframe, or give sessions of your own as session_file",
+            )
+
+
+def _check_indicators(indicators: tuple[str, ...], template: str | None) -> None:
+    seen: set[str] = set()
+    for name in indicators:
+        _check_text("the name of an indicator", name)
+        if not name or any(letter == "," or unicodedata.category(letter) == "Cc" for letter in name):
+            raise RequestError(
+                f"{name!r} cannot be the name of an indicator",
+                hint="a name is not empty and holds no comma or control character",
+            )
+        if name in seen:
+            raise RequestError(f"the indicator {name!r} is asked for twice", hint="name each indicator once")
+        seen.add(name)
+    if template is not None and not indicators:
+        raise RequestError(
+            "indicator_template is given, but no indicator is asked for",
+            hint="name the indicators, or leave out indicator_template",
+        )
+
+
+def _check_templates(request: Request) -> None:
+    many_symbols = request.symbols is None or len(request.symbols) > 1
+    if (template := request.path_template) is not None:
+        fields = _template_fields("path_template", template, _TEMPLATE_FIELDS)
+        if many_symbols and "symbol" not in fields:
+            raise _same_files("path_template", template, "symbol", "put {symbol} into it")
+        if len(request.price_types) > 1 and fields.isdisjoint({"side", "SIDE"}):
+            hint = "put {side} or {SIDE} into it, or ask for one price type"
+            raise _same_files("path_template", template, "price type", hint)
+        if request.with_timeframe and "timeframe" not in fields:
+            raise _same_files("path_template", template, "timeframe", "put {timeframe} into it")
+    if (template := request.indicator_template) is not None:
+        fields = _template_fields("indicator_template", template, _INDICATOR_TEMPLATE_FIELDS)
+        if many_symbols and "symbol" not in fields:
+            raise _same_files("indicator_template", template, "symbol", "put {symbol} into it")
+
+
+def _template_fields(what: str, template: str, known: tuple[str, ...]) -> set[str]:
+    _check_text(what, template)
+    hint = f"the fields are {', '.join(f'{{{field}}}' for field in known)}"
+    if not template:
+        raise RequestError(f"{what} is empty", hint=hint)
+    fields = set(_TEMPLATE_FIELD.findall(template))
+    if unknown := fields.difference(known):
+        raise RequestError(f"{what}={template!r} has the unknown field {{{min(unknown)}}}", hint=hint)
+    if not set("{}").isdisjoint(_TEMPLATE_FIELD.sub("", template)):
+        raise RequestError(f"{what}={template!r} has a brace without its partner", hint=hint)
+    return fields
+
+
+def _same_files(what: str, template: str, each: str, hint: str) -> RequestError:
+    return RequestError(f"{what}={template!r} gives every {each} the same files", hint=hint)
 
 
 def _check_columns(columns: dict[str, str]) -> None:

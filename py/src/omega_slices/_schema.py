@@ -8,7 +8,7 @@ further ones.  Leaves reading and writing to others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,8 +18,6 @@ from omega_slices._buffers import values_view
 from omega_slices.errors import DeserializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from omega_slices._request import Request
 
 SCHEMA_NAME: Final = "multi_symbol_slice"
@@ -30,31 +28,109 @@ CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
 
 METADATA_KEYS: Final = ("schema_name", "schema_version", "symbols", "timeframe", "request", "producer")
 
+_TIMESTAMP: Final = pa.timestamp("ns", tz="UTC")
 
-def value_columns(price_type: str) -> tuple[str, ...]:
-    """Return the names of the five float64 columns of a price type.
 
-    Examples
-    --------
-    >>> value_columns("bid")
-    ('bid_open', 'bid_high', 'bid_low', 'bid_close', 'bid_volume')
+class CandleColumns(NamedTuple):
+    """The columns of the candles of one timeframe and price type.
+
+    Attributes
+    ----------
+    values : tuple of str
+        Open, high, low, close and volume, float64; null where no candle is shown.
+    valid : str
+        Whether a candle is shown and finite, bool; never null.
+    timestamp : str or None
+        The candle's own timestamp; null where no candle is shown.  None where it is
+        always that of the slice, and so has no column.
     """
-    return tuple(f"{price_type}_{field}" for field in CANDLE_FIELDS)
+
+    values: tuple[str, ...]
+    valid: str
+    timestamp: str | None
 
 
-def valid_column(price_type: str) -> str:
-    """Return the name of the column that says whether a candle is there and finite."""
-    return f"valid_{price_type}"
+class StreamContent(NamedTuple):
+    """What the slices of a stream hold, and so which columns it has.
+
+    Attributes
+    ----------
+    timeframe : str
+        The primary timeframe.
+    price_types : tuple of str
+        In canonical order.
+    fills : bool
+        Whether candles of the primary timeframe may be carried.
+    further : tuple of str
+        The further timeframes, in the requested order.
+    indicators : tuple of str
+        The names of the indicators, in the requested order.
+    """
+
+    timeframe: str
+    price_types: tuple[str, ...]
+    fills: bool = False
+    further: tuple[str, ...] = ()
+    indicators: tuple[str, ...] = ()
+
+    @property
+    def candles(self) -> dict[tuple[str, str], CandleColumns]:
+        """The columns by timeframe and price type: the primary timeframe first, then in order.
+
+        Examples
+        --------
+        >>> StreamContent("M1", ("bid",), further=("H1",)).candles["H1", "bid"].values[:2]
+        ('H1_bid_open', 'H1_bid_high')
+        """
+        prefixes = {self.timeframe: ""} | {timeframe: f"{timeframe}_" for timeframe in self.further}
+        return {
+            (timeframe, side): CandleColumns(
+                values=tuple(f"{prefix}{side}_{field}" for field in CANDLE_FIELDS),
+                valid=f"{prefix}valid_{side}",
+                timestamp=f"{prefix}{side}_timestamp" if prefix or self.fills else None,
+            )
+            for timeframe, prefix in prefixes.items()
+            for side in self.price_types
+        }
 
 
-def stream_fields(price_types: Sequence[str]) -> list[pa.Field]:
-    """Return the stream's fields, in order, for price types in canonical order."""
-    return [
-        pa.field("timestamp", pa.timestamp("ns", tz="UTC"), nullable=False),
+def content_of(request: Request) -> StreamContent:
+    """Return what the slices that answer a request hold."""
+    return StreamContent(
+        timeframe=request.timeframe,
+        price_types=request.price_types,
+        fills=request.fill != "none",
+        further=tuple(further.timeframe for further in request.further),
+        indicators=request.indicators,
+    )
+
+
+def indicator_column(name: str) -> str:
+    """Return the name of the float64 column of an indicator; null where it is absent."""
+    return f"ind_{name}"
+
+
+def stream_fields(content: StreamContent) -> list[pa.Field]:
+    """Return the stream's fields, in order."""
+    candles = content.candles
+    primary, *further = (
+        [candles[timeframe, side] for side in content.price_types]
+        for timeframe in (content.timeframe, *content.further)
+    )
+    fields = [
+        pa.field("timestamp", _TIMESTAMP, nullable=False),
         pa.field("symbol", pa.dictionary(pa.int16(), pa.string()), nullable=False),
-        *(pa.field(name, pa.float64()) for side in price_types for name in value_columns(side)),
-        *(pa.field(valid_column(side), pa.bool_(), nullable=False) for side in price_types),
+        *(pa.field(name, pa.float64()) for columns in primary for name in columns.values),
+        *(pa.field(columns.valid, pa.bool_(), nullable=False) for columns in primary),
+        *(pa.field(columns.timestamp, _TIMESTAMP) for columns in primary if columns.timestamp is not None),
     ]
+    for sides in further:
+        for columns in sides:
+            fields.append(pa.field(columns.timestamp, _TIMESTAMP))
+            fields.extend(pa.field(name, pa.float64()) for name in columns.values)
+        fields.extend(pa.field(columns.valid, pa.bool_(), nullable=False) for columns in sides)
+    fields.extend(pa.field(indicator_column(name), pa.float64()) for name in content.indicators)
+    return fields
 
 
 def stream_schema(request: Request, symbols: tuple[str, ...], producer: str) -> pa.Schema:
@@ -71,7 +147,7 @@ def stream_schema(request: Request, symbols: tuple[str, ...], producer: str) -> 
     """
     resolved = msgspec.structs.replace(request, symbols=symbols)
     return pa.schema(
-        stream_fields(request.price_types),
+        stream_fields(content_of(request)),
         metadata={
             "schema_name": SCHEMA_NAME,
             "schema_version": SCHEMA_VERSION,
@@ -126,13 +202,13 @@ def check_schema(schema: pa.Schema, request: Request) -> tuple[str, ...]:
         raise _mismatch(f"its symbols are {symbols}, asked for were {request.symbols}")
     if not symbols or len(set(symbols)) < len(symbols):
         raise _mismatch(f"its symbols {symbols} are none, or not distinct")
-    expected = pa.schema(stream_fields(request.price_types))
+    expected = pa.schema(stream_fields(content_of(request)))
     if not schema.equals(expected, check_metadata=False):
         raise _mismatch(f"its columns are\n{schema.to_string(show_schema_metadata=False)}\nexpected are\n{expected}")
     return symbols
 
 
-def check_batch(batch: pa.RecordBatch, symbols: pa.Array, price_types: Sequence[str], after_ns: int | None) -> int:
+def check_batch(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent, after_ns: int | None) -> int:
     """Check that a batch holds whole slices, in order, after those before it.
 
     Costs microseconds per batch, and makes the rest of the package's assumptions true.
@@ -143,8 +219,8 @@ def check_batch(batch: pa.RecordBatch, symbols: pa.Array, price_types: Sequence[
         At least one row, of the checked schema.
     symbols : pyarrow.Array
         The stream's symbols, as strings.
-    price_types : sequence of str
-        The price types that it has columns of.
+    content : StreamContent
+        What its slices hold.
     after_ns : int or None
         The timestamp of the slice before, nanoseconds since 1970; None at the start.
 
@@ -165,12 +241,14 @@ def check_batch(batch: pa.RecordBatch, symbols: pa.Array, price_types: Sequence[
         raise _malformed(str(error)) from None
     if batch.num_rows % width:
         raise _malformed(f"a batch has {batch.num_rows} rows, no multiple of its {width} symbols")
-    for name in ("timestamp", "symbol", *map(valid_column, price_types)):
+    groups = content.candles.items()
+    for name in ("timestamp", "symbol", *(columns.valid for _, columns in groups)):
         if batch.column(name).null_count:
             raise _malformed(f"the column {name} holds nulls")
-    for side in price_types:
-        if len({batch.column(name).null_count for name in value_columns(side)}) > 1:
-            raise _malformed(f"the {side} columns disagree on which candles are there")
+    for (timeframe, side), columns in groups:
+        names = columns.values if columns.timestamp is None else (*columns.values, columns.timestamp)
+        if len({batch.column(name).null_count for name in names}) > 1:
+            raise _malformed(f"the {timeframe} {side} columns disagree on which candles are there")
 
     symbol = batch.column("symbol")
     positions = values_view(symbol.indices, "int16").reshape(-1, width)

@@ -18,7 +18,14 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Struct
 
-from omega_slices._buffers import floats_view, unpack_presence, unpack_values, values_view
+from omega_slices._buffers import (
+    floats_view,
+    integers_view,
+    timestamps_view,
+    unpack_presence,
+    unpack_values,
+    values_view,
+)
 from omega_slices._candle import (
     PRICE_TYPES,
     CandleData,
@@ -28,14 +35,17 @@ from omega_slices._candle import (
     unknown_price_type,
 )
 from omega_slices._request import timeframe_ns
-from omega_slices._schema import value_columns
+from omega_slices._schema import indicator_column
 from omega_slices.errors import SchemaMismatchError, SymbolNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, KeysView
     from datetime import datetime
 
-# Whether a candle is there (None: it always is), then open, high, low, close, volume.
+    from omega_slices._schema import CandleColumns, StreamContent
+
+# What of each row (None: a candle stamped at the slice, in all rows), then open, high, low,
+# close, volume.
 _Side = tuple[
     "memoryview[int] | None",
     "memoryview[float]",
@@ -44,6 +54,15 @@ _Side = tuple[
     "memoryview[float]",
     "memoryview[float]",
 ]
+
+# A side, and the timestamps of its candles.
+_Stamped = tuple[_Side, "memoryview[int]"]
+
+# What the first part of a _Side says of a row.  Without fill, and in a further timeframe, a
+# candle that is there is `_FRESH`.
+_ABSENT: Final = 0
+_FRESH: Final = 1
+_CARRIED: Final = 2
 
 _CLOSE: Final = 4  # the place of the closes in a _Side
 
@@ -54,39 +73,54 @@ _Closes = Union["memoryview[float]", "list[float | None]"]
 class SliceLayout:
     """What all slices of one stream share."""
 
-    __slots__ = ("index", "price_types", "symbol_names", "symbols", "timeframe", "timeframe_ns")
+    __slots__ = ("candles", "content", "index", "is_plain", "symbol_names", "symbols", "timeframe", "timeframe_ns")
 
-    def __init__(self, symbols: tuple[str, ...], timeframe: str, price_types: tuple[str, ...]) -> None:
+    def __init__(self, symbols: tuple[str, ...], content: StreamContent) -> None:
         self.symbols = symbols
+        self.content = content
+        self.candles = content.candles
         self.index = {symbol: position for position, symbol in enumerate(symbols)}
-        self.timeframe = timeframe
-        self.timeframe_ns = timeframe_ns(timeframe)
-        self.price_types = price_types
+        self.timeframe = content.timeframe
+        self.timeframe_ns = timeframe_ns(content.timeframe)
+        # A snapshot then has candles of the primary timeframe alone.
+        self.is_plain = not content.further and not content.indicators
         self.symbol_names = np.array(symbols, dtype=object)
         self.symbol_names.flags.writeable = False
 
     def key(self) -> tuple[object, ...]:
         """Return what must be equal for two slices to be comparable."""
-        return (self.symbols, self.timeframe, self.price_types)
+        return (self.symbols, self.content)
 
 
 class SliceBatch:
     """One record batch of whole slices, with the views that its slices read through."""
 
-    __slots__ = ("closes", "columns", "index", "layout", "sides", "slice_count", "timestamps_ns")
+    __slots__ = (
+        "closes",
+        "columns",
+        "index",
+        "indicators",
+        "layout",
+        "sides",
+        "slice_count",
+        "stamped",
+        "timestamps_ns",
+    )
 
     def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
         width = len(layout.symbols)
         self.layout = layout
         self.index = layout.index  # one step nearer: every look-up starts here
-        # Neither of the two refers back to this object: a cycle would leave megabytes of
+        # None of these refers back to this object: a cycle would leave megabytes of
         # buffers to the garbage collector.
         self.columns = _Columns(record_batch)
-        self.sides = _Sides(record_batch, layout.price_types)
+        self.sides = _Sides(record_batch, layout)
+        self.stamped = _StampedSides(record_batch, layout)
+        self.indicators = _Indicators(record_batch)
         # What `get_price` needs of each price type, and of "mid": filled when first asked
         # for.  A plain dict, which the interpreter looks up faster than a subclass.
         self.closes: dict[str, _Closes] = {}
-        self.timestamps_ns: list[int] = self.columns["timestamp"][::width].view(np.int64).tolist()
+        self.timestamps_ns: list[int] = values_view(record_batch.column("timestamp"), "int64")[::width].tolist()
         self.slice_count = len(self.timestamps_ns)
 
     @property
@@ -118,6 +152,28 @@ class SliceBatch:
                 with_gaps[row] = None
         self.closes[price_type] = with_gaps
 
+    def further_candles(self, row: int) -> dict[str, dict[str, CandleData | None]]:
+        """Return the candles of a row by further timeframe and price type."""
+        content = self.layout.content
+        return {
+            timeframe: {side: _stamped_candle(self.stamped[timeframe, side], row) for side in content.price_types}
+            for timeframe in content.further
+        }
+
+    def indicator_values(self, row: int) -> dict[str, float | None] | None:
+        """Return the indicators of a row by name; None where none were requested."""
+        values: dict[str, float | None] = {}
+        for name in self.layout.content.indicators:
+            present, floats = self.indicators[name]
+            values[name] = floats[row] if present is None or present[row] else None
+        return values or None
+
+    def indicator_presence(self, row: int) -> list[list[int]]:
+        """Return 1 or 0 for each indicator and each symbol of the slice at a row: whether it is there."""
+        width = len(self.index)
+        presences = [self.indicators[name][0] for name in self.layout.content.indicators]
+        return [[1] * width if present is None else present[row : row + width].tolist() for present in presences]
+
     def cursor(self, first: int = 0) -> tuple[Iterator[int], Iterator[MultiSymbolSlice]]:
         """Return an iterator over the slices from the given one on, which runs in C.
 
@@ -148,9 +204,9 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
                 f"the stream has no column {name!r}", hint=f"its columns are {', '.join(schema.names)}", column=name
             )
         column = self.record_batch.column(name)
-        if name == "timestamp":
-            array = values_view(column, "datetime64[ns]")
-        elif name.startswith("valid_"):
+        if pa.types.is_timestamp(column.type):
+            array = timestamps_view(column)
+        elif pa.types.is_boolean(column.type):
             array = unpack_values(column)
         else:
             array = values_view(column, "float64")
@@ -159,43 +215,112 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
 
 
 class _Sides(dict[str, "_Side | None"]):
-    """The memory views of each price type; None for one that was not requested."""
+    """The memory views of each price type of the primary timeframe; None for one that was not requested."""
 
-    __slots__ = ("_price_types", "_record_batch")
+    __slots__ = ("_layout", "_record_batch")
 
-    def __init__(self, record_batch: pa.RecordBatch, price_types: tuple[str, ...]) -> None:
+    def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
         self._record_batch = record_batch
-        self._price_types = price_types
+        self._layout = layout
 
     def __missing__(self, price_type: str) -> _Side | None:
         if price_type not in PRICE_TYPES:
             raise unknown_price_type(price_type)
         side: _Side | None = None
-        if price_type in self._price_types:
-            columns = [self._record_batch.column(name) for name in value_columns(price_type)]
-            opens, highs, lows, closes, volumes = map(floats_view, columns)
-            # All five columns are null in the same rows.
-            side = (unpack_presence(columns[0]), opens, highs, lows, closes, volumes)
+        columns = self._layout.candles.get((self._layout.timeframe, price_type))
+        if columns is not None:
+            side = _side(self._record_batch, columns)
+            if columns.timestamp is not None:
+                side = (_states(side[0], self._record_batch, columns.timestamp), *side[1:])
         self[price_type] = side
         return side
 
 
+class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
+    """The memory views by timeframe and price type, where candles have timestamps; None as in `_Sides`."""
+
+    __slots__ = ("_layout", "_record_batch")
+
+    def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
+        self._record_batch = record_batch
+        self._layout = layout
+
+    def __missing__(self, key: tuple[str, str]) -> _Stamped | None:
+        timeframe, price_type = key
+        known = (self._layout.timeframe, *self._layout.content.further)
+        if timeframe not in known:
+            raise timeframe_not_in_slice(timeframe, known)
+        if price_type not in PRICE_TYPES:
+            raise unknown_price_type(price_type)
+        stamped: _Stamped | None = None
+        columns = self._layout.candles.get(key)
+        if columns is not None:
+            assert columns.timestamp is not None  # nobody asks for candles that are all stamped at the slice
+            stamps = integers_view(self._record_batch.column(columns.timestamp))
+            stamped = (_side(self._record_batch, columns), stamps)
+        self[key] = stamped
+        return stamped
+
+
+class _Indicators(dict[str, tuple["memoryview[int] | None", "memoryview[float]"]]):
+    """Whether each indicator is there (None: it always is), and its values."""
+
+    __slots__ = ("_record_batch",)
+
+    def __init__(self, record_batch: pa.RecordBatch) -> None:
+        self._record_batch = record_batch
+
+    def __missing__(self, name: str) -> tuple[memoryview[int] | None, memoryview[float]]:
+        column = self._record_batch.column(indicator_column(name))
+        views = self[name] = (unpack_presence(column), floats_view(column))
+        return views
+
+
+def _side(record_batch: pa.RecordBatch, columns: CandleColumns) -> _Side:
+    values = [record_batch.column(name) for name in columns.values]
+    opens, highs, lows, closes, volumes = map(floats_view, values)
+    # All five columns are null in the same rows.
+    return unpack_presence(values[0]), opens, highs, lows, closes, volumes
+
+
+def _states(present: memoryview[int] | None, record_batch: pa.RecordBatch, timestamp: str) -> memoryview[int] | None:
+    """Tell carried candles from fresh ones, where there are any."""
+    own = values_view(record_batch.column(timestamp), "int64")
+    is_carried = own != values_view(record_batch.column("timestamp"), "int64")
+    if present is not None:
+        is_carried &= np.frombuffer(present, np.bool_)
+    if not is_carried.any():
+        return present
+    states = is_carried.astype(np.uint8) + (_FRESH if present is None else np.frombuffer(present, np.uint8))
+    return memoryview(states).toreadonly()
+
+
+def _stamped_candle(stamped: _Stamped | None, row: int) -> CandleData | None:
+    if stamped is None:
+        return None
+    (present, opens, highs, lows, closes, volumes), stamps = stamped
+    if present is not None and not present[row]:
+        return None
+    return CandleData(stamps[row], opens[row], highs[row], lows[row], closes[row], volumes[row])
+
+
 class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
-    """The candles of every requested symbol at one timestamp.
+    """The candles and indicators of every requested symbol at one timestamp.
 
     Read-only, made by a `SliceStream`, never by hand.  Valid for as long as it is
     referenced, also after the stream has moved on or closed; it keeps the record batch
     that it came in in memory.  Works as a mapping from symbol to `SymbolSnapshot`, in
     the requested order of the symbols.
 
-    Two slices are equal where timestamp, symbols, timeframe, price types and all
-    candles are; NaN equals NaN.
+    Two slices are equal where timestamp, symbols, timeframes, price types, all candles
+    with their timestamps and all indicators are; NaN equals NaN.
 
     Attributes
     ----------
     timestamp_ns : int
         The slice's timestamp, at which its candles OPEN: nanoseconds since
-        1970-01-01T00:00Z.
+        1970-01-01T00:00Z.  With fill, a candle may be an earlier one; its own timestamp
+        says so.
 
     Examples
     --------
@@ -223,7 +348,7 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
 
     @property
     def known_at_ns(self) -> int:
-        """When the slice's candles are complete: timestamp + timeframe, nanoseconds since 1970."""
+        """When the slice's candles are complete: timestamp + primary timeframe, nanoseconds since 1970."""
         return self.timestamp_ns + self._batch.layout.timeframe_ns
 
     @property
@@ -238,8 +363,13 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
 
     @property
     def timeframe(self) -> str:
-        """The timeframe of the slice's candles, such as ``"M1"``."""
+        """The primary timeframe, such as ``"M1"``."""
         return self._batch.layout.timeframe
+
+    @property
+    def timeframes(self) -> tuple[str, ...]:
+        """The further timeframes, in the requested order; see `get_candle`."""
+        return self._batch.layout.content.further
 
     @property
     def primary_tf(self) -> str:
@@ -252,7 +382,7 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         return self._batch.index.keys()
 
     def get(self, symbol: str, price_type: str = "bid") -> CandleData | None:
-        """Return a symbol's candle.
+        """Return a symbol's candle of the primary timeframe; with fill, it may be an earlier one.
 
         Parameters
         ----------
@@ -274,17 +404,21 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         """
         batch = self._batch
         side = batch.sides[price_type]
-        position = batch.index.get(symbol)
-        if position is None or side is None:
+        if side is None:
             return None
-        row = self._row + position
-        present, opens, highs, lows, closes, volumes = side
-        if present is not None and not present[row]:
+        try:
+            row = self._row + batch.index[symbol]
+        except KeyError:
             return None
+        states, opens, highs, lows, closes, volumes = side
+        if states is not None and (state := states[row]) != _FRESH:
+            if state == _ABSENT:
+                return None
+            return _stamped_candle(batch.stamped[batch.layout.timeframe, price_type], row)
         return CandleData(self.timestamp_ns, opens[row], highs[row], lows[row], closes[row], volumes[row])
 
     def get_price(self, symbol: str, price_type: str = "mid") -> float | None:
-        """Return a symbol's close.
+        """Return a symbol's close in the primary timeframe; with fill, it may be of an earlier candle.
 
         Parameters
         ----------
@@ -345,7 +479,8 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         symbol : str
             One of `symbols`.
         timeframe : str
-            The slice's own timeframe, which is the only one here.
+            The primary timeframe, or one of `timeframes`, of which the latest complete
+            candle is returned.
         price_type : {"bid", "ask", "trade"}
             Which candle.
 
@@ -365,9 +500,10 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         """
         if symbol not in self._batch.index:
             raise self._unknown_symbol(symbol)
-        if timeframe != self.timeframe:
-            raise timeframe_not_in_slice(timeframe, self.timeframe)
-        return self.get(symbol, price_type)
+        batch = self._batch
+        if timeframe == batch.layout.timeframe:
+            return self.get(symbol, price_type)
+        return _stamped_candle(batch.stamped[timeframe, price_type], self._row + batch.index[symbol])
 
     def column(self, name: str) -> np.ndarray[Any, Any]:
         """Return one column of the stream for all symbols.
@@ -375,16 +511,18 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         Parameters
         ----------
         name : str
-            A column of the stream's schema, such as ``"bid_close"``.
+            A column of the stream's schema, such as ``"bid_close"``, ``"H1_ask_open"``,
+            ``"bid_timestamp"``, ``"ind_rsi"``.
 
         Returns
         -------
         numpy.ndarray
             Shape ``(N,)``, N the number of symbols, in the requested order; read-only.
-            float64 for prices and volumes, NaN where there is no candle; bool for
-            ``valid_*``; datetime64[ns] (UTC) for ``timestamp``; object (texts) for
-            ``symbol``.  A view of the batch's memory, not a copy (``valid_*``: of bits
-            unpacked once per batch).
+            float64 for prices, volumes and indicators, NaN where there is no candle or
+            value; bool for ``valid_*``; datetime64[ns] (UTC) for timestamps, NaT where
+            there is no candle; object (texts) for ``symbol``.  A view of the batch's
+            memory, not a copy (``valid_*`` and timestamps with NaT: of an array made
+            once per batch).
 
         Raises
         ------
@@ -410,15 +548,26 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
 
     def __getitem__(self, symbol: str) -> SymbolSnapshot:
         """Return everything the slice knows of a symbol; raise `SymbolNotFoundError` for an unknown one."""
-        if symbol not in self._batch.index:
+        batch = self._batch
+        layout = batch.layout
+        if symbol not in batch.index:
             raise self._unknown_symbol(symbol)
+        bid = self.get(symbol, "bid")
+        ask = self.get(symbol, "ask")
+        # Requested by few, and the call costs more than the question.
+        trade = None if batch.sides["trade"] is None else self.get(symbol, "trade")
+        if layout.is_plain:
+            return SymbolSnapshot(symbol, self.timestamp_ns, layout.timeframe, bid, ask, trade)
+        row = self._row + batch.index[symbol]
         return SymbolSnapshot(
             symbol,
             self.timestamp_ns,
-            self._batch.layout.timeframe,
-            self.get(symbol, "bid"),
-            self.get(symbol, "ask"),
-            self.get(symbol, "trade"),
+            layout.timeframe,
+            bid,
+            ask,
+            trade,
+            batch.indicator_values(row),
+            batch.further_candles(row),
         )
 
     def __iter__(self) -> Iterator[str]:
@@ -438,15 +587,18 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         if not isinstance(other, MultiSymbolSlice):
             return NotImplemented
         mine, theirs = (self._batch, self._row), (other._batch, other._row)
-        layout = self._batch.layout
-        if self.timestamp_ns != other.timestamp_ns or layout.key() != other._batch.layout.key():
+        content = self._batch.layout.content
+        if self.timestamp_ns != other.timestamp_ns or self._batch.layout.key() != other._batch.layout.key():
             return False
-        return all(
-            _presence(side, *mine) == _presence(side, *theirs)
-            and all(
-                np.array_equal(self.column(name), other.column(name), equal_nan=True) for name in value_columns(side)
-            )
-            for side in layout.price_types
+        # Where candles have timestamps, these tell an absent one from one of NaN too.
+        candles = content.candles.values()
+        names = [name for columns in candles for name in columns.values]
+        names += [columns.timestamp for columns in candles if columns.timestamp is not None]
+        names += map(indicator_column, content.indicators)
+        return (
+            all(_presence(side, *mine) == _presence(side, *theirs) for side in content.price_types)
+            and self._batch.indicator_presence(self._row) == other._batch.indicator_presence(other._row)
+            and all(np.array_equal(self.column(name), other.column(name), equal_nan=True) for name in names)
         )
 
     def __hash__(self) -> int:
@@ -454,15 +606,21 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         return hash((self.timestamp_ns, *self._batch.layout.key()))
 
     def __repr__(self) -> str:
-        """Return timestamp, timeframe and, by symbol, which candles are there."""
-        sides = self._batch.layout.price_types
-        here = (
-            f"{symbol}: {'/'.join(side for side in sides if self.get(symbol, side) is not None) or 'none'}"
-            for symbol in self._batch.layout.symbols[:_REPR_SYMBOLS]
-        )
+        """Return timestamp, timeframes and, by symbol, which candles are there; ``*`` marks carried ones."""
+        layout = self._batch.layout
+        here = []
+        for symbol in layout.symbols[:_REPR_SYMBOLS]:
+            shown = {side: self.get(symbol, side) for side in layout.content.price_types}
+            sides = [
+                side if candle.timestamp_ns == self.timestamp_ns else f"{side}*"
+                for side, candle in shown.items()
+                if candle is not None
+            ]
+            here.append(f"{symbol}: {'/'.join(sides) or 'none'}")
         more = len(self) - _REPR_SYMBOLS
         tail = f", and {more} more" if more > 0 else ""
-        return f"<MultiSymbolSlice {self.timestamp.isoformat()} {self.timeframe} {{{', '.join(here)}{tail}}}>"
+        timeframes = "+".join((layout.timeframe, *layout.content.further))
+        return f"<MultiSymbolSlice {self.timestamp.isoformat()} {timeframes} {{{', '.join(here)}{tail}}}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return how to make the slice anew from its own rows: a pickle does not hold the batch."""
@@ -471,7 +629,7 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_batch(rows)
-        return _restore, (sink.getvalue().to_pybytes(), layout.symbols, layout.timeframe, layout.price_types)
+        return _restore, (sink.getvalue().to_pybytes(), layout.symbols, layout.content)
 
     def _unknown_symbol(self, symbol: object) -> SymbolNotFoundError:
         return SymbolNotFoundError(
@@ -481,18 +639,18 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         )
 
 
-def _restore(stream: bytes, symbols: tuple[str, ...], timeframe: str, price_types: tuple[str, ...]) -> MultiSymbolSlice:
+def _restore(stream: bytes, symbols: tuple[str, ...], content: StreamContent) -> MultiSymbolSlice:
     """Make the one slice of a pickle."""
     with pa.ipc.open_stream(stream) as reader:
-        batch = SliceBatch(reader.read_next_batch(), SliceLayout(symbols, timeframe, price_types))
+        batch = SliceBatch(reader.read_next_batch(), SliceLayout(symbols, content))
     return next(batch.slices())
 
 
 def _presence(price_type: str, batch: SliceBatch, row: int) -> list[int]:
-    """Return 1 or 0 for each symbol of the slice at a row: whether it has such a candle."""
+    """Return the state of each symbol's candle in the slice at a row: absent, fresh or carried."""
     side = batch.sides[price_type]
     width = len(batch.index)
-    return [1] * width if side is None or side[0] is None else side[0][row : row + width].tolist()
+    return [_FRESH] * width if side is None or side[0] is None else side[0][row : row + width].tolist()
 
 
 _REPR_SYMBOLS: Final = 4

@@ -10,9 +10,10 @@ batches hold, and everything that a user sees.
 from __future__ import annotations
 
 import math
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Final, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,8 @@ import pyarrow as pa
 from omega_slices._candle import CandleData, RunReport, RunWarning
 from omega_slices._process import Producer
 from omega_slices._request import format_time_ns
-from omega_slices._schema import check_schema, stream_schema
+from omega_slices._schema import check_schema, content_of, indicator_column, stream_schema
+from omega_slices.errors import OmegaSlicesError, SystemFailureError
 from omega_slices.reference import open_reference
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from omega_slices._request import Request
+    from omega_slices._schema import CandleColumns
+    from omega_slices.reference import ReferenceCell
 
 # What every message of an Arrow IPC stream starts with, and what the stream ends with: a
 # message of no length.
@@ -69,15 +73,30 @@ class Source(Protocol):
 class BinarySource:
     """The stream of the `omega-slices` executable, straight from its pipe."""
 
-    def __init__(self, binary: Path, request: Request, threads: int | None) -> None:
+    def __init__(
+        self, binary: Path, request: Request, threads: int | None, sessions: Sequence[tuple[int, int]] | None = None
+    ) -> None:
         """Start the executable and wait for the schema.
+
+        Parameters
+        ----------
+        binary : pathlib.Path
+            The executable.
+        request : Request
+            What is asked for.
+        threads : int or None
+            As in `open_slices`.
+        sessions : sequence of (int, int), optional
+            Those of the request's market calendar, where it names one: open (included)
+            and close (excluded), nanoseconds since 1970.
 
         Raises
         ------
         OmegaSlicesError
             Whatever the executable found wrong before its first word.
         """
-        self._producer = Producer([str(binary), *sync_arguments(request, threads)])
+        arguments = [str(binary), *sync_arguments(request, threads)]
+        self._producer = Producer(arguments) if sessions is None else _start_with_sessions(arguments, sessions)
         self._pipe = _Pipe(self._producer.stdout)
         self._sealed = False
         try:
@@ -168,10 +187,32 @@ class _Pipe:
         return data
 
 
+def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int, int]]) -> Producer:
+    """Start the executable with a CSV file of sessions as its standard input.
+
+    The file has no name, so nothing of it is left whatever happens; and unlike a pipe it
+    never makes one of the two wait for the other.
+    """
+    lines = ["open,close", *(",".join(map(format_time_ns, session)) for session in sessions), ""]
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write("\n".join(lines).encode())
+            file.seek(0)
+            return Producer(arguments, stdin=file)
+    except OmegaSlicesError:
+        raise
+    except OSError as error:
+        raise SystemFailureError(
+            f"the sessions of the calendar cannot be handed over: {error}",
+            hint="let the environment variable TMPDIR name a folder with room",
+        ) from error
+
+
 def sync_arguments(request: Request, threads: int | None) -> list[str]:
     """Return the arguments that make the executable answer a request.
 
-    Every value is bound to its option with ``=``, so that it may start with a dash.
+    Every value is bound to its option with ``=``, so that it may start with a dash.  The
+    sessions of a market calendar are expected on its standard input.
     """
     arguments = ["sync", f"--data={request.data}"]
     if request.symbols is None:
@@ -182,25 +223,30 @@ def sync_arguments(request: Request, threads: int | None) -> list[str]:
         f"--timeframe={request.timeframe}",
         f"--price-types={','.join(request.price_types)}",
         f"--timeline={request.timeline}",
-        f"--session={request.session}",
+        f"--session={request.session if request.calendar is None else 'none'}",
         f"--unsorted={request.unsorted}",
         f"--duplicates={request.duplicates}",
         "--error-format=json",
         "--progress=never",
     ]
-    if request.start is not None:
-        arguments.append(f"--start={format_time_ns(request.start)}")
-    if request.end is not None:
-        arguments.append(f"--end={format_time_ns(request.end)}")
     if request.normalize:
         arguments.append("--normalize")
-    if request.path_template is not None:
-        arguments.append(f"--path-template={request.path_template}")
-    if request.columns:
-        arguments.append("--columns=" + ",".join(f"{field}={name}" for field, name in request.columns.items()))
-    if threads is not None:
-        arguments.append(f"--threads={threads}")
-    return arguments
+    arguments += [f"--with-timeframe={further}" for further in request.with_timeframe]
+    optional = {
+        "start": None if request.start is None else format_time_ns(request.start),
+        "end": None if request.end is None else format_time_ns(request.end),
+        "path-template": request.path_template,
+        "columns": ",".join(f"{field}={name}" for field, name in request.columns.items()) or None,
+        "fill": None if request.fill == "none" else request.fill,
+        "max-age": request.max_age,
+        "known-at": None if request.known_at == "open" else request.known_at,
+        "session-file": request.session_file if request.calendar is None else "/dev/stdin",
+        "session-name": request.calendar,
+        "indicators": ",".join(request.indicators) or None,
+        "indicator-template": request.indicator_template,
+        "threads": threads,
+    }
+    return [*arguments, *(f"--{option}={value}" for option, value in optional.items() if value is not None)]
 
 
 def _joined(symbols: tuple[str, ...]) -> Iterator[str]:
@@ -220,9 +266,9 @@ def _joined(symbols: tuple[str, ...]) -> Iterator[str]:
 class ReferenceSource:
     """The slices of the reference implementation, put into batches of the stream's schema."""
 
-    def __init__(self, request: Request) -> None:
-        run = open_reference(request)
-        self._price_types = request.price_types
+    def __init__(self, request: Request, sessions: Sequence[tuple[int, int]] | None = None) -> None:
+        run = open_reference(request, sessions)
+        self._content = content_of(request)
         self._report = run.report()
         self._warnings = self._report.warnings
         self._steps = iter(run)
@@ -248,25 +294,43 @@ class ReferenceSource:
         """Let go of the slices that were not read."""
         self._steps = iter(())
 
-    def _encode(self, steps: list[tuple[int, list[dict[str, CandleData | None]]]]) -> pa.RecordBatch:
-        width = len(self.symbols)
+    def _encode(self, steps: list[tuple[int, list[ReferenceCell]]]) -> pa.RecordBatch:
+        width, content = len(self.symbols), self._content
         timestamps = np.repeat(np.array([timestamp_ns for timestamp_ns, _ in steps], np.int64), width)
         positions = np.tile(np.arange(width, dtype=np.int16), len(steps))
-        columns = [
-            pa.array(timestamps).cast(self.schema.field("timestamp").type),
-            pa.DictionaryArray.from_arrays(pa.array(positions), pa.array(self.symbols, pa.string())),
-        ]
-        valid = []
-        for side in self._price_types:
-            candles = [cell.get(side) for _, cells in steps for cell in cells]
-            present = np.array([candle is not None for candle in candles])
-            bitmap = pa.py_buffer(np.packbits(present, bitorder="little"))
-            values = np.array([_NO_VALUES if candle is None else _values(candle) for candle in candles], np.float64)
-            for field in values.T:
-                buffers = [bitmap, pa.py_buffer(np.ascontiguousarray(field))]
-                columns.append(pa.Array.from_buffers(pa.float64(), len(candles), buffers))
-            valid.append(pa.array([candle is not None and candle.is_valid for candle in candles]))
-        return pa.record_batch([*columns, *valid], schema=self.schema)
+        cells = [cell for _, step in steps for cell in step]
+        columns = {
+            "timestamp": pa.array(timestamps).cast(self.schema.field("timestamp").type),
+            "symbol": pa.DictionaryArray.from_arrays(pa.array(positions), pa.array(self.symbols, pa.string())),
+        }
+        for (timeframe, side), names in content.candles.items():
+            shown = (cell.candles if timeframe == content.timeframe else cell.further[timeframe] for cell in cells)
+            columns |= _candle_columns(names, [candles[side] for candles in shown])
+        for name in content.indicators:
+            values = [cell.indicators[name] for cell in cells]
+            bitmap = _bitmap([value is not None for value in values])
+            floats = np.array([math.nan if value is None else value for value in values], np.float64)
+            columns[indicator_column(name)] = _column(pa.float64(), bitmap, floats)
+        return pa.record_batch([columns[name] for name in self.schema.names], schema=self.schema)
+
+
+def _candle_columns(names: CandleColumns, candles: list[CandleData | None]) -> dict[str, pa.Array]:
+    bitmap = _bitmap([candle is not None for candle in candles])
+    values = np.array([_NO_VALUES if candle is None else _values(candle) for candle in candles], np.float64)
+    columns = {name: _column(pa.float64(), bitmap, field) for name, field in zip(names.values, values.T, strict=True)}
+    columns[names.valid] = pa.array([candle is not None and candle.is_valid for candle in candles])
+    if names.timestamp is not None:
+        stamps = np.array([0 if candle is None else candle.timestamp_ns for candle in candles], np.int64)
+        columns[names.timestamp] = _column(pa.timestamp("ns", "UTC"), bitmap, stamps)
+    return columns
+
+
+def _bitmap(present: list[bool]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(np.array(present), bitorder="little"))
+
+
+def _column(kind: pa.DataType, bitmap: pa.Buffer, values: np.ndarray[Any, Any]) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 # A value under a null is NaN, so that a column can be read without looking at its bitmap.

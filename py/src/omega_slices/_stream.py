@@ -15,16 +15,17 @@ from collections import deque
 from copy import copy
 from itertools import islice
 from operator import index, length_hint
-from typing import TYPE_CHECKING, Final, Literal, Self, SupportsIndex, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, SupportsIndex, get_args
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from omega_slices._binary import binary_override, find_binary
-from omega_slices._buffers import string_array
+from omega_slices._buffers import string_array, values_view
 from omega_slices._candle import RunReport
 from omega_slices._request import TimeLike, make_request
-from omega_slices._schema import check_batch
+from omega_slices._schema import check_batch, content_of
 from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout
 from omega_slices._sources import BinarySource, ReferenceSource
 from omega_slices.errors import (
@@ -37,6 +38,7 @@ from omega_slices.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import timedelta
     from types import TracebackType
 
     from omega_slices._request import Request
@@ -74,6 +76,13 @@ def open_slices(
     duplicates: str = "last",
     path_template: str | None = None,
     columns: Mapping[str, str] | None = None,
+    fill: str = "none",
+    max_age: str | timedelta | None = None,
+    with_timeframe: str | Iterable[str] = (),
+    known_at: str = "open",
+    session_file: str | os.PathLike[str] | None = None,
+    indicators: Iterable[str] = (),
+    indicator_template: str | None = None,
     threads: int | None = None,
     backend: str | None = None,
 ) -> SliceStream:
@@ -99,13 +108,23 @@ def open_slices(
     start, end : str, datetime, date or int, optional
         The window, both ends inclusive.  An RFC 3339 text, a date (its midnight), a
         datetime, or nanoseconds since 1970; without a zone UTC.
-    timeline : {"intersection", "union"}
-        A slice at the timestamps of all series, or of any.
-    session : {"none", "fx"}
-        Keep all rows, or those of the FX trading week: Monday 07:00 (included) to
-        Saturday 07:00 (excluded) in Sydney; for timeframes of a day or more, all but
-        those stamped Saturday or Sunday (UTC) and placeholders (volume 0 and
-        open = high = low = close).
+    timeline : str
+        Which timestamps get a slice: ``"intersection"``, those of all series;
+        ``"union"``, those of any; ``"leader:SYMBOL"``, those at which that symbol has
+        every price type; ``"quorum:K"``, those at which at least K symbols have every
+        price type.  Only candles of the primary timeframe count, and none that is
+        carried.
+    session : str
+        Which rows to keep: with ``"none"`` all; with ``"fx"`` those of the FX trading
+        week, which is Monday 07:00 (included) to Saturday 07:00 (excluded) in Sydney,
+        and for timeframes of a day or more all but those stamped Saturday or Sunday
+        (UTC) and placeholders (volume 0 and open = high = low = close).  Any other name
+        is that of a market calendar of pandas_market_calendars, such as ``"NYSE"``,
+        ``"JPX"``, ``"CME_Equity"``: rows stamped within its sessions, open included,
+        close excluded, without its breaks; where `timeframe` is a day or more, rows
+        stamped on the UTC days that its sessions are dated.  Calendars need
+        ``pip install "omega-slices[calendars]"``, and go with no further timeframe of a
+        day or more where `timeframe` is shorter.
     normalize : bool
         Floor timestamps to the timeframe (weeks from Monday).  Rows that then share a
         timestamp are duplicates; nothing is aggregated.
@@ -122,6 +141,33 @@ def open_slices(
         Names of the input's columns by ``timestamp``, ``open``, ``high``, ``low``,
         ``close``, ``volume``, where they are not ``UTC time``, ``Open``, ``High``,
         ``Low``, ``Close``, ``Volume``.
+    fill : {"none", "forward"}
+        Show candles only where they are stamped, or show a series that has no candle at
+        a slice with its latest earlier one, up to `max_age`; also one from before
+        `start`.  Every candle keeps its own timestamp; see `SymbolSnapshot.is_carried`.
+    max_age : str or timedelta, optional
+        How old such a candle may be, from its timestamp to that of the slice: a positive
+        integer and a unit, ``s``, ``m``, ``h``, ``d``, ``w`` or ``bars`` (of
+        `timeframe`), as in ``"15m"``, ``"5bars"``; or a timedelta of whole seconds.
+        Required with ``fill="forward"``.
+    with_timeframe : str or iterable of str
+        Further timeframes, none by default: ``"H1"``, or with an age limit as in
+        `max_age`, ``"H1:max-age=1d"`` (bars are then those of H1).  Each slice also shows
+        each series' latest candle of it that is complete.  Read from files of their own;
+        none may be shorter than `timeframe`.
+    known_at : {"open", "close"}
+        When such a candle must be complete: when the slice's own candles open (at its
+        timestamp), or when they close (one `timeframe` later).
+    session_file : str or path, optional
+        A Parquet or CSV file with the columns ``open`` and ``close``, UTC: rows with
+        open <= timestamp < close are kept, whatever the timeframe.  In place of
+        `session`.
+    indicators : iterable of str
+        Columns of a file per symbol, joined on the exact timestamp; none by default.
+        They never make a slice.
+    indicator_template : str, optional
+        Where these files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``
+        and ``*``; by default ``{root}/{symbol}/{symbol}_{timeframe}_IND.parquet``.
     threads : int, optional
         Threads that decode the input; by default as many as there are cores.  The
         `python` backend has one.
@@ -155,6 +201,15 @@ def open_slices(
     ...         print(s.timestamp.time(), s.get_price("EURUSD", "mid"), s["GBPUSD"].bid.close)
     00:00:00 1.625 2.5
     00:01:00 1.75 2.75
+
+    Candles may be carried for a while, which they tell:
+
+    >>> options = {"symbols": ["EURUSD", "GBPUSD"], "timeline": "union", "fill": "forward"}
+    >>> with open_slices(data, **options, max_age="5bars") as slices:
+    ...     for s in slices:
+    ...         print(s.timestamp.time(), s["GBPUSD"].bid.timestamp.time(), s["GBPUSD"].is_carried)
+    00:00:00 00:00:00 False
+    00:01:00 00:01:00 False
     """
     chosen = _choose_backend(backend)
     request = make_request(
@@ -171,6 +226,13 @@ def open_slices(
         duplicates=duplicates,
         path_template=path_template,
         columns=columns,
+        fill=fill,
+        max_age=max_age,
+        with_timeframe=with_timeframe,
+        known_at=known_at,
+        session_file=session_file,
+        indicators=indicators,
+        indicator_template=indicator_template,
     )
     threads = None if threads is None else _count("threads", threads, 1)
     return SliceStream(_open_source(chosen, request, threads), request)
@@ -222,7 +284,7 @@ class SliceStream:
         # Also called by the garbage collector and at the interpreter's exit.  The source
         # does not know the stream: it keeps it from neither.
         self._finalizer = weakref.finalize(self, source.close)
-        self._layout = SliceLayout(source.symbols, request.timeframe, request.price_types)
+        self._layout = SliceLayout(source.symbols, content_of(request))
         self._symbols_array = string_array(source.symbols)
         self._report = RunReport(slices=0, batches=0)
         self._complete = False
@@ -241,8 +303,18 @@ class SliceStream:
 
     @property
     def timeframe(self) -> str:
-        """The timeframe of the slices, such as ``"M1"``."""
+        """The primary timeframe of the slices, such as ``"M1"``."""
         return self._layout.timeframe
+
+    @property
+    def timeframes(self) -> tuple[str, ...]:
+        """The further timeframes of the slices, in the requested order."""
+        return self._layout.content.further
+
+    @property
+    def indicators(self) -> tuple[str, ...]:
+        """The names of the indicators, in the requested order."""
+        return self._layout.content.indicators
 
     @property
     def schema(self) -> pa.Schema:
@@ -357,6 +429,42 @@ class SliceStream:
         """
         while (batch := self._take_record_batch()) is not None:
             yield batch
+
+    def known_at(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
+        """Return when the candles of each slice of a record batch are complete.
+
+        Parameters
+        ----------
+        batch : pyarrow.RecordBatch
+            Whole slices of this stream.
+
+        Returns
+        -------
+        numpy.ndarray
+            datetime64[ns] (UTC), one per slice: its timestamp + the primary timeframe.
+
+        Raises
+        ------
+        RequestError
+            The batch does not hold whole slices of this stream.
+
+        Examples
+        --------
+        >>> from omega_slices import open_slices
+        >>> with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
+        ...     [str(known_at)[11:16] for batch in slices.batches() for known_at in slices.known_at(batch)]
+        ['00:01', '00:02']
+        """
+        width = len(self.symbols)
+        wrong = RequestError("the batch holds no whole slices of this stream", hint="give it as batches() gave it")
+        if not isinstance(batch, pa.RecordBatch) or batch.schema != self.schema or batch.num_rows % width:
+            raise wrong
+        if not batch.num_rows:
+            return np.empty(0, "datetime64[ns]")
+        timestamps = values_view(batch.column("timestamp"), "datetime64[ns]").reshape(-1, width)
+        if not (timestamps == timestamps[:, :1]).all():
+            raise wrong
+        return timestamps[:, 0] + np.timedelta64(self._layout.timeframe_ns, "ns")
 
     def close(self) -> None:
         """End the stream and whatever produces it; may be called again.
@@ -486,7 +594,7 @@ class SliceStream:
 
     def _note_batch(self, batch: pa.RecordBatch) -> None:
         before = self._report
-        last_ns = check_batch(batch, self._symbols_array, self._request.price_types, before.last_timestamp_ns)
+        last_ns = check_batch(batch, self._symbols_array, self._layout.content, before.last_timestamp_ns)
         first_ns = before.first_timestamp_ns
         self._report = msgspec.structs.replace(
             before,
@@ -551,8 +659,14 @@ def _choose_backend(backend: str | None) -> Backend:
 
 
 def _open_source(backend: Backend, request: Request, threads: int | None) -> Source:
+    sessions = None
+    if request.calendar is not None:
+        # Imports pandas, which takes longer than many a run.
+        from omega_slices._calendars import calendar_sessions  # noqa: PLC0415
+
+        sessions = calendar_sessions(request)
     if backend == "python":
-        return ReferenceSource(request)
+        return ReferenceSource(request, sessions)
     try:
         binary = find_binary()
     except BackendUnavailableError as error:
@@ -560,8 +674,8 @@ def _open_source(backend: Backend, request: Request, threads: int | None) -> Sou
         if backend == "rust" or binary_override() is not None:
             raise
         _logger.warning("the plain Python implementation is used, which is slow: %s", error.message)
-        return ReferenceSource(request)
-    return BinarySource(binary, request, threads)
+        return ReferenceSource(request, sessions)
+    return BinarySource(binary, request, threads, sessions)
 
 
 def _default_data() -> str:

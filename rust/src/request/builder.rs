@@ -271,7 +271,8 @@ fn check_further_timeframes(request: &Request) -> Result<()> {
         if !seen.insert(timeframe.as_str()) {
             return Err(Error::usage(format!(
                 "the further timeframe {timeframe} is requested twice"
-            )));
+            ))
+            .with_hint("name each further timeframe once"));
         }
         if let Some(max_age) = further.max_age() {
             max_age.nanoseconds(timeframe)?;
@@ -311,9 +312,10 @@ fn check_indicators(request: &Request) -> Result<()> {
             );
         }
         if !seen.insert(name.as_str()) {
-            return Err(Error::usage(format!(
-                "the indicator {name:?} is requested twice"
-            )));
+            return Err(
+                Error::usage(format!("the indicator {name:?} is requested twice"))
+                    .with_hint("name each indicator once"),
+            );
         }
     }
     Ok(())

@@ -45,7 +45,7 @@ impl FromStr for Timeline {
             Some(("quorum", symbols)) => symbols
                 .parse()
                 .ok()
-                .filter(|_| symbols.bytes().all(|byte| byte.is_ascii_digit()))
+                .filter(|_| !symbols.starts_with(['+', '0']))
                 .map(Self::Quorum)
                 .ok_or_else(|| {
                     Error::usage(format!(
@@ -98,6 +98,7 @@ mod tests {
             "quorum:0",
             "quorum:-1",
             "quorum:+1",
+            "quorum:01",
             "quorum:1.5",
             "quorum:x",
             "quorum:99999999999999999999999",

@@ -31,7 +31,15 @@ impl Block {
     /// Those of some slices that stand at some positions.
     pub fn slices_at(&self, slices: &Range<usize>, positions: &Range<usize>) -> Range<usize> {
         let of_part = &self.positions[slices.clone()];
-        let slice_at = |end: usize| of_part.partition_point(|&at| (at as usize) < end);
+        let reach = self.reach(slices);
+        let slice_at = |position: usize| {
+            if reach.len() == of_part.len() {
+                // Every position is a slice.
+                position.clamp(reach.start, reach.end) - reach.start
+            } else {
+                of_part.partition_point(|&at| (at as usize) < position)
+            }
+        };
         slices.start + slice_at(positions.start)..slices.start + slice_at(positions.end)
     }
 

@@ -174,6 +174,8 @@ impl FlatColumn {
                 self.pages.skip_next_page()?;
                 continue;
             }
+            // Its memory serves for the next one.
+            self.page = DataPage::empty();
             let Some(page) = self.pages.get_next_page()? else {
                 return Ok(false);
             };
