@@ -139,6 +139,13 @@ def test_what_is_missing_decides_the_error(template: str | None, backend: str, t
 
 
 @both_backends
+def test_a_file_of_indicators_is_no_candle(backend: str, tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_M1_IND.parquet", [0])
+    with pytest.raises(SymbolNotFoundError):
+        open_slices(tmp_path, symbols=["A"], price_types=["bid"], backend=backend)
+
+
+@both_backends
 def test_no_root_and_no_symbol_under_it(backend: str, tmp_path: Path) -> None:
     with pytest.raises(SymbolNotFoundError):
         open_slices(tmp_path / "nowhere", symbols=["A"], backend=backend)

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec.structs import replace
 
-from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport
+from omega_slices._candle import PRICE_TYPES, CandleData, RunReport, RunWarning, SeriesReport
 from omega_slices._request import Request, format_time_ns, parse_time_ns, timeframe_ns
 from omega_slices.errors import (
     CorruptInputError,
@@ -354,9 +354,9 @@ def _files(request: Request, name: _Name, side: str) -> list[str]:
     path = _fill(_templates(request)[0], request, *name[:2], side).replace(_ANY, "*")
     error: type[OmegaSlicesError] = SymbolNotFoundError
     missing = f"there is no file of the symbol {name.symbol}"
-    if found(name.timeframe, _ANY):
+    if any(found(name.timeframe, other) for other in PRICE_TYPES):
         error, missing = InvalidPriceTypeError, f"{name.symbol} has {name.timeframe} candles, but no {side} ones"
-    elif found(_ANY, _ANY):
+    elif any(found(_ANY, other) for other in PRICE_TYPES):
         error, missing = TimeframeNotFoundError, f"{name.symbol} has no {name.timeframe} candles"
     raise _wrong(error, missing, "check the data folder and the names of its files", name, path)
 

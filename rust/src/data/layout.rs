@@ -296,14 +296,16 @@ impl<'a> Layout<'a> {
     /// Whether the symbol has any file (of this timeframe), of whatever price type.
     fn any_file(&self, symbol: &str, timeframe: Option<&str>) -> Result<bool> {
         for template in &self.templates {
-            let pattern = template.pattern(Fields {
-                root: self.root,
-                symbol: Some(symbol),
-                timeframe,
-                price_type: None,
-            });
-            if !matching_files(&pattern)?.is_empty() {
-                return Ok(true);
+            for price_type in PriceType::ALL {
+                let pattern = template.pattern(Fields {
+                    root: self.root,
+                    symbol: Some(symbol),
+                    timeframe,
+                    price_type: Some(price_type),
+                });
+                if !matching_files(&pattern)?.is_empty() {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
