@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 
 from omega_slices._binary import find_binary
 from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport
-from omega_slices._request import Request, format_time_ns
+from omega_slices._request import Request
+from omega_slices._times import format_time_ns
 
 if TYPE_CHECKING:
     from omega_slices import MultiSymbolSlice, OmegaSlicesError

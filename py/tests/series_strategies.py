@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from omega_slices._request import Request, format_time_ns, make_request, parse_time_ns, timeframe_ns
+from omega_slices._request import Request, make_request
+from omega_slices._times import format_time_ns, parse_time_ns, timeframe_ns
 
 SECOND_NS: Final = 10**9
 DAY_NS: Final = 86_400 * SECOND_NS

@@ -18,7 +18,8 @@ import wire
 
 from omega_slices import ErrorCode, OmegaSlicesError, Request, RequestError, open_slices
 from omega_slices import _calendars as calendars
-from omega_slices._request import make_request, parse_time_ns
+from omega_slices._request import make_request
+from omega_slices._times import parse_time_ns
 
 DAY_NS = 86_400 * 10**9
 
@@ -219,8 +220,8 @@ def test_times_beyond_64_bits_are_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spoil", ["bytes", "column", "twice", "type"])
 def test_who_reads_the_rows_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str) -> None:
     # All times there are take seconds.
-    monkeypatch.setattr(calendars, "_NS_MIN", ns("2024-01-01"))
-    monkeypatch.setattr(calendars, "_NS_MAX", ns("2025-01-01"))
+    monkeypatch.setattr(calendars, "NS_MIN", ns("2024-01-01"))
+    monkeypatch.setattr(calendars, "NS_MAX", ns("2025-01-01"))
     write(tmp_path, ["2024-11-29 15:00"])
     path = tmp_path / "A" / "A_M1_BID.parquet"
     table = pq.read_table(path)

@@ -25,7 +25,8 @@ from series_strategies import Fault, FilePlan, World, faults, worlds
 
 from omega_slices import open_slices, reference
 from omega_slices._candle import RunReport, datetime_from_ns
-from omega_slices._request import Request, make_request, timeframe_ns
+from omega_slices._request import Request, make_request
+from omega_slices._times import timeframe_ns
 from omega_slices.errors import CorruptInputError, OmegaSlicesError, error_from_report
 from omega_slices.reference import open_reference
 

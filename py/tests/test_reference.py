@@ -74,7 +74,7 @@ def test_reference_shares_only_request_candles_and_errors() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
-    ours = {"omega_slices._candle", "omega_slices._request", "omega_slices.errors"}
+    ours = {"omega_slices._candle", "omega_slices._request", "omega_slices._times", "omega_slices.errors"}
     assert {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names} == {
         "msgspec.structs",
         "pyarrow",

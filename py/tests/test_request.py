@@ -15,15 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omega_slices import ErrorCode, OmegaSlicesError, Request, RequestError, SymbolNotFoundError
-from omega_slices._request import (
-    SYMBOLS_MAX,
-    age_ns,
-    floor_ns,
-    format_time_ns,
-    make_request,
-    parse_time_ns,
-    timeframe_ns,
-)
+from omega_slices._request import SYMBOLS_MAX, make_request
+from omega_slices._times import age_ns, floor_ns, format_time_ns, parse_time_ns, timeframe_ns
 
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
 NINE_THIRTY = 1_704_187_800 * 10**9

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from omega_slices._request import DAY_NS, SESSIONS
+from omega_slices._request import SESSIONS
+from omega_slices._times import DAY_NS, NS_MAX, NS_MIN
 from omega_slices.errors import RequestError
 from omega_slices.reference import series_files
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 _INSTALL: Final = 'pip install "omega-slices[calendars]"'
 
-_NS_MIN: Final = -(2**63)
-_NS_MAX: Final = 2**63 - 1
 _NS_PER_SECOND: Final = 10**9
 _NS_PER_UNIT: Final = {
     # As Arrow names them, then as Parquet does.
@@ -169,7 +168,7 @@ def _seconds(schedule: Any, column: str) -> list[int | None]:
 def _apart(spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
     """Put sessions in order and join those that touch or overlap; leave out empty ones."""
     joined: list[tuple[int, int]] = []
-    for open_ns, close_ns in sorted((max(start, _NS_MIN), min(stop, _NS_MAX)) for start, stop in spans):
+    for open_ns, close_ns in sorted((max(start, NS_MIN), min(stop, NS_MAX)) for start, stop in spans):
         if close_ns <= open_ns:
             continue
         if joined and open_ns <= joined[-1][1]:
@@ -191,8 +190,8 @@ def _file_range(path: str, column: str) -> tuple[int, ...]:
             if edges is None:
                 edges = _column_range(file.read(columns=[column]).column(column))
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        return _NS_MIN, _NS_MAX
-    return tuple(min(max(edge, _NS_MIN), _NS_MAX) for edge in edges)
+        return NS_MIN, NS_MAX
+    return tuple(min(max(edge, NS_MIN), NS_MAX) for edge in edges)
 
 
 def _footer_range(metadata: pq.FileMetaData, column: str) -> tuple[int, ...] | None:

@@ -34,8 +34,8 @@ from omega_slices._candle import (
     timeframe_not_in_slice,
     unknown_price_type,
 )
-from omega_slices._request import timeframe_ns
 from omega_slices._schema import indicator_column
+from omega_slices._times import timeframe_ns
 from omega_slices.errors import SchemaMismatchError, SymbolNotFoundError
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from omega_slices._candle import CandleData, RunReport, RunWarning
 from omega_slices._process import Producer
-from omega_slices._request import format_time_ns
 from omega_slices._schema import check_schema, content_of, indicator_column, stream_schema
+from omega_slices._times import format_time_ns
 from omega_slices.errors import OmegaSlicesError, SystemFailureError
 from omega_slices.reference import open_reference
 

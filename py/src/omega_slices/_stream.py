@@ -24,10 +24,11 @@ import pyarrow as pa
 from omega_slices._binary import binary_override, find_binary
 from omega_slices._buffers import string_array, values_view
 from omega_slices._candle import RunReport
-from omega_slices._request import TimeLike, make_request
+from omega_slices._request import make_request
 from omega_slices._schema import check_batch, content_of
 from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout
 from omega_slices._sources import BinarySource, ReferenceSource
+from omega_slices._times import TimeLike
 from omega_slices.errors import (
     BackendUnavailableError,
     DeserializationError,

@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from omega_slices._candle import PRICE_TYPES, CandleData, RunReport, RunWarning, SeriesReport
-from omega_slices._request import Request, format_time_ns, parse_time_ns, timeframe_ns
+from omega_slices._request import Request
+from omega_slices._times import format_time_ns, parse_time_ns, timeframe_ns
 from omega_slices.errors import (
     CorruptInputError,
     DuplicateTimestampError,
