@@ -150,7 +150,7 @@ def test_further_timeframes_are_filtered_and_widen_the_range(tmp_path: Path) -> 
 def test_a_further_timeframe_of_days_is_refused_beside_hours(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"NYSE.*D1.*midnight") as caught:
         request(tmp_path, "NYSE", with_timeframe=["H1", "D1"])
-    assert "session_file" in str(caught.value.hint)
+    assert "a stream of its own" in str(caught.value.hint)
 
 
 def test_no_row_is_dropped_since_the_range_is_short(tmp_path: Path) -> None:

@@ -395,9 +395,14 @@ def test_further_timeframes() -> None:
     assert '"with_timeframe":["D1:max-age=2bars","H1"]' in request.to_json()
 
 
-@pytest.mark.parametrize("text", ["", "x", "h1", "H1,D1", "H1 ", ":max-age=1d", "max-age=1d", None, 1])
+@pytest.mark.parametrize("text", ["", "x", "h1", "H1 ", ":max-age=1d", "max-age=1d", None, 1])
 def test_what_is_no_further_timeframe(text: Any) -> None:
     refused(ErrorCode.TIMEFRAME_NOT_FOUND, with_timeframe=["D1", text])
+
+
+def test_several_further_timeframes_in_one_text_are_told_how_to_be_listed() -> None:
+    error = refused(ErrorCode.USAGE, with_timeframe="H1, D1")
+    assert error.hint == "write with_timeframe=['H1', 'D1']"
 
 
 def test_where_slices_and_their_rows_begin() -> None:

@@ -220,6 +220,14 @@ def test_closing_at_the_end_changes_nothing() -> None:
     stream.skip(0)
     with pytest.raises(IteratorExhaustedError):
         stream.skip(1)
+    # A second table, or query, would take the end for the data.
+    with pytest.raises(IteratorExhaustedError, match="walked through"):
+        pa.table(stream)
+
+
+def test_a_stream_without_slices_is_an_empty_table() -> None:
+    stream, _ = open_list([])
+    assert pa.table(stream).num_rows == 0
     assert pa.table(stream).num_rows == 0
 
 

@@ -553,7 +553,7 @@ def _check_further(request: Request) -> None:
             raise RequestError(
                 f"the calendar {request.calendar} would drop all candles of the further timeframe {name}: they are "
                 "stamped at midnight, outside of the trading hours",
-                hint="leave out the further timeframe, or give sessions of your own as session_file",
+                hint="open a stream of its own for the further timeframe, or leave the session out",
             )
 
 

@@ -523,7 +523,17 @@ class SliceStream:
         Returns
         -------
         PyCapsule
+
+        Raises
+        ------
+        IteratorExhaustedError
+            All slices have been taken already: an empty table would pass for data.
         """
+        if self._complete and self._report.slices and not (self._ahead or length_hint(self._rows)):
+            raise IteratorExhaustedError(
+                "the stream has been walked through; it has no slices left to hand over",
+                hint="open it again for another walk, or keep the first table",
+            )
         reader = pa.RecordBatchReader.from_batches(self.schema, self.batches())
         return reader.__arrow_c_stream__(requested_schema)
 

@@ -162,6 +162,11 @@ def parse_further(text: str) -> FurtherTimeframe:
     >>> parse_further("H1:max-age=2bars")
     FurtherTimeframe(timeframe='H1', timeframe_ns=3600000000000, max_age_ns=7200000000000)
     """
+    if isinstance(text, str) and "," in text:
+        raise RequestError(
+            f"with_timeframe={text!r} is not one further timeframe",
+            hint=f"write with_timeframe={[part.strip() for part in text.split(',')]!r}",
+        )
     name, colon, rest = text.partition(":") if isinstance(text, str) else (text, "", "")
     length_ns = timeframe_ns(name)
     if not colon:

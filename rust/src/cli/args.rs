@@ -89,7 +89,7 @@ pub struct SyncArguments {
     max_age: Option<String>,
 
     /// A further, longer timeframe: each slice also shows its latest COMPLETE candles, those that have
-    /// ended by the slice's timestamp. Repeatable.
+    /// ended by the slice's timestamp. Give it once for each of several timeframes.
     #[arg(long, value_name = "TIMEFRAME[:max-age=AGE]")]
     with_timeframe: Vec<String>,
 
@@ -98,8 +98,8 @@ pub struct SyncArguments {
     #[arg(long, value_name = "open|close", default_value = "open")]
     known_at: String,
 
-    /// Columns to read from files with indicators, joined on the exact timestamp. They never shape the
-    /// timeline.
+    /// Columns of numbers to read from files with indicators, joined on the exact timestamp (in a column
+    /// named as in the files of candles). They never shape the timeline.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     indicators: Vec<String>,
 
@@ -114,8 +114,9 @@ pub struct SyncArguments {
     #[arg(long, value_name = "none|fx", default_value = "none")]
     session: String,
 
-    /// Trading hours from a file: Parquet or CSV with the columns open,close (UTC instants); rows with
-    /// open <= timestamp < close are kept, of every timeframe.
+    /// Trading hours from a file: Parquet or CSV with the columns open,close, such as
+    /// 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z (without a zone UTC). Rows with open <= timestamp < close
+    /// are kept, of every timeframe.
     #[arg(long, value_name = "FILE")]
     session_file: Option<PathBuf>,
 
@@ -280,7 +281,10 @@ impl SyncArguments {
             .start_ns(self.start.as_deref().map(parse_timestamp).transpose()?)
             .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
             .timeline(self.timeline.parse()?)
-            .session(self.session.parse()?)
+            .session(self.session.parse().map_err(|error: Error| {
+                let hint = error.hint().unwrap_or_default().to_owned();
+                error.with_hint(format!("{hint}; other hours come from --session-file"))
+            })?)
             .normalize(self.normalize)
             .unsorted(self.unsorted.parse()?)
             .duplicates(self.duplicates.parse()?)

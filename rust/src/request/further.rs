@@ -129,6 +129,13 @@ impl FromStr for FurtherTimeframe {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        if text.contains(',') {
+            return Err(
+                Error::usage(format!("{text:?} is not one further timeframe")).with_hint(
+                    "give each of several by itself: --with-timeframe H1 --with-timeframe D1",
+                ),
+            );
+        }
         let (timeframe, rest) = match text.split_once(':') {
             Some((timeframe, rest)) => (timeframe, Some(rest)),
             None => (text, None),

@@ -31,12 +31,17 @@ use crate::error::{Error, Result};
 use crate::report::SeriesName;
 use crate::request::{DuplicatePolicy, Fill, Request, Timeframe, UnsortedPolicy};
 
+/// How a column is found that has another name.
+const RENAME: &str = "rename with --columns (timestamp=…,open=…)";
+
 /// The rules that turn rows into a series: the same for every series of a request that has the same role.
 #[derive(Debug)]
 pub(crate) struct SeriesRules {
     /// The column of timestamps, and those of numbers.
     timestamp: String,
     values: Vec<String>,
+    /// What to do where one of these is not there.
+    other_values: &'static str,
     /// Raw timestamps that are read.
     start_ns: i64,
     end_ns: i64,
@@ -96,6 +101,11 @@ impl SeriesRules {
         Self {
             timestamp: request.columns().timestamp.clone(),
             values: values.to_vec(),
+            other_values: if has_prices {
+                RENAME
+            } else {
+                "name indicators that it has with --indicators"
+            },
             start_ns,
             end_ns: request.end_ns().unwrap_or(i64::MAX),
             window_ns,

@@ -13,7 +13,7 @@ use super::row_stream::RowStream;
 use super::scan::Scan;
 use super::segment_plan::{SegmentPlan, contradiction};
 use super::segments::{Order, PageBounds, Segment};
-use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
+use super::{CandleTimes, PlannedFile, RENAME, SeriesRules, SeriesSource};
 use crate::data::layout::SeriesFiles;
 use crate::data::source::{Pass, SourceFile};
 use crate::error::{Code, Error, Result};
@@ -49,8 +49,8 @@ impl TimestampReader {
         for path in &series.files {
             files.push(SourceFile::open(
                 path,
-                &rules.timestamp,
-                &rules.values,
+                (&rules.timestamp, RENAME),
+                (&rules.values, rules.other_values),
                 held,
             )?);
         }

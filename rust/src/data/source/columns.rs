@@ -74,6 +74,7 @@ pub(super) fn find_column(
     name: &str,
     is_right: fn(&DataType) -> bool,
     expected: &str,
+    elsewhere: &str,
 ) -> Result<Column> {
     let mismatch = |message: String| {
         Error::input(Code::SchemaMismatch, message)
@@ -88,11 +89,8 @@ pub(super) fn find_column(
             .iter()
             .map(|field| field.name().as_str())
             .collect();
-        return Err(
-            mismatch(format!("the column {name:?} is missing")).with_hint(format!(
-                "the file has the columns {names:?}; rename with --columns (timestamp=…,open=…)"
-            )),
-        );
+        return Err(mismatch(format!("the column {name:?} is missing"))
+            .with_hint(format!("the file has the columns {names:?}; {elsewhere}")));
     };
     if fields.next().is_some() {
         return Err(mismatch(format!("the file has several columns {name:?}")));
@@ -102,7 +100,9 @@ pub(super) fn find_column(
             "the column {name:?} holds {}, not {expected}",
             field.data_type()
         ))
-        .with_hint("write the column with a matching type, or name another one with --columns"));
+        .with_hint(format!(
+            "write the column with a matching type, or {elsewhere}"
+        )));
     }
     let columns = metadata.parquet_schema().columns();
     let leaf = columns

@@ -160,6 +160,7 @@ impl FlatColumn {
     /// Whether the dictionary is so large that it pays to read many rows whenever it is in the cache.
     pub fn has_wide_dictionary(&self) -> bool {
         self.dictionary.len() > WIDE_DICTIONARY_BYTES
+            && matches!(self.page.values, Values::Indexes(_))
     }
 
     /// Goes on to the next page that has rows. `false` where there is none, or none for us.

@@ -77,13 +77,19 @@ pub(crate) struct TimeBounds {
 impl SourceFile {
     /// Opens a file, reads its footer and checks its column of timestamps and those of numbers. It stays
     /// open if it is to be `held`; otherwise it is open while somebody reads from it, and opened again
-    /// for the next one.
+    /// for the next one. With the names of columns comes what to do where they are not there.
     ///
     /// # Errors
     ///
     /// [`Code::CorruptInput`] where it is no readable Parquet file, [`Code::SchemaMismatch`] where
     /// a column is missing or of a wrong type, a system failure where no descriptor is left.
-    pub fn open(path: &Path, timestamp: &str, values: &[String], held: bool) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        timestamp: (&str, &str),
+        values: (&[String], &str),
+        held: bool,
+    ) -> Result<Self> {
+        let ((timestamp, other_timestamp), (values, other_values)) = (timestamp, values);
         let (file, identity) = open_file(path)?;
         let metadata = guarded(path, || {
             // The embedded Arrow schema adds nothing but one unit: without it every timestamp
@@ -98,11 +104,12 @@ impl SourceFile {
             timestamp,
             is_timestamp,
             "a timestamp or date32",
+            other_timestamp,
         )?;
         let number = "an integer, float or decimal";
         let values = values
             .iter()
-            .map(|name| find_column(path, &metadata, name, is_number, number))
+            .map(|name| find_column(path, &metadata, name, is_number, number, other_values))
             .collect::<Result<_>>()?;
         let source = Self {
             path: path.to_owned(),

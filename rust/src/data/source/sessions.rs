@@ -51,7 +51,8 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
 }
 
 fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
-    let file = SourceFile::open(path, name, &[], true)?;
+    let named = "a file of sessions has the columns open and close";
+    let file = SourceFile::open(path, (name, named), (&[], named), true)?;
     let mut reader = file.read(Pass::Timestamps, &file.all_rows(), 8_192)?;
     let mut instants_ns = Vec::new();
     while let Some(rows) = reader.next_rows(&file)? {
