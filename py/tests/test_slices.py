@@ -444,6 +444,7 @@ def test_another_content_is_not_equal() -> None:
     slices = [view(wire.batch(wire.schema(**kind), 0, 1), wire.SYMBOLS)[0] for kind in kinds]
     for position, one in enumerate(slices):
         assert [one == other for other in slices] == [position == index for index in range(len(slices))]
+        assert [one != other for other in slices] == [position != index for index in range(len(slices))]
     assert len({hash(one) for one in slices}) == len(slices)
 
 
@@ -463,6 +464,7 @@ def test_all_parts_can_leave_the_process() -> None:
     many = view(wire.batch(wire.schema(**MORE), 0, 500, missing=0.2, nan=0.2, carried=0.3), wire.SYMBOLS)
     one = many[250]
     for other in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one)):
+        assert not one != other  # noqa: SIM202  # the operator of its own
         assert other == one
         assert hash(other) == hash(one)
         assert repr(other) == repr(one)

@@ -601,6 +601,12 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
             and all(np.array_equal(self.column(name), other.column(name), equal_nan=True) for name in names)
         )
 
+    def __ne__(self, other: object) -> bool:
+        """Return whether the other is no slice of the same content."""
+        # By itself a Struct without `eq` compares identities here.
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
     def __hash__(self) -> int:
         """Return a hash that equal slices share."""
         return hash((self.timestamp_ns, *self._batch.layout.key()))

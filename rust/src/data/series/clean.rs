@@ -104,7 +104,9 @@ impl Cleaner {
                 source
                     .at_row(error, cleaned.rows.row(position))
                     .at_column(&self.rules.timestamp)
-                    .with_hint("narrow the window with --start")
+                    .with_hint(
+                        "narrow the window with --start, or a further timeframe with its max-age",
+                    )
             })?);
         }
         Ok(floored)

@@ -143,7 +143,7 @@ pub(super) fn open_file(path: &Path) -> Result<(PositionedFile, Identity)> {
         return Err(
             Error::input(Code::CorruptInput, "the input is no regular file")
                 .at_file(path)
-                .with_hint("put a Parquet file in its place"),
+                .with_hint("put a regular file in its place"),
         );
     }
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
