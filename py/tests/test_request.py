@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from omega_slices import ErrorCode, OmegaSlicesError, Request, RequestError, SymbolNotFoundError
 from omega_slices._request import SYMBOLS_MAX, make_request
-from omega_slices._times import age_ns, floor_ns, format_time_ns, parse_time_ns, timeframe_ns
+from omega_slices._times import age_ns, format_time_ns, parse_time_ns, timeframe_ns
 
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
 NINE_THIRTY = 1_704_187_800 * 10**9
@@ -403,30 +403,6 @@ def test_what_is_no_further_timeframe(text: Any) -> None:
 def test_several_further_timeframes_in_one_text_are_told_how_to_be_listed() -> None:
     error = refused(ErrorCode.USAGE, with_timeframe="H1, D1")
     assert error.hint == "write with_timeframe=['H1', 'D1']"
-
-
-def test_where_slices_and_their_rows_begin() -> None:
-    base: dict[str, Any] = {"symbols": ["A"], "timeframe": "H1"}
-    filled = base | {"fill": "forward", "max_age": "2bars"}
-    hour = 3_600 * 10**9
-    assert make_request("root", **base).first_ns is None
-    assert make_request("root", **filled).lead_ns is None
-    assert make_request("root", **base, start=hour + 1).first_ns == hour + 1
-    assert make_request("root", **base, start=hour + 1).lead_ns is None
-    assert make_request("root", **base, start=hour + 1, normalize=True).first_ns == hour
-    assert make_request("root", **filled, start=hour + 1).lead_ns == 1 - hour
-    assert make_request("root", **filled, start=hour + 1, normalize=True).lead_ns == -hour
-    # There is nothing before the first of 64 bits.
-    assert make_request("root", **filled, start=MIN_NS, normalize=True).first_ns == MIN_NS
-    assert make_request("root", **filled, start=MIN_NS + 1).lead_ns == MIN_NS
-
-
-@given(st.integers(MIN_NS, MAX_NS), st.sampled_from(["S7", "M15", "H4", "D1", "D3", "W1", "W2"]))
-def test_floors(timestamp_ns: int, timeframe: str) -> None:
-    floored = floor_ns(timestamp_ns, timeframe)
-    assert floored <= timestamp_ns < floored + timeframe_ns(timeframe)
-    origin = pd.Timestamp("1969-12-29" if timeframe.startswith("W") else "1970-01-01").value
-    assert (floored - origin) % timeframe_ns(timeframe) == 0
 
 
 def test_sessions_and_paths() -> None:

@@ -26,7 +26,6 @@ from omega_slices._times import (
     TimeLike,
     age_ns,
     age_text,
-    floor_ns,
     format_time_ns,
     parse_further,
     parse_time_ns,
@@ -198,25 +197,9 @@ class Request(Struct, frozen=True, kw_only=True):
         return {**INPUT_COLUMNS, **self.columns}
 
     @property
-    def first_ns(self) -> int | None:
-        """The first timestamp that a slice may have: `start`, floored with `normalize`; None without `start`."""
-        if self.start is None:
-            return None
-        return max(NS_MIN, floor_ns(self.start, self.timeframe)) if self.normalize else self.start
-
-    @property
     def max_age_ns(self) -> int | None:
         """`max_age` in nanoseconds, its bars being those of the primary timeframe; None where nothing is filled."""
         return None if self.max_age is None else age_ns(self.max_age, self.timeframe_ns)
-
-    @property
-    def lead_ns(self) -> int | None:
-        """Where the rows begin that may be carried to the first slice: `first_ns` less `max_age_ns`.
-
-        No less than 64 bits hold; None without `start`, and where nothing is filled.
-        """
-        first_ns, max_age_ns = self.first_ns, self.max_age_ns
-        return None if first_ns is None or max_age_ns is None else max(NS_MIN, first_ns - max_age_ns)
 
     @property
     def further(self) -> tuple[FurtherTimeframe, ...]:
@@ -350,12 +333,12 @@ def make_request(
         duplicates=duplicates,  # type: ignore[arg-type]
         path_template=path_template,
         columns={field: name for field, name in sorted(renamed.items()) if name != INPUT_COLUMNS[field]},
-        fill=fill,  # type: ignore[arg-type]
+        fill=fill,  # type: ignore[arg-type]  # as above
         max_age=age_text(max_age) if isinstance(max_age, timedelta) else max_age,
         with_timeframe=(with_timeframe,)
         if isinstance(with_timeframe, str)
         else _tuple_of_names("with_timeframe", with_timeframe),
-        known_at=known_at,  # type: ignore[arg-type]
+        known_at=known_at,  # type: ignore[arg-type]  # as above
         session_file=None
         if session_file is None
         else _path_text("session_file", session_file, "give the file as text or as a pathlib.Path"),
@@ -364,7 +347,7 @@ def make_request(
     )
     if request.calendar is not None:
         # Imports pandas, which takes longer than many a run.
-        from omega_slices._calendars import check_calendar  # noqa: PLC0415
+        from omega_slices._calendars import check_calendar  # noqa: PLC0415  # it needs this module
 
         check_calendar(request.calendar)
     return request

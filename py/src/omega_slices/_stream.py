@@ -673,7 +673,7 @@ def _open_source(backend: Backend, request: Request, threads: int | None) -> Sou
     sessions = None
     if request.calendar is not None:
         # Imports pandas, which takes longer than many a run.
-        from omega_slices._calendars import calendar_sessions  # noqa: PLC0415
+        from omega_slices._calendars import calendar_sessions  # noqa: PLC0415  # rarely needed
 
         sessions = calendar_sessions(request)
     if backend == "python":

@@ -26,8 +26,6 @@ _NS_PER_UNIT: Final = {
     "W": 7 * 86_400 * _NS_PER_SECOND,
 }
 DAY_NS: Final = _NS_PER_UNIT["D"]
-# 1970-01-01 was a Thursday; its week began on Monday 1969-12-29.
-_WEEK_ORIGIN_NS: Final = -3 * DAY_NS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEFRAME: Final = re.compile(r"([SMHDW])([1-9][0-9]*)")
 _AGE: Final = re.compile(r"([1-9][0-9]*)(s|m|h|d|w|bars?)")
@@ -93,18 +91,6 @@ def timeframe_ns(timeframe: str) -> int:
             f"the timeframe {timeframe!r} is too long", hint="the longest one is below 292 years"
         )
     return length_ns
-
-
-def floor_ns(timestamp_ns: int, timeframe: str) -> int:
-    """Return the start of the timeframe that a timestamp lies in; weeks start on Monday, UTC.
-
-    Examples
-    --------
-    >>> floor_ns(-1, "M1"), floor_ns(0, "W1") // 10**9
-    (-60000000000, -259200)
-    """
-    origin_ns = _WEEK_ORIGIN_NS if timeframe.startswith("W") else 0
-    return timestamp_ns - (timestamp_ns - origin_ns) % timeframe_ns(timeframe)
 
 
 def age_ns(text: str, timeframe_ns: int, what: str = "max_age") -> int:

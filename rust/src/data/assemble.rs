@@ -67,11 +67,8 @@ impl Assembler {
         debug_assert_eq!(panels.len(), self.layout.panels.len());
         let rows = slices.len() * self.symbols;
         let mut timestamps = self.spare.1.take(rows, 0);
-        let mut lines = timestamps.chunks_mut(self.symbols);
-        for (block, part) in plan.parts_of(slices.clone()) {
-            for (timestamp_ns, line) in block.timeline(part).zip(&mut lines) {
-                line.fill(timestamp_ns);
-            }
+        for (block, part, cells) in plan.parts_with(slices.clone(), self.symbols, &mut timestamps) {
+            block.stamp(part, self.symbols, cells);
         }
         let mut made: Vec<_> = self
             .layout

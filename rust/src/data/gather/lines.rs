@@ -92,15 +92,12 @@ impl LineGatherer {
     fn column(&mut self, plan: &Plan, slices: Range<usize>) -> Result<GatheredColumn> {
         let symbols = self.sources.len();
         let mut values = self.spare.take(slices.len() * symbols, f64::NAN);
-        let mut cells = &mut values[..];
         let mut finite = true;
-        for (block, part) in plan.parts_of(slices) {
+        for (block, part, cells) in plan.parts_with(slices, symbols, &mut values) {
             for (symbol, source) in self.sources.iter_mut().enumerate() {
                 finite &= source.changes(block, &part, symbol, &mut self.changes)?;
             }
-            let (now, later) = cells.split_at_mut(part.len() * symbols);
-            write_lines(now, symbols, &mut self.changes, f64::NAN);
-            cells = later;
+            write_lines(cells, symbols, &mut self.changes, f64::NAN);
         }
         Ok(GatheredColumn { values, finite })
     }

@@ -22,10 +22,11 @@ impl Block {
         self.positions.len()
     }
 
-    /// The timestamps of some slices.
-    pub fn timeline(&self, slices: Range<usize>) -> impl Iterator<Item = i64> {
-        let positions = self.positions[slices].iter();
-        positions.map(|&position| self.timestamps[position as usize])
+    /// Writes the timestamp of each of some slices into the cells of all its symbols.
+    pub fn stamp(&self, slices: Range<usize>, symbols: usize, cells: &mut [i64]) {
+        for (line, &position) in cells.chunks_mut(symbols).zip(&self.positions[slices]) {
+            line.fill(self.timestamps[position as usize]);
+        }
     }
 
     /// Those of some slices that stand at some positions.
@@ -102,6 +103,20 @@ impl Plan {
     /// The slices of each batch, counted from the first slice of the plan.
     pub fn batches(&self) -> impl Iterator<Item = Range<usize>> {
         pieces(0..self.slices, self.batch_slices)
+    }
+
+    /// The same as [`Self::parts_of`], each part with its cells of a column of so many symbols.
+    pub fn parts_with<'a, T>(
+        &'a self,
+        slices: Range<usize>,
+        symbols: usize,
+        mut cells: &'a mut [T],
+    ) -> impl Iterator<Item = (&'a Block, Range<usize>, &'a mut [T])> {
+        self.parts_of(slices).map(move |(block, part)| {
+            let (now, later) = std::mem::take(&mut cells).split_at_mut(part.len() * symbols);
+            cells = later;
+            (block, part, now)
+        })
     }
 
     /// What some slices of the plan consist of: a block, slices of the block.

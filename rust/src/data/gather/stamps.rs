@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::Spare;
 use super::lines::{Change, shown, write_lines};
 use super::plan::{Block, Plan, Step};
+use crate::data::sync::gaps;
 use crate::error::Result;
 
 /// What stands under a null.
@@ -41,11 +42,8 @@ impl StampGatherer {
     fn column(&self, plan: &Plan, slices: Range<usize>) -> Vec<i64> {
         let symbols = self.series.len();
         let mut column = self.spare.take(slices.len() * symbols, ABSENT);
-        let mut cells = &mut column[..];
-        for (block, part) in plan.parts_of(slices) {
-            let (now, later) = cells.split_at_mut(part.len() * symbols);
-            self.fill(block, &part, now);
-            cells = later;
+        for (block, part, cells) in plan.parts_with(slices, symbols, &mut column) {
+            self.fill(block, &part, cells);
         }
         column
     }
@@ -75,9 +73,7 @@ impl StampGatherer {
             return;
         }
         // Most cells show a candle of the slice's own timestamp.
-        for (line, timestamp_ns) in cells.chunks_mut(symbols).zip(block.timeline(part.clone())) {
-            line.fill(timestamp_ns);
-        }
+        block.stamp(part.clone(), symbols, cells);
         let reach = block.reach(part);
         for (symbol, series) in series.enumerate() {
             let mut set = |positions: Range<usize>, timestamp_ns| {
@@ -87,16 +83,15 @@ impl StampGatherer {
                     line[symbol] = timestamp_ns;
                 }
             };
-            let mut before = reach.start;
-            for stretch in series.touched_by(&reach) {
-                let stretch = stretch.within(&reach);
-                set(before..stretch.position, ABSENT);
-                before = stretch.positions().end;
+            let touched = series.touched_by(&reach);
+            for gap in gaps(touched, reach.clone()) {
+                set(gap, ABSENT);
+            }
+            for stretch in touched {
                 if let Some(timestamp_ns) = stretch.held_ns {
                     set(stretch.positions(), timestamp_ns);
                 }
             }
-            set(before..reach.end, ABSENT);
         }
     }
 }

@@ -572,17 +572,18 @@ impl PartialEq for MultiSymbolSlice {
                 (timestamp_ns, [open, high, low, close, volume].map(bits))
             })
         };
-        let candles = |slice: &Self| slice.candles.iter().map(candle_bits).collect::<Vec<_>>();
-        let indicators = |slice: &Self| {
-            let values = slice.indicators.iter().map(|value| value.map(bits));
-            values.collect::<Vec<_>>()
-        };
+        let indicator_bits = |value: &Option<f64>| value.map(bits);
+        let (candles, indicators) = (self.candles.iter(), self.indicators.iter());
         self.timestamp_ns == other.timestamp_ns
             && self.layout.symbols == other.layout.symbols
             && self.layout.timeframe == other.layout.timeframe
             && self.layout.stream.panels == other.layout.stream.panels
-            && candles(self) == candles(other)
-            && indicators(self) == indicators(other)
+            && candles
+                .map(candle_bits)
+                .eq(other.candles.iter().map(candle_bits))
+            && indicators
+                .map(indicator_bits)
+                .eq(other.indicators.iter().map(indicator_bits))
     }
 }
 
