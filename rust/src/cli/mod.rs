@@ -35,7 +35,7 @@ pub fn prepare_process() {
 pub fn parse() -> Result<(Arguments, Messages), ExitCode> {
     match Arguments::try_parse() {
         Ok(arguments) => {
-            let messages = Messages::new(arguments.error_format());
+            let messages = Messages::new(arguments.error_format);
             Ok((arguments, messages))
         }
         Err(problem) if !problem.use_stderr() => {
@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<(), Error> {
 fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     let request = arguments.request()?;
     let output = Output::check(arguments.output.as_deref(), arguments.force)?;
-    let mut batches = SliceBatches::open(&request, &arguments.read_options())?;
+    let mut batches = SliceBatches::open(&request, &arguments.series.read_options())?;
     let mut said = 0;
     let mut say_new_warnings = |batches: &SliceBatches| {
         messages.warnings(&batches.warnings()[said..]);

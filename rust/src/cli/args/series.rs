@@ -1,40 +1,17 @@
-//! Owns the arguments: text to plain values by clap, plain values to a checked request.
+//! Owns the arguments that say which series a command reads, and what each rule keeps of them.
 
-use std::ffi::OsString;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::Args;
 use omega_slices::{
-    ColumnNames, Error, FurtherTimeframe, PathTemplate, PriceType, ReadOptions, Request,
+    ColumnNames, Error, PathTemplate, PriceType, ReadOptions, Request, RequestBuilder,
     parse_timestamp,
 };
 
-/// Walk through the synchronised candles of many symbols: Parquet in, Arrow slices out.
-#[derive(Debug, Parser)]
-#[command(name = "omega-slices", version, max_term_width = 100, after_help = EXIT_STATUS_HELP)]
-pub struct Arguments {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-const EXIT_STATUS_HELP: &str = "\
-Exit status:
-  0  done, or the reader closed the pipe
-  2  the request cannot be understood or contradicts itself
-  3  the input is missing, malformed or contradictory
-  4  the output or the system failed (disk full, …)";
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Synchronise candles and write slices: to stdout as an Arrow IPC stream, or to a file.
-    Sync(Box<SyncArguments>),
-}
-
 #[derive(Debug, Args)]
-#[command(after_help = SYNC_HELP)]
-pub struct SyncArguments {
+pub struct SeriesArguments {
     /// Root folder of the candle files.
     #[arg(
         long,
@@ -68,45 +45,6 @@ pub struct SyncArguments {
     /// Last timestamp to keep, inclusive; a date means its midnight.
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
-
-    /// Which timestamps become slices: those of every series (intersection), of any (union), those at
-    /// which one symbol has all its price types (leader:SYMBOL), or at least K symbols have (quorum:K).
-    #[arg(
-        long,
-        value_name = "intersection|union|leader:SYMBOL|quorum:K",
-        default_value = "intersection"
-    )]
-    timeline: String,
-
-    /// Where a series has no candle: nothing (none), or its latest earlier candle (forward), with its own
-    /// timestamp in a column of its own. It may come from before --start.
-    #[arg(long, value_name = "none|forward", default_value = "none")]
-    fill: String,
-
-    /// How old a carried candle may be, counted from its timestamp: 15m, 2h, 3d, 5bars (units s, m, h, d,
-    /// w, bars). Required with --fill forward.
-    #[arg(long, value_name = "AGE")]
-    max_age: Option<String>,
-
-    /// A further, longer timeframe: each slice also shows its latest COMPLETE candles, those that have
-    /// ended by the slice's timestamp. Give it once for each of several timeframes.
-    #[arg(long, value_name = "TIMEFRAME[:max-age=AGE]")]
-    with_timeframe: Vec<String>,
-
-    /// When decisions are made, which says what is complete: as the slice's own candles open (its
-    /// timestamp), or as they close (one timeframe later).
-    #[arg(long, value_name = "open|close", default_value = "open")]
-    known_at: String,
-
-    /// Columns of numbers to read from files with indicators, joined on the exact timestamp (in a column
-    /// named as in the files of candles). They never shape the timeline.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    indicators: Vec<String>,
-
-    /// Where the files with indicators lie: fields {root} {symbol} {timeframe}, and `*`.
-    /// [default: {root}/{symbol}/{symbol}_{timeframe}_IND.parquet]
-    #[arg(long, value_name = "TEMPLATE")]
-    indicator_template: Option<String>,
 
     /// Trading hours: keep all rows (none), or the FX week, Monday 07:00 (included) to Saturday 07:00
     /// (excluded) in Sydney (fx). For timeframes of a day or more fx drops rows stamped Saturday or
@@ -155,34 +93,7 @@ pub struct SyncArguments {
     /// Rows of a series that are decoded at a time; never shows in the output.
     #[arg(long, value_name = "N", hide = true)]
     chunk_rows: Option<NonZeroUsize>,
-
-    /// Progress bar on stderr; auto shows it on a terminal.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub progress: ProgressMode,
-
-    /// Write to FILE instead of stdout: x.arrow (Arrow IPC file) or x.arrows (stream).
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    /// Replace an existing output file.
-    #[arg(long, requires = "output")]
-    pub force: bool,
-
-    /// How errors, warnings and the final report are written to stderr.
-    #[arg(long, value_enum, default_value = "text")]
-    error_format: ErrorFormat,
 }
-
-const SYNC_HELP: &str = "\
-Examples:
-  omega-slices sync --data data/parquet --symbols EURUSD,GBPUSD --start 2024-01-02 -o slices.arrow
-  omega-slices sync --data stocks --all-symbols --timeframe D1 --price-types trade \\
-    --path-template '{root}/{symbol}.parquet' --columns timestamp=date,open=o | reader
-
-Rules are applied in this order: window (--start, --end), --session or --session-file, --normalize,
---unsorted, --duplicates, --timeline; then --fill, --with-timeframe and --indicators add to the slices.
-No slice ever depends on anything later than itself. A complete stream or file ends with a batch without
-rows.";
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -205,46 +116,9 @@ struct SymbolArguments {
     all_symbols: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProgressMode {
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ErrorFormat {
-    Text,
-    Json,
-}
-
-impl Arguments {
-    pub fn error_format(&self) -> ErrorFormat {
-        match &self.command {
-            Command::Sync(arguments) => arguments.error_format,
-        }
-    }
-}
-
-/// The error format that arguments ask for which clap could not make sense of.
-pub fn error_format_of(arguments: impl Iterator<Item = OsString>) -> ErrorFormat {
-    let arguments: Vec<_> = arguments.collect();
-    let asked = arguments
-        .iter()
-        .any(|argument| argument == "--error-format=json")
-        || arguments
-            .windows(2)
-            .any(|pair| pair[0] == "--error-format" && pair[1] == "json");
-    if asked {
-        ErrorFormat::Json
-    } else {
-        ErrorFormat::Text
-    }
-}
-
-impl SyncArguments {
-    /// The checked request. Opens nothing but a file of symbols.
-    pub fn request(&self) -> Result<Request, Error> {
+impl SeriesArguments {
+    /// What is asked for, for further options to be added. Opens nothing but a file of symbols.
+    pub fn builder(&self) -> Result<RequestBuilder, Error> {
         let builder = Request::builder(&self.data);
         let builder = match &self.symbols {
             SymbolArguments {
@@ -270,17 +144,11 @@ impl SyncArguments {
             })?;
             columns.rename(field.trim(), column)?;
         }
-        let further = self
-            .with_timeframe
-            .iter()
-            .map(|text| text.parse())
-            .collect::<Result<Vec<FurtherTimeframe>, Error>>()?;
-        builder
+        Ok(builder
             .timeframe(self.timeframe.parse()?)
             .price_types(price_types)
             .start_ns(self.start.as_deref().map(parse_timestamp).transpose()?)
             .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
-            .timeline(self.timeline.parse()?)
             .session(self.session.parse().map_err(|error: Error| {
                 let hint = error.hint().unwrap_or_default().to_owned();
                 error.with_hint(format!("{hint}; other hours come from --session-file"))
@@ -295,20 +163,8 @@ impl SyncArguments {
                     .transpose()?,
             )
             .columns(columns)
-            .fill(self.fill.parse()?)
-            .max_age(self.max_age.as_deref().map(str::parse).transpose()?)
-            .further_timeframes(further)
-            .known_at(self.known_at.parse()?)
             .session_file(self.session_file.clone())
-            .session_name(self.session_name.clone())
-            .indicators(&self.indicators)
-            .indicator_template(
-                self.indicator_template
-                    .as_deref()
-                    .map(PathTemplate::parse)
-                    .transpose()?,
-            )
-            .build()
+            .session_name(self.session_name.clone()))
     }
 
     pub fn read_options(&self) -> ReadOptions {

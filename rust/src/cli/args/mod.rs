@@ -1,0 +1,65 @@
+//! Owns the arguments: text to plain values by clap, plain values to a checked request.
+
+mod series;
+mod sync;
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use self::series::SeriesArguments;
+pub use self::sync::SyncArguments;
+
+/// Walk through the synchronised candles of many symbols: Parquet in, Arrow slices out.
+#[derive(Debug, Parser)]
+#[command(name = "omega-slices", version, max_term_width = 100, after_help = EXIT_STATUS_HELP)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How errors, warnings and the final report are written to stderr.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    pub error_format: ErrorFormat,
+}
+
+const EXIT_STATUS_HELP: &str = "\
+Exit status:
+  0  done, or the reader closed the pipe
+  2  the request cannot be understood or contradicts itself
+  3  the input is missing, malformed or contradictory
+  4  the output or the system failed (disk full, …)";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Synchronise candles and write slices: to stdout as an Arrow IPC stream, or to a file.
+    Sync(Box<SyncArguments>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ErrorFormat {
+    Text,
+    Json,
+}
+
+/// The error format that arguments ask for which clap could not make sense of.
+pub fn error_format_of(arguments: impl Iterator<Item = OsString>) -> ErrorFormat {
+    let arguments: Vec<_> = arguments.collect();
+    let asked = arguments
+        .iter()
+        .any(|argument| argument == "--error-format=json")
+        || arguments
+            .windows(2)
+            .any(|pair| pair[0] == "--error-format" && pair[1] == "json");
+    if asked {
+        ErrorFormat::Json
+    } else {
+        ErrorFormat::Text
+    }
+}
