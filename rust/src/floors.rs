@@ -13,7 +13,7 @@ use crate::data::layout;
 use crate::data::multi_symbol::ReadOptions;
 use crate::data::series::{self, SeriesRules, ValueCursor};
 use crate::error::{Error, Result};
-use crate::ipc::{Encoder, Format};
+use crate::ipc::{Encoder, Format, WriteOptions};
 use crate::request::Request;
 
 /// Decodes all candles of a request, series by series, and drops them: the limit of any run.
@@ -70,7 +70,7 @@ pub fn encode<W: Write>(batches: &[RecordBatch], output: W) -> Result<(), ArrowE
     let Some(first) = batches.first() else {
         return Ok(());
     };
-    let mut encoder = Encoder::new(Format::Stream, output, &first.schema())?;
+    let mut encoder = Encoder::new(WriteOptions::new(Format::Stream), output, &first.schema())?;
     for batch in batches {
         encoder.write(batch)?;
     }

@@ -18,6 +18,8 @@ pub mod data;
 mod error;
 #[doc(hidden)]
 pub mod floors;
+mod guard;
+mod inspect;
 pub mod ipc;
 mod report;
 mod request;
@@ -28,6 +30,7 @@ pub use data::multi_symbol::{
     ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot,
 };
 pub use error::{Class, Code, Error, Place, Result};
+pub use inspect::{ColumnType, Inspection, inspect};
 pub use report::{Report, SeriesReport, Warning};
 pub use request::{
     ColumnNames, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS, MaxAge,
@@ -35,9 +38,9 @@ pub use request::{
     UnsortedPolicy, format_timestamp, parse_timestamp,
 };
 
-/// Whether this thread is inside the Parquet decoder, where a panic is caught and turned into
-/// [`Code::CorruptInput`]. A program's panic hook can stay silent then.
+/// Whether this thread is inside a decoder of Parquet or Arrow, where a panic is caught and turned into an
+/// error of the input. A program's panic hook can stay silent then.
 #[must_use]
 pub fn panic_will_be_reported() -> bool {
-    data::source::panic_will_be_reported()
+    guard::panic_will_be_reported()
 }

@@ -1,7 +1,7 @@
 //! Owns what a run says about itself: the names of series, counts per series, warnings, the summary.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -103,7 +103,7 @@ impl SeriesReport {
 }
 
 /// Something that is no failure, but that a person should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Warning {
     /// What kind it is, in capitals, such as `UNSORTED_INPUT`.
@@ -111,6 +111,7 @@ pub struct Warning {
     /// The whole sentence.
     pub message: String,
     /// The file it is about.
+    #[serde(serialize_with = "as_text")]
     pub file: Option<PathBuf>,
     /// The symbol it is about.
     pub symbol: Option<String>,
@@ -119,7 +120,7 @@ pub struct Warning {
 }
 
 /// What a whole run emitted and read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Slices emitted.
@@ -153,4 +154,11 @@ impl Serialize for SeriesReport {
         document.serialize_field("sorted", &self.sorted)?;
         document.end()
     }
+}
+
+/// A path as text: one that is no Unicode cannot be written in any other way.
+fn as_text<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_deref()
+        .map(Path::to_string_lossy)
+        .serialize(serializer)
 }

@@ -440,7 +440,8 @@ impl std::io::Write for Bytes {
 fn stream(request: &Request, options: &ReadOptions) -> Vec<u8> {
     let bytes = Bytes::default();
     let mut batches = SliceBatches::open(request, options).expect("the series open");
-    ipc::write(&mut batches, ipc::Format::Stream, bytes.clone(), |_| {}).expect("it is written");
+    let options = ipc::WriteOptions::new(ipc::Format::Stream);
+    ipc::write(&mut batches, options, bytes.clone(), |_, _| {}).expect("it is written");
     std::mem::take(&mut bytes.0.lock().expect("the writer is done"))
 }
 

@@ -66,14 +66,7 @@ impl Messages {
             if self.is_text() {
                 say(&format!("warning[{}]: {}", warning.name, warning.message));
             } else {
-                say_json(&json!({
-                    "kind": "warning",
-                    "name": warning.name,
-                    "message": warning.message,
-                    "file": warning.file.as_deref().map(Path::to_string_lossy),
-                    "symbol": warning.symbol,
-                    "price_type": warning.price_type,
-                }));
+                say_json(&of_kind("warning", json!(warning)));
             }
         }
     }
@@ -81,14 +74,7 @@ impl Messages {
     /// The run's report: as JSON always, as text only where a file was written.
     pub fn report(self, report: &Report, target: Option<&Path>) {
         if !self.is_text() {
-            say_json(&json!({
-                "kind": "report",
-                "slices": report.slices,
-                "batches": report.batches,
-                "first_timestamp_ns": report.first_timestamp_ns,
-                "last_timestamp_ns": report.last_timestamp_ns,
-                "series": report.series,
-            }));
+            say_json(&of_kind("report", json!(report)));
         } else if let Some(target) = target {
             let series = &report.series;
             let sum = |count: fn(&SeriesReport) -> u64| series.iter().map(count).sum::<u64>();
@@ -109,19 +95,31 @@ impl Messages {
     }
 }
 
-/// One line or more for a person. Names come from disks and arguments: what a terminal would obey
-/// instead of show is written as an escape.
+/// One line or more for a person.
 fn say(text: &str) {
-    let mut line = String::with_capacity(text.len() + 1);
-    for character in text.chars() {
-        if character.is_control() && character != '\n' {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
+    let mut line = printable(text);
     line.push('\n');
     let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Text for a terminal. Names come from disks and arguments: what a terminal would obey instead of show is
+/// written as an escape.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// A document that says what it is.
+fn of_kind(kind: &str, mut document: Value) -> Value {
+    document["kind"] = kind.into();
+    document
 }
 
 fn say_json(value: &Value) {

@@ -4,14 +4,17 @@
 //! stderr.
 
 mod args;
+mod inspect;
 mod messages;
 mod output;
 mod progress;
+mod stdout;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use omega_slices::{Class, Error, SliceBatches, ipc};
+use omega_slices::ipc::{self, WriteOptions};
+use omega_slices::{Class, Error, SliceBatches};
 
 use crate::cli::args::{Arguments, Command, SyncArguments};
 use crate::cli::messages::Messages;
@@ -59,10 +62,18 @@ pub fn exit_code(class: Class) -> ExitCode {
     ExitCode::from(messages::exit_status(class))
 }
 
-/// Runs the command.
-pub fn run(arguments: &Arguments, messages: &Messages) -> Result<(), Error> {
+/// What a command that was asked a question found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Yes,
+    No,
+}
+
+/// Runs the command. One that was asked nothing answers yes.
+pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> {
     match &arguments.command {
-        Command::Sync(arguments) => sync(arguments, messages),
+        Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),
+        Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
     }
 }
 
@@ -79,10 +90,10 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     let bar = ProgressBar::start(arguments.progress, messages, batches.progress());
     let written = ipc::write(
         &mut batches,
-        pending.format(),
+        WriteOptions::new(pending.format()).with_compression(arguments.compression()),
         pending.writer()?,
-        |batches| {
-            bar.update(batches.progress());
+        |batches, bytes| {
+            bar.update(batches.progress(), bytes);
             say_new_warnings(batches);
         },
     );

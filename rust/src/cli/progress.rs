@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressDrawTarget, ProgressStyle};
 use omega_slices::Progress;
 
 use crate::cli::args::ProgressMode;
@@ -30,7 +30,7 @@ impl ProgressBar {
             ProgressDrawTarget::hidden()
         };
         let style = ProgressStyle::with_template(
-            "{bar:30} {percent:>3}% of {len} candles, {msg} slices, {elapsed} elapsed, {eta} left",
+            "{bar:30} {percent:>3}% of {len} candles, {msg}, {elapsed} elapsed, {eta} left",
         )
         .expect("the template is a constant that a test renders");
         let bar = indicatif::ProgressBar::with_draw_target(Some(progress.planned), target)
@@ -39,9 +39,12 @@ impl ProgressBar {
         Self(bar)
     }
 
-    pub fn update(&self, progress: Progress) {
+    /// Shows how far the slices have come, and how many bytes of them are written.
+    pub fn update(&self, progress: Progress, bytes: u64) {
         self.0.set_position(progress.candles);
-        self.0.set_message(progress.slices.to_string());
+        let bytes = HumanBytes(bytes);
+        self.0
+            .set_message(format!("{} slices, {bytes}", progress.slices));
     }
 
     pub fn finish(&self) {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use omega_slices::ipc::Compression;
 use omega_slices::{Error, FurtherTimeframe, PathTemplate, Request};
 
 use crate::cli::args::{ProgressMode, SeriesArguments};
@@ -60,9 +61,19 @@ pub struct SyncArguments {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
+    /// Compress the batches. Without it a file can be used where it lies, by mapping it into memory.
+    #[arg(long, value_enum, value_name = "lz4|zstd")]
+    compression: Option<CompressionName>,
+
     /// Replace an existing output file.
     #[arg(long, requires = "output")]
     pub force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CompressionName {
+    Lz4,
+    Zstd,
 }
 
 const SYNC_HELP: &str = "\
@@ -99,5 +110,12 @@ impl SyncArguments {
                     .transpose()?,
             )
             .build()
+    }
+
+    pub fn compression(&self) -> Option<Compression> {
+        self.compression.map(|name| match name {
+            CompressionName::Lz4 => Compression::Lz4,
+            CompressionName::Zstd => Compression::Zstd,
+        })
     }
 }

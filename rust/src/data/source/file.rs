@@ -1,11 +1,9 @@
 //! Owns access to one input file: opening it, reading it at stated offsets, knowing whether it is still
-//! the same one, and the border behind which the decoder's errors and panics are the file's fault.
+//! the same one, and the place where the decoder's errors and panics become errors of the file.
 
-use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -16,6 +14,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
 
 use crate::error::{Code, Error, Result};
+use crate::guard::catch_panic;
 
 /// What tells whether a path still names the very same, unchanged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,17 +174,6 @@ pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
     described.at_file(path).with_source(error)
 }
 
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread is inside the Parquet decoder, where a panic is caught and reported as
-/// [`Code::CorruptInput`]. A panic hook that prints should stay silent then.
-#[must_use]
-pub(crate) fn panic_will_be_reported() -> bool {
-    GUARDED.with(Cell::get)
-}
-
 /// Runs the decoder: its errors and panics are the file's fault.
 pub(super) fn guarded<T>(
     path: &Path,
@@ -196,24 +184,14 @@ pub(super) fn guarded<T>(
             .at_file(path)
             .with_hint("the file is damaged or no Parquet file; write or fetch it again")
     };
-    let before = GUARDED.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(decode));
-    GUARDED.set(before);
-    match outcome {
+    match catch_panic(decode) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
             Err(corrupt(format!("the Parquet file cannot be read: {error}")).with_source(error))
         }
-        Err(panic) => {
-            let why = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("unknown reason");
-            Err(corrupt(format!(
-                "the Parquet file cannot be decoded: {why}"
-            )))
-        }
+        Err(why) => Err(corrupt(format!(
+            "the Parquet file cannot be decoded: {why}"
+        ))),
     }
 }
 

@@ -34,7 +34,6 @@ use self::columns::{
     Column, find_column, is_number, is_timestamp, nanoseconds_per_unit, with_column_type,
     with_seconds,
 };
-pub(crate) use self::file::panic_will_be_reported;
 use self::file::{Identity, PositionedFile, WeakFile, guarded, open_file, unreadable};
 pub(crate) use self::rows::{Pass, RawRows, SourceReader};
 pub(crate) use self::sessions::read_sessions;

@@ -1,0 +1,97 @@
+//! Owns the command `inspect`: what a file or stream holds, for a person or as JSON.
+
+use std::fmt::Write;
+
+use omega_slices::ipc::Format;
+use omega_slices::{Error, Inspection, format_timestamp, inspect};
+
+use crate::cli::args::InspectArguments;
+use crate::cli::stdout;
+
+/// Names that are written out before the rest is only counted.
+const NAMES_SHOWN: usize = 20;
+
+pub fn run(arguments: &InspectArguments) -> Result<(), Error> {
+    let found = inspect(&arguments.file)?;
+    if arguments.json {
+        return stdout::json(&found);
+    }
+    stdout::text(&text_of(&found))
+}
+
+fn text_of(found: &Inspection) -> String {
+    let mut lines = Lines::default();
+    let form = match found.format {
+        Format::File => "Arrow IPC file",
+        Format::Stream => "Arrow IPC stream",
+    };
+    lines.add("form", form);
+    match &found.problem {
+        None => lines.add("sealed", "yes: it is complete"),
+        Some(problem) => lines.add("sealed", &format!("NO: {problem}")),
+    }
+    lines.add("slices", &found.slices.to_string());
+    let time = |ns: Option<i64>| ns.map_or("none".to_owned(), format_timestamp);
+    lines.add("first", &time(found.first_timestamp_ns));
+    lines.add("last", &time(found.last_timestamp_ns));
+    lines.add("timeframe", &found.timeframe);
+    let symbols = found.symbols.iter().map(String::as_str);
+    lines.add("symbols", &some_of(symbols, found.symbols.len()));
+    let columns = found.columns.iter().map(|column| column.name.as_str());
+    lines.add("columns", &some_of(columns, usize::MAX));
+    lines.add("batches", &found.batches.to_string());
+    lines.add(
+        "schema",
+        &format!("multi_symbol_slice {}", found.schema_version),
+    );
+    lines.add("producer", &found.producer);
+    if let Some(warnings) = found
+        .report
+        .as_ref()
+        .and_then(|report| report["warnings"].as_array())
+    {
+        for warning in warnings {
+            let text = |key: &str| warning[key].as_str().unwrap_or_default().to_owned();
+            lines.add("warning", &format!("{}: {}", text("name"), text("message")));
+        }
+    }
+    let empty = serde_json::Map::new();
+    let request = found.request.as_object().unwrap_or(&empty);
+    for (key, value) in request {
+        // The symbols stand above.
+        if key != "symbols" && !value.is_null() {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            lines.add("request", &format!("{key} = {value}"));
+        }
+    }
+    lines.0
+}
+
+/// Lines of a word and what it says.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, word: &str, value: &str) {
+        let _ = writeln!(self.0, "{word:<10} {value}");
+    }
+}
+
+/// The first names, and how many there are.
+fn some_of<'a>(names: impl Iterator<Item = &'a str>, count: usize) -> String {
+    let names: Vec<_> = names.collect();
+    let shown = &names[..names.len().min(NAMES_SHOWN)];
+    let more = if names.len() > shown.len() {
+        ", …"
+    } else {
+        ""
+    };
+    let total = if count == names.len() {
+        format!("{count}: ")
+    } else {
+        String::new()
+    };
+    format!("{total}{}{more}", shown.join(", "))
+}

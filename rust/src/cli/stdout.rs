@@ -1,0 +1,31 @@
+//! Owns reports on stdout, for people and as JSON. A closed stdout is an error that `main` forgives.
+
+use std::io::{self, Write};
+
+use omega_slices::Error;
+use serde::Serialize;
+
+use crate::cli::messages::printable;
+
+/// Writes lines for a person. What a terminal would obey instead of show is written as an escape.
+pub fn text(text: &str) -> Result<(), Error> {
+    write(&printable(text))
+}
+
+/// Writes one document.
+pub fn json(document: &impl Serialize) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(document)
+        .map_err(|error| Error::system(format!("the report is no JSON: {error}")))?;
+    text.push('\n');
+    write(&text)
+}
+
+fn write(text: &str) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| {
+            Error::system(format!("the report cannot be written: {error}")).with_source(error)
+        })
+}

@@ -1,0 +1,130 @@
+//! Owns what a file or stream of slices says about itself, complete or not.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::ipc::{self, Format, SliceContent, SliceReader};
+
+/// What a file or stream holds.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// File or stream.
+    pub format: Format,
+    /// Whether it is complete: only then do the slices count.
+    pub sealed: bool,
+    /// Why it is not complete.
+    pub problem: Option<String>,
+    /// Slices in it; where it is not complete, those before the problem.
+    pub slices: u64,
+    /// Record batches that hold them.
+    pub batches: u64,
+    /// The first slice's timestamp, nanoseconds UTC.
+    pub first_timestamp_ns: Option<i64>,
+    /// The last slice's timestamp, nanoseconds UTC.
+    pub last_timestamp_ns: Option<i64>,
+    /// The symbols, in the order of the rows of a slice.
+    pub symbols: Vec<String>,
+    /// The primary timeframe.
+    pub timeframe: String,
+    /// The columns, in order.
+    pub columns: Vec<ColumnType>,
+    /// The version of the schema.
+    pub schema_version: String,
+    /// Who wrote it.
+    pub producer: String,
+    /// The request that was answered.
+    pub request: Value,
+    /// The report of the run that wrote it; only a complete file has one.
+    pub report: Option<Value>,
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ColumnType {
+    /// Its name.
+    pub name: String,
+    /// Its Arrow type, as Arrow writes it.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// Whether it may hold nulls.
+    pub nullable: bool,
+}
+
+/// Looks into a file or stream; `-` is stdin.
+///
+/// Of a complete file only the footer is read, of anything else everything.
+///
+/// # Errors
+///
+/// [`crate::Code::DeserializationError`] where it is not there, cannot be read, or is none of ours. One of
+/// ours that is not complete is no error.
+pub fn inspect(path: &Path) -> Result<Inspection> {
+    if let Some(found) = in_footer(path) {
+        return Ok(found);
+    }
+    let mut reader = SliceReader::open(path)?;
+    let mut found = Inspection::new(reader.content(), reader.format());
+    for slices in reader.by_ref() {
+        match slices {
+            Ok(slices) => {
+                let first_ns = Some(slices.timestamp_ns(0));
+                found.first_timestamp_ns = found.first_timestamp_ns.or(first_ns);
+                found.last_timestamp_ns = Some(slices.timestamp_ns(slices.len() - 1));
+            }
+            Err(error) => found.problem = Some(error.message().to_owned()),
+        }
+    }
+    found.sealed = found.problem.is_none();
+    (found.slices, found.batches) = (reader.so_far().slices, reader.so_far().batches);
+    Ok(found)
+}
+
+/// What the footer says, where there is one: not in streams, pipes and what is not complete.
+fn in_footer(path: &Path) -> Option<Inspection> {
+    let file = ipc::open_file(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let (content, seal, report) = ipc::read_footer(&file, path).ok()?;
+    let mut found = Inspection::new(&content, Format::File);
+    found.sealed = true;
+    (found.slices, found.batches) = (seal.slices, seal.batches);
+    found.first_timestamp_ns = report["first_timestamp_ns"].as_i64();
+    found.last_timestamp_ns = report["last_timestamp_ns"].as_i64();
+    found.report = Some(report);
+    Some(found)
+}
+
+impl Inspection {
+    fn new(content: &SliceContent, format: Format) -> Self {
+        let fields = content.schema.fields().iter();
+        let version = content.schema.metadata().get("schema_version");
+        Self {
+            format,
+            sealed: false,
+            problem: None,
+            slices: 0,
+            batches: 0,
+            first_timestamp_ns: None,
+            last_timestamp_ns: None,
+            symbols: content.symbols.to_vec(),
+            timeframe: content.timeframe.clone(),
+            columns: fields
+                .map(|field| ColumnType {
+                    name: field.name().clone(),
+                    data_type: field.data_type().to_string(),
+                    nullable: field.is_nullable(),
+                })
+                .collect(),
+            schema_version: version.cloned().unwrap_or_default(),
+            producer: content.producer.clone(),
+            request: content.request.clone(),
+            report: None,
+        }
+    }
+}

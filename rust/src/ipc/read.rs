@@ -1,0 +1,462 @@
+//! Owns reading slices back, in order and in bounded memory, from a stream or a file.
+//!
+//! A file is read as the stream that it holds, so that a pipe will do for it as well; its footer comes
+//! last and must agree with what was read. Guarantees whole slices, the symbols in their order, strictly
+//! increasing timestamps, and that the end is the end: seal, end marker and nothing unexpected after it.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int16Type, SchemaRef, TimestampNanosecondType};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader, read_footer_length};
+use arrow::ipc::root_as_footer;
+use serde_json::Value;
+
+use crate::data::candle::{SCHEMA_NAME, SCHEMA_VERSION, symbol_type, timestamp_type};
+use crate::error::{Code, Error, Result};
+use crate::guard::catch_panic;
+use crate::ipc::footer::{self, Seal};
+use crate::ipc::write::Format;
+
+/// What a file begins with, and ends with.
+const MAGIC: &[u8; 6] = b"ARROW1";
+
+/// A message of no length: the end marker.
+const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// What every message begins with; before the first one a file has nothing but zeros.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// The magic is padded to so many bytes, at most.
+const HEADER_BYTES_MAX: usize = 64;
+
+/// Bytes of a footer at most: an index of some ten million batches.
+const FOOTER_BYTES_MAX: u64 = 1 << 29;
+
+/// The footer's length and the magic, behind the footer.
+const TRAILER_BYTES: usize = 10;
+
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// What the slices of a file or stream hold, as its schema says.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SliceContent {
+    /// Columns and metadata.
+    pub schema: SchemaRef,
+    /// The symbols, in the order of the rows of a slice.
+    pub symbols: Arc<[String]>,
+    /// The primary timeframe.
+    pub timeframe: String,
+    /// The request that was answered, as it was written.
+    pub request: Value,
+    /// Who wrote it.
+    pub producer: String,
+}
+
+/// Whole slices that were read back.
+#[derive(Debug, Clone)]
+pub struct StoredSlices {
+    batch: RecordBatch,
+    symbols: usize,
+}
+
+impl StoredSlices {
+    /// Slices in it; never 0.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.batch.num_rows() / self.symbols
+    }
+
+    /// The timestamp of a slice, nanoseconds UTC.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such slice.
+    #[must_use]
+    pub fn timestamp_ns(&self, slice: usize) -> i64 {
+        let timestamps = self
+            .batch
+            .column(0)
+            .as_primitive::<TimestampNanosecondType>();
+        timestamps.value(slice * self.symbols)
+    }
+
+    /// The rows: slice k is `[k * N, (k + 1) * N)`, N the number of symbols.
+    #[must_use]
+    pub fn record_batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+}
+
+/// Reads slices from a file or stream, batch by batch.
+///
+/// An iterator of `Result<StoredSlices>`. It yields `None` only behind the last slice of something that is
+/// complete; anything else ends in an error ([`Code::DeserializationError`]), after which it yields `None`
+/// too.
+pub struct SliceReader {
+    name: PathBuf,
+    format: Format,
+    messages: StreamReader<Tail<Input>>,
+    content: SliceContent,
+    seal: Seal,
+    sealed: bool,
+    ended: bool,
+    last_ns: Option<i64>,
+}
+
+type Input = Box<dyn Read + Send>;
+
+impl SliceReader {
+    /// Opens a file or stream by its path; `-` is stdin.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::DeserializationError`] where it is not there, cannot be read, or is none of ours.
+    pub fn open(path: &Path) -> Result<Self> {
+        let input: Input = if is_stdin(path) {
+            Box::new(io::stdin())
+        } else {
+            Box::new(open_file(path)?)
+        };
+        Self::new(input, path)
+    }
+
+    /// Reads from anything that gives bytes; errors call it `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SliceReader::open`].
+    pub fn new(input: Input, name: &Path) -> Result<Self> {
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+        let (format, first) = read_header(&mut input)
+            .map_err(|error| not_readable(name, &error).with_source(error))?;
+        let tail = Tail {
+            input: Box::new(io::Cursor::new(first).chain(input)) as Input,
+            last: [0; 8],
+        };
+        let messages = guarded(name, || StreamReader::try_new(tail, None))?;
+        let content = SliceContent::of(messages.schema(), name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            format,
+            messages,
+            content,
+            seal: Seal {
+                slices: 0,
+                batches: 0,
+            },
+            sealed: false,
+            ended: false,
+            last_ns: None,
+        })
+    }
+
+    /// What the slices hold.
+    #[must_use]
+    pub fn content(&self) -> &SliceContent {
+        &self.content
+    }
+
+    /// Whether it is a stream or a file.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn so_far(&self) -> Seal {
+        self.seal
+    }
+
+    fn next_batch(&mut self) -> Result<Option<StoredSlices>> {
+        loop {
+            let batch = guarded(&self.name, || self.messages.next().transpose())?;
+            let Some(batch) = batch else {
+                return self.check_end().map(|()| None);
+            };
+            if self.sealed {
+                return Err(malformed("it goes on after its seal", &self.name));
+            }
+            if batch.num_rows() == 0 {
+                self.sealed = true;
+                continue;
+            }
+            let slices = StoredSlices {
+                batch,
+                symbols: self.content.symbols.len(),
+            };
+            self.check(&slices)?;
+            self.seal.slices += slices.len() as u64;
+            self.seal.batches += 1;
+            self.last_ns = Some(slices.timestamp_ns(slices.len() - 1));
+            return Ok(Some(slices));
+        }
+    }
+
+    /// Checks that a batch holds whole slices, in order, after those before it.
+    fn check(&self, slices: &StoredSlices) -> Result<()> {
+        let symbols = &self.content.symbols;
+        let batch = &slices.batch;
+        let fail = |what: &str| Err(malformed(what, &self.name));
+        if !batch.num_rows().is_multiple_of(symbols.len()) {
+            return fail("a batch ends within a slice");
+        }
+        let names = batch.column(1).as_dictionary::<Int16Type>();
+        let places = names.keys().values().chunks_exact(symbols.len());
+        let in_order = |places: &[i16]| (0..).zip(places).all(|(place, &found)| place == found);
+        if names.null_count() > 0
+            || !is_list(names.values(), symbols)
+            || !places.into_iter().all(in_order)
+        {
+            return fail("its rows are not in the order of its symbols");
+        }
+        let timestamps = batch.column(0).as_primitive::<TimestampNanosecondType>();
+        let mut last_ns = self.last_ns;
+        for rows in timestamps.values().chunks_exact(symbols.len()) {
+            if rows.iter().any(|&timestamp| timestamp != rows[0]) {
+                return fail("the rows of a slice differ in their timestamps");
+            }
+            if last_ns.is_some_and(|last_ns| rows[0] <= last_ns) {
+                return fail("its timestamps do not increase from slice to slice");
+            }
+            last_ns = Some(rows[0]);
+        }
+        Ok(())
+    }
+
+    fn check_end(&mut self) -> Result<()> {
+        let tail = self.messages.get_mut();
+        if !self.sealed || tail.last != END_OF_STREAM {
+            return Err(incomplete("it ends before its seal", &self.name));
+        }
+        let mut rest = Vec::new();
+        tail.input
+            .by_ref()
+            .take(FOOTER_BYTES_MAX)
+            .read_to_end(&mut rest)
+            .map_err(|error| not_readable(&self.name, &error).with_source(error))?;
+        match self.format {
+            Format::Stream if rest.is_empty() => Ok(()),
+            Format::Stream => Err(malformed("it goes on after its end", &self.name)),
+            Format::File => match guarded(&self.name, || seal_of(&rest))? {
+                Some(seal) if seal == self.seal => Ok(()),
+                Some(_) => Err(malformed("its footer counts other slices", &self.name)),
+                None => Err(incomplete("its footer has no seal", &self.name)),
+            },
+        }
+    }
+}
+
+impl Iterator for SliceReader {
+    type Item = Result<StoredSlices>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let slices = self.next_batch().transpose();
+        self.ended = !matches!(slices, Some(Ok(_)));
+        slices
+    }
+}
+
+impl std::iter::FusedIterator for SliceReader {}
+
+impl SliceContent {
+    /// Reads what a schema says, if it is one of ours.
+    fn of(schema: SchemaRef, name: &Path) -> Result<Self> {
+        let fail = |what: String| {
+            Err(Error::input(Code::DeserializationError, what)
+                .at_file(name)
+                .with_hint("name a file or stream that omega-slices sync wrote"))
+        };
+        let entry = |key: &str| schema.metadata().get(key).map(String::as_str);
+        if entry("schema_name") != Some(SCHEMA_NAME) {
+            return fail("it is Arrow, but holds no slices".to_owned());
+        }
+        let major = |version: &str| version.split('.').next().map(str::to_owned);
+        let version = entry("schema_version").unwrap_or_default();
+        if major(version) != major(SCHEMA_VERSION) {
+            return Err(Error::input(
+                Code::DeserializationError,
+                format!("its schema has version {version:?}, this program reads {SCHEMA_VERSION}"),
+            )
+            .at_file(name)
+            .with_hint("read it with the release that wrote it, or a newer one"));
+        }
+        let symbols = entry("symbols").and_then(|text| serde_json::from_str(text).ok());
+        let request = entry("request").and_then(|text| serde_json::from_str(text).ok());
+        let (Some(symbols), Some(timeframe), Some(request), Some(producer)) =
+            (symbols, entry("timeframe"), request, entry("producer"))
+        else {
+            return fail("the metadata of its schema are not whole".to_owned());
+        };
+        let symbols: Vec<String> = symbols;
+        let mut types = schema.fields().iter().map(|field| field.data_type());
+        let (timestamp, symbol) = (timestamp_type(), symbol_type());
+        let begins = types.next() == Some(&timestamp) && types.next() == Some(&symbol);
+        let known = |one: &DataType| {
+            matches!(one, DataType::Float64 | DataType::Boolean) || *one == timestamp
+        };
+        if symbols.is_empty() || !begins || !types.all(known) {
+            return fail("its columns are not those of slices".to_owned());
+        }
+        Ok(Self {
+            symbols: symbols.into(),
+            timeframe: timeframe.to_owned(),
+            request,
+            producer: producer.to_owned(),
+            schema,
+        })
+    }
+}
+
+/// The footer of a complete file: what it holds, the seal, and the report of its run.
+///
+/// # Errors
+///
+/// [`Code::DeserializationError`] where the file is none of ours, or has no footer with a seal.
+pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Seal, Value)> {
+    let reader = guarded(name, || FileReader::try_new_buffered(file, None))?;
+    let content = SliceContent::of(reader.schema(), name)?;
+    match footer::read(reader.custom_metadata()) {
+        // One batch more, without rows.
+        Some((seal, report)) if reader.num_batches() as u64 == seal.batches + 1 => {
+            Ok((content, seal, report))
+        }
+        _ => Err(incomplete("its footer has no seal", name)),
+    }
+}
+
+/// The seal in what follows the end marker of a file.
+fn seal_of(rest: &[u8]) -> Result<Option<Seal>, ArrowError> {
+    let cut = || ArrowError::ParseError("the footer is cut".to_owned());
+    let (footer, trailer) = rest.split_last_chunk::<TRAILER_BYTES>().ok_or_else(cut)?;
+    if read_footer_length(*trailer)? != footer.len() {
+        return Err(cut());
+    }
+    let footer =
+        root_as_footer(footer).map_err(|error| ArrowError::ParseError(error.to_string()))?;
+    let entries = footer.custom_metadata().into_iter().flatten();
+    let entries = entries
+        .filter_map(|entry| Some((entry.key()?.to_owned(), entry.value()?.to_owned())))
+        .collect();
+    Ok(footer::read(&entries).map(|(seal, _)| seal))
+}
+
+/// Tells a file from a stream by its first bytes. Returns those of the first message that were read.
+fn read_header(input: &mut impl Read) -> io::Result<(Format, Vec<u8>)> {
+    let mut first = vec![0; 8];
+    let read = read_up_to(input, &mut first)?;
+    first.truncate(read);
+    if !first.starts_with(MAGIC) {
+        return Ok((Format::Stream, first));
+    }
+    for _ in 0..HEADER_BYTES_MAX / 8 {
+        let read = read_up_to(input, &mut first)?;
+        first.truncate(read);
+        if first.starts_with(&CONTINUATION) || first.iter().any(|&byte| byte != 0) {
+            break;
+        }
+    }
+    Ok((Format::File, first))
+}
+
+fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Remembers the last bytes that were read: the library does not tell an end marker from an end.
+struct Tail<R> {
+    input: R,
+    last: [u8; 8],
+}
+
+impl<R: Read> Read for Tail<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        let new = &buffer[read.saturating_sub(self.last.len())..read];
+        self.last.copy_within(new.len().., 0);
+        self.last[8 - new.len()..].copy_from_slice(new);
+        Ok(read)
+    }
+}
+
+fn is_list(names: &Arc<dyn Array>, symbols: &[String]) -> bool {
+    let names: Option<&StringArray> = names.as_string_opt();
+    names.is_some_and(|names| {
+        names.len() == symbols.len()
+            && names
+                .iter()
+                .zip(symbols)
+                .all(|(name, symbol)| name == Some(symbol))
+    })
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Opens a file of slices for reading.
+pub(crate) fn open_file(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|error| not_readable(path, &error).with_source(error))?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            let error = io::Error::from(io::ErrorKind::IsADirectory);
+            Err(not_readable(path, &error))
+        }
+        _ => Ok(file),
+    }
+}
+
+/// Runs the library's decoder: its errors and panics are the input's fault.
+fn guarded<T>(name: &Path, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
+    match catch_panic(decode) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(ArrowError::IoError(_, error))) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(not_readable(name, &error).with_source(error))
+        }
+        Ok(Err(error)) => {
+            let what = format!("it is cut, damaged or no Arrow: {error}");
+            Err(incomplete(&what, name).with_source(error))
+        }
+        Err(why) => Err(incomplete(&format!("it is damaged: {why}"), name)),
+    }
+}
+
+fn not_readable(name: &Path, error: &io::Error) -> Error {
+    let what = format!("the slices cannot be read: {error}");
+    Error::input(Code::DeserializationError, what)
+        .at_file(name)
+        .with_hint("check that it is there and may be read")
+}
+
+fn incomplete(what: &str, name: &Path) -> Error {
+    let what = format!("the slices are not complete: {what}");
+    Error::input(Code::DeserializationError, what)
+        .at_file(name)
+        .with_hint("write it again with omega-slices sync; nothing of it can be trusted")
+}
+
+fn malformed(what: &str, name: &Path) -> Error {
+    let what = format!("the slices are malformed: {what}");
+    Error::input(Code::DeserializationError, what)
+        .at_file(name)
+        .with_hint("write it again with omega-slices sync; if that does not help, please report it")
+}
