@@ -14,6 +14,7 @@
 //!
 //! Paths, files and their errors are those of Unix; nothing here prints, exits or installs hooks.
 
+pub mod cache;
 pub mod data;
 mod error;
 #[doc(hidden)]

@@ -6,12 +6,11 @@ use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use arrow::ipc::reader::{FileReader, StreamReader};
-use common::{MINUTE, Row};
+use common::{MINUTE, Row, run, status, sync, text};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -28,28 +27,6 @@ fn data() -> TempDir {
         }
     }
     folder
-}
-
-fn sync(root: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
-    command
-        .args(["sync", "--symbols", "A,B", "--data"])
-        .arg(root)
-        .env_remove("OMEGA_DATA_PARQUET_ROOT")
-        .stdin(Stdio::null());
-    command
-}
-
-fn run(command: &mut Command) -> Output {
-    command.output().expect("the binary starts")
-}
-
-fn status(output: &Output) -> i32 {
-    output.status.code().expect("no signal ended it")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
 /// Rows per batch of a stream, and whether its last one is the seal.
@@ -179,26 +156,11 @@ fn a_failing_run_leaves_no_file_and_no_seal() {
 }
 
 /// Enough slices that neither a pipe nor a socket can hold them.
-fn many_slices() -> TempDir {
-    let data = tempfile::tempdir().expect("a folder");
-    let rows: Vec<Row> = (0..60_000)
-        .map(|minute| common::row(minute * MINUTE, 1.0))
-        .collect();
-    for symbol in ["A", "B"] {
-        for side in ["BID", "ASK"] {
-            common::write(
-                &common::path(data.path(), symbol, "M1", side),
-                &rows,
-                60_000,
-            );
-        }
-    }
-    data
-}
+const MANY_SLICES: i64 = 60_000;
 
 #[test]
 fn a_reader_that_closes_the_pipe_is_no_failure() {
-    let data = many_slices();
+    let data = common::two_symbols(MANY_SLICES);
     let mut child = sync(data.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -219,7 +181,7 @@ fn a_reader_that_closes_the_pipe_is_no_failure() {
 /// A socket in the place of the pipe tells it in another way where something was left unread.
 #[test]
 fn a_reader_that_closes_the_socket_is_no_failure() {
-    let data = many_slices();
+    let data = common::two_symbols(MANY_SLICES);
     for left_unread in [false, true] {
         let (mut ours, theirs) = UnixStream::pair().expect("two sockets");
         let child = sync(data.path())

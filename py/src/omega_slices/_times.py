@@ -11,9 +11,11 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from operator import index
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from omega_slices.errors import RequestError, TimeframeNotFoundError
 
-TimeLike = str | datetime | date | int
+TimeLike = str | datetime | date | int | np.datetime64
 """What may stand for a point in time: text, datetime, date, or nanoseconds since 1970 (UTC)."""
 NS_MIN: Final = -(2**63)
 NS_MAX: Final = 2**63 - 1
@@ -171,7 +173,7 @@ def parse_time_ns(value: TimeLike, what: str) -> int:
 
     Parameters
     ----------
-    value : str, datetime, date or int
+    value : str, datetime, date, numpy.datetime64 or int
         A text is a date, or a date and a time of day with `T` or a blank between them;
         seconds, a fraction of up to nine digits, and a zone (``Z``, ``+05:30``) may
         follow.  Text and datetimes without a zone are UTC, a date is its midnight, an
@@ -203,6 +205,8 @@ def parse_time_ns(value: TimeLike, what: str) -> int:
                 raise _no_time(what, value) from None
         case date():
             timestamp_ns = _datetime_to_ns(datetime(value.year, value.month, value.day, tzinfo=UTC))
+        case np.datetime64():
+            timestamp_ns = _datetime64_to_ns(value, what)
         case bool():
             raise _no_time(what, value)
         case _:
@@ -254,6 +258,14 @@ def _datetime_to_ns(moment: datetime) -> int:
     whole_ns = (since.days * 86_400 + since.seconds) * _NS_PER_SECOND + since.microseconds * 1_000
     # pandas.Timestamp is a datetime; its differences carry nanoseconds of their own.
     return whole_ns + int(getattr(since, "nanoseconds", 0))
+
+
+def _datetime64_to_ns(value: np.datetime64, what: str) -> int:
+    # Conversion wraps around where 64 bits do not suffice, and then does not come back as it went.
+    converted = value.astype("datetime64[ns]")
+    if np.isnat(value) or converted.astype(value.dtype) != value:
+        raise _no_time(what, value)
+    return int(converted.astype(np.int64))
 
 
 def _no_time(what: str, value: object) -> RequestError:

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use omega_slices::{Class, Error, Report, SeriesReport, Warning};
+use omega_slices::{Class, Error, Warning};
 use serde_json::{Value, json};
 
 use crate::cli::args::ErrorFormat;
@@ -63,33 +63,66 @@ impl Messages {
 
     pub fn warnings(self, warnings: &[Warning]) {
         for warning in warnings {
-            if self.is_text() {
-                say(&format!("warning[{}]: {}", warning.name, warning.message));
-            } else {
-                say_json(&of_kind("warning", json!(warning)));
-            }
+            self.warning(json!(warning));
         }
     }
 
+    fn warning(self, warning: Value) {
+        if self.is_text() {
+            let text = |key: &str| warning[key].as_str().unwrap_or_default();
+            say(&format!("warning[{}]: {}", text("name"), text("message")));
+        } else {
+            say_json(&of_kind("warning", warning));
+        }
+    }
+
+    /// Something that a waiting person wants to know; programs do not.
+    pub fn note(self, note: &str) {
+        if self.is_text() {
+            say(&format!("note: {note}"));
+        }
+    }
+
+    /// Everything that a run said which was made before.
+    pub fn run(self, run: &Value, target: Option<&Path>) {
+        let mut report = run.clone();
+        let warnings = report
+            .as_object_mut()
+            .and_then(|report| report.remove("warnings"));
+        for warning in warnings
+            .as_ref()
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            self.warning(warning.clone());
+        }
+        self.report(report, target);
+    }
+
     /// The run's report: as JSON always, as text only where a file was written.
-    pub fn report(self, report: &Report, target: Option<&Path>) {
+    pub fn report(self, report: Value, target: Option<&Path>) {
         if !self.is_text() {
-            say_json(&of_kind("report", json!(report)));
+            say_json(&of_kind("report", report));
         } else if let Some(target) = target {
-            let series = &report.series;
-            let sum = |count: fn(&SeriesReport) -> u64| series.iter().map(count).sum::<u64>();
+            let empty = Vec::new();
+            let series = report["series"].as_array().unwrap_or(&empty);
+            let sum = |key: &str| {
+                let counts = series.iter().filter_map(|one| one[key].as_u64());
+                counts.sum::<u64>()
+            };
             say(&format!(
                 "wrote {} slices from {} series to {}",
-                report.slices,
+                report["slices"],
                 series.len(),
                 target.display()
             ));
             say(&format!(
                 "of {} rows {} lay outside the window, {} outside the session, {} were duplicates",
-                sum(|one| one.rows),
-                sum(SeriesReport::outside_window),
-                sum(|one| one.outside_session),
-                sum(|one| one.duplicates)
+                sum("rows"),
+                sum("outside_window"),
+                sum("outside_session"),
+                sum("duplicates")
             ));
         }
     }

@@ -4,6 +4,7 @@
 //! stderr.
 
 mod args;
+mod cache;
 mod inspect;
 mod messages;
 mod output;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use omega_slices::ipc::{self, WriteOptions};
 use omega_slices::{Class, Error, SliceBatches};
+use serde_json::json;
 
 use crate::cli::args::{Arguments, Command, SyncArguments};
 use crate::cli::messages::Messages;
@@ -73,11 +75,15 @@ pub enum Answer {
 pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> {
     match &arguments.command {
         Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),
+        Command::Cache(arguments) => cache::run(&arguments.command).map(|()| Answer::Yes),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
     }
 }
 
 fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
+    if let Some(cache) = arguments.cache.open()? {
+        return cache::sync(&cache, arguments, messages);
+    }
     let request = arguments.request()?;
     let output = Output::check(arguments.output.as_deref(), arguments.force)?;
     let mut batches = SliceBatches::open(&request, &arguments.series.read_options())?;
@@ -101,6 +107,6 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     say_new_warnings(&batches);
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
-    messages.report(&batches.report(), target.as_deref());
+    messages.report(json!(batches.report()), target.as_deref());
     Ok(())
 }

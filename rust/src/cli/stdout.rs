@@ -9,7 +9,7 @@ use crate::cli::messages::printable;
 
 /// Writes lines for a person. What a terminal would obey instead of show is written as an escape.
 pub fn text(text: &str) -> Result<(), Error> {
-    write(&printable(text))
+    bytes(printable(text).as_bytes())
 }
 
 /// Writes one document.
@@ -17,13 +17,14 @@ pub fn json(document: &impl Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(document)
         .map_err(|error| Error::system(format!("the report is no JSON: {error}")))?;
     text.push('\n');
-    write(&text)
+    bytes(text.as_bytes())
 }
 
-fn write(text: &str) -> Result<(), Error> {
+/// Writes bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     stdout
-        .write_all(text.as_bytes())
+        .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(|error| {
             Error::system(format!("the report cannot be written: {error}")).with_source(error)

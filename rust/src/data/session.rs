@@ -207,6 +207,11 @@ impl Hours {
         }
         Ok(Self(hours.into_iter().map(|(_, hours)| hours).collect()))
     }
+
+    /// The sessions in time order: open (included) and close (excluded), nanoseconds UTC.
+    pub fn sessions_ns(&self) -> &[Range<i64>] {
+        &self.0
+    }
 }
 
 /// Asks whether instants lie in given hours, and keeps the stretch that it looked up last.

@@ -13,6 +13,6 @@ mod write;
 
 pub use self::footer::Seal;
 pub use self::read::{SliceContent, SliceReader, StoredSlices};
-pub(crate) use self::read::{open_file, read_footer};
+pub(crate) use self::read::{open_file, read_footer, stream_in_file};
 pub(crate) use self::write::Encoder;
 pub use self::write::{Compression, Format, WriteOptions, write};

@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -333,6 +335,31 @@ pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Sea
         }
         _ => Err(incomplete("its footer has no seal", name)),
     }
+}
+
+/// Where in a file the stream lies that it holds, end marker included: the bytes between header and footer.
+///
+/// # Errors
+///
+/// [`Code::DeserializationError`] where they cannot be found.
+pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
+    let bounds = || {
+        let mut trailer = [0; TRAILER_BYTES];
+        let bytes = file.metadata()?.len();
+        let trailer_start = bytes.saturating_sub(TRAILER_BYTES as u64);
+        file.read_exact_at(&mut trailer, trailer_start)?;
+        let footer = read_footer_length(trailer)? as u64;
+        let mut header = [0; HEADER_BYTES_MAX + CONTINUATION.len()];
+        file.read_exact_at(&mut header, 0)?;
+        let mut words = (1..).zip(header[8..].chunks(CONTINUATION.len() * 2));
+        let start = words.find(|(_, word)| word.starts_with(&CONTINUATION));
+        let start = start.map(|(word, _)| word * 8);
+        match (start, trailer_start.checked_sub(footer)) {
+            (Some(start), Some(end)) if start <= end => Ok(start..end),
+            _ => Err(ArrowError::ParseError("no stream in it".to_owned())),
+        }
+    };
+    guarded(name, bounds)
 }
 
 /// The seal in what follows the end marker of a file.

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
@@ -91,4 +92,51 @@ pub fn plain_values(rows: usize, value: f64) -> Vec<(String, ArrayRef)> {
             )
         })
         .collect()
+}
+
+/// The real binary, which asks neither the environment nor stdin.
+pub fn omega_slices() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+    command
+        .env_remove("OMEGA_DATA_PARQUET_ROOT")
+        .stdin(Stdio::null());
+    command
+}
+
+/// `sync` of the symbols A and B.
+pub fn sync(root: &Path) -> Command {
+    let mut command = omega_slices();
+    command
+        .args(["sync", "--symbols", "A,B", "--data"])
+        .arg(root);
+    command
+}
+
+/// Runs it to its end.
+pub fn run(command: &mut Command) -> Output {
+    command.output().expect("the binary starts")
+}
+
+/// The exit status.
+pub fn status(output: &Output) -> i32 {
+    output.status.code().expect("no signal ended it")
+}
+
+/// What it wrote.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// Two symbols, both sides, so many minutes each.
+pub fn two_symbols(minutes: i64) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows: Vec<Row> = (0..minutes)
+        .map(|minute| row(minute * MINUTE, 1.0))
+        .collect();
+    for symbol in ["A", "B"] {
+        for side in ["BID", "ASK"] {
+            write(&path(folder.path(), symbol, "M1", side), &rows, 60_000);
+        }
+    }
+    folder
 }

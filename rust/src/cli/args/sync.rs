@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use omega_slices::ipc::Compression;
 use omega_slices::{Error, FurtherTimeframe, PathTemplate, Request};
 
-use crate::cli::args::{ProgressMode, SeriesArguments};
+use crate::cli::args::{CacheArguments, ProgressMode, SeriesArguments};
 
 #[derive(Debug, Args)]
 #[command(after_help = SYNC_HELP)]
@@ -68,6 +68,9 @@ pub struct SyncArguments {
     /// Replace an existing output file.
     #[arg(long, requires = "output")]
     pub force: bool,
+
+    #[command(flatten)]
+    pub cache: CacheArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -9,14 +9,13 @@ use arrow::datatypes::SchemaRef;
 use crate::data::assemble::Assembler;
 use crate::data::candle::StreamLayout;
 use crate::data::gather::{Plan, Spare, Step, TILE_SLICES};
-use crate::data::layout::{self, Role};
+use crate::data::layout::Role;
 use crate::data::multi_symbol::columns::Columns;
 use crate::data::multi_symbol::slice::BatchLayout;
 use crate::data::multi_symbol::warnings::{empty_series, empty_timeline};
-use crate::data::multi_symbol::{ReadOptions, SliceBatch};
+use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::data::plan::{Join, Planner, SliceRule};
 use crate::data::read_ahead::SeriesAhead;
-use crate::data::source;
 use crate::data::sync::TimelineRule;
 use crate::data::workers::Workers;
 use crate::error::Result;
@@ -103,9 +102,16 @@ impl SliceBatches {
     /// See [`crate::Code`] for the reasons. Of several series that cannot be opened the first one
     /// in request order is reported.
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
-        let hours = request.session_file().map(source::read_sessions);
-        let hours = hours.transpose()?.map(Arc::new);
-        let resolved = layout::resolve(request)?;
+        Self::open_inputs(request, Inputs::find(request)?, options)
+    }
+
+    /// The same, of what the request was found to come down to.
+    pub(crate) fn open_inputs(
+        request: &Request,
+        inputs: Inputs,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        let Inputs { hours, resolved } = inputs;
         let rules = options.series_rules(request, hours.as_ref(), resolved.series.len());
         let workers = Workers::start(options.threads())?;
         let joins: Vec<_> = resolved

@@ -7,12 +7,14 @@
 
 mod batches;
 mod columns;
+mod inputs;
 mod iterator;
 mod options;
 mod slice;
 mod warnings;
 
 pub use batches::{Progress, SliceBatches};
+pub(crate) use inputs::Inputs;
 pub use iterator::MultiSymbolDataIterator;
 pub use options::ReadOptions;
 pub use slice::{

@@ -1,0 +1,107 @@
+//! Owns one entry: an open file of slices that stays readable whatever happens to its name.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::ipc::{self, Format, Seal, SliceContent};
+
+/// A complete file of slices in a cache.
+#[derive(Debug)]
+pub struct Entry {
+    path: PathBuf,
+    file: File,
+    content: SliceContent,
+    seal: Seal,
+    report: Value,
+}
+
+impl Entry {
+    /// Looks at a file. `None` where it is not whole: only a damaged disk or somebody else's hand can have
+    /// made it so, and it is made anew.
+    pub(super) fn open(path: &Path) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        let (content, seal, report) = ipc::read_footer(&file, path).ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            file,
+            content,
+            seal,
+            report,
+        })
+    }
+
+    /// Notes that it is used now. Where it may not be touched it is thought of as old.
+    pub(super) fn touch(&self) {
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+
+    /// Where it lies: an Arrow IPC file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its slices hold.
+    #[must_use]
+    pub fn content(&self) -> &SliceContent {
+        &self.content
+    }
+
+    /// How many slices.
+    #[must_use]
+    pub fn slices(&self) -> u64 {
+        self.seal.slices
+    }
+
+    /// The report of the run that made it, with its warnings.
+    #[must_use]
+    pub fn report(&self) -> &Value {
+        &self.report
+    }
+
+    /// Bytes on disk.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.size())
+    }
+
+    /// When it was made or found last.
+    #[must_use]
+    pub fn last_used(&self) -> Option<SystemTime> {
+        self.file
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    }
+
+    /// Writes the slices: the same bytes as a run without a cache.
+    ///
+    /// # Errors
+    ///
+    /// A system failure; [`Error::is_broken_pipe`] tells the closed pipe from the rest.
+    pub fn copy_to(&self, format: Format, mut output: impl Write) -> Result<()> {
+        let bytes = match format {
+            Format::File => 0..self.size_bytes(),
+            Format::Stream => ipc::stream_in_file(&self.file, &self.path)?,
+        };
+        let mut copy = || {
+            let mut file = &self.file;
+            file.seek(SeekFrom::Start(bytes.start))?;
+            let length = bytes.end - bytes.start;
+            // Between files, pipes and sockets the system copies without us.
+            if io::copy(&mut file.take(length), &mut output)? < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            output.flush()
+        };
+        copy().map_err(|error| {
+            Error::system(format!("the output cannot be written: {error}")).with_source(error)
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Owns the cache: a folder of files of slices, each made once, by whoever asks first.
+//!
+//! An entry is a complete, uncompressed Arrow IPC file named after a hash of everything that decides what
+//! is in it. Guarantees that no reader ever sees a part of one; that of several processes (or threads)
+//! which ask for the same entry at once, one makes it and the others wait for it; that a killed one leaves
+//! nothing that stops the next; and that of what lies in the folder nothing is touched but entries.
+
+mod entry;
+mod folder;
+mod key;
+
+use std::fs;
+use std::path::Path;
+
+pub use self::entry::Entry;
+use self::folder::{EntryFolder, Making, Turn};
+use crate::data::layout;
+use crate::data::multi_symbol::{Inputs, Progress, ReadOptions, SliceBatches};
+use crate::error::{Code, Error, Result};
+use crate::ipc::{self, Format, WriteOptions};
+use crate::request::Request;
+
+/// What a cache may take on disk unless told otherwise: 20 GiB.
+pub const DEFAULT_SIZE_BYTES: u64 = 20 << 30;
+
+/// What is told of the making of an entry.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    /// Another process is making it.
+    Waiting,
+    /// A batch more was made: how far it has come, and the bytes written so far.
+    Batch(Progress, u64),
+}
+
+/// A cache in a folder.
+#[derive(Debug)]
+pub struct SliceCache {
+    folder: EntryFolder,
+    size_bytes: u64,
+}
+
+impl SliceCache {
+    /// Uses a folder, which is made where it is missing, for entries of so many bytes altogether.
+    ///
+    /// # Errors
+    ///
+    /// A system failure where the folder cannot be made or is none.
+    pub fn open(folder: &Path, size_bytes: u64) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::system(format!("the folder of the cache cannot be used: {error}"))
+                .at_file(folder)
+                .with_hint("name a folder that may be written to")
+                .with_source(error)
+        };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let folder = fs::canonicalize(folder).map_err(failed)?;
+        Ok(Self {
+            folder: EntryFolder::new(folder),
+            size_bytes,
+        })
+    }
+
+    /// The entry that answers a request: found, waited for, or made now.
+    ///
+    /// Afterwards the entries that were not used for longest are removed until the rest fits; never the
+    /// one that is returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of a run; a system failure where the entry cannot be written;
+    /// [`Code::CorruptInput`] where an input changed meanwhile.
+    pub fn entry(
+        &self,
+        request: &Request,
+        options: &ReadOptions,
+        mut tell: impl FnMut(Event),
+    ) -> Result<Entry> {
+        let inputs = Inputs::find(request)?;
+        let key = key::key_of(request, &inputs)?;
+        if let Some(entry) = self.folder.find(&key) {
+            return Ok(entry);
+        }
+        let making = match self.folder.take_turn(&key, || tell(Event::Waiting))? {
+            Turn::Made(entry) => return Ok(entry),
+            Turn::Ours(making) => making,
+        };
+        let entry = self.make(request, inputs, options, making, &key, &mut tell)?;
+        self.folder.evict(self.size_bytes, entry.path());
+        Ok(entry)
+    }
+
+    fn make(
+        &self,
+        request: &Request,
+        inputs: Inputs,
+        options: &ReadOptions,
+        making: Making,
+        key: &str,
+        tell: &mut impl FnMut(Event),
+    ) -> Result<Entry> {
+        let hours = inputs.hours.clone();
+        let mut batches = SliceBatches::open_inputs(request, inputs, options)?;
+        let options = WriteOptions::new(Format::File);
+        let written = ipc::write(&mut batches, options, making.writer(), |batches, bytes| {
+            tell(Event::Batch(batches.progress(), bytes));
+        });
+        written.map_err(|error| making.name(error))?;
+        // What was read may be newer than what the key was made of.
+        let resolved = layout::resolve(request)?;
+        if key::key_of(request, &Inputs { hours, resolved })? != key {
+            return Err(Error::input(
+                Code::CorruptInput,
+                "an input changed while it was read: the slices may mix old and new rows",
+            )
+            .at_file(request.data())
+            .with_hint("run it again when nobody writes there"));
+        }
+        making.complete()
+    }
+
+    /// All entries, the one that was used last first.
+    ///
+    /// # Errors
+    ///
+    /// A system failure where the folder cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        self.folder.entries()
+    }
+
+    /// Removes all entries, and what killed processes left of others. An entry that is being made stays.
+    /// How many entries, and how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// A system failure where an entry cannot be removed.
+    pub fn clear(&self) -> Result<(usize, u64)> {
+        self.folder.clear()
+    }
+
+    /// Where the entries lie.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
