@@ -4,6 +4,8 @@ mod cli;
 
 use std::process::ExitCode;
 
+use cli::Answer;
+
 /// Decoding asks for and gives back pages by the megabyte on several threads; this allocator keeps
 /// them instead of returning each to the system.
 #[global_allocator]
@@ -16,7 +18,8 @@ fn main() -> ExitCode {
         Err(ended) => return ended,
     };
     match cli::run(&invocation, &messages) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             messages.error(&error);

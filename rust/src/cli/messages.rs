@@ -109,17 +109,23 @@ impl Messages {
     }
 }
 
-/// One line or more for a person. Names come from disks and arguments: what a terminal would obey
-/// instead of show is written as an escape.
-fn say(text: &str) {
-    let mut line = String::with_capacity(text.len() + 1);
+/// Text for a person. Names come from disks and arguments: what a terminal would obey instead of show is
+/// written as an escape.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         if character.is_control() && character != '\n' {
-            line.extend(character.escape_default());
+            shown.extend(character.escape_default());
         } else {
-            line.push(character);
+            shown.push(character);
         }
     }
+    shown
+}
+
+/// One line or more for a person.
+fn say(text: &str) {
+    let mut line = printable(text);
     line.push('\n');
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

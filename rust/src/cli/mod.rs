@@ -4,6 +4,7 @@
 //! stderr.
 
 mod args;
+mod coverage;
 mod messages;
 mod output;
 mod progress;
@@ -59,10 +60,19 @@ pub fn exit_code(class: Class) -> ExitCode {
     ExitCode::from(messages::exit_status(class))
 }
 
+/// What a command that ran to its end answers, where it was asked something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Also where nothing was asked.
+    Yes,
+    No,
+}
+
 /// Runs the command.
-pub fn run(arguments: &Arguments, messages: &Messages) -> Result<(), Error> {
+pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> {
     match &arguments.command {
-        Command::Sync(arguments) => sync(arguments, messages),
+        Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),
+        Command::Coverage(arguments) => coverage::coverage(arguments, messages),
     }
 }
 

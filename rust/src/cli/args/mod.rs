@@ -1,5 +1,6 @@
 //! Owns the arguments: text to plain values by clap, plain values to a checked request.
 
+mod coverage;
 mod series;
 mod sync;
 
@@ -7,6 +8,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use self::coverage::CoverageArguments;
 pub use self::series::SeriesArguments;
 pub use self::sync::SyncArguments;
 
@@ -25,6 +27,7 @@ pub struct Arguments {
 const EXIT_STATUS_HELP: &str = "\
 Exit status:
   0  done, or the reader closed the pipe
+  1  the answer is no: a series is under the threshold of coverage
   2  the request cannot be understood or contradicts itself
   3  the input is missing, malformed or contradictory
   4  the output or the system failed (disk full, …)";
@@ -33,6 +36,8 @@ Exit status:
 pub enum Command {
     /// Synchronise candles and write slices: to stdout as an Arrow IPC stream, or to a file.
     Sync(Box<SyncArguments>),
+    /// Say how much of the timeline each series covers, and which ones cost how many slices.
+    Coverage(Box<CoverageArguments>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
