@@ -5,6 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -633,4 +634,156 @@ fn an_unsorted_series_is_said_once_on_stderr() {
             .count(),
         1
     );
+}
+
+#[test]
+fn a_page_is_written_beside_the_report_and_needs_nothing_else() {
+    let data = data();
+    let page = data.path().join("coverage.html");
+    let plain = run(&mut coverage(data.path())).stdout;
+    let output = run(coverage(data.path()).arg("--html").arg(&page));
+    assert_eq!((status(&output), text(&output.stderr)), (0, String::new()));
+    assert_eq!(output.stdout, plain);
+    let markup = fs::read_to_string(&page).expect("the page");
+    assert!(markup.starts_with("<!doctype html>") && markup.ends_with("</html>\n"));
+    assert!(markup.contains("default-src 'none'"));
+    let own = markup.replace(
+        &between(&markup, "<script type=\"text/javascript\">", "</script>"),
+        "",
+    );
+    assert!(own.len() < 60_000, "{} bytes beside plotly", own.len());
+    for outside in ["http:", "https:", "src=\"", "@import", "url("] {
+        assert!(!own.contains(outside), "{outside}");
+    }
+    // B comes first: it costs more.
+    let counts: Value = serde_json::from_str(&between(
+        &own,
+        "id=\"counts\" type=\"application/json\">",
+        "<",
+    ))
+    .expect("JSON");
+    assert_eq!(counts["symbols"], serde_json::json!(["B", "A"]));
+    assert_eq!(
+        counts["timestamps"],
+        serde_json::json!([1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+    );
+    assert_eq!(
+        counts["missing"][0],
+        serde_json::json!([0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    );
+    assert_eq!(
+        counts["one_sided"][0],
+        serde_json::json!([0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
+    );
+    assert_eq!(counts["bin_ms"], 60_000);
+    // Open to others as any other file is.
+    let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode();
+    let other = data.path().join("other");
+    fs::write(&other, "").expect("a file");
+    assert_eq!(mode(&page), mode(&other));
+}
+
+/// What stands between two texts.
+fn between(text: &str, from: &str, to: &str) -> String {
+    let (_, rest) = text.split_once(from).expect(from);
+    rest.split_once(to).expect(to).0.to_owned()
+}
+
+#[test]
+fn an_existing_page_needs_force_and_stays_as_it_was() {
+    let data = data();
+    let page = data.path().join("coverage.html");
+    fs::write(&page, "mine").expect("a file");
+    let output = run(coverage(data.path()).arg("--html").arg(&page));
+    assert_eq!((status(&output), text(&output.stdout)), (4, String::new()));
+    assert!(
+        text(&output.stderr).contains("--force"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(fs::read(&page).expect("the file"), b"mine");
+    let output = run(coverage(data.path())
+        .arg("--force")
+        .arg("--html")
+        .arg(&page));
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(
+        fs::read(&page)
+            .expect("the page")
+            .starts_with(b"<!doctype html>")
+    );
+    // Two symbols and the page: nothing is left beside it.
+    assert_eq!(fs::read_dir(data.path()).expect("a folder").count(), 3);
+}
+
+#[test]
+fn a_page_that_cannot_be_is_no_page() {
+    let data = data();
+    for (target, hint) in [
+        (data.path().to_owned(), "name a file"),
+        (data.path().join("no/x.html"), "create it"),
+    ] {
+        let output = run(coverage(data.path()).arg("--html").arg(&target));
+        assert_eq!(
+            (status(&output), text(&output.stdout)),
+            (4, String::new()),
+            "{}",
+            target.display()
+        );
+        assert!(
+            text(&output.stderr).contains(hint),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    let output = run(coverage(data.path()).arg("--force"));
+    assert_eq!(status(&output), 2, "--force alone says nothing");
+    // What is wrong with the input leaves no page.
+    let page = data.path().join("x.html");
+    let output = run(coverage(data.path())
+        .args(["--timeframe", "H1", "--html"])
+        .arg(&page));
+    assert_eq!(status(&output), 3);
+    assert!(!page.exists());
+}
+
+#[test]
+fn a_page_about_nothing_has_no_map() {
+    let data = data();
+    let page = data.path().join("x.html");
+    let output = run(coverage(data.path())
+        .args(["--start", "2000-01-01", "--html"])
+        .arg(&page));
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    let markup = fs::read_to_string(&page).expect("the page");
+    assert!(markup.contains("There is no timestamp") && !markup.contains("id=\"map\""));
+    assert!(markup.len() < 60_000, "plotly is not needed");
+}
+
+#[test]
+fn a_name_is_text_wherever_it_stands() {
+    let data = tempfile::tempdir().expect("a folder");
+    let name = "<script>alert(1)<!--&amp;\"'";
+    for side in ["BID", "ASK"] {
+        common::write(
+            &common::path(data.path(), name, "M1", side),
+            &[sound(0, 1.0)],
+            100,
+        );
+    }
+    let page = data.path().join("x.html");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+    let output = run(command
+        .args(["coverage", "--all-symbols", "--data"])
+        .arg(data.path())
+        .arg("--html")
+        .arg(&page));
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains(name));
+    let markup = fs::read_to_string(&page).expect("the page");
+    assert!(!markup.contains("<script>alert"));
+    assert!(markup.contains("<bdi>&lt;script&gt;alert(1)&lt;!--&amp;amp;&quot;&#39;</bdi>"));
+    let counts = between(&markup, "id=\"counts\" type=\"application/json\">", "<");
+    let counts: Value = serde_json::from_str(&counts).expect("JSON");
+    assert_eq!(counts["symbols"][0], name);
 }

@@ -1,5 +1,7 @@
 //! Owns the arguments of `coverage`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use omega_slices::{Error, Request};
 
@@ -19,6 +21,14 @@ pub struct CoverageArguments {
     /// timestamps at which any series has one.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     fail_under: Option<String>,
+
+    /// Also write FILE: one page with the summary and a heat map of symbols over time, to open in a browser.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Replace an existing page.
+    #[arg(long, requires = "html")]
+    pub force: bool,
 }
 
 const COVERAGE_HELP: &str = "\
@@ -26,6 +36,7 @@ Examples:
   omega-slices coverage --data data/parquet --all-symbols --session fx
   omega-slices coverage --data data/parquet --symbols EURUSD,GBPUSD --json | jq .intersection_timestamps
   omega-slices coverage --data data/parquet --all-symbols --session fx --fail-under 0.99 > coverage.txt
+  omega-slices coverage --data data/parquet --all-symbols --session fx --html coverage.html
 
 The union holds every timestamp at which any of the series has a candle within window and session, the
 intersection those at which every one has. A series costs a timestamp alone where it is the only one without

@@ -1,11 +1,13 @@
 //! Owns the command `coverage`: it measures, shows the report, and answers whether it is enough.
 
+mod page;
 mod text;
 
 use std::io::{self, Write};
 
 use omega_slices::{Coverage, Error, SliceBatches};
 
+use self::page::Page;
 use crate::cli::Answer;
 use crate::cli::args::{CoverageArguments, ProgressMode};
 use crate::cli::messages::Messages;
@@ -14,6 +16,10 @@ use crate::cli::progress::ProgressBar;
 pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<Answer, Error> {
     let request = arguments.request()?;
     let fail_under = arguments.fail_under()?;
+    let page = arguments.html.as_deref();
+    let page = page
+        .map(|target| Page::check(target, arguments.force))
+        .transpose()?;
     let mut bar = None;
     let mut said = 0;
     let measured = Coverage::measure(
@@ -31,6 +37,9 @@ pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<An
         bar.finish();
     }
     let coverage = measured?;
+    if let Some(page) = page {
+        page.write(&coverage)?;
+    }
     let report = if arguments.json {
         let document = serde_json::to_string_pretty(&coverage);
         document.expect("strings, numbers and lists are JSON") + "\n"

@@ -49,7 +49,7 @@ pub fn report(coverage: &Coverage) -> String {
 pub fn answer(coverage: &Coverage) -> String {
     let union = coverage.union_timestamps;
     let both = coverage.intersection_timestamps;
-    let series = coverage.series.len();
+    let series = grouped(coverage.series.len() as u64);
     let (Some(first_ns), Some(last_ns)) = (coverage.first_timestamp_ns, coverage.last_timestamp_ns)
     else {
         return format!(
