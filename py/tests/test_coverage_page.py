@@ -59,9 +59,13 @@ def page_file(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         twice = [0, 1, 2, 2, 3, 4, 5] if side == "BID" else [0, 1, 2, 3, 4, 5]
         write_series(root, HOSTILE, side, [(minute, close) for minute in twice])
     target = tmp_path_factory.mktemp("page") / "coverage.html"
+    write_page(binary, root, target)
+    return target
+
+
+def write_page(binary: Path, root: Path, target: Path) -> None:
     command = [str(binary), "coverage", "--data", str(root), "--all-symbols", "--html", str(target)]
     subprocess.run(command, check=True, capture_output=True)
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +241,30 @@ def test_tables_are_by_harm_and_sort_by_any_column(page: Page) -> None:
     assert names.all_inner_texts()[:2] == [f"{HOSTILE} bid", f"{HOSTILE} ask"]
     series.get_by_role("button", name="series", exact=True).click()
     assert names.all_inner_texts()[-1] == "GBPUSD bid"
+
+
+def test_of_a_long_table_the_first_rows_are_shown_until_all_are_asked_for(
+    browser: BrowserContext, binary: Path, tmp_path: Path
+) -> None:
+    for number in range(101):
+        for side in ("BID", "ASK"):
+            write_series(tmp_path / "data", f"S{number:03}", side, [(minute, 1.0) for minute in range(number + 1)])
+    write_page(binary, tmp_path / "data", tmp_path / "long.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "long.html").as_uri())
+    symbols, series = page.locator("table").all()
+    assert symbols.locator("tbody tr:visible").count() == 101
+    shown = series.locator("tbody tr:visible bdi")
+    assert shown.count() == 200
+    series.get_by_role("button", name="candles", exact=True).click()
+    assert shown.count() == 200
+    assert shown.first.inner_text() == "S100 bid"
+    show_all = page.get_by_role("button", name="Show all 202")
+    show_all.click()
+    assert shown.count() == 202
+    assert shown.last.inner_text() == "S000 ask"
+    assert show_all.is_hidden()
+    page.close()
 
 
 def test_light_and_dark_follow_the_reader(page: Page) -> None:

@@ -25,7 +25,7 @@ mod report;
 mod request;
 
 pub use coverage::{
-    Cell, Coverage, Gap, Gaps, HeatMap, Inconsistent, SeriesCoverage, SymbolCoverage,
+    Coverage, Gap, Gaps, HeatMap, HeatMapCell, Inconsistent, SeriesCoverage, SymbolCoverage,
 };
 pub use data::candle::CandleData;
 pub use data::multi_symbol::{

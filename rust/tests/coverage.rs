@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use omega_slices::{
-    Cell, Coverage, DuplicatePolicy, PriceType, ReadOptions, Request, format_timestamp,
+    Coverage, DuplicatePolicy, HeatMapCell, PriceType, ReadOptions, Request, format_timestamp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -328,7 +328,7 @@ fn check_heat_map(
         let inside: Vec<_> = union.range(span.clone()).collect();
         prop_assert_eq!(map.timestamps()[bin], inside.len() as u64);
         for (number, pair) in cleaned.chunks(2).enumerate() {
-            let mut expected = Cell::default();
+            let mut expected = HeatMapCell::default();
             for at in &inside {
                 match pair
                     .iter()

@@ -18,13 +18,13 @@ pub struct HeatMap {
     /// Timestamps of the union, per bin.
     timestamps: Vec<u64>,
     /// Of one symbol after the other, in request order, the cell of each bin.
-    cells: Vec<Cell>,
+    cells: Vec<HeatMapCell>,
 }
 
 /// What one symbol has in one bin: `present + one_sided + missing` are the timestamps of the union there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Cell {
+pub struct HeatMapCell {
     /// Timestamps at which it has all requested price types.
     pub present: u64,
     /// Timestamps at which it has some of them, and others not.
@@ -35,7 +35,7 @@ pub struct Cell {
     pub dropped: u64,
 }
 
-impl Add for Cell {
+impl Add for HeatMapCell {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -48,7 +48,7 @@ impl Add for Cell {
     }
 }
 
-impl Sum for Cell {
+impl Sum for HeatMapCell {
     fn sum<I: Iterator<Item = Self>>(cells: I) -> Self {
         cells.fold(Self::default(), Add::add)
     }
@@ -106,7 +106,7 @@ impl HeatMap {
             cells.extend(rows.iter().map(|row| {
                 let (one_sided, missing) =
                     (row[lanes.one_sided(symbol)], row[lanes.missing(symbol)]);
-                Cell {
+                HeatMapCell {
                     present: row[CellLanes::TIMESTAMPS] - one_sided - missing,
                     one_sided,
                     missing,
@@ -142,14 +142,14 @@ impl HeatMap {
 
     /// The cells of the symbol at `symbol` of [`Self::symbols`], one per bin.
     #[must_use]
-    pub fn cells(&self, symbol: usize) -> &[Cell] {
+    pub fn cells(&self, symbol: usize) -> &[HeatMapCell] {
         let bins = self.timestamps.len();
         &self.cells[symbol * bins..][..bins]
     }
 
     /// All cells of a symbol together.
     #[must_use]
-    pub fn total(&self, symbol: usize) -> Cell {
+    pub fn total(&self, symbol: usize) -> HeatMapCell {
         self.cells(symbol).iter().copied().sum()
     }
 

@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
-pub use self::heat_map::{Cell, HeatMap};
+pub use self::heat_map::{HeatMap, HeatMapCell};
 use self::walk::Walk;
 use crate::data::multi_symbol::{ReadOptions, SliceBatches};
 use crate::data::series::GapCount;
@@ -159,6 +159,17 @@ impl Coverage {
     /// timeframes and indicators of the request do not count.
     ///
     /// `after_batch` is called now and then, and once at the end, for progress and for warnings.
+    ///
+    /// ```no_run
+    /// use omega_slices::{Coverage, ReadOptions, Request};
+    ///
+    /// let request = Request::builder("data/parquet").symbols(["EURUSD", "GBPUSD"]).build()?;
+    /// let coverage = Coverage::measure(&request, &ReadOptions::new(), |_| {})?;
+    /// for symbol in &coverage.symbols {
+    ///     println!("{} alone costs {} slices", symbol.symbol, symbol.alone);
+    /// }
+    /// # Ok::<(), omega_slices::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

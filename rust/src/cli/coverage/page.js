@@ -143,10 +143,23 @@ async function draw() {
   map.dataset.drawn = "true";
 }
 
-// Sorts a table by a column: numbers first from the largest, words from the first.
+// Sorts a table by a column: numbers first from the largest, words from the first. Of a long table the first
+// rows are shown, until all are asked for.
 function sortable(table) {
   const headers = [...table.tHead.rows[0].cells];
+  const body = table.tBodies[0];
+  const button = table.closest("section").querySelector("button.all");
+  let first_rows = Number(table.dataset.firstRows);
   const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  const put = (rows) => {
+    rows.forEach((row, place) => { row.hidden = place >= first_rows; });
+    body.append(...rows);
+  };
+  button?.addEventListener("click", () => {
+    first_rows = Infinity;
+    button.hidden = true;
+    put([...body.rows]);
+  });
   headers.forEach((header, column) => {
     header.querySelector("button").addEventListener("click", () => {
       const is_number = "number" in header.dataset;
@@ -156,13 +169,14 @@ function sortable(table) {
       headers.forEach((one) => one.removeAttribute("aria-sort"));
       header.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
-      const compare = is_number ? (a, b) => Number(a) - Number(b) : (a, b) => a.localeCompare(b, "en", { numeric: true });
-      const lines = [...table.tBodies[0].rows].map((row) => [value(row, column), row]);
+      const compare = is_number ? (a, b) => Number(a) - Number(b) : words_in_order.compare;
+      const lines = [...body.rows].map((row) => [value(row, column), row]);
       lines.sort((a, b) => sign * compare(a[0], b[0]));
-      table.tBodies[0].append(...lines.map(([, row]) => row));
+      put(lines.map(([, row]) => row));
     });
   });
 }
 
+const words_in_order = new Intl.Collator("en", { numeric: true });
 document.querySelectorAll("table").forEach(sortable);
 if (bins.length > 0) draw();

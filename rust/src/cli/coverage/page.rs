@@ -21,6 +21,9 @@ use crate::cli::messages::printable;
 
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
 
+/// Rows of a table that are shown until all are asked for: a browser takes seconds to lay out thousands.
+const FIRST_ROWS: usize = 200;
+
 /// Where the page goes; nothing has been created yet.
 pub struct Page {
     target: PathBuf,
@@ -287,7 +290,7 @@ fn figure(map: &HeatMap, order: &[usize]) -> String {
 
 /// The counts of the map as the script reads them.
 fn counts(map: &HeatMap, order: &[usize]) -> impl Serialize {
-    let of = |count: fn(&omega_slices::Cell) -> u64| -> Vec<Vec<u64>> {
+    let of = |count: fn(&omega_slices::HeatMapCell) -> u64| -> Vec<Vec<u64>> {
         let rows = order
             .iter()
             .map(|&place| map.cells(place).iter().map(count).collect());
@@ -447,11 +450,35 @@ fn table(
         format!("<th scope=\"col\"{attributes}><button type=\"button\">{name}</button></th>")
     };
     let header: String = columns.iter().map(header).collect();
-    let rows: String = rows.map(|row| format!("<tr>{row}</tr>\n")).collect();
+    let rows: Vec<String> = rows
+        .enumerate()
+        .map(|(place, row)| {
+            let hidden = if place < FIRST_ROWS { "" } else { " hidden" };
+            format!("<tr{hidden}>{row}</tr>\n")
+        })
+        .collect();
+    let all = if rows.len() > FIRST_ROWS {
+        format!(
+            "<p><button type=\"button\" class=\"all\">Show all {}</button></p>\n",
+            grouped(rows.len() as u64)
+        )
+    } else {
+        String::new()
+    };
+    let rows = rows.concat();
     format!(
-        "<section>\n<h2>{title}</h2>\n<p class=\"quiet\">{caption}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"{title}\">\n<table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
-         </section>\n"
+        r#"<section>
+<h2>{title}</h2>
+<p class="quiet">{caption}</p>
+<div class="scroll" tabindex="0" role="region" aria-label="{title}">
+<table data-first-rows="{FIRST_ROWS}">
+<thead><tr>{header}</tr></thead>
+<tbody>
+{rows}</tbody>
+</table>
+</div>
+{all}</section>
+"#
     )
 }
 
