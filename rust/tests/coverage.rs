@@ -721,6 +721,7 @@ fn a_page_that_cannot_be_is_no_page() {
     let data = data();
     for (target, hint) in [
         (data.path().to_owned(), "name a file"),
+        ("/dev/null".into(), "regular file"),
         (data.path().join("no/x.html"), "create it"),
     ] {
         let output = run(coverage(data.path()).arg("--html").arg(&target));
@@ -786,4 +787,30 @@ fn a_name_is_text_wherever_it_stands() {
     let counts = between(&markup, "id=\"counts\" type=\"application/json\">", "<");
     let counts: Value = serde_json::from_str(&counts).expect("JSON");
     assert_eq!(counts["symbols"][0], name);
+}
+
+#[test]
+fn the_first_and_the_last_timestamp_there_are_do_no_harm() {
+    let data = data();
+    let ends: Vec<Row> = [i64::MIN, 0, i64::MAX].map(|at| sound(at, 1.0)).into();
+    let path = common::path(data.path(), "A", "M1", "BID");
+    common::write(&path, &ends, 100);
+    let page = data.path().join("x.html");
+    for session in ["none", "fx"] {
+        let mut command = coverage(data.path());
+        command.args(["--session", session, "--force", "--json", "--html"]);
+        let output = run(command.arg(&page));
+        assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+        let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+        let bid = |one: &&Value| one["symbol"] == "A" && one["price_type"] == "bid";
+        let series = document["series"].as_array().expect("a list");
+        let series = series.iter().find(bid).expect("the series");
+        // The last instant is a Saturday morning in Sydney.
+        let (candles, gaps) = if session == "fx" { (2, 1) } else { (3, 2) };
+        assert_eq!(series["candles"], candles, "{session}");
+        assert_eq!(series["gaps"]["count"], gaps, "{session}");
+        let longest = &series["gaps"]["longest"];
+        assert_eq!(longest["last_before_ns"], i64::MIN, "{session}");
+        assert_eq!(longest["first_after_ns"], 0, "{session}");
+    }
 }

@@ -15,6 +15,9 @@ use crate::request::{ColumnNames, PriceType, Request};
 /// Rows whose values are looked at together: only where one of them is at fault, one after the other.
 const CHUNK_ROWS: usize = 1_024;
 
+/// Where `close` stands among the values of a candle.
+const CLOSE: usize = 3;
+
 /// What has been counted so far. Series are numbered as everywhere: for each symbol in turn its price
 /// types.
 pub(super) struct Walk {
@@ -241,9 +244,6 @@ impl Walk {
         self.cells
     }
 }
-
-/// Where `close` stands among the values of a candle.
-const CLOSE: usize = 3;
 
 /// The `len` (1 to 64) bits from `first` on, turned: set where they are not.
 fn unset_bits(bits: &BooleanBuffer, first: usize, len: usize) -> u64 {

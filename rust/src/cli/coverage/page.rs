@@ -4,7 +4,7 @@
 //! element, in labels that plotly reads markup in. The page's policy forbids every request besides.
 
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -34,14 +34,23 @@ pub struct Page {
 impl Page {
     /// Checks the target before any work is done for it.
     pub fn check(target: &Path, force: bool) -> Result<Self, Error> {
-        if target.is_dir() {
-            return Err(Error::system("the page would replace a folder")
-                .at_file(target)
-                .with_hint("name a file in it: coverage.html"));
-        }
-        if !force && fs::symlink_metadata(target).is_ok() {
-            return Err(exists(target));
-        }
+        // A link is followed: the file that it names is replaced, not the link.
+        let target = match fs::metadata(target) {
+            Ok(existing) if existing.is_dir() => {
+                return Err(Error::system("the page would replace a folder")
+                    .at_file(target)
+                    .with_hint("name a file in it: coverage.html"));
+            }
+            Ok(existing) if !existing.is_file() => {
+                return Err(Error::system("the page can only be a regular file")
+                    .at_file(target)
+                    .with_hint("name a file: coverage.html"));
+            }
+            Ok(_) if !force => return Err(exists(target)),
+            Ok(_) => fs::canonicalize(target).map_err(|error| failed(target, error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => target.to_owned(),
+            Err(error) => return Err(failed(target, error)),
+        };
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -52,19 +61,15 @@ impl Page {
                 .with_hint("create it, or name another one"));
         }
         Ok(Self {
-            target: target.to_owned(),
             folder: folder.to_owned(),
+            target,
             force,
         })
     }
 
     /// Writes the page beside its name, and gives it the name when it is complete.
     pub fn write(&self, coverage: &Coverage) -> Result<(), Error> {
-        let failed = |error: std::io::Error| {
-            Error::system(format!("the page cannot be written: {error}"))
-                .at_file(&self.target)
-                .with_source(error)
-        };
+        let failed = |error| failed(&self.target, error);
         // As open to others as any new file, not only to its owner.
         let mut file = tempfile::Builder::new()
             .prefix(".omega-slices-")
@@ -80,9 +85,7 @@ impl Page {
         };
         match named {
             Ok(_) => {}
-            Err(error)
-                if error.error.kind() == std::io::ErrorKind::AlreadyExists && !self.force =>
-            {
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists && !self.force => {
                 return Err(exists(&self.target));
             }
             Err(error) => return Err(failed(error.error)),
@@ -90,6 +93,12 @@ impl Page {
         // A folder that may be written to but not read cannot be synced; the file is there.
         File::open(&self.folder).map_or(Ok(()), |folder| folder.sync_all().map_err(failed))
     }
+}
+
+fn failed(target: &Path, error: io::Error) -> Error {
+    Error::system(format!("the page cannot be written: {error}"))
+        .at_file(target)
+        .with_source(error)
 }
 
 fn exists(target: &Path) -> Error {
