@@ -34,14 +34,14 @@ pub struct CoverageArguments {
 const COVERAGE_HELP: &str = "\
 Examples:
   omega-slices coverage --data data/parquet --all-symbols --session fx
-  omega-slices coverage --data data/parquet --symbols EURUSD,GBPUSD --json | jq .intersection_timestamps
-  omega-slices coverage --data data/parquet --all-symbols --session fx --fail-under 0.99 > coverage.txt
-  omega-slices coverage --data data/parquet --all-symbols --session fx --html coverage.html
+  omega-slices coverage --symbols EURUSD,GBPUSD --json | jq .intersection_timestamps
+  omega-slices coverage --all-symbols --session fx --fail-under 0.99 > coverage.txt
+  omega-slices coverage --all-symbols --session fx --html coverage.html
 
-The union holds every timestamp at which any of the series has a candle within window and session, the
-intersection those at which every one has. A series costs a timestamp alone where it is the only one without
-a candle there. A gap is a stretch between two neighbouring candles of a series with bars that the session
-filter would keep: with --session fx a weekend is none.";
+The union holds every timestamp at which any of the series has a candle within window and session,
+the intersection those at which every one has. A series costs a timestamp alone where it is the
+only one without a candle there. A gap is a stretch between two neighbouring candles of a series
+with bars that the session filter would keep: with --session fx a weekend is none.";
 
 impl CoverageArguments {
     /// The checked request. Opens nothing but a file of symbols.
