@@ -89,6 +89,31 @@ need_venv() {
   fi
 }
 
+# Find a Chromium, with which the tests open the coverage page; install Debian's where that can be done.
+need_chromium() {
+  local browser
+  for browser in chromium chromium-browser google-chrome; do
+    if command -v "$browser" > /dev/null; then
+      return
+    fi
+  done
+  local as_root=()
+  if [[ $(id -u) != 0 ]]; then
+    as_root=(sudo -n)
+  fi
+  if command -v apt-get > /dev/null && "${as_root[@]}" true 2> /dev/null; then
+    say "installing chromium"
+    # A list of packages that is out of date is no reason to stop: the installation says what is.
+    "${as_root[@]}" apt-get -qq update > /dev/null 2>&1 || true
+    if "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+      apt-get -qq install --yes --no-install-recommends chromium > /dev/null; then
+      return
+    fi
+  fi
+  missing "chromium, a browser, with which the tests open the coverage page" \
+    "Install it with your package manager (Debian: the package chromium), or install Google Chrome."
+}
+
 # Build the executable and install it with the package into the virtual environment.
 install_package() {
   say "building and installing the package with its executable (the first time takes minutes)"

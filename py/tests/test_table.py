@@ -435,21 +435,21 @@ def test_a_fork_in_the_middle_of_other_threads(tmp_path: Path, monkeypatch: pyte
 # In the hands of others.
 
 
-def test_pyarrow_and_polars_and_pandas(path: Path) -> None:
-    table, expected = read_slices(path), pa.Table.from_batches(batches([4, 1, 5], missing=0.3, nan=0.2))
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_pyarrow_and_polars_and_pandas(tmp_path: Path, suffix: str) -> None:
+    made = batches([4, 1, 5], missing=0.3)
+    table, expected = read_slices(write_batches(tmp_path / f"x.{suffix}", made)), pa.Table.from_batches(made)
     assert pa.table(table).equals(expected)
     assert pa.table(table).equals(expected)
     assert pa.table(table[2:6]).equals(expected.slice(6, 12))
     frame = table[2:6].to_polars()
     assert isinstance(frame, pl.DataFrame)
-    assert repr(frame["bid_close"].to_list()) == repr(expected["bid_close"].slice(6, 12).to_pylist())
+    assert frame["bid_close"].to_list() == expected["bid_close"].slice(6, 12).to_pylist()
     pandas = table[2:6].to_pandas()
     assert isinstance(pandas, pd.DataFrame)
     assert len(pandas) == 12
     assert list(pandas["symbol"]) == list(wire.SYMBOLS) * 4
-    assert pandas["bid_close"].isna().sum() == sum(
-        value is None or math.isnan(value) for value in expected["bid_close"].slice(6, 12).to_pylist()
-    )
+    assert pandas["bid_close"].isna().sum() == expected["bid_close"].slice(6, 12).null_count
 
 
 def test_duckdb(path: Path) -> None:
@@ -557,7 +557,9 @@ def test_newer_versions(tmp_path: Path, suffix: str) -> None:
 )
 def test_metadata_that_makes_no_sense(tmp_path: Path, metadata: dict[str, str], match: str) -> None:
     made = wire.batch(wire.schema(), 0, 1)
-    schema = wire.schema().with_metadata({**wire.schema().metadata, **metadata})
+    schema = wire.schema().with_metadata(
+        wire.schema().metadata | {name.encode(): text for name, text in metadata.items()}
+    )
     path = tmp_path / "x.arrow"
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(made.replace_schema_metadata(schema.metadata))
@@ -625,18 +627,20 @@ def _edited(made: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch
 
 EDITS: dict[str, tuple[Callable[[pa.RecordBatch], pa.RecordBatch], str]] = {
     "rows of a slice apart": (
-        lambda made: _edited(made, "timestamp", pa.array([0, 1, 2, 3, 4, 5]).cast(wire.TIMESTAMP)),
+        lambda made: _edited(made, "timestamp", pa.array([0, 0, 1, 2, 2, 2, 3, 3, 3]).cast(wire.TIMESTAMP)),
         "differ in their timestamps",
     ),
     "backwards": (
-        lambda made: _edited(made, "timestamp", pa.array([5] * 3 + [4] * 3).cast(wire.TIMESTAMP)),
+        lambda made: _edited(made, "timestamp", pa.array([1] * 3 + [3] * 3 + [2] * 3).cast(wire.TIMESTAMP)),
         "do not increase",
     ),
     "symbols in another order": (
         lambda made: _edited(
             made,
             "symbol",
-            pa.DictionaryArray.from_arrays(pa.array([0, 2, 1, 0, 1, 2], pa.int16()), pa.array(wire.SYMBOLS, pa.utf8())),
+            pa.DictionaryArray.from_arrays(
+                pa.array([0, 2, 1, 0, 1, 2, 0, 1, 2], pa.int16()), pa.array(wire.SYMBOLS, pa.utf8())
+            ),
         ),
         "order of its symbols",
     ),
@@ -645,13 +649,13 @@ EDITS: dict[str, tuple[Callable[[pa.RecordBatch], pa.RecordBatch], str]] = {
             made,
             "symbol",
             pa.DictionaryArray.from_arrays(
-                pa.array([0, 1, 2, 0, 1, 2], pa.int16()), pa.array(["A", "B", "C"], pa.utf8())
+                pa.array([0, 1, 2, 0, 1, 2, 0, 1, 2], pa.int16()), pa.array(["A", "B", "C"], pa.utf8())
             ),
         ),
         "symbols are not those|replacement",
     ),
     "columns that disagree": (
-        lambda made: _edited(made, "bid_low", pa.array([None, 1.0, 2.0, 3.0, 4.0, 5.0])),
+        lambda made: _edited(made, "bid_low", pa.array([None, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])),
         "M1 bid columns disagree",
     ),
 }
@@ -661,12 +665,12 @@ EDITS: dict[str, tuple[Callable[[pa.RecordBatch], pa.RecordBatch], str]] = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_batches_that_break_their_promise(tmp_path: Path, suffix: str, edit: str) -> None:
     change, match = EDITS[edit]
-    made = [change(wire.batch(wire.schema(), 0, 2))]
+    made = [change(wire.batch(wire.schema(), 0, 3))]
     refused(write_batches(tmp_path / f"x.{suffix}", made, wire.schema()), match)
 
 
 def test_columns_that_disagree_are_noticed_by_who_reads_them(tmp_path: Path) -> None:
-    made = [EDITS["columns that disagree"][0](wire.batch(wire.schema(), 0, 2))]
+    made = [EDITS["columns that disagree"][0](wire.batch(wire.schema(), 0, 3))]
     table = read_slices(wire.write_file(tmp_path / "x.arrow", wire.schema(), made))
     assert table[0].get("EURUSD", "ask") is not None
     with pytest.raises(DeserializationError, match="bid columns disagree"):
@@ -706,7 +710,7 @@ def test_flipped_bits_are_an_error_or_a_value(tmp_path: Path, suffix: str, compr
     whole = write_batches(path, made, schema, **options).read_bytes()
     chosen = random.Random(f"{suffix} {compression}")
     outcomes = []
-    for _ in range(1_500):
+    for _ in range(700):
         broken = bytearray(whole)
         for _ in range(chosen.choice([1, 1, 1, 3])):
             broken[chosen.randrange(len(broken))] ^= 1 << chosen.randrange(8)

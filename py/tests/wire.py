@@ -173,7 +173,9 @@ def write_file(
     metadata = {name: json.dumps(part) for name, part in told.items() if part is not None}
     options = pa.ipc.IpcWriteOptions(compression=compression)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, of, options=options, metadata=metadata) as writer:
-        for one in [*batches, batch(of, 0, 1).slice(0, 0)] if seal else batches:
+        # Of the symbols of the batches: a file has one dictionary.
+        empty = (batches[-1] if batches else batch(of, 0, 1)).slice(0, 0)
+        for one in [*batches, empty] if seal else batches:
             writer.write_batch(one)
     return path
 

@@ -10,11 +10,13 @@
 //!
 //! Begin with [`Request::builder`], then take [`SliceBatches`] (Arrow batches of whole slices) or
 //! [`MultiSymbolDataIterator`] (one slice per step). [`ipc::write`] turns batches into the stream
-//! that the command line writes. Timestamps are nanoseconds since 1970-01-01T00:00Z throughout.
+//! that the command line writes. [`Coverage::measure`] says why
+//! there are so few slices. Timestamps are nanoseconds since 1970-01-01T00:00Z throughout.
 //!
 //! Paths, files and their errors are those of Unix; nothing here prints, exits or installs hooks.
 
 pub mod cache;
+mod coverage;
 pub mod data;
 mod error;
 #[doc(hidden)]
@@ -25,6 +27,9 @@ pub mod ipc;
 mod report;
 mod request;
 
+pub use coverage::{
+    Coverage, Gap, Gaps, HeatMap, HeatMapCell, Inconsistent, SeriesCoverage, SymbolCoverage,
+};
 pub use data::candle::CandleData;
 pub use data::multi_symbol::{
     FurtherCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress,

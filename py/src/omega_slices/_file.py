@@ -88,7 +88,10 @@ class SliceFile:
         mapped, self.identity = _map(self.path)
         content = _open_content(mapped, self.path)
         self.schema: pa.Schema = content.schema
-        symbols, held = content_of_schema(self.schema, lambda what: _foreign(self.path, what))
+        try:
+            symbols, held = content_of_schema(self.schema, lambda what: _foreign(self.path, what))
+        except UnicodeDecodeError as error:  # pyarrow decodes names when they are asked for
+            raise _unreadable(self.path, error) from error
         self.layout = SliceLayout(symbols, held, DerivedMemory(_DERIVED_BYTES_MAX))
         index = content.read_index(self.layout)
         self.report = index.report

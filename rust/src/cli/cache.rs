@@ -36,7 +36,7 @@ pub fn sync(
     let output = Output::check(arguments.output.as_deref(), arguments.force)?;
     let entry = find_or_make(cache, &request, arguments, messages)?;
     let pending = output.create()?;
-    let written = entry.copy_to(pending.format(), pending.writer()?);
+    let written = entry.copy_to(pending.format(), pending.writer());
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
     messages.run(entry.report(), target.as_deref());
@@ -59,7 +59,7 @@ fn find_or_make(
             }
             Event::Batch(progress, bytes) => bar
                 .get_or_insert_with(|| ProgressBar::start(arguments.progress, messages, progress))
-                .update(progress, bytes),
+                .update(progress, Some(bytes)),
         },
     );
     if let Some(bar) = bar {

@@ -4,7 +4,9 @@
 //! stderr.
 
 mod args;
+mod atomic_file;
 mod cache;
+mod coverage;
 mod inspect;
 mod messages;
 mod output;
@@ -64,9 +66,10 @@ pub fn exit_code(class: Class) -> ExitCode {
     ExitCode::from(messages::exit_status(class))
 }
 
-/// What a command that was asked a question found.
+/// What a command that ran to its end answers, where it was asked something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
+    /// Also where nothing was asked.
     Yes,
     No,
 }
@@ -77,6 +80,7 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> 
         Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),
         Command::Cache(arguments) => cache::run(&arguments.command).map(|()| Answer::Yes),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
+        Command::Coverage(arguments) => coverage::coverage(arguments, messages),
     }
 }
 
@@ -97,9 +101,9 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     let written = ipc::write(
         &mut batches,
         WriteOptions::new(pending.format()).with_compression(arguments.compression()),
-        pending.writer()?,
+        pending.writer(),
         |batches, bytes| {
-            bar.update(batches.progress(), bytes);
+            bar.update(batches.progress(), Some(bytes));
             say_new_warnings(batches);
         },
     );

@@ -39,12 +39,14 @@ impl ProgressBar {
         Self(bar)
     }
 
-    /// Shows how far the slices have come, and how many bytes of them are written.
-    pub fn update(&self, progress: Progress, bytes: u64) {
+    /// Shows how far the slices have come, and how many bytes of them are written, where any are.
+    pub fn update(&self, progress: Progress, bytes: Option<u64>) {
         self.0.set_position(progress.candles);
-        let bytes = HumanBytes(bytes);
-        self.0
-            .set_message(format!("{} slices, {bytes}", progress.slices));
+        let slices = format!("{} slices", progress.slices);
+        self.0.set_message(match bytes {
+            Some(bytes) => format!("{slices}, {}", HumanBytes(bytes)),
+            None => slices,
+        });
     }
 
     pub fn finish(&self) {

@@ -1,7 +1,7 @@
 //! The way of the data, from files to slices. Each floor knows only the ones above it in this list:
 //!
 //! 1. [`candle`]: what a candle is, and the columns of the stream.
-//! 2. `session`, `runs`, [`sync`]: pure rules over timestamps. `workers`: threads.
+//! 2. `session`, `runs`, `bins`, [`sync`]: pure rules over timestamps. `workers`: threads.
 //! 3. `layout`, `source`: which files there are, and what one Parquet file holds.
 //! 4. `series`: one ordered, cleaned series from its files: its candle times, its values.
 //! 5. `gather`: values and timestamps brought together, by a plan.
@@ -9,6 +9,7 @@
 //! 7. `assemble`, [`multi_symbol`]: record batches; slices, batches, iterators.
 
 pub(crate) mod assemble;
+pub(crate) mod bins;
 pub mod candle;
 pub(crate) mod gather;
 pub(crate) mod layout;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::data::gather::{Block, Plan, SeriesRows};
 use crate::data::read_ahead::SeriesAhead;
-use crate::data::series::{CandleTimes, Rows};
+use crate::data::series::{CandleTimes, Rows, SeriesSurvey};
 use crate::data::sync::{self, Axis, Stretch, TimelineRule};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
@@ -150,6 +150,12 @@ impl Planner {
     pub fn reports(&self) -> Vec<SeriesReport> {
         let reports = self.series.iter().filter_map(SeriesAhead::report);
         reports.cloned().collect()
+    }
+
+    /// What surveys found of each series, once, after the last plan; nothing where none was asked for.
+    pub fn take_surveys(&mut self) -> Vec<SeriesSurvey> {
+        let surveys = self.series.iter_mut().filter_map(SeriesAhead::take_survey);
+        surveys.map(|survey| *survey).collect()
     }
 
     /// What a person should know about what was read since it was asked last.

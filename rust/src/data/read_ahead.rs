@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use crate::data::layout::SeriesFiles;
-use crate::data::series::{self, CandleTimes, SeriesRules, SeriesSource, TimestampReader};
+use crate::data::series::{
+    self, CandleTimes, SeriesRules, SeriesSource, SeriesSurvey, TimestampReader,
+};
 use crate::data::workers::{Priority, Sequence, Workers};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
@@ -19,6 +21,7 @@ pub(crate) struct SeriesAhead {
     /// Whether the last step has been seen.
     ended: bool,
     report: Option<SeriesReport>,
+    survey: Option<Box<SeriesSurvey>>,
     warnings: Vec<Warning>,
 }
 
@@ -36,6 +39,8 @@ struct SeriesStep {
 struct ReadStep {
     chunk: Option<CandleTimes>,
     report: SeriesReport,
+    /// With the last step, where one was asked for.
+    survey: Option<Box<SeriesSurvey>>,
     warnings: Vec<Warning>,
 }
 
@@ -51,6 +56,7 @@ impl SeriesAhead {
             read: None,
             ended: false,
             report: None,
+            survey: None,
             warnings: Vec::new(),
         }
     }
@@ -78,6 +84,7 @@ impl SeriesAhead {
         };
         self.pending = false;
         self.report = Some(read.report);
+        self.survey = read.survey;
         self.warnings.extend(read.warnings);
         self.ended = read.chunk.is_none();
         Ok(read.chunk)
@@ -105,6 +112,11 @@ impl SeriesAhead {
         self.report.as_ref()
     }
 
+    /// What a survey found, once, after the series has ended; `None` where none was asked for.
+    pub fn take_survey(&mut self) -> Option<Box<SeriesSurvey>> {
+        self.survey.take()
+    }
+
     /// What a person should know about the rows that were taken; each once.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
@@ -122,8 +134,15 @@ impl SeriesState {
         let Self::Open(reader) = self else {
             unreachable!("it has just been opened");
         };
+        let chunk = reader.next_chunk()?;
+        let survey = if chunk.is_none() {
+            reader.take_survey()
+        } else {
+            None
+        };
         let read = Box::new(ReadStep {
-            chunk: reader.next_chunk()?,
+            chunk,
+            survey,
             report: reader.report().clone(),
             warnings: reader.take_warnings(),
         });

@@ -13,6 +13,11 @@ const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_HOUR: i64 = 3_600;
 const SECONDS_PER_DAY: i64 = 24 * SECONDS_PER_HOUR;
 const SECONDS_PER_WEEK: i64 = 7 * SECONDS_PER_DAY;
+const NANOSECONDS_PER_DAY: i64 = SECONDS_PER_DAY * NANOSECONDS_PER_SECOND;
+
+/// Days since 1970-01-01, a Thursday, modulo 7.
+const SATURDAY: i64 = 2;
+const MONDAY: i64 = 4;
 
 /// The filter of one series. It keeps the stretch of the week that it looked up last, so rows in
 /// time order cost one look-up a week; any order of rows gives the same answers.
@@ -71,12 +76,35 @@ impl SessionFilter {
             Self::Hours(hours) => hours.is_open(timestamp_ns),
         }
     }
+
+    /// Whether a row stamped here is kept, whatever it holds but a placeholder, and the first later
+    /// instant at which that may be otherwise; `None` where there is none that an `i64` can hold.
+    pub fn stretch(&mut self, timestamp_ns: i64) -> (bool, Option<i64>) {
+        match self {
+            Self::KeepAll => (true, None),
+            Self::FxWeek(week) => {
+                let open = week.is_open(timestamp_ns);
+                (open, week.stretch_s.end.checked_mul(NANOSECONDS_PER_SECOND))
+            }
+            Self::FxDays { .. } => {
+                let is_weekend = is_weekend_utc(timestamp_ns);
+                let day = timestamp_ns.div_euclid(NANOSECONDS_PER_DAY);
+                let next = if is_weekend { MONDAY } else { SATURDAY };
+                let days = (next - day - 1).rem_euclid(7) + 1;
+                (!is_weekend, (day + days).checked_mul(NANOSECONDS_PER_DAY))
+            }
+            Self::Hours(hours) => {
+                let open = hours.is_open(timestamp_ns);
+                let end_ns = hours.stretch_ns.end;
+                (open, (end_ns > timestamp_ns).then_some(end_ns))
+            }
+        }
+    }
 }
 
 fn is_weekend_utc(timestamp_ns: i64) -> bool {
-    // Day 0 was a Thursday, so Saturday and Sunday are days 2 and 3 of weeks that begin there.
-    let day = timestamp_ns.div_euclid(SECONDS_PER_DAY * NANOSECONDS_PER_SECOND);
-    matches!(day.rem_euclid(7), 2 | 3)
+    let day = timestamp_ns.div_euclid(NANOSECONDS_PER_DAY);
+    (SATURDAY..MONDAY).contains(&day.rem_euclid(7))
 }
 
 /// A candle that a data vendor fills in for a day without trading.
@@ -370,6 +398,31 @@ mod tests {
             for instant in instants {
                 let inside = opens.iter().zip(&closes).any(|(&open, &close)| open <= instant && instant < close);
                 prop_assert_eq!(filter.keeps(instant, ANY_VALUES), inside);
+            }
+        }
+
+        /// Every filter, from the first instant that there is to the last.
+        #[test]
+        fn an_answer_holds_to_the_end_of_its_stretch(
+            instants in prop::collection::vec(
+                prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), Just(i64::MAX - 1)], 1..20),
+            part in 0.0..1.0,
+        ) {
+            let fx = |timeframe: &str| {
+                SessionFilter::new(Session::Fx, &timeframe.parse().expect("a timeframe"), true)
+            };
+            let hours = Hours::new(&[i64::MIN, -50, 7], &[-60, 7, i64::MAX]).expect("hours in order");
+            let hours = SessionFilter::of_hours(Arc::new(hours));
+            for mut filter in [SessionFilter::KeepAll, fx("M1"), fx("D1"), hours] {
+                for &instant in &instants {
+                    let (open, end) = filter.stretch(instant);
+                    prop_assert!(end.is_none_or(|end| end > instant));
+                    let last = end.map_or(i64::MAX, |end| end - 1);
+                    let within = instant.saturating_add(((last as f64 - instant as f64) * part) as i64);
+                    for at in [instant, within.clamp(instant, last), last] {
+                        prop_assert_eq!(filter.keeps(at, ANY_VALUES), open);
+                    }
+                }
             }
         }
 

@@ -294,6 +294,20 @@ impl Request {
         self.indicator_template.as_ref()
     }
 
+    /// The slices at every timestamp that any of the same series has a candle at, and nothing but their own
+    /// candles in them.
+    pub(crate) fn over_union(&self) -> Self {
+        Self {
+            timeline: Timeline::Union,
+            fill: Fill::default(),
+            max_age: None,
+            further_timeframes: Vec::new(),
+            indicators: Vec::new(),
+            indicator_template: None,
+            ..self.clone()
+        }
+    }
+
     /// The first timestamp that a slice can have: the start of the window, or of the candle that it
     /// cuts where timestamps are floored. `None` without a start.
     pub(crate) fn first_slice_ns(&self) -> Option<i64> {

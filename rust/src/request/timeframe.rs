@@ -50,6 +50,20 @@ impl Timeframe {
         let past_open = (offset - origin).rem_euclid(self.duration_ns);
         timestamp_ns.checked_sub(past_open)
     }
+
+    /// The number of the bar that contains `timestamp_ns`: bars are counted along the grid that
+    /// [`Timeframe::floor`] floors to, and the one that opens at its origin is number 0.
+    pub(crate) fn bar(&self, timestamp_ns: i64) -> i64 {
+        let since_origin = i128::from(timestamp_ns) - i128::from(self.origin_ns);
+        let bar = since_origin.div_euclid(i128::from(self.duration_ns));
+        i64::try_from(bar).expect("a bar lasts a second at least: there are fewer than nanoseconds")
+    }
+
+    /// When a bar opens; the nearest timestamp that an `i64` can hold where it holds no such one.
+    pub(crate) fn bar_open_ns(&self, bar: i64) -> i64 {
+        let open_ns = i128::from(bar) * i128::from(self.duration_ns) + i128::from(self.origin_ns);
+        open_ns.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
 }
 
 impl FromStr for Timeframe {
@@ -151,6 +165,25 @@ mod tests {
         assert_eq!(minute.floor(-1), Some(-60 * ns));
         assert_eq!(minute.floor(i64::MIN), None);
         assert!(minute.floor(i64::MAX).is_some());
+    }
+
+    #[test]
+    fn bars_are_numbered_along_the_grid_of_flooring() {
+        for text in ["S1", "M1", "H5", "D1", "W1", "W2"] {
+            let timeframe = timeframe(text);
+            for at in [0, -1, 1, 86_399_999_999_999, -86_400_000_000_001] {
+                let bar = timeframe.bar(at);
+                assert_eq!(
+                    Some(timeframe.bar_open_ns(bar)),
+                    timeframe.floor(at),
+                    "{text} {at}"
+                );
+                assert!(at < timeframe.bar_open_ns(bar + 1), "{text} {at}");
+            }
+            // The first bar that there is opened before the first timestamp.
+            assert_eq!(timeframe.bar_open_ns(timeframe.bar(i64::MIN)), i64::MIN);
+            assert_eq!(timeframe.bar_open_ns(timeframe.bar(i64::MAX) + 1), i64::MAX);
+        }
     }
 
     #[test]

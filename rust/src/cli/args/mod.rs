@@ -1,6 +1,7 @@
 //! Owns the arguments: text to plain values by clap, plain values to a checked request.
 
 mod cache;
+mod coverage;
 mod inspect;
 mod series;
 mod sync;
@@ -10,6 +11,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::cache::{CacheArguments, CacheCommand, CacheCommandArguments};
+pub use self::coverage::CoverageArguments;
 pub use self::inspect::InspectArguments;
 pub use self::series::SeriesArguments;
 pub use self::sync::SyncArguments;
@@ -29,7 +31,7 @@ pub struct Arguments {
 const EXIT_STATUS_HELP: &str = "\
 Exit status:
   0  done, or the reader closed the pipe
-  1  the answer is no: diff found a difference
+  1  the answer is no: diff found a difference, a series is under the threshold of coverage
   2  the request cannot be understood or contradicts itself
   3  the input is missing, malformed or contradictory
   4  the output or the system failed (disk full, …)";
@@ -42,6 +44,8 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Look after the files that sync --cache keeps.
     Cache(CacheCommandArguments),
+    /// Say how much of the timeline each series covers, and which ones cost how many slices.
+    Coverage(Box<CoverageArguments>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

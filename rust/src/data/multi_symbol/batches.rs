@@ -16,6 +16,7 @@ use crate::data::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::data::plan::{Join, Planner, SliceRule};
 use crate::data::read_ahead::SeriesAhead;
+use crate::data::series::SeriesSurvey;
 use crate::data::sync::TimelineRule;
 use crate::data::workers::Workers;
 use crate::error::Result;
@@ -213,13 +214,19 @@ impl SliceBatches {
         }
     }
 
+    /// What surveys found of each series, once, after the last batch; nothing where none was asked for.
+    pub(crate) fn take_surveys(&mut self) -> Vec<SeriesSurvey> {
+        debug_assert!(self.ended);
+        self.planner.take_surveys()
+    }
+
     /// A batch without slices, of the same schema and dictionary as all others.
     pub(crate) fn seal(&self) -> RecordBatch {
         debug_assert!(self.ended);
         self.assembler.seal()
     }
 
-    /// Takes back the memory of a batch that has been written.
+    /// Takes back the memory of a batch that nobody looks at any more.
     pub(crate) fn recycle(&self, batch: RecordBatch) {
         self.assembler.recycle(batch);
     }

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
+use crate::data::bins::most_bins;
 use crate::data::layout::Role;
 use crate::data::multi_symbol::batches::PLANS_AHEAD;
 use crate::data::series::SeriesRules;
@@ -34,6 +35,7 @@ const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 pub struct ReadOptions {
     threads: Option<NonZeroUsize>,
     chunk_rows: Option<NonZeroUsize>,
+    survey: bool,
 }
 
 impl ReadOptions {
@@ -57,6 +59,12 @@ impl ReadOptions {
         self
     }
 
+    /// Has every series surveyed: when its rows were dropped, and where bars are missing.
+    pub(crate) fn with_survey(mut self) -> Self {
+        self.survey = true;
+        self
+    }
+
     /// The rules of a request of so many series; `hours` are those of its file of sessions.
     pub(crate) fn series_rules(
         &self,
@@ -65,10 +73,11 @@ impl ReadOptions {
         series: usize,
     ) -> RulesByRole {
         let segment_rows = SEGMENT_BUDGET_BYTES / (series.max(1) * size_of::<i64>());
+        let survey_bins = self.survey.then(|| most_bins(series));
         let rules = |role| {
             let chunk_rows = self.chunk_rows(series);
             let rules = SeriesRules::new(request, role, hours, chunk_rows, segment_rows);
-            Arc::new(rules)
+            Arc::new(rules.with_survey(survey_bins))
         };
         let further = 0..request.further_timeframes().len();
         RulesByRole {

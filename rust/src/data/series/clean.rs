@@ -3,15 +3,24 @@
 use std::sync::Arc;
 
 use crate::data::candle::VALUES_PER_CANDLE;
+use crate::data::series::findings::Findings;
 use crate::data::series::{CandleTimes, Rows, SeriesRules, SeriesSource};
 use crate::data::session::SessionFilter;
 use crate::data::source::RawRows;
 use crate::error::{Code, Error, Result};
-use crate::report::SeriesReport;
 use crate::request::format_timestamp;
 
 /// What a session filter is given where it does not look at values.
 const NO_VALUES: [f64; VALUES_PER_CANDLE] = [f64::NAN; VALUES_PER_CANDLE];
+
+/// The timestamps at the places that are not kept; `kept` ascends.
+pub(super) fn left_out(timestamps: &[i64], kept: &[u32]) -> impl Iterator<Item = i64> {
+    let mut kept = kept.iter().peekable();
+    let places = timestamps.iter().enumerate();
+    places
+        .filter(move |(place, _)| kept.next_if(|kept| **kept as usize == *place).is_none())
+        .map(|(_, &timestamp_ns)| timestamp_ns)
+}
 
 /// Window, session and flooring: the rules that look at one row at a time.
 pub(super) struct Cleaner {
@@ -38,7 +47,7 @@ impl Cleaner {
         raw: &RawRows,
         first_row: u64,
         source: &SeriesSource,
-        report: &mut SeriesReport,
+        findings: &mut Findings,
     ) -> Result<CandleTimes> {
         let timestamps = &raw.timestamps;
         let all = timestamps.iter();
@@ -52,7 +61,7 @@ impl Cleaner {
         } else {
             inside
         };
-        report.inside_window += inside as u64;
+        findings.report.inside_window += inside as u64;
         let mut cleaned = CandleTimes {
             timestamps: timestamps.clone(),
             rows: Rows::consecutive(first_row, timestamps.len()),
@@ -61,7 +70,12 @@ impl Cleaner {
         if wanted < timestamps.len() || !self.session.keeps_all() {
             let kept = self.kept(raw);
             let in_window = |&&at: &&u32| self.rules.in_window(timestamps[at as usize]);
-            report.outside_session += (inside - kept.iter().filter(in_window).count()) as u64;
+            let dropped = inside - kept.iter().filter(in_window).count();
+            findings.report.outside_session += dropped as u64;
+            if dropped > 0 {
+                let dropped = left_out(timestamps, &kept);
+                findings.add_dropped(|| dropped.filter(|&at| self.rules.in_window(at)));
+            }
             if kept.len() < timestamps.len() {
                 cleaned = cleaned.take(&kept);
             }

@@ -8,6 +8,7 @@
 
 mod candle_times;
 mod clean;
+mod findings;
 mod row_stream;
 mod rows;
 mod scan;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use self::candle_times::CandleTimes;
+pub(crate) use self::findings::{GapCount, SeriesSurvey};
 pub(crate) use self::rows::Rows;
 pub(crate) use self::timestamps::TimestampReader;
 pub(crate) use self::values::ValueCursor;
@@ -57,6 +59,8 @@ pub(crate) struct SeriesRules {
     chunk_rows: usize,
     /// The longest segment that is held whole to be looked through.
     segment_rows: usize,
+    /// In how many bins of time at most a survey counts; `None` where the series is not surveyed.
+    survey_bins: Option<usize>,
 }
 
 impl SeriesRules {
@@ -120,7 +124,14 @@ impl SeriesRules {
             duplicates: request.duplicates(),
             chunk_rows,
             segment_rows,
+            survey_bins: None,
         }
+    }
+
+    /// Has the series surveyed too, by at most so many bins of time.
+    pub fn with_survey(mut self, bins: Option<usize>) -> Self {
+        self.survey_bins = bins;
+        self
     }
 
     /// How many rows are decoded at a time.

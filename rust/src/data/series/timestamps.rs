@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clean::Cleaner;
+use super::clean::{Cleaner, left_out};
+use super::findings::{Findings, SeriesSurvey};
 use super::row_stream::RowStream;
 use super::scan::Scan;
 use super::segment_plan::{SegmentPlan, contradiction};
@@ -34,7 +35,7 @@ pub(crate) struct TimestampReader {
     /// until the next one shows whether its last candle is superseded.
     may_repeat: bool,
     held: Option<CandleTimes>,
-    report: SeriesReport,
+    findings: Findings,
     warnings: Vec<Warning>,
 }
 
@@ -86,7 +87,7 @@ impl TimestampReader {
             whole: None,
             may_repeat: rules.normalize || plan.may_repeat,
             held: None,
-            report: SeriesReport::new(&series.name, series.files.len(), rows),
+            findings: Findings::new(&series.name, series.files.len(), rows, &rules),
             warnings: Vec::new(),
             rules,
             source: source.clone(),
@@ -102,14 +103,19 @@ impl TimestampReader {
         if let Some(chunk) = &chunk {
             let before = |&at: &i64| at < self.rules.first_ns;
             let lead_in = chunk.timestamps.partition_point(before);
-            self.report.add_candles(&chunk.timestamps[lead_in..]);
+            self.findings.add_candles(&chunk.timestamps[lead_in..]);
         }
         Ok(chunk)
     }
 
     /// What has been read so far, and dropped by which rule.
     pub fn report(&self) -> &SeriesReport {
-        &self.report
+        &self.findings.report
+    }
+
+    /// What a survey found, once, after the last candle; `None` where none was asked for.
+    pub fn take_survey(&mut self) -> Option<Box<SeriesSurvey>> {
+        self.findings.take_survey()
     }
 
     /// What a person should know about this series, as far as it has been read; each once.
@@ -187,7 +193,7 @@ impl TimestampReader {
             segment.rows -= raw.timestamps.len() as u64;
             let cleaned = self
                 .cleaner
-                .clean(&raw, first_row, &self.source, &mut self.report)?;
+                .clean(&raw, first_row, &self.source, &mut self.findings)?;
             if !cleaned.is_empty() {
                 return Ok(Some(cleaned));
             }
@@ -227,7 +233,7 @@ impl TimestampReader {
             self.check_bounds(first_row, &raw.timestamps)?;
             parts.push(
                 self.cleaner
-                    .clean(&raw, first_row, &self.source, &mut self.report)?,
+                    .clean(&raw, first_row, &self.source, &mut self.findings)?,
             );
         }
         let mut all = CandleTimes::concat(&parts);
@@ -238,12 +244,12 @@ impl TimestampReader {
                 let error = unsorted(&all.timestamps[earlier..=earlier + 1]);
                 return Err(self.source.at_row(error, row));
             }
-            if self.report.sorted {
+            if self.findings.report.sorted {
                 let (path, row) = self.source.place(row);
                 self.warnings
                     .push(sorted_in_memory(&self.source.name, path, row));
             }
-            self.report.sorted = false;
+            self.findings.report.sorted = false;
             let mut order: Vec<u32> = (0..row_index(all.len())?).collect();
             order.sort_by_key(|&at| all.timestamps[at as usize]);
             all = all.take(&order);
@@ -287,7 +293,9 @@ impl TimestampReader {
         let lead_in = timestamps.partition_point(|&at| at < self.rules.first_ns);
         let kept_of_it = kept.partition_point(|&at| (at as usize) < lead_in);
         let dropped = (end - lead_in) - (kept.len() - kept_of_it);
-        self.report.duplicates += dropped as u64;
+        self.findings.report.duplicates += dropped as u64;
+        self.findings
+            .add_dropped(|| left_out(timestamps, &kept).filter(|&at| at >= self.rules.first_ns));
         Ok(cleaned.take(&kept))
     }
 
@@ -322,8 +330,10 @@ impl TimestampReader {
         {
             return (before, after);
         }
-        let counts = after.timestamps.first() >= Some(&self.rules.first_ns);
-        self.report.duplicates += u64::from(counts);
+        let first = after.timestamps.first().copied();
+        let dropped = first.filter(|&at| at >= self.rules.first_ns);
+        self.findings.report.duplicates += u64::from(dropped.is_some());
+        self.findings.add_dropped(|| dropped.into_iter());
         if self.rules.duplicates == DuplicatePolicy::First {
             let len = after.len() - 1;
             (before, after.slice(1, len))

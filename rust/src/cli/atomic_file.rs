@@ -1,0 +1,225 @@
+//! Owns files that appear under their name only when they are complete.
+//!
+//! A file is written without a name where the file system can do that, otherwise under a
+//! temporary name beside the target. Whatever ends the run early leaves nothing under the target's
+//! name, and an older file there stays as it was.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use omega_slices::{Class, Error};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+use tempfile::NamedTempFile;
+
+/// What a path names before anything is written to it.
+#[derive(Debug)]
+pub enum Named {
+    /// A file that may be made, or replaced.
+    File(Target),
+    /// Something that exists and is no regular file, such as `/dev/null` or a named pipe.
+    Device,
+}
+
+/// The checked name of a file; nothing has been created yet.
+#[derive(Debug)]
+pub struct Target {
+    path: PathBuf,
+    folder: PathBuf,
+    force: bool,
+}
+
+/// A file that takes data, and has no name yet.
+#[derive(Debug)]
+pub struct AtomicFile {
+    data: FileData,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum FileData {
+    /// Has no name yet: when the process ends, it is gone.
+    Unnamed(File),
+    /// For file systems that know no unnamed files.
+    Named(NamedTempFile),
+}
+
+impl Target {
+    /// Checks a name before any work is done for it. An existing file is replaced only by `force`.
+    pub fn check(path: &Path, force: bool) -> Result<Named, Error> {
+        let existing = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Err(is_folder(path)),
+            Ok(metadata) if !metadata.is_file() => return Ok(Named::Device),
+            Ok(_) if !force => return Err(exists(path)),
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if path.as_os_str().as_bytes().ends_with(b"/") {
+                    return Err(is_folder(path));
+                }
+                if path.is_symlink() {
+                    return Err(
+                        Error::system("the output is a link to a file that is not there")
+                            .at_file(path)
+                            .with_hint("name the file itself, or remove the link"),
+                    );
+                }
+                false
+            }
+            Err(error) => return Err(failed("the output cannot be looked at", path, error)),
+        };
+        // A link is followed: the file that it names is replaced, not the link.
+        let path = if existing {
+            fs::canonicalize(path)
+                .map_err(|error| failed("the output cannot be looked at", path, error))?
+        } else {
+            path.to_owned()
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        if !folder.is_dir() {
+            return Err(Error::system("the output's folder does not exist")
+                .at_file(&folder)
+                .with_hint("create it, or name another one"));
+        }
+        Ok(Named::File(Self {
+            path,
+            folder,
+            force,
+        }))
+    }
+
+    /// Opens a file for writing.
+    pub fn create(self) -> Result<AtomicFile, Error> {
+        let data = FileData::create(&self.folder)
+            .map_err(|error| failed("the output cannot be created", &self.path, error))?;
+        Ok(AtomicFile { data, target: self })
+    }
+}
+
+impl AtomicFile {
+    /// The file to write to.
+    pub fn file(&self) -> &File {
+        match &self.data {
+            FileData::Unnamed(file) => file,
+            FileData::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Adds to an error of the output which one it is.
+    pub fn name_target(&self, error: Error) -> Error {
+        if error.class() == Class::System {
+            error
+                .at_file(&self.target.path)
+                .with_hint("make room there, or name another output; nothing was left behind")
+        } else {
+            error
+        }
+    }
+
+    /// Gives the complete file its name, durably. Returns the name.
+    pub fn commit(self) -> Result<PathBuf, Error> {
+        let Target {
+            path,
+            folder,
+            force,
+        } = self.target;
+        match self.data.name(&path, &folder, force) {
+            Ok(()) => Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !force => {
+                Err(exists(&path))
+            }
+            Err(error) => Err(failed("the output cannot be completed", &path, error)),
+        }
+    }
+}
+
+impl FileData {
+    fn create(folder: &Path) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match open(folder, flags, Mode::from_raw_mode(0o666)) {
+            Ok(descriptor) => Ok(Self::Unnamed(descriptor.into())),
+            // Not every file system can; what else is wrong shows again here.
+            Err(_) => temporary_name(folder, |path| {
+                File::options().write(true).create_new(true).open(path)
+            })
+            .map(Self::Named),
+        }
+    }
+
+    fn name(self, target: &Path, folder: &Path, force: bool) -> io::Result<()> {
+        match self {
+            Self::Unnamed(file) => {
+                keep_permissions(&file, target, force)?;
+                file.sync_all()?;
+                if force {
+                    // A link cannot replace a file, a renaming can.
+                    let linked = temporary_name(folder, |path| link(&file, path))?;
+                    linked.persist(target).map_err(|failed| failed.error)?;
+                } else {
+                    link(&file, target)?;
+                }
+            }
+            Self::Named(file) => {
+                keep_permissions(file.as_file(), target, force)?;
+                file.as_file().sync_all()?;
+                let named = if force {
+                    file.persist(target)
+                } else {
+                    file.persist_noclobber(target)
+                };
+                named.map_err(|failed| failed.error)?;
+            }
+        }
+        // A folder that may be written to but not read cannot be synced; the file is there.
+        File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
+    }
+}
+
+/// A temporary name beside the target, removed again unless it is persisted.
+fn temporary_name(
+    folder: &Path,
+    make: impl FnMut(&Path) -> io::Result<File>,
+) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".omega-slices-")
+        .suffix(".tmp")
+        .make_in(folder, make)
+}
+
+/// Gives an unnamed file a name; fails where the name is taken. Returns another handle to it.
+fn link(file: &File, path: &Path) -> io::Result<File> {
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    file.try_clone()
+}
+
+/// A file that replaces another one is no more open to others than that was.
+fn keep_permissions(file: &File, target: &Path, force: bool) -> io::Result<()> {
+    match fs::metadata(target) {
+        Ok(old) if force => file.set_permissions(old.permissions()),
+        _ => Ok(()),
+    }
+}
+
+fn is_folder(path: &Path) -> Error {
+    Error::system("the output is a folder")
+        .at_file(path)
+        .with_hint("name a file in it")
+}
+
+fn exists(path: &Path) -> Error {
+    Error::system("the output exists already")
+        .at_file(path)
+        .with_hint("replace it with --force, or name another one")
+}
+
+/// An error of the system, and the file that it is about.
+pub fn failed(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::system(format!("{what}: {error}"))
+        .at_file(path)
+        .with_source(error)
+}

@@ -1,0 +1,57 @@
+//! Owns the command `coverage`: it measures, shows the report, and answers whether it is enough.
+
+mod page;
+mod text;
+
+use omega_slices::{Coverage, Error, SliceBatches};
+
+use crate::cli::Answer;
+use crate::cli::args::{CoverageArguments, ProgressMode};
+use crate::cli::messages::Messages;
+use crate::cli::progress::ProgressBar;
+use crate::cli::stdout;
+
+pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<Answer, Error> {
+    let request = arguments.request()?;
+    let fail_under = arguments.fail_under()?;
+    let page = arguments.html.as_deref();
+    let page = page
+        .map(|target| page::check(target, arguments.force))
+        .transpose()?;
+    let mut bar = None;
+    let mut said = 0;
+    let measured = Coverage::measure(
+        &request,
+        &arguments.series.read_options(),
+        |batches: &SliceBatches| {
+            let progress = batches.progress();
+            bar.get_or_insert_with(|| ProgressBar::start(ProgressMode::Auto, messages, progress))
+                .update(progress, None);
+            messages.warnings(&batches.warnings()[said..]);
+            said = batches.warnings().len();
+        },
+    );
+    if let Some(bar) = bar {
+        bar.finish();
+    }
+    let coverage = measured?;
+    if let Some(target) = page {
+        page::write(target, &coverage)?;
+    }
+    let shown = if arguments.json {
+        stdout::json(&coverage)
+    } else {
+        stdout::text(&text::report(&coverage))
+    };
+    // A reader who has seen enough changes nothing about the answer.
+    match shown {
+        Err(error) if !error.is_broken_pipe() => return Err(error),
+        _ => {}
+    }
+    let too_little = fail_under.and_then(|share| coverage.check(share));
+    messages.warnings(too_little.as_slice());
+    Ok(match too_little {
+        None => Answer::Yes,
+        Some(_) => Answer::No,
+    })
+}
