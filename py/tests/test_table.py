@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import doctest
 import gc
 import json
 import math
@@ -10,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import subprocess
 import threading
 import weakref
@@ -720,3 +722,18 @@ def test_flipped_bits_are_an_error_or_a_value(tmp_path: Path, suffix: str, compr
         except OmegaSlicesError:
             outcomes.append(-1)
     assert set(outcomes) == {-1, 42}
+
+
+def test_the_page_on_files_says_what_happens(
+    data: Path, slices_file: Path, binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "parquet").symlink_to(data)
+    monkeypatch.chdir(tmp_path)
+    assert slices_file == tmp_path / "slices.arrow"
+    page = Path(__file__).parents[2] / "docs" / "files.md"
+    # A fence would pass for a part of the answer above it.
+    text = re.sub("^```.*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    examples = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    outcome = doctest.DocTestRunner().run(examples)
+    assert outcome.attempted > 15
+    assert outcome.failed == 0

@@ -276,12 +276,13 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
         self._memory = memory
 
     def __missing__(self, name: str) -> np.ndarray[Any, Any]:
-        schema = self.record_batch.schema
-        if name not in schema.names:
+        try:
+            column = self.record_batch.column(name)
+        except (KeyError, TypeError):
+            names = self.record_batch.schema.names
             raise SchemaMismatchError(
-                f"the stream has no column {name!r}", hint=f"its columns are {', '.join(schema.names)}", column=name
-            )
-        column = self.record_batch.column(name)
+                f"the stream has no column {name!r}", hint=f"its columns are {', '.join(names)}", column=name
+            ) from None
         if pa.types.is_timestamp(column.type):
             array = timestamps_view(column)
         elif pa.types.is_boolean(column.type):
@@ -289,7 +290,7 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
         else:
             array = values_view(column, "float64")
         self[name] = array
-        if self._memory is not None and (not pa.types.is_floating(column.type)):
+        if self._memory is not None and array.dtype != np.float64:
             self._memory.note(self, name, array.nbytes)
         return array
 
@@ -313,7 +314,7 @@ class _Sides(dict[str, "_Side | None"]):
         side: _Side | None = None
         columns = self._layout.candles.get((self._layout.timeframe, price_type))
         if columns is not None:
-            side = _side(self._record_batch, columns)
+            side = _side(self._record_batch, columns, self._layout)
             if columns.timestamp is not None:
                 side = (_states(side[0], self._record_batch, columns.timestamp), *side[1:])
         self[price_type] = side
@@ -347,7 +348,7 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
         if columns is not None:
             assert columns.timestamp is not None  # nobody asks for candles that are all stamped at the slice
             stamps = integers_view(self._record_batch.column(columns.timestamp))
-            stamped = (_side(self._record_batch, columns), stamps)
+            stamped = (_side(self._record_batch, columns, self._layout), stamps)
         self[key] = stamped
         if stamped is not None and stamped[0][0] is not None and self._layout.memory is not None:
             self._layout.memory.note(self, key, stamped[0][0].nbytes)
@@ -380,9 +381,11 @@ class _Indicators(dict[str, tuple["memoryview[int] | None", "memoryview[float]"]
         self.pop(key, None)
 
 
-def _side(record_batch: pa.RecordBatch, columns: CandleColumns) -> _Side:
+def _side(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLayout) -> _Side:
     values = [record_batch.column(name) for name in columns.values]
-    check_presence(values, columns.values[0].removesuffix("_open"))
+    if layout.memory is not None:
+        # Of a file; the batches of a stream were held against this as they came.
+        check_presence(values, columns.values[0].removesuffix("_open"))
     opens, highs, lows, closes, volumes = map(floats_view, values)
     # All five columns are null in the same rows.
     return unpack_presence(values[0]), opens, highs, lows, closes, volumes
