@@ -130,7 +130,6 @@ def groups_of(results: Results) -> list[Group]:
     groups += [
         Group("Python on its own, batches in memory", tuple(step_figures(results))),
         Group("From open_slices to the first slice", tuple(first_figures(results))),
-        *(Group(file_title(results, part), tuple(file_figures(results, part))) for part in ("file", "file-million")),
         Group("Against the plain implementation in Python", tuple(reference_figures(results))),
         Group("Many symbols, with 1,024 open files allowed", tuple(wide_figures(results))),
         Group("A window of one day", tuple(window_figures(results))),
@@ -222,28 +221,6 @@ def first_figures(results: Results) -> Iterator[Figure]:
     first = results.find("first", "first")
     if first is not None:
         yield Figure(str(first.case), first.median * 1e3, "ms", limit=Limit(150.0))
-
-
-def file_title(results: Results, part: str) -> str:
-    """Return the number of slices of a precomputed file."""
-    walk = results.find(part, "walk")
-    return part if walk is None else f"A precomputed file of {walk.slices:,} slices x {walk.case.symbols} symbols"
-
-
-def file_figures(results: Results, part: str) -> Iterator[Figure]:
-    """Give the walk through a file beside the same loop over batches in memory, looking up, and opening."""
-    memory, walk = results.find(part, "memory"), results.find(part, "walk")
-    if memory is None or walk is None:
-        return
-    yield Figure("batches in memory, column() at each slice", memory.median * 1e6, "us")
-    ratio = Ratio(walk.median / memory.median, "batches in memory")
-    yield Figure("the file, opened and walked", walk.median * 1e6, "us", walk.peak, ratio, Limit(1.2))
-    for what, name, scale, unit, limit in (
-        ("at", "at() at random", 1e6, "us", 3.0),
-        ("open", "opening", 1e3, "ms", 20.0),
-    ):
-        if (found := results.find(part, what)) is not None:
-            yield Figure(name, found.median * scale, unit, limit=Limit(limit))
 
 
 def reference_figures(results: Results) -> Iterator[Figure]:

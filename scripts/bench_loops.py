@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import itertools
 import json
-import random
 import statistics
 import sys
 import time
@@ -24,14 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omega_slices import DeserializationError, SliceStream, SliceTable, open_slices, read_slices
-from omega_slices._schema import content_of_schema
-from omega_slices._slices import SliceBatch, SliceLayout
+from omega_slices import SliceStream, open_slices
 
 REPEATS = 3
 CHECKED_SLICES = 1_000  # how many slices `sums` looks at in all three ways
 ROWS_AT_ONCE = 4_096
-LOOKED_UP = 200_000  # how many timestamps `at` looks up
 ALL = sys.maxsize
 
 
@@ -149,76 +144,13 @@ def sums(options: argparse.Namespace) -> dict[str, Any]:
     return {"value": 0.0, "slices": slices.report.slices, "closes": closes, "values": values}
 
 
-def opened_file(options: argparse.Namespace) -> SliceTable:
-    """Open the precomputed file; it is in the page cache afterwards."""
-    with options.data.open("rb") as file:
-        while file.read(1 << 24):
-            pass
-    return read_slices(options.data)
-
-
-def walk(options: argparse.Namespace) -> dict[str, Any]:
-    """Walk a file that no batch was read of, with `column`; return seconds per slice."""
-    opened_file(options)
-    started = time.perf_counter()
-    table = read_slices(options.data)
-    for one in table:
-        one.column("bid_close")
-    return {"value": (time.perf_counter() - started) / len(table), "slices": len(table)}
-
-
-def memory(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the same loop over the same batches in memory, making their slices included; return seconds per slice."""
-    schema = read_slices(options.data).schema
-    source = pa.py_buffer(options.data.read_bytes())
-    with pa.ipc.open_file(source) as reader:
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches - 1)]
-    layout = SliceLayout(*content_of_schema(schema, DeserializationError))
-    slices = sum(batch.num_rows for batch in batches) // len(layout.symbols)
-    started = time.perf_counter()
-    for one in itertools.chain.from_iterable(SliceBatch(batch, layout).slices() for batch in batches):
-        one.column("bid_close")
-    return {"value": (time.perf_counter() - started) / slices, "slices": slices}
-
-
-def at(options: argparse.Namespace) -> dict[str, Any]:
-    """Look up timestamps at random, all batches having been seen once; return seconds per look-up."""
-    table = opened_file(options)
-    timestamps_ns = [one.timestamp_ns for one in table]
-    chosen = random.Random(1).choices(timestamps_ns, k=min(LOOKED_UP, len(timestamps_ns)))
-    # New integers, one beside the other: waiting for those strewn over memory is no part of a look-up.
-    wanted = np.array(chosen, np.int64).tolist()
-    del timestamps_ns, chosen
-    started = time.perf_counter()
-    for timestamp_ns in wanted:
-        table.at(timestamp_ns)
-    return {"value": (time.perf_counter() - started) / len(wanted), "slices": len(table)}
-
-
-def open_file(options: argparse.Namespace) -> dict[str, Any]:
-    """Open the file; return seconds."""
-    started = time.perf_counter()
-    table = read_slices(options.data)
-    return {"value": time.perf_counter() - started, "slices": len(table)}
-
-
-KINDS = {
-    "whole": whole,
-    "step": step,
-    "held": held,
-    "first": first,
-    "sums": sums,
-    "walk": walk,
-    "memory": memory,
-    "at": at,
-    "open": open_file,
-}
+KINDS = {"whole": whole, "step": step, "held": held, "first": first, "sums": sums}
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("data", type=Path, help="the folder of the data; of the last four kinds, the slice file")
+    parser.add_argument("data", type=Path)
     parser.add_argument("--loop", choices=LOOPS, default="column")
     parser.add_argument("--price-types", type=lambda text: text.split(","), default=["bid", "ask"])
     parser.add_argument("--threads", type=int, default=2)

@@ -121,24 +121,6 @@ class Bench:
         """Wait for the first slice."""
         return self.turns("first", [self.python("first", self.case(200_000), "first")])
 
-    def file(self) -> list[Measurement]:
-        """Walk a precomputed file, and look up slices in it."""
-        return self.precomputed("file", self.case(200_000))
-
-    def file_million(self) -> list[Measurement]:
-        """Do the same with about 1,000,000 slices."""
-        return self.precomputed("file-million", self.case(1_111_111))
-
-    def precomputed(self, part: str, case: Case) -> list[Measurement]:
-        """Walk the file of a case and the same batches in memory in turns, then look up and open."""
-        with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
-            path = Path(folder) / "slices.arrow"
-            command = [str(self.setting.binary), "sync", *self.options(case), f"--output={path}"]
-            run([*command, "--progress=never", "--error-format=json"])
-            return self.together(
-                self.turns(part, [self.walked(what, case, path) for what in ("walk", "memory", "at", "open")])
-            )
-
     def reference(self) -> list[Measurement]:
         """Run the plain implementation in Python, on what it can bear, beside the executable."""
         small, usual = self.case(2_000), self.case(200_000)
@@ -277,23 +259,15 @@ class Bench:
         price_types = f"--price-types={','.join(case.price_types)}"
         return Job(what, case, partial(self.answer, "bench_loops.py", kind, case, price_types, *options))
 
-    def walked(self, what: str, case: Case, path: Path) -> Job:
-        """Run something of bench_loops.py on a precomputed file."""
-        return Job(what, case, partial(self.told, "bench_loops.py", what, path))
-
     def peer(self, name: str, case: Case) -> Job:
         """Run one of the peers."""
         return Job(name, case, partial(self.answer, "bench_peers.py", name, case))
 
     def answer(self, script: str, what: str, case: Case, *options: str) -> Sample:
         """Run a script that answers with a JSON object."""
-        return self.told(script, what, self.root(case), *options)
-
-    def told(self, script: str, what: str, path: Path, *options: str) -> Sample:
-        """Run a script on a folder or a file."""
-        words = [what, str(path), f"--threads={self.setting.cores}", *options]
+        told = [what, str(self.root(case)), f"--threads={self.setting.cores}", *options]
         done = run(
-            [sys.executable, str(SCRIPTS / script), *words],
+            [sys.executable, str(SCRIPTS / script), *told],
             output="keep",
             environment=self._environment,
             memory_bytes=self.setting.memory_bytes,
@@ -346,8 +320,6 @@ PARTS: dict[str, Callable[[Bench], list[Measurement]]] = {
     "million": Bench.million,
     "step": Bench.step,
     "first": Bench.first,
-    "file": Bench.file,
-    "file-million": Bench.file_million,
     "reference": Bench.reference,
     "wide": Bench.wide,
     "window": Bench.window,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import wire
 
-from omega_slices import _binary, open_slices
+from omega_slices import _binary
 
 _VARIABLES = ("OMEGA_USE_RUST_MULTI_SYMBOL", "OMEGA_DATA_PARQUET_ROOT")
 
@@ -51,10 +51,3 @@ def data(tmp_path: Path) -> Path:
                 [(minute, 1.5 + offset + add + 0.125 * (minute + offset * minute)) for minute in range(2)],
             )
     return root
-
-
-@pytest.fixture
-def slices_file(data: Path, tmp_path: Path) -> Path:
-    """The slices of `data` as a file."""
-    with open_slices(data, backend="python") as slices:
-        return wire.write_file(tmp_path / "slices.arrow", slices.schema, list(slices.batches()))

@@ -86,7 +86,6 @@ def test_the_main_part_with_a_peer(binary: Path, decoder: Path, tmp_path: Path) 
     [
         (["million", "window", "sizes"], ["1,000,000 slices", "one day", "20 minutes"]),
         (["step", "first"], ["step and every CandleData", "memory of a slice", "the first slice"]),
-        (["file", "file-million"], ["A precomputed file of", "opened and walked", "at() at random", "opening"]),
         (["besides"], ["and carried candles", "and all of these", "the plain union"]),
         (["reference", "wide"], ["reference, per slice", "200 symbols x bid x 20 minutes, per value"]),
     ],

@@ -35,12 +35,10 @@ def test_types_are_shipped() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_examples(module: ModuleType, data: Path, slices_file: Path) -> None:
+def test_examples(module: ModuleType, data: Path) -> None:
     assert module.__doc__
     # Numpy and datetime print differently from version to version; ours does not.
-    failed, _ = doctest.testmod(
-        module, extraglobs={"data": data, "slices_file": slices_file}, optionflags=doctest.IGNORE_EXCEPTION_DETAIL
-    )
+    failed, _ = doctest.testmod(module, extraglobs={"data": data}, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
     assert failed == 0
 
 
@@ -57,16 +55,7 @@ def test_everything_public_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [
-        omega_slices.CandleData,
-        omega_slices.MultiSymbolSlice,
-        omega_slices.SliceCursor,
-        omega_slices.SliceStream,
-        omega_slices.SliceTable,
-        omega_slices.assert_slices_equal,
-        omega_slices.open_slices,
-        omega_slices.read_slices,
-    ],
+    [omega_slices.open_slices, omega_slices.SliceStream, omega_slices.MultiSymbolSlice, omega_slices.CandleData],
 )
 def test_the_main_ones_have_examples(value: object) -> None:
     assert ">>> " in (inspect.getdoc(value) or "")

@@ -139,47 +139,6 @@ def encode(of: pa.Schema, batches: Sequence[pa.RecordBatch], *, seal: bool = Tru
     return [whole.slice(start, stop - start).to_pybytes() for start, stop in pairwise([*edges, whole.size])]
 
 
-def footer(batches: Sequence[pa.RecordBatch], width: int, **more: object) -> dict[str, Any]:
-    """Return what a file's footer tells of its batches, by the name of the part; parts may be given other values."""
-    stamps = [np.asarray(one.column("timestamp").cast(pa.int64()))[::width].tolist() for one in batches]
-    slices = [len(one) for one in stamps]
-    report: dict[str, Any] = {
-        "slices": sum(slices),
-        "batches": len(slices),
-        "first_timestamp_ns": stamps[0][0] if stamps else None,
-        "last_timestamp_ns": stamps[-1][-1] if stamps else None,
-        "series": [],
-        "warnings": [],
-    }
-    parts: dict[str, Any] = {
-        "seal": {"slices": sum(slices), "batches": len(slices)},
-        "report": report,
-        "batch_index": {"slices": slices, "first_timestamps_ns": [one[0] for one in stamps]},
-    }
-    return parts | more
-
-
-def write_file(
-    path: Path,
-    of: pa.Schema,
-    batches: Sequence[pa.RecordBatch],
-    *,
-    seal: bool = True,
-    compression: str | None = None,
-    **parts: object,
-) -> Path:
-    """Write a slice file; parts of the footer may be given other values, or None to leave them out."""
-    told = footer(batches, len(json.loads(of.metadata[b"symbols"])), **parts)
-    metadata = {name: json.dumps(part) for name, part in told.items() if part is not None}
-    options = pa.ipc.IpcWriteOptions(compression=compression)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, of, options=options, metadata=metadata) as writer:
-        # Of the symbols of the batches: a file has one dictionary.
-        empty = (batches[-1] if batches else batch(of, 0, 1)).slice(0, 0)
-        for one in [*batches, empty] if seal else batches:
-            writer.write_batch(one)
-    return path
-
-
 def report_line(count: int, first: int = 0, **more: object) -> str:
     """Return the report of a stream of consecutive minutes."""
     edges = {

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -242,45 +242,6 @@ class Request(Struct, frozen=True, kw_only=True):
             fields[edge] = None if fields[edge] is None else format_time_ns(fields[edge])
         return msgspec.json.encode(fields).decode()
 
-    @classmethod
-    def from_json(cls, text: str) -> Request:
-        """Return the request that `to_json` told.
-
-        Parameters
-        ----------
-        text : str
-            One JSON object, such as the value of ``request`` in a stream's metadata.
-
-        Returns
-        -------
-        Request
-
-        Raises
-        ------
-        RequestError
-            It is no JSON of a request, or not of one that this version knows.
-        OmegaSlicesError
-            As in the constructor.
-
-        Examples
-        --------
-        >>> request = Request(data="d", symbols=("A",), start=0)
-        >>> Request.from_json(request.to_json()) == request
-        True
-        """
-        try:
-            fields = msgspec.json.decode(text, type=dict[str, Any])
-            if unknown := fields.keys() - set(cls.__struct_fields__):
-                raise RequestError(f"the JSON of a request has the unknown field {min(unknown)!r}")
-            for edge in ("start", "end"):
-                if fields.get(edge) is not None:
-                    fields[edge] = parse_time_ns(fields[edge], edge)
-            # Field by field: what the constructor raises would be wrapped.
-            known = {field.name: field.type for field in msgspec.structs.fields(cls)}
-            return cls(**{name: msgspec.convert(value, known[name]) for name, value in fields.items()})
-        except (msgspec.DecodeError, TypeError) as error:
-            raise RequestError(f"this is no JSON of a request: {error}") from None
-
 
 def make_request(
     data: str | os.PathLike[str],
@@ -358,7 +319,7 @@ def make_request(
     renamed = dict(columns or {})
     _check_columns(renamed)
     request = Request(
-        data=path_text("data", data, "give the root folder as text or as a pathlib.Path"),
+        data=_path_text("data", data, "give the root folder as text or as a pathlib.Path"),
         symbols=None if symbols is None else _tuple_of_names("symbols", symbols),
         timeframe=timeframe,
         price_types=ordered,
@@ -380,7 +341,7 @@ def make_request(
         known_at=known_at,  # type: ignore[arg-type]  # as above
         session_file=None
         if session_file is None
-        else path_text("session_file", session_file, "give the file as text or as a pathlib.Path"),
+        else _path_text("session_file", session_file, "give the file as text or as a pathlib.Path"),
         indicators=_tuple_of_names("indicators", indicators),
         indicator_template=indicator_template,
     )
@@ -392,7 +353,7 @@ def make_request(
     return request
 
 
-def path_text(what: str, path: str | os.PathLike[str], hint: str) -> str:
+def _path_text(what: str, path: str | os.PathLike[str], hint: str) -> str:
     try:
         name = os.fspath(path)
     except TypeError:

@@ -8,21 +8,16 @@ further ones.  Leaves reading and writing to others.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from omega_slices._buffers import values_view
-from omega_slices._candle import PRICE_TYPES
-from omega_slices._times import timeframe_ns
-from omega_slices.errors import DeserializationError, TimeframeNotFoundError
+from omega_slices.errors import DeserializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from omega_slices._request import Request
 
 SCHEMA_NAME: Final = "multi_symbol_slice"
@@ -34,8 +29,6 @@ CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
 METADATA_KEYS: Final = ("schema_name", "schema_version", "symbols", "timeframe", "request", "producer")
 
 _TIMESTAMP: Final = pa.timestamp("ns", tz="UTC")
-
-_VALID_COLUMN: Final = re.compile(rf"(?:([SMHDW][1-9][0-9]*)_)?valid_({'|'.join(PRICE_TYPES)})")
 
 
 class CandleColumns(NamedTuple):
@@ -190,82 +183,29 @@ def check_schema(schema: pa.Schema, request: Request) -> tuple[str, ...]:
         The schema is not ours, of another major version, or of other columns, symbols
         or timeframe than asked for.
     """
-    symbols, timeframe = _read_metadata(schema, _mismatch)
-    if timeframe != request.timeframe:
-        raise _mismatch(f"its timeframe is {timeframe!r}, asked for was {request.timeframe!r}")
-    if request.symbols is not None and symbols != request.symbols:
-        raise _mismatch(f"its symbols are {symbols}, asked for were {request.symbols}")
-    _check_columns(schema, content_of(request), _mismatch)
-    return symbols
-
-
-def content_of_schema(
-    schema: pa.Schema, wrong: Callable[[str], DeserializationError]
-) -> tuple[tuple[str, ...], StreamContent]:
-    """Tell from a schema alone which symbols its slices have and what they hold.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        As read from a file, whatever was asked for when it was made.
-    wrong : callable
-        Makes the error from what is wrong.
-
-    Returns
-    -------
-    tuple of str
-        The symbols, in the order of the rows of every slice.
-    StreamContent
-
-    Raises
-    ------
-    DeserializationError
-        The schema is not ours, or of another major version.
-    """
-    symbols, timeframe = _read_metadata(schema, wrong)
-    try:
-        timeframe_ns(timeframe)
-    except TimeframeNotFoundError as error:
-        raise wrong(f"its metadata is malformed: {error.message}") from None
-    # What the columns say is checked by making them anew from it.
-    valid = [match.groups() for match in map(_VALID_COLUMN.fullmatch, schema.names) if match is not None]
-    content = StreamContent(
-        timeframe=timeframe,
-        price_types=tuple(side for further, side in valid if further is None),
-        fills=any(f"{side}_timestamp" in schema.names for side in PRICE_TYPES),
-        further=tuple(dict.fromkeys(further for further, _ in valid if further is not None)),
-        indicators=tuple(name.removeprefix("ind_") for name in schema.names if name.startswith("ind_")),
-    )
-    if not content.price_types:
-        raise wrong("it has no column of candles")
-    _check_columns(schema, content, wrong)
-    return symbols, content
-
-
-def _read_metadata(schema: pa.Schema, wrong: Callable[[str], DeserializationError]) -> tuple[tuple[str, ...], str]:
-    """Return the symbols and the primary timeframe that a schema of ours tells."""
     raw: dict[bytes, bytes] = schema.metadata or {}
     try:
         metadata = {key: raw[key.encode()].decode() for key in METADATA_KEYS}
         symbols = msgspec.json.decode(metadata["symbols"], type=tuple[str, ...])
     except (KeyError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise wrong(f"its metadata is incomplete or malformed: {error!r}") from None
+        raise _mismatch(f"its metadata is incomplete or malformed: {error!r}") from None
     if metadata["schema_name"] != SCHEMA_NAME:
-        raise wrong(f"its schema is named {metadata['schema_name']!r}, not {SCHEMA_NAME!r}")
+        raise _mismatch(f"its schema is named {metadata['schema_name']!r}, not {SCHEMA_NAME!r}")
     if metadata["schema_version"].split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise wrong(
+        raise _mismatch(
             f"its schema has version {metadata['schema_version']!r}; this package reads {SCHEMA_VERSION!r} "
             "and later ones of the same major version"
         )
+    if metadata["timeframe"] != request.timeframe:
+        raise _mismatch(f"its timeframe is {metadata['timeframe']!r}, asked for was {request.timeframe!r}")
+    if request.symbols is not None and symbols != request.symbols:
+        raise _mismatch(f"its symbols are {symbols}, asked for were {request.symbols}")
     if not symbols or len(set(symbols)) < len(symbols):
-        raise wrong(f"its symbols {symbols} are none, or not distinct")
-    return symbols, metadata["timeframe"]
-
-
-def _check_columns(schema: pa.Schema, content: StreamContent, wrong: Callable[[str], DeserializationError]) -> None:
-    expected = pa.schema(stream_fields(content))
+        raise _mismatch(f"its symbols {symbols} are none, or not distinct")
+    expected = pa.schema(stream_fields(content_of(request)))
     if not schema.equals(expected, check_metadata=False):
-        raise wrong(f"its columns are\n{schema.to_string(show_schema_metadata=False)}\nexpected are\n{expected}")
+        raise _mismatch(f"its columns are\n{schema.to_string(show_schema_metadata=False)}\nexpected are\n{expected}")
+    return symbols
 
 
 def check_batch(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent, after_ns: int | None) -> int:
@@ -295,87 +235,33 @@ def check_batch(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent
         Anything else than whole slices of strictly increasing timestamps.
     """
     width = len(symbols)
-    _check_shape(batch, width)
-    groups = content.candles.items()
-    for name in ("symbol", *(columns.valid for _, columns in groups)):
-        if batch.column(name).null_count:
-            raise _malformed(f"the column {name} holds nulls")
-    for (timeframe, side), columns in groups:
-        names = columns.values if columns.timestamp is None else (*columns.values, columns.timestamp)
-        check_presence([batch.column(name) for name in names], f"{timeframe} {side}")
-    symbol = batch.column(1)
-    positions = values_view(symbol.indices, "int16").reshape(-1, width)
-    if not symbol.dictionary.equals(symbols) or not (positions == np.arange(width, dtype="int16")).all():
-        raise _malformed("its rows are not in the order of its symbols")
-
-    timestamps = values_view(batch.column(0), "int64").reshape(-1, width)
-    opening = timestamps[:, 0]
-    if not (timestamps == opening[:, np.newaxis]).all():
-        raise _malformed("the rows of a slice differ in their timestamps")
-    if not (opening[:-1] < opening[1:]).all() or (after_ns is not None and opening[0] <= after_ns):
-        raise _malformed("its timestamps do not increase from slice to slice")
-    return int(opening[-1])
-
-
-def slice_timestamps(batch: pa.RecordBatch, width: int) -> np.ndarray[Any, Any]:
-    """Return the timestamps of a batch's slices, checked as far as slices read them.
-
-    For batches of which most are never handed over.  Takes a sixth of the time that
-    `check_batch` takes, since it looks at the first and the last row of each slice and at
-    no other column: a slice is found by the place of its rows, and never reads a symbol or
-    a timestamp between these two.  Whoever reads candles holds their columns against each
-    other, and whoever hands the batch over has to call `check_batch` before.
-
-    Parameters
-    ----------
-    batch : pyarrow.RecordBatch
-        At least one row, of the checked schema.
-    width : int
-        The number of symbols.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, nanoseconds since 1970, strictly increasing, one per slice; a copy.
-
-    Raises
-    ------
-    DeserializationError
-        Anything else than whole slices of strictly increasing timestamps.
-    """
-    _check_shape(batch, width)
-    # In one go through memory: most of the time is spent waiting for it.
-    edges = values_view(batch.column(0), "int64").reshape(-1, width)[:, :: max(1, width - 1)].copy()
-    opening = edges[:, 0].copy()
-    if not (opening == edges[:, -1]).all():
-        raise _malformed("the rows of a slice differ in their timestamps")
-    if not (opening[:-1] < opening[1:]).all():
-        raise _malformed("its timestamps do not increase from slice to slice")
-    return opening
-
-
-def check_presence(columns: Sequence[pa.Array], what: str) -> None:
-    """Check that the columns of a candle are null in the same rows, as far as counts tell.
-
-    Raises
-    ------
-    DeserializationError
-        They are not; `what` names them.
-    """
-    if len({column.null_count for column in columns}) > 1:
-        raise _malformed(f"the {what} columns disagree on which candles are there")
-
-
-def _check_shape(batch: pa.RecordBatch, width: int) -> None:
-    """Check what makes it safe to look at the rows."""
     try:
         batch.validate()
     except pa.ArrowInvalid as error:
         raise _malformed(str(error)) from None
     if batch.num_rows % width:
         raise _malformed(f"a batch has {batch.num_rows} rows, no multiple of its {width} symbols")
-    if batch.column(0).null_count:
-        raise _malformed("the column timestamp holds nulls")
+    groups = content.candles.items()
+    for name in ("timestamp", "symbol", *(columns.valid for _, columns in groups)):
+        if batch.column(name).null_count:
+            raise _malformed(f"the column {name} holds nulls")
+    for (timeframe, side), columns in groups:
+        names = columns.values if columns.timestamp is None else (*columns.values, columns.timestamp)
+        if len({batch.column(name).null_count for name in names}) > 1:
+            raise _malformed(f"the {timeframe} {side} columns disagree on which candles are there")
+
+    symbol = batch.column("symbol")
+    positions = values_view(symbol.indices, "int16").reshape(-1, width)
+    if not symbol.dictionary.equals(symbols) or not (positions == np.arange(width, dtype="int16")).all():
+        raise _malformed("its rows are not in the order of its symbols")
+
+    timestamps = values_view(batch.column("timestamp"), "int64").reshape(-1, width)
+    opening = timestamps[:, 0]
+    if not (timestamps == opening[:, np.newaxis]).all():
+        raise _malformed("the rows of a slice differ in their timestamps")
+    if not (opening[:-1] < opening[1:]).all() or (after_ns is not None and opening[0] <= after_ns):
+        raise _malformed("its timestamps do not increase from slice to slice")
+    return int(opening[-1])
 
 
 def _malformed(what: str) -> DeserializationError:

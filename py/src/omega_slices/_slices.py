@@ -1,8 +1,7 @@
 """The slices: light views of the rows of a record batch.
 
-Owns `MultiSymbolSlice`, the reading interface that it shares with the cursor of a table,
-and the per-batch object behind both.  A slice is three words: its timestamp, its batch,
-its first row.  Everything that can be computed once is computed
+Owns `MultiSymbolSlice` and the per-batch object behind it.  A slice is three words: its
+timestamp, its batch, its first row.  Everything that can be computed once is computed
 once per batch, and only when first asked for: plain memory views of the columns'
 buffers, so that a price is one dictionary look-up and one read of eight bytes away,
 with no Arrow call, no copy and no numpy scalar.  A slice keeps its batch alive, so it
@@ -12,10 +11,8 @@ through; knows nothing of where they come from.
 
 from __future__ import annotations
 
-import weakref
-from collections import deque
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, Protocol, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 
 import numpy as np
 import pyarrow as pa
@@ -37,12 +34,12 @@ from omega_slices._candle import (
     timeframe_not_in_slice,
     unknown_price_type,
 )
-from omega_slices._schema import check_presence, indicator_column
+from omega_slices._schema import indicator_column
 from omega_slices._times import timeframe_ns
 from omega_slices.errors import SchemaMismatchError, SymbolNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, KeysView, Sequence
+    from collections.abc import Iterator, KeysView
     from datetime import datetime
 
     from omega_slices._schema import CandleColumns, StreamContent
@@ -73,66 +70,12 @@ _CLOSE: Final = 4  # the place of the closes in a _Side
 _Closes = Union["memoryview[float]", "list[float | None]"]
 
 
-# What a place of `DerivedMemory` stands for.
-_PLACE_BYTES: Final = 1 << 16
-
-
-class Forgetful(Protocol):
-    """What can drop a part of what it has computed, and compute it again."""
-
-    def forget(self, key: Any) -> None:
-        """Drop a part; nothing happens where it is gone already."""
-
-
-class DerivedMemory:
-    """How much of what is computed from batches is kept, where the batches stay for good.
-
-    A stream's batches go, and what was computed from them with them.  A file's stay, and
-    unpacked bitmaps and lists of prices could grow to several times its size.  They are
-    noted here, and what was noted first is forgotten first.  Who uses it meanwhile keeps it.
-
-    The queue holds one place for each 64 KiB, so its length is the account: no counter that
-    two threads could get wrong, no lock that a fork could leave locked.  It refers to what
-    it forgets weakly, and so keeps nothing alive.
-    """
-
-    __slots__ = ("_places", "_places_max")
-
-    def __init__(self, bytes_max: int) -> None:
-        self._places_max = max(1, bytes_max // _PLACE_BYTES)
-        self._places: deque[tuple[weakref.ref[Forgetful], Hashable] | None] = deque()
-
-    def note(self, owner: Forgetful, key: Hashable, size_bytes: int) -> None:
-        """Remember that an owner has computed a part, and forget the oldest parts beyond the limit."""
-        # A part larger than everything would only push itself out.
-        more = min(size_bytes // _PLACE_BYTES, self._places_max - 1)
-        self._places.extend([*([None] * more), (weakref.ref(owner), key)])
-        while len(self._places) > self._places_max:
-            try:
-                oldest = self._places.popleft()
-            except IndexError:  # another thread was faster
-                return
-            if oldest is not None and (forgetful := oldest[0]()) is not None:
-                forgetful.forget(oldest[1])
-
-
 class SliceLayout:
-    """What all slices of one stream or file share; `memory` limits what is kept of a file's batches."""
+    """What all slices of one stream share."""
 
-    __slots__ = (
-        "candles",
-        "content",
-        "index",
-        "is_plain",
-        "memory",
-        "symbol_names",
-        "symbols",
-        "timeframe",
-        "timeframe_ns",
-    )
+    __slots__ = ("candles", "content", "index", "is_plain", "symbol_names", "symbols", "timeframe", "timeframe_ns")
 
-    def __init__(self, symbols: tuple[str, ...], content: StreamContent, memory: DerivedMemory | None = None) -> None:
-        self.memory = memory
+    def __init__(self, symbols: tuple[str, ...], content: StreamContent) -> None:
         self.symbols = symbols
         self.content = content
         self.candles = content.candles
@@ -149,15 +92,10 @@ class SliceLayout:
         return (self.symbols, self.content)
 
 
-# A float, and its place in a list.
-_LISTED_FLOAT_BYTES: Final = 32
-
-
 class SliceBatch:
     """One record batch of whole slices, with the views that its slices read through."""
 
     __slots__ = (
-        "__weakref__",
         "closes",
         "columns",
         "index",
@@ -169,25 +107,21 @@ class SliceBatch:
         "timestamps_ns",
     )
 
-    def __init__(
-        self, record_batch: pa.RecordBatch, layout: SliceLayout, timestamps_ns: Sequence[int] | None = None
-    ) -> None:
-        """Make the batch; `timestamps_ns` are those of its slices, where somebody has them already."""
+    def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
+        width = len(layout.symbols)
         self.layout = layout
         self.index = layout.index  # one step nearer: every look-up starts here
         # None of these refers back to this object: a cycle would leave megabytes of
         # buffers to the garbage collector.
-        self.columns = _Columns(record_batch, layout.memory)
+        self.columns = _Columns(record_batch)
         self.sides = _Sides(record_batch, layout)
         self.stamped = _StampedSides(record_batch, layout)
-        self.indicators = _Indicators(record_batch, layout.memory)
+        self.indicators = _Indicators(record_batch)
         # What `get_price` needs of each price type, and of "mid": filled when first asked
         # for.  A plain dict, which the interpreter looks up faster than a subclass.
         self.closes: dict[str, _Closes] = {}
-        if timestamps_ns is None:
-            timestamps_ns = values_view(record_batch.column("timestamp"), "int64")[:: len(layout.symbols)].tolist()
-        self.timestamps_ns: Sequence[int] = timestamps_ns
-        self.slice_count = len(timestamps_ns)
+        self.timestamps_ns: list[int] = values_view(record_batch.column("timestamp"), "int64")[::width].tolist()
+        self.slice_count = len(self.timestamps_ns)
 
     @property
     def record_batch(self) -> pa.RecordBatch:
@@ -211,23 +145,12 @@ class SliceBatch:
         presences = [side[0] for side in sides if side is not None and side[0] is not None]
         if not presences:
             self.closes[price_type] = closes[0]
-            if price_type == "mid":
-                self._note_closes(price_type, closes[0].nbytes)
             return
         with_gaps: list[float | None] = [*closes[0]]
         for present in presences:
             for row in np.flatnonzero(np.frombuffer(present, np.uint8) == 0).tolist():
                 with_gaps[row] = None
         self.closes[price_type] = with_gaps
-        self._note_closes(price_type, len(with_gaps) * _LISTED_FLOAT_BYTES)
-
-    def forget(self, key: str) -> None:
-        """Drop the closes of a price type."""
-        self.closes.pop(key, None)
-
-    def _note_closes(self, price_type: str, size_bytes: int) -> None:
-        if self.layout.memory is not None:
-            self.layout.memory.note(self, price_type, size_bytes)
 
     def further_candles(self, row: int) -> dict[str, dict[str, CandleData | None]]:
         """Return the candles of a row by further timeframe and price type."""
@@ -269,20 +192,18 @@ class SliceBatch:
 class _Columns(dict[str, "np.ndarray[Any, Any]"]):
     """The batch's columns as read-only numpy arrays, made when first asked for."""
 
-    __slots__ = ("__weakref__", "_memory", "record_batch")
+    __slots__ = ("record_batch",)
 
-    def __init__(self, record_batch: pa.RecordBatch, memory: DerivedMemory | None) -> None:
+    def __init__(self, record_batch: pa.RecordBatch) -> None:
         self.record_batch = record_batch
-        self._memory = memory
 
     def __missing__(self, name: str) -> np.ndarray[Any, Any]:
-        try:
-            column = self.record_batch.column(name)
-        except (KeyError, TypeError):
-            names = self.record_batch.schema.names
+        schema = self.record_batch.schema
+        if name not in schema.names:
             raise SchemaMismatchError(
-                f"the stream has no column {name!r}", hint=f"its columns are {', '.join(names)}", column=name
-            ) from None
+                f"the stream has no column {name!r}", hint=f"its columns are {', '.join(schema.names)}", column=name
+            )
+        column = self.record_batch.column(name)
         if pa.types.is_timestamp(column.type):
             array = timestamps_view(column)
         elif pa.types.is_boolean(column.type):
@@ -290,19 +211,13 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
         else:
             array = values_view(column, "float64")
         self[name] = array
-        if self._memory is not None and array.dtype != np.float64:
-            self._memory.note(self, name, array.nbytes)
         return array
-
-    def forget(self, key: str) -> None:
-        """Drop an array."""
-        self.pop(key, None)
 
 
 class _Sides(dict[str, "_Side | None"]):
     """The memory views of each price type of the primary timeframe; None for one that was not requested."""
 
-    __slots__ = ("__weakref__", "_layout", "_record_batch")
+    __slots__ = ("_layout", "_record_batch")
 
     def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
         self._record_batch = record_batch
@@ -314,23 +229,17 @@ class _Sides(dict[str, "_Side | None"]):
         side: _Side | None = None
         columns = self._layout.candles.get((self._layout.timeframe, price_type))
         if columns is not None:
-            side = _side(self._record_batch, columns, self._layout)
+            side = _side(self._record_batch, columns)
             if columns.timestamp is not None:
                 side = (_states(side[0], self._record_batch, columns.timestamp), *side[1:])
         self[price_type] = side
-        if side is not None and side[0] is not None and self._layout.memory is not None:
-            self._layout.memory.note(self, price_type, side[0].nbytes)
         return side
-
-    def forget(self, key: str) -> None:
-        """Drop the views of a price type."""
-        self.pop(key, None)
 
 
 class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
     """The memory views by timeframe and price type, where candles have timestamps; None as in `_Sides`."""
 
-    __slots__ = ("__weakref__", "_layout", "_record_batch")
+    __slots__ = ("_layout", "_record_batch")
 
     def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
         self._record_batch = record_batch
@@ -348,44 +257,27 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
         if columns is not None:
             assert columns.timestamp is not None  # nobody asks for candles that are all stamped at the slice
             stamps = integers_view(self._record_batch.column(columns.timestamp))
-            stamped = (_side(self._record_batch, columns, self._layout), stamps)
+            stamped = (_side(self._record_batch, columns), stamps)
         self[key] = stamped
-        if stamped is not None and stamped[0][0] is not None and self._layout.memory is not None:
-            self._layout.memory.note(self, key, stamped[0][0].nbytes)
         return stamped
-
-    def forget(self, key: tuple[str, str]) -> None:
-        """Drop the views of a timeframe and price type."""
-        self.pop(key, None)
 
 
 class _Indicators(dict[str, tuple["memoryview[int] | None", "memoryview[float]"]]):
     """Whether each indicator is there (None: it always is), and its values."""
 
-    __slots__ = ("__weakref__", "_memory", "_record_batch")
+    __slots__ = ("_record_batch",)
 
-    def __init__(self, record_batch: pa.RecordBatch, memory: DerivedMemory | None) -> None:
+    def __init__(self, record_batch: pa.RecordBatch) -> None:
         self._record_batch = record_batch
-        self._memory = memory
 
     def __missing__(self, name: str) -> tuple[memoryview[int] | None, memoryview[float]]:
         column = self._record_batch.column(indicator_column(name))
-        present = unpack_presence(column)
-        views = self[name] = (present, floats_view(column))
-        if present is not None and self._memory is not None:
-            self._memory.note(self, name, present.nbytes)
+        views = self[name] = (unpack_presence(column), floats_view(column))
         return views
 
-    def forget(self, key: str) -> None:
-        """Drop the views of an indicator."""
-        self.pop(key, None)
 
-
-def _side(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLayout) -> _Side:
+def _side(record_batch: pa.RecordBatch, columns: CandleColumns) -> _Side:
     values = [record_batch.column(name) for name in columns.values]
-    if layout.memory is not None:
-        # Of a file; the batches of a stream were held against this as they came.
-        check_presence(values, columns.values[0].removesuffix("_open"))
     opens, highs, lows, closes, volumes = map(floats_view, values)
     # All five columns are null in the same rows.
     return unpack_presence(values[0]), opens, highs, lows, closes, volumes
@@ -412,22 +304,42 @@ def _stamped_candle(stamped: _Stamped | None, row: int) -> CandleData | None:
     return CandleData(stamps[row], opens[row], highs[row], lows[row], closes[row], volumes[row])
 
 
-class SliceReading:
-    """How one slice of a batch is read: shared by `MultiSymbolSlice` and `SliceCursor`.
+class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
+    """The candles and indicators of every requested symbol at one timestamp.
 
-    Whoever takes it over has these three; the two with an underscore are the package's own.
+    Read-only, made by a `SliceStream`, never by hand.  Valid for as long as it is
+    referenced, also after the stream has moved on or closed; it keeps the record batch
+    that it came in in memory.  Works as a mapping from symbol to `SymbolSnapshot`, in
+    the requested order of the symbols.
+
+    Two slices are equal where timestamp, symbols, timeframes, price types, all candles
+    with their timestamps and all indicators are; NaN equals NaN.
+
+    Attributes
+    ----------
+    timestamp_ns : int
+        The slice's timestamp, at which its candles OPEN: nanoseconds since
+        1970-01-01T00:00Z.  With fill, a candle may be an earlier one; its own timestamp
+        says so.
+
+    Examples
+    --------
+    >>> from omega_slices import open_slices
+    >>> with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
+    ...     first = next(slices)
+    >>> first.timestamp.isoformat(), len(first), "EURUSD" in first
+    ('2024-01-02T00:00:00+00:00', 2, True)
+    >>> first.get("EURUSD", "ask").close, first.get_spread("EURUSD")
+    (1.75, 0.25)
+    >>> first.column("bid_close")
+    array([1.5, 2.5])
     """
 
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-
-        @property
-        def timestamp_ns(self) -> int:
-            """The slice's timestamp."""
-
-        _batch: SliceBatch
-        _row: int
+    # The two words behind the timestamp are the package's own.  (A Struct, since its
+    # constructor runs in C: a quarter of the time that an __init__ in Python takes.)
+    timestamp_ns: int
+    _batch: SliceBatch
+    _row: int
 
     @property
     def timestamp(self) -> datetime:
@@ -670,68 +582,6 @@ class SliceReading:
         """Return whether the slice has the symbol, with or without a candle."""
         return symbol in self._batch.index
 
-    def __repr__(self) -> str:
-        """Return timestamp, timeframes and, by symbol, which candles are there; ``*`` marks carried ones."""
-        layout = self._batch.layout
-        here = []
-        for symbol in layout.symbols[:_REPR_SYMBOLS]:
-            shown = {side: self.get(symbol, side) for side in layout.content.price_types}
-            sides = [
-                side if candle.timestamp_ns == self.timestamp_ns else f"{side}*"
-                for side, candle in shown.items()
-                if candle is not None
-            ]
-            here.append(f"{symbol}: {'/'.join(sides) or 'none'}")
-        more = len(self) - _REPR_SYMBOLS
-        tail = f", and {more} more" if more > 0 else ""
-        timeframes = "+".join((layout.timeframe, *layout.content.further))
-        return f"<{type(self).__name__} {self.timestamp.isoformat()} {timeframes} {{{', '.join(here)}{tail}}}>"
-
-    def _unknown_symbol(self, symbol: object) -> SymbolNotFoundError:
-        return SymbolNotFoundError(
-            f"the slice has no symbol {symbol!r}",
-            hint="its keys() are the symbols that it has",
-            symbol=symbol if isinstance(symbol, str) else None,
-        )
-
-
-class MultiSymbolSlice(SliceReading, Struct, frozen=True, eq=False, gc=False):
-    """The candles and indicators of every requested symbol at one timestamp.
-
-    Read-only, made by a `SliceStream` or a `SliceTable`, never by hand.  Valid for as long as it is
-    referenced, also after the stream has moved on or closed; it keeps the record batch
-    that it came in in memory.  Works as a mapping from symbol to `SymbolSnapshot`, in
-    the requested order of the symbols.
-
-    Two slices are equal where timestamp, symbols, timeframes, price types, all candles
-    with their timestamps and all indicators are; NaN equals NaN.
-
-    Attributes
-    ----------
-    timestamp_ns : int
-        The slice's timestamp, at which its candles OPEN: nanoseconds since
-        1970-01-01T00:00Z.  With fill, a candle may be an earlier one; its own timestamp
-        says so.
-
-    Examples
-    --------
-    >>> from omega_slices import open_slices
-    >>> with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
-    ...     first = next(slices)
-    >>> first.timestamp.isoformat(), len(first), "EURUSD" in first
-    ('2024-01-02T00:00:00+00:00', 2, True)
-    >>> first.get("EURUSD", "ask").close, first.get_spread("EURUSD")
-    (1.75, 0.25)
-    >>> first.column("bid_close")
-    array([1.5, 2.5])
-    """
-
-    # The two words behind the timestamp are the package's own.  (A Struct, since its
-    # constructor runs in C: a quarter of the time that an __init__ in Python takes.)
-    timestamp_ns: int
-    _batch: SliceBatch
-    _row: int
-
     def __eq__(self, other: object) -> bool:
         """Return whether the other is a slice of the same content."""
         if not isinstance(other, MultiSymbolSlice):
@@ -761,6 +611,23 @@ class MultiSymbolSlice(SliceReading, Struct, frozen=True, eq=False, gc=False):
         """Return a hash that equal slices share."""
         return hash((self.timestamp_ns, *self._batch.layout.key()))
 
+    def __repr__(self) -> str:
+        """Return timestamp, timeframes and, by symbol, which candles are there; ``*`` marks carried ones."""
+        layout = self._batch.layout
+        here = []
+        for symbol in layout.symbols[:_REPR_SYMBOLS]:
+            shown = {side: self.get(symbol, side) for side in layout.content.price_types}
+            sides = [
+                side if candle.timestamp_ns == self.timestamp_ns else f"{side}*"
+                for side, candle in shown.items()
+                if candle is not None
+            ]
+            here.append(f"{symbol}: {'/'.join(sides) or 'none'}")
+        more = len(self) - _REPR_SYMBOLS
+        tail = f", and {more} more" if more > 0 else ""
+        timeframes = "+".join((layout.timeframe, *layout.content.further))
+        return f"<MultiSymbolSlice {self.timestamp.isoformat()} {timeframes} {{{', '.join(here)}{tail}}}>"
+
     def __reduce__(self) -> tuple[object, ...]:
         """Return how to make the slice anew from its own rows: a pickle does not hold the batch."""
         layout = self._batch.layout
@@ -769,6 +636,13 @@ class MultiSymbolSlice(SliceReading, Struct, frozen=True, eq=False, gc=False):
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_batch(rows)
         return _restore, (sink.getvalue().to_pybytes(), layout.symbols, layout.content)
+
+    def _unknown_symbol(self, symbol: object) -> SymbolNotFoundError:
+        return SymbolNotFoundError(
+            f"the slice has no symbol {symbol!r}",
+            hint="its keys() are the symbols that it has",
+            symbol=symbol if isinstance(symbol, str) else None,
+        )
 
 
 def _restore(stream: bytes, symbols: tuple[str, ...], content: StreamContent) -> MultiSymbolSlice:

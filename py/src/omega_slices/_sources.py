@@ -1,31 +1,28 @@
-"""Where record batches come from: the executable's pipe, its cache, or the reference in this process.
+"""Where record batches come from: the executable's pipe, or the reference in this process.
 
-Owns the way from a request to record batches, the same for all: the schema first,
+Owns the way from a request to record batches, the same for both: the schema first,
 then batches with rows, then a proper end or an error.  Guarantees that `read` returns
 None only where the stream is complete, which for the pipe means: the seal, the
-end-of-stream marker, nothing after it, exit status 0, and for the cache a file that has
-its seal.  Leaves to the stream what the
+end-of-stream marker, nothing after it, exit status 0.  Leaves to the stream what the
 batches hold, and everything that a user sees.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from omega_slices._candle import CandleData, RunReport, RunWarning
-from omega_slices._file import FileNotThereError, SliceFile
 from omega_slices._process import Producer
 from omega_slices._schema import check_schema, content_of, indicator_column, stream_schema
 from omega_slices._times import format_time_ns
-from omega_slices.errors import DeserializationError, OmegaSlicesError, SystemFailureError
+from omega_slices.errors import OmegaSlicesError, SystemFailureError
 from omega_slices.reference import open_reference
 
 if TYPE_CHECKING:
@@ -43,9 +40,6 @@ _END_OF_STREAM: Final = _CONTINUATION + b"\x00\x00\x00\x00"
 
 # Linux takes 128 KiB as one argument of a program.
 _ARGUMENT_BYTES_MAX: Final = 64 << 10
-
-# How often an entry of the cache may be evicted between being named and being opened.
-_CACHE_ATTEMPTS: Final = 5
 
 # Rows of one batch of the reference, or one slice where that is more.
 _REFERENCE_BATCH_ROWS: Final = 16_384
@@ -162,103 +156,6 @@ class BinarySource:
 
     def _fail(self, reason: str, cause: Exception | None = None) -> NoReturn:
         raise self._producer.failure(reason, ended=self._pipe.ended) from cause
-
-
-class Cache(NamedTuple):
-    """Where precomputed files are kept.
-
-    Attributes
-    ----------
-    folder : str
-        The folder; the executable makes it.
-    size : str or None
-        How large it may become, such as ``"20GiB"``; None for the executable's default.
-    """
-
-    folder: str
-    size: str | None = None
-
-
-class CacheSource:
-    """A precomputed file of the cache, which the executable makes or finds."""
-
-    def __init__(
-        self,
-        binary: Path,
-        request: Request,
-        threads: int | None,
-        cache: Cache,
-        sessions: Sequence[tuple[int, int]] | None = None,
-    ) -> None:
-        """Have the file made, wait for it, and map it.
-
-        Parameters
-        ----------
-        binary, request, threads, sessions
-            As in `BinarySource`.
-        cache : Cache
-            Where it is kept.
-
-        Raises
-        ------
-        OmegaSlicesError
-            Whatever the executable found wrong, in the whole run.
-        """
-        arguments = [str(binary), *sync_arguments(request, threads), f"--cache={cache.folder}", "--print-path"]
-        if cache.size is not None:
-            arguments.append(f"--cache-size={cache.size}")
-        self._warnings: Sequence[RunWarning] = ()
-        for attempt in range(1, _CACHE_ATTEMPTS + 1):
-            path = self._ask(arguments, sessions)
-            try:
-                file = SliceFile(path)
-                break
-            except FileNotThereError:
-                # Another process, which needed the room, may have been in between.
-                if attempt == _CACHE_ATTEMPTS:
-                    raise
-        self._report = file.report
-        self._batches = file.batches
-        self._numbers = iter(range(len(file.first_timestamps_ns)))
-        self.schema: pa.Schema = file.schema
-        self.symbols = check_schema(self.schema, request)
-
-    def read(self) -> pa.RecordBatch | None:
-        """Return the next batch, or None behind the last one; the seal was seen when the file was opened."""
-        for number in self._numbers:
-            return self._batches.read(number)
-        return None
-
-    def take_warnings(self) -> Sequence[RunWarning]:
-        """Return the warnings, which are all there from the start."""
-        new, self._warnings = self._warnings, ()
-        return new
-
-    def report(self) -> RunReport | None:
-        """Return the report of the run that made the file."""
-        return self._report
-
-    def close(self) -> None:
-        """Let go of the batches that were not read."""
-        self._numbers = iter(range(0))
-
-    def _ask(self, arguments: Sequence[str], sessions: Sequence[tuple[int, int]] | None) -> str:
-        """Return the path of the file, once it is there."""
-        producer = Producer(arguments) if sessions is None else _start_with_sessions(arguments, sessions)
-        try:
-            told = producer.stdout.read()
-            if (failure := producer.finish()) is not None:
-                raise failure
-        finally:
-            producer.close()
-        self._warnings = producer.take_warnings()
-        if told.count(b"\n") != 1 or not told.endswith(b"\n") or not os.path.isabs(told):
-            raise DeserializationError(
-                f"instead of a path in its cache, the program told {told[:200]!r}",
-                hint="use the omega-slices executable of the same release as this package",
-                file=arguments[0],
-            )
-        return os.fsdecode(told.removesuffix(b"\n"))
 
 
 class _Pipe:

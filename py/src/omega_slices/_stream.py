@@ -24,10 +24,10 @@ import pyarrow as pa
 from omega_slices._binary import binary_override, find_binary
 from omega_slices._buffers import string_array, values_view
 from omega_slices._candle import RunReport
-from omega_slices._request import make_request, path_text
+from omega_slices._request import make_request
 from omega_slices._schema import check_batch, content_of
 from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout
-from omega_slices._sources import BinarySource, Cache, CacheSource, ReferenceSource
+from omega_slices._sources import BinarySource, ReferenceSource
 from omega_slices._times import TimeLike
 from omega_slices.errors import (
     BackendUnavailableError,
@@ -86,8 +86,6 @@ def open_slices(
     indicator_template: str | None = None,
     threads: int | None = None,
     backend: str | None = None,
-    cache: str | os.PathLike[str] | None = None,
-    cache_size: str | int | None = None,
 ) -> SliceStream:
     """Open a stream of synchronised slices.
 
@@ -108,7 +106,7 @@ def open_slices(
         integer, such as ``"M1"``.  Nothing is resampled.
     price_types : iterable of str
         Some of ``"bid"``, ``"ask"``, ``"trade"``.
-    start, end : str, datetime, date, numpy.datetime64 or int, optional
+    start, end : str, datetime, date or int, optional
         The window, both ends inclusive.  An RFC 3339 text, a date (its midnight), a
         datetime, or nanoseconds since 1970; without a zone UTC.
     timeline : str
@@ -180,15 +178,6 @@ def open_slices(
         warning, only where there is no executable.  By default the environment
         variable `OMEGA_USE_RUST_MULTI_SYMBOL` (``auto``; ``true``, ``1``; ``false``,
         ``0``), else ``"auto"``.
-    cache : str or path, optional
-        A folder of precomputed slices; by default there is none.  The first time that
-        something is asked for, all its slices are written there before the first one is
-        returned; from then on, as long as request and files are the same, they are mapped
-        into memory at once.  Several processes may share it, and ask for the same at the
-        same time.  Needs the executable.
-    cache_size : str or int, optional
-        How large the folder may become, such as ``"20GiB"``, or in bytes; what was not
-        used for longest goes first.
 
     Returns
     -------
@@ -224,7 +213,6 @@ def open_slices(
     00:01:00 00:01:00 False
     """
     chosen = _choose_backend(backend)
-    kept = _checked_cache(chosen, cache, cache_size)
     request = make_request(
         _default_data() if data is None else data,
         symbols=symbols,
@@ -248,7 +236,7 @@ def open_slices(
         indicator_template=indicator_template,
     )
     threads = None if threads is None else _count("threads", threads, 1)
-    return SliceStream(_open_source(chosen, request, threads, kept), request)
+    return SliceStream(_open_source(chosen, request, threads), request)
 
 
 class SliceStream:
@@ -681,7 +669,7 @@ def _choose_backend(backend: str | None) -> Backend:
             raise RequestError(f"backend={backend!r} is unknown", hint=f"choose one of {', '.join(get_args(Backend))}")
 
 
-def _open_source(backend: Backend, request: Request, threads: int | None, cache: Cache | None) -> Source:
+def _open_source(backend: Backend, request: Request, threads: int | None) -> Source:
     sessions = None
     if request.calendar is not None:
         # Imports pandas, which takes longer than many a run.
@@ -696,34 +684,9 @@ def _open_source(backend: Backend, request: Request, threads: int | None, cache:
         # An executable that was named, but cannot be used, is a mistake to be told.
         if backend == "rust" or binary_override() is not None:
             raise
-        slow = "which is slow" if cache is None else "which is slow and makes no use of the cache"
-        _logger.warning("the plain Python implementation is used, %s: %s", slow, error.message)
+        _logger.warning("the plain Python implementation is used, which is slow: %s", error.message)
         return ReferenceSource(request, sessions)
-    if cache is not None:
-        return CacheSource(binary, request, threads, cache, sessions)
     return BinarySource(binary, request, threads, sessions)
-
-
-def _checked_cache(
-    backend: Backend, cache: str | os.PathLike[str] | None, cache_size: str | int | None
-) -> Cache | None:
-    if cache is None:
-        if cache_size is not None:
-            raise RequestError(
-                f"cache_size={cache_size!r} is given, but no cache",
-                hint="name its folder as cache, or leave out the size",
-            )
-        return None
-    folder = path_text("cache", cache, "give the folder as text or as a pathlib.Path")
-    if not folder or "\0" in folder:
-        raise RequestError(f"cache={folder!r} cannot be the name of a folder", hint="name a folder, or leave out cache")
-    if backend == "python":
-        raise RequestError(
-            "backend='python' has no cache", hint="leave out cache, or use the executable: backend='rust' or 'auto'"
-        )
-    if cache_size is None or isinstance(cache_size, str):
-        return Cache(folder, cache_size)
-    return Cache(folder, str(_count("cache_size", cache_size, 1)))
 
 
 def _default_data() -> str:
