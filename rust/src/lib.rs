@@ -15,6 +15,7 @@
 //! Paths, files and their errors are those of Unix; nothing here prints, exits or installs hooks.
 
 pub mod data;
+pub mod diff;
 mod error;
 #[doc(hidden)]
 pub mod floors;
@@ -29,6 +30,7 @@ pub use data::multi_symbol::{
     FurtherCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress,
     ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot,
 };
+pub use diff::{Diff, Tolerance, diff};
 pub use error::{Class, Code, Error, Place, Result};
 pub use inspect::{ColumnType, Inspection, inspect};
 pub use report::{Report, SeriesReport, Warning};

@@ -4,6 +4,7 @@
 //! stderr.
 
 mod args;
+mod diff;
 mod inspect;
 mod messages;
 mod output;
@@ -74,6 +75,7 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> 
     match &arguments.command {
         Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
+        Command::Diff(arguments) => diff::run(arguments),
     }
 }
 

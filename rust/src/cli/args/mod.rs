@@ -1,5 +1,6 @@
 //! Owns the arguments: text to plain values by clap, plain values to a checked request.
 
+mod diff;
 mod inspect;
 mod series;
 mod sync;
@@ -8,6 +9,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use self::diff::DiffArguments;
 pub use self::inspect::InspectArguments;
 pub use self::series::SeriesArguments;
 pub use self::sync::SyncArguments;
@@ -38,6 +40,8 @@ pub enum Command {
     Sync(Box<SyncArguments>),
     /// Show what a file or stream of slices holds, and whether it is complete.
     Inspect(InspectArguments),
+    /// Compare two files or streams of slices, and name the first difference.
+    Diff(DiffArguments),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
