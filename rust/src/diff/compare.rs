@@ -4,6 +4,8 @@
 //! Nearly everything is equal nearly always, so memory is compared first, block by block; single values are
 //! looked at only in blocks that are not the same to the byte.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float64Type, SchemaRef, TimestampNanosecondType,
@@ -85,7 +87,7 @@ pub(super) struct Found {
 /// Compares the values of slices that both sides have, and counts.
 pub(super) struct Comparison {
     columns: Columns,
-    symbols: std::sync::Arc<[String]>,
+    symbols: Arc<[String]>,
     tolerance: Tolerance,
     by_column: Vec<Count>,
     by_symbol: Vec<Count>,

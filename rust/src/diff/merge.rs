@@ -1,61 +1,27 @@
 //! Owns the walk through both sides at once: a merge by timestamp, in runs of slices that both have.
 //!
-//! Each side is decoded by a thread of its own, at most one batch ahead of the walk.
+//! All on one thread. Decoding a side on a thread of its own gained nothing where nothing is compressed: the
+//! memory is what both wait for.
 
-use std::sync::mpsc;
-use std::thread;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::compare::{Columns, Comparison, Found, Rows};
 use super::{
     Diff, FirstDifference, ListDifference, LoneSlice, MetadataDifference, OneSided, Pair,
     SliceCounts, Tolerance, ValueDifference,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ipc::{SliceContent, SliceReader, StoredSlices};
-
-/// Batches that wait for the walk, per side.
-const BATCHES_AHEAD: usize = 1;
 
 pub(super) fn compare(a: SliceReader, b: SliceReader, tolerance: Tolerance) -> Result<Diff> {
     let mut walk = Walk::new(a.content().clone(), b.content().clone(), tolerance);
-    thread::scope(|scope| {
-        let (a, a_thread) = decode(scope, a)?;
-        let (b, b_thread) = decode(scope, b)?;
-        // Takes the receivers with it, so that neither thread waits for a walk that has failed.
-        let walked = walk.run(a.into_iter(), b.into_iter());
-        for thread in [a_thread, b_thread] {
-            thread
-                .join()
-                .map_err(|_| Error::system("a reading thread failed"))?;
-        }
-        walked
-    })?;
+    walk.run(a, b)?;
     Ok(walk.into_diff())
-}
-
-type Batches = mpsc::Receiver<Result<StoredSlices>>;
-
-/// Starts a thread that reads to the end, or until nobody listens.
-fn decode<'scope>(
-    scope: &'scope thread::Scope<'scope, '_>,
-    reader: SliceReader,
-) -> Result<(Batches, thread::ScopedJoinHandle<'scope, ()>)> {
-    let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
-    let thread = thread::Builder::new()
-        .name("read".to_owned())
-        .spawn_scoped(scope, move || {
-            for batch in reader {
-                if sender.send(batch).is_err() {
-                    break;
-                }
-            }
-        })
-        .map_err(|error| Error::system("a reading thread cannot be started").with_source(error))?;
-    Ok((receiver, thread))
 }
 
 /// One side, and how far the walk has come on it.
@@ -173,9 +139,9 @@ impl Walk {
                 (Some(a), None) => (self.lacks_b(a, passed.0), 0),
                 (None, Some(b)) => (0, self.lacks_a(b, passed.1)),
                 (Some(a), Some(b)) => match a.timestamp_ns().cmp(&b.timestamp_ns()) {
-                    std::cmp::Ordering::Less => (self.lacks_b(a, passed.0), 0),
-                    std::cmp::Ordering::Greater => (0, self.lacks_a(b, passed.1)),
-                    std::cmp::Ordering::Equal => {
+                    Ordering::Less => (self.lacks_b(a, passed.0), 0),
+                    Ordering::Greater => (0, self.lacks_a(b, passed.1)),
+                    Ordering::Equal => {
                         let slices = self.both(a, b, passed);
                         (slices, slices)
                     }
@@ -275,10 +241,9 @@ impl Walk {
 /// The entries of the metadata that say who wrote the slices and why, where they differ.
 fn metadata_differences(a: &SliceContent, b: &SliceContent) -> Vec<MetadataDifference> {
     let (entries_a, entries_b) = (metadata_entries(a), metadata_entries(b));
-    let names: std::collections::BTreeSet<_> = entries_a.keys().chain(entries_b.keys()).collect();
-    let value = |entries: &serde_json::Map<String, Value>, name: &str| {
-        entries.get(name).cloned().unwrap_or_default()
-    };
+    let names: BTreeSet<_> = entries_a.keys().chain(entries_b.keys()).collect();
+    let value =
+        |entries: &Map<String, Value>, name: &str| entries.get(name).cloned().unwrap_or_default();
     names
         .into_iter()
         .map(|name| MetadataDifference {
@@ -290,9 +255,9 @@ fn metadata_differences(a: &SliceContent, b: &SliceContent) -> Vec<MetadataDiffe
         .collect()
 }
 
-fn metadata_entries(content: &SliceContent) -> serde_json::Map<String, Value> {
+fn metadata_entries(content: &SliceContent) -> Map<String, Value> {
     let version = content.schema.metadata().get("schema_version").cloned();
-    let mut entries: serde_json::Map<_, _> = match &content.request {
+    let mut entries: Map<_, _> = match &content.request {
         Value::Object(request) => request
             .iter()
             .map(|(key, value)| (format!("request.{key}"), value.clone()))
