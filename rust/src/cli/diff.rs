@@ -208,7 +208,7 @@ fn add_counts(page: &mut Page, found: &Diff, labels: &Labels, tolerance: Toleran
         page.entry(
             "differing",
             format_args!(
-                "{} of them, in {}{}",
+                "{}, in {}{}",
                 slices.differing,
                 counted(found.differing_values, "value"),
                 beyond(tolerance)
