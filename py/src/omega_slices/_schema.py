@@ -15,9 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from omega_slices._buffers import values_view
-from omega_slices.errors import DeserializationError
+from omega_slices._candle import PRICE_TYPES
+from omega_slices._times import parse_further, timeframe_ns
+from omega_slices.errors import DeserializationError, OmegaSlicesError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omega_slices._request import Request
 
 SCHEMA_NAME: Final = "multi_symbol_slice"
@@ -183,29 +187,90 @@ def check_schema(schema: pa.Schema, request: Request) -> tuple[str, ...]:
         The schema is not ours, of another major version, or of other columns, symbols
         or timeframe than asked for.
     """
+    metadata, symbols = _read_metadata(schema, _mismatch)
+    if metadata["timeframe"] != request.timeframe:
+        raise _mismatch(f"its timeframe is {metadata['timeframe']!r}, asked for was {request.timeframe!r}")
+    if request.symbols is not None and symbols != request.symbols:
+        raise _mismatch(f"its symbols are {symbols}, asked for were {request.symbols}")
+    _check_fields(schema, content_of(request), _mismatch)
+    return symbols
+
+
+def read_schema(schema: pa.Schema) -> tuple[tuple[str, ...], StreamContent]:
+    """Return what a schema says of itself, where nobody asked for anything in particular.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        As read from a file.
+
+    Returns
+    -------
+    symbols : tuple of str
+        In the order of the rows of every slice.
+    content : StreamContent
+        What the slices hold, from the request in the metadata.
+
+    Raises
+    ------
+    DeserializationError
+        The schema is not ours, of another major version, or its columns are not those
+        of its request.
+    """
+    metadata, symbols = _read_metadata(schema, _not_ours)
+    try:
+        asked = msgspec.json.decode(metadata["request"], type=_Asked)
+        further = tuple(parse_further(text).timeframe for text in asked.with_timeframe)
+        timeframe_ns(asked.timeframe)
+    except (msgspec.DecodeError, OmegaSlicesError) as error:
+        raise _not_ours(f"the request in its metadata is malformed: {error}") from None
+    content = StreamContent(asked.timeframe, asked.price_types, asked.fill != "none", further, asked.indicators)
+    if content.timeframe != metadata["timeframe"]:
+        raise _not_ours(f"its timeframe is {metadata['timeframe']!r}, that of its request {content.timeframe!r}")
+    if not content.price_types or content.price_types != tuple(s for s in PRICE_TYPES if s in content.price_types):
+        raise _not_ours(f"its price types are {content.price_types}")
+    _check_fields(schema, content, _not_ours)
+    if len(set(schema.names)) < len(schema.names):
+        raise _not_ours("two of its columns have one name")
+    return symbols, content
+
+
+class _Asked(msgspec.Struct):
+    """What of a request decides the columns."""
+
+    timeframe: str
+    price_types: tuple[str, ...]
+    fill: str
+    with_timeframe: tuple[str, ...]
+    indicators: tuple[str, ...]
+
+
+def _read_metadata(
+    schema: pa.Schema, wrong: Callable[[str], DeserializationError]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return metadata that this version understands, and the symbols in it."""
     raw: dict[bytes, bytes] = schema.metadata or {}
     try:
         metadata = {key: raw[key.encode()].decode() for key in METADATA_KEYS}
         symbols = msgspec.json.decode(metadata["symbols"], type=tuple[str, ...])
     except (KeyError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise _mismatch(f"its metadata is incomplete or malformed: {error!r}") from None
+        raise wrong(f"its metadata is incomplete or malformed: {error!r}") from None
     if metadata["schema_name"] != SCHEMA_NAME:
-        raise _mismatch(f"its schema is named {metadata['schema_name']!r}, not {SCHEMA_NAME!r}")
+        raise wrong(f"its schema is named {metadata['schema_name']!r}, not {SCHEMA_NAME!r}")
     if metadata["schema_version"].split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise _mismatch(
+        raise wrong(
             f"its schema has version {metadata['schema_version']!r}; this package reads {SCHEMA_VERSION!r} "
             "and later ones of the same major version"
         )
-    if metadata["timeframe"] != request.timeframe:
-        raise _mismatch(f"its timeframe is {metadata['timeframe']!r}, asked for was {request.timeframe!r}")
-    if request.symbols is not None and symbols != request.symbols:
-        raise _mismatch(f"its symbols are {symbols}, asked for were {request.symbols}")
     if not symbols or len(set(symbols)) < len(symbols):
-        raise _mismatch(f"its symbols {symbols} are none, or not distinct")
-    expected = pa.schema(stream_fields(content_of(request)))
+        raise wrong(f"its symbols {symbols} are none, or not distinct")
+    return metadata, symbols
+
+
+def _check_fields(schema: pa.Schema, content: StreamContent, wrong: Callable[[str], DeserializationError]) -> None:
+    expected = pa.schema(stream_fields(content))
     if not schema.equals(expected, check_metadata=False):
-        raise _mismatch(f"its columns are\n{schema.to_string(show_schema_metadata=False)}\nexpected are\n{expected}")
-    return symbols
+        raise wrong(f"its columns are\n{schema.to_string(show_schema_metadata=False)}\nexpected are\n{expected}")
 
 
 def check_batch(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent, after_ns: int | None) -> int:
@@ -252,6 +317,11 @@ def check_batch(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent
 
     symbol = batch.column("symbol")
     positions = values_view(symbol.indices, "int16").reshape(-1, width)
+    # Offsets within the texts are what a comparison follows without looking.
+    try:
+        symbol.dictionary.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise _malformed(str(error)) from None
     if not symbol.dictionary.equals(symbols) or not (positions == np.arange(width, dtype="int16")).all():
         raise _malformed("its rows are not in the order of its symbols")
 
@@ -275,4 +345,11 @@ def _mismatch(what: str) -> DeserializationError:
     return DeserializationError(
         f"the stream is not the one asked for: {what}",
         hint="use the omega-slices executable of the same release as this package",
+    )
+
+
+def _not_ours(what: str) -> DeserializationError:
+    return DeserializationError(
+        f"it holds no slices that this package reads: {what}",
+        hint="make the file anew with omega-slices sync, or read it with the release that wrote it",
     )
