@@ -297,8 +297,8 @@ class SliceTable:
         [2]
         """
         width = self._width
-        for batch, first, stop in self._parts():
-            record_batch = batch.record_batch
+        for number, batch, first, stop in self._parts():
+            record_batch = self._file.record_batch(number)
             if stop - first == batch.slice_count:
                 yield record_batch
             else:
@@ -405,7 +405,7 @@ class SliceTable:
         """Iterate over the slices; from any point on with ``iter(table[i:])``."""
         return chain.from_iterable(
             batch.slices(first) if stop == batch.slice_count else islice(batch.slices(first), stop - first)
-            for batch, first, stop in self._parts()
+            for _, batch, first, stop in self._parts()
         )
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -440,15 +440,15 @@ class SliceTable:
             f"{len(self)} slices{edges}, of {self.path!r}>"
         )
 
-    def _parts(self) -> Iterator[tuple[SliceBatch, int, int]]:
-        """Iterate over the batches of the range, with the first and the last (excluded) slice of each."""
+    def _parts(self) -> Iterator[tuple[int, SliceBatch, int, int]]:
+        """Iterate over the batches of the range: number, batch, first and last (excluded) slice in it."""
         if self._start == self._stop:
             return
         starts = self._starts
         for number in range(bisect_right(starts, self._start) - 1, bisect_left(starts, self._stop)):
             batch = self._views[number] or self._file.batch(number)
             before = starts[number]
-            yield batch, max(self._start - before, 0), min(self._stop - before, batch.slice_count)
+            yield number, batch, max(self._start - before, 0), min(self._stop - before, batch.slice_count)
 
     def _find_in(self, position: int) -> tuple[SliceBatch, int]:
         """Return the batch of a position, and the position of that batch's first slice, which may be negative."""
