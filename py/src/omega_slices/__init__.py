@@ -1,13 +1,14 @@
 """Synchronised candles of many symbols from Parquet, slice by slice.
 
-`open_slices` opens a `SliceStream` of `MultiSymbolSlice`s; every error is an
-`OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
+`open_slices` opens a `SliceStream` of `MultiSymbolSlice`s, `read_slices` a `SliceTable` of
+those in a file; every error is an `OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
 """
 
 from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, SymbolSnapshot
 from omega_slices._request import Request
 from omega_slices._slices import MultiSymbolSlice
 from omega_slices._stream import SliceStream, open_slices
+from omega_slices._table import SliceCursor, SliceTable, read_slices
 from omega_slices.errors import (
     BackendUnavailableError,
     CorruptInputError,
@@ -46,11 +47,14 @@ __all__ = [
     "RunWarning",
     "SchemaMismatchError",
     "SeriesReport",
+    "SliceCursor",
     "SliceStream",
+    "SliceTable",
     "SymbolNotFoundError",
     "SymbolSnapshot",
     "SystemFailureError",
     "TimeframeNotFoundError",
     "UnsortedInputError",
     "open_slices",
+    "read_slices",
 ]
