@@ -27,6 +27,7 @@ from omega_slices.errors import (
     TimeframeNotFoundError,
     UnsortedInputError,
 )
+from omega_slices.testing import assert_slices_equal
 
 __all__ = [
     "BackendUnavailableError",
@@ -55,6 +56,7 @@ __all__ = [
     "SystemFailureError",
     "TimeframeNotFoundError",
     "UnsortedInputError",
+    "assert_slices_equal",
     "open_slices",
     "read_slices",
 ]
