@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from omega_slices._schema import StreamContent
 
 _MAGIC: Final = b"ARROW1"
-_CONTINUATION: Final = b"\xff\xff\xff\xff"
-_END_OF_STREAM: Final = _CONTINUATION + b"\x00\x00\x00\x00"
+# What every message of an Arrow IPC stream starts with, and what the stream ends with: a
+# message of no length.
+CONTINUATION: Final = b"\xff\xff\xff\xff"
+END_OF_STREAM: Final = CONTINUATION + b"\x00\x00\x00\x00"
 
 # What stays in memory of a file that is touched all over.  A batch of views takes some
 # 30 kB, whatever it shows; one that had to be decompressed takes all of its columns.
@@ -304,7 +306,7 @@ class _StreamForm(_Form):
 
     def __init__(self, buffer: pa.Buffer) -> None:
         self._buffer = buffer
-        if buffer[: len(_CONTINUATION)].to_pybytes() != _CONTINUATION:
+        if buffer[: len(CONTINUATION)].to_pybytes() != CONTINUATION:
             raise _malformed("it is neither an Arrow IPC file nor a stream")
         with pa.ipc.open_stream(pa.BufferReader(buffer)) as reader:
             self.schema = reader.schema
@@ -351,7 +353,7 @@ class _StreamForm(_Form):
         counts: list[int] = []
         is_sealed = False
         while (place := source.tell()) < self._buffer.size:
-            if self._buffer[place:] == pa.py_buffer(_END_OF_STREAM):
+            if self._buffer[place:] == pa.py_buffer(END_OF_STREAM):
                 break
             message = pa.ipc.read_message(source)
             kinds.append(message.type)

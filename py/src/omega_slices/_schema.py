@@ -323,10 +323,9 @@ def check_columns(batch: pa.RecordBatch, symbols: pa.Array, content: StreamConte
     for place in rules.never:
         if nulls[place]:
             raise _malformed(f"the column {batch.schema.names[place]} holds nulls")
-    for places in rules.together:
+    for (timeframe, side), places in rules.together.items():
         if len({nulls[place] for place in places}) > 1:
-            names = ", ".join(batch.schema.names[place] for place in places)
-            raise _malformed(f"the columns {names} disagree on which candles are there")
+            raise _malformed(f"the {timeframe} {side} columns disagree on which candles are there")
     texts = columns[_SYMBOL].dictionary
     # Offsets within the texts are what a comparison follows without looking.
     try:
@@ -338,20 +337,23 @@ def check_columns(batch: pa.RecordBatch, symbols: pa.Array, content: StreamConte
 
 
 class _NullRules(NamedTuple):
-    """Which columns, by place, have no nulls; and which have theirs in the same rows."""
+    """Which columns, by place, have no nulls; and, by candle, which have theirs in the same rows."""
 
     never: list[int]
-    together: list[list[int]]
+    together: dict[tuple[str, str], list[int]]
 
 
 @lru_cache(maxsize=64)
 def _null_rules(content: StreamContent) -> _NullRules:
     # Once for all batches of a stream: it takes as long as the check itself.
     places = {field.name: place for place, field in enumerate(stream_fields(content))}
-    candles = content.candles.values()
+    candles = content.candles
     return _NullRules(
-        [places[name] for name in ("timestamp", "symbol", *(columns.valid for columns in candles))],
-        [[places[name] for name in (*columns.values, columns.timestamp) if name is not None] for columns in candles],
+        [places[name] for name in ("timestamp", "symbol", *(columns.valid for columns in candles.values()))],
+        {
+            candle: [places[name] for name in (*columns.values, columns.timestamp) if name is not None]
+            for candle, columns in candles.items()
+        },
     )
 
 

@@ -103,20 +103,19 @@ class DerivedMemory:
         self._held: deque[tuple[weakref.ref[_Forgetful], int]] = deque()
 
     def note(self, holder: _Forgetful, size: int) -> None:
-        """Count bytes that a holder has come to keep; let others forget theirs where that is too much."""
-        self._held.append((weakref.ref(holder), size))
-        self._bytes += size
-        while self._bytes > self._bytes_max:
+        """Count bytes that a holder is about to keep; let it, or others, forget where that is too much."""
+        while self._bytes + size > self._bytes_max:
             try:
                 oldest, freed = self._held.popleft()
             except IndexError:
                 self._bytes = 0
-                return
+                break
             self._bytes -= freed
             forgetful = oldest()
-            # What was just computed is about to be read.
-            if forgetful is not None and forgetful is not holder:
+            if forgetful is not None:
                 forgetful.clear()
+        self._held.append((weakref.ref(holder), size))
+        self._bytes += size
 
 
 class SliceLayout:
@@ -223,8 +222,8 @@ class SliceBatch:
         self.closes.clear()
 
     def _keep_closes(self, price_type: str, closes: _Closes, row_bytes: int) -> None:
-        self.closes[price_type] = closes
         _note(self.layout.derived, self, row_bytes * self.record_batch.num_rows)
+        self.closes[price_type] = closes
 
     def further_candles(self, row: int) -> dict[str, dict[str, CandleData | None]]:
         """Return the candles of a row by further timeframe and price type."""
@@ -352,8 +351,9 @@ class _Indicators(dict[str, tuple["memoryview[int] | None", "memoryview[float]"]
 
     def __missing__(self, name: str) -> tuple[memoryview[int] | None, memoryview[float]]:
         column = self._record_batch.column(indicator_column(name))
-        views = self[name] = (unpack_presence(column), floats_view(column))
+        views = (unpack_presence(column), floats_view(column))
         _note_presence(self._derived, self, views[0])
+        self[name] = views
         return views
 
 
