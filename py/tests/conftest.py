@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +52,12 @@ def data(tmp_path: Path) -> Path:
                 [(minute, 1.5 + offset + add + 0.125 * (minute + offset * minute)) for minute in range(2)],
             )
     return root
+
+
+@pytest.fixture
+def slice_file(data: Path, binary: Path, tmp_path: Path) -> Path:
+    """A file of the slices of `data`, written by the real executable."""
+    path = tmp_path / "slices.arrow"
+    command = [str(binary), "sync", f"--data={data}", "--all-symbols", "--timeframe=M1", f"--output={path}"]
+    subprocess.run(command, check=True, capture_output=True)
+    return path

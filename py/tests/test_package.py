@@ -35,10 +35,12 @@ def test_types_are_shipped() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_examples(module: ModuleType, data: Path) -> None:
+def test_examples(module: ModuleType, data: Path, slice_file: Path) -> None:
     assert module.__doc__
     # Numpy and datetime print differently from version to version; ours does not.
-    failed, _ = doctest.testmod(module, extraglobs={"data": data}, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    failed, _ = doctest.testmod(
+        module, extraglobs={"data": data, "path": slice_file}, optionflags=doctest.IGNORE_EXCEPTION_DETAIL
+    )
     assert failed == 0
 
 
@@ -55,7 +57,15 @@ def test_everything_public_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [omega_slices.open_slices, omega_slices.SliceStream, omega_slices.MultiSymbolSlice, omega_slices.CandleData],
+    [
+        omega_slices.open_slices,
+        omega_slices.read_slices,
+        omega_slices.SliceStream,
+        omega_slices.SliceTable,
+        omega_slices.SliceCursor,
+        omega_slices.MultiSymbolSlice,
+        omega_slices.CandleData,
+    ],
 )
 def test_the_main_ones_have_examples(value: object) -> None:
     assert ">>> " in (inspect.getdoc(value) or "")

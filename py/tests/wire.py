@@ -62,7 +62,15 @@ def schema(
         "schema_version": "1.0.0",
         "symbols": json.dumps(list(symbols)),
         "timeframe": "M1",
-        "request": "{}",
+        "request": json.dumps(
+            {
+                "timeframe": "M1",
+                "price_types": list(price_types),
+                "fill": "forward" if fills else "none",
+                "with_timeframe": list(further),
+                "indicators": list(indicators),
+            }
+        ),
         "producer": "wire/1",
     }
     return pa.schema(fields, metadata=told | metadata)
@@ -137,6 +145,30 @@ def encode(of: pa.Schema, batches: Sequence[pa.RecordBatch], *, seal: bool = Tru
         pa.ipc.read_message(reader)
         edges.append(reader.tell())
     return [whole.slice(start, stop - start).to_pybytes() for start, stop in pairwise([*edges, whole.size])]
+
+
+def encode_file(
+    of: pa.Schema, batches: Sequence[pa.RecordBatch], *, compression: str | None = None, **footer: Any
+) -> bytes:
+    """Return an Arrow IPC file with the contract's footer, whose entries may be given other values; None for none."""
+    width = len(json.loads(of.metadata[b"symbols"]))
+    counts = [one.num_rows // width for one in batches]
+    stamps = [stamp for one in batches for stamp in one.column("timestamp").cast(pa.int64()).to_pylist()[::width]]
+    edges = {"first_timestamp_ns": stamps[0] if stamps else None, "last_timestamp_ns": stamps[-1] if stamps else None}
+    firsts = [one.column("timestamp")[0].value for one in batches]
+    told: dict[str, Any] = {
+        "batch_index": {"slices": counts, "first_timestamps_ns": firsts},
+        "report": {"slices": sum(counts), "batches": len(counts), **edges, "series": [], "warnings": []},
+        "seal": {"slices": sum(counts), "batches": len(counts)},
+    }
+    told |= footer
+    sink = pa.BufferOutputStream()
+    metadata = {name: json.dumps(value) for name, value in told.items() if value is not None}
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_file(sink, of, options=options, metadata=metadata) as writer:
+        for one in [*batches, batch(of, 0, 1).slice(0, 0)]:
+            writer.write_batch(one)
+    return bytes(sink.getvalue())
 
 
 def report_line(count: int, first: int = 0, **more: object) -> str:

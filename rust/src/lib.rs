@@ -18,6 +18,7 @@
 pub mod cache;
 mod coverage;
 pub mod data;
+pub mod diff;
 mod error;
 #[doc(hidden)]
 pub mod floors;
@@ -35,6 +36,7 @@ pub use data::multi_symbol::{
     FurtherCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress,
     ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot,
 };
+pub use diff::{Diff, Tolerance, diff};
 pub use error::{Class, Code, Error, Place, Result};
 pub use inspect::{ColumnType, Inspection, inspect};
 pub use report::{Report, SeriesReport, Warning};

@@ -1,13 +1,14 @@
 """Synchronised candles of many symbols from Parquet, slice by slice.
 
-`open_slices` opens a `SliceStream` of `MultiSymbolSlice`s; every error is an
-`OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
+`open_slices` opens a `SliceStream` of `MultiSymbolSlice`s, `read_slices` a `SliceTable` of
+those in a file; every error is an `OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
 """
 
 from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, SymbolSnapshot
 from omega_slices._request import Request
 from omega_slices._slices import MultiSymbolSlice
 from omega_slices._stream import SliceStream, open_slices
+from omega_slices._table import SliceCursor, SliceTable, read_slices
 from omega_slices.errors import (
     BackendUnavailableError,
     CorruptInputError,
@@ -26,6 +27,7 @@ from omega_slices.errors import (
     TimeframeNotFoundError,
     UnsortedInputError,
 )
+from omega_slices.testing import assert_slices_equal
 
 __all__ = [
     "BackendUnavailableError",
@@ -46,11 +48,15 @@ __all__ = [
     "RunWarning",
     "SchemaMismatchError",
     "SeriesReport",
+    "SliceCursor",
     "SliceStream",
+    "SliceTable",
     "SymbolNotFoundError",
     "SymbolSnapshot",
     "SystemFailureError",
     "TimeframeNotFoundError",
     "UnsortedInputError",
+    "assert_slices_equal",
     "open_slices",
+    "read_slices",
 ]

@@ -1,18 +1,22 @@
 """The slices: light views of the rows of a record batch.
 
-Owns `MultiSymbolSlice` and the per-batch object behind it.  A slice is three words: its
-timestamp, its batch, its first row.  Everything that can be computed once is computed
-once per batch, and only when first asked for: plain memory views of the columns'
-buffers, so that a price is one dictionary look-up and one read of eight bytes away,
-with no Arrow call, no copy and no numpy scalar.  A slice keeps its batch alive, so it
+Owns `MultiSymbolSlice`, the interface that it shares with the cursor of a table, and the
+per-batch object behind both.  A slice is three words: its timestamp, its batch, its
+first row.  Everything that can be computed once is computed once per batch, and only
+when first asked for: plain memory views of the columns' buffers, so that a price is one
+dictionary look-up and one read of eight bytes away, with no Arrow call, no copy and no
+numpy scalar.  A slice keeps its batch alive, so it
 stays valid for as long as it is referenced.  Expects batches that `check_batch` let
 through; knows nothing of where they come from.
 """
 
 from __future__ import annotations
 
+import weakref
+from array import array
+from collections import deque
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 
 import numpy as np
 import pyarrow as pa
@@ -66,18 +70,74 @@ _CARRIED: Final = 2
 
 _CLOSE: Final = 4  # the place of the closes in a _Side
 
+# What CPython takes for one entry of a list, and for a float.
+_POINTER_BYTES: Final = 8
+_FLOAT_BYTES: Final = 24
+
 # The close of each row, None where there is no candle.
 _Closes = Union["memoryview[float]", "list[float | None]"]
 
 
+class _Forgetful(Protocol):
+    def clear(self) -> None:
+        """Forget what was computed."""
+
+
+class DerivedMemory:
+    """Bounds what the batches of a table compute from their columns and keep.
+
+    Views cost a few hundred bytes, whatever they show.  What is computed (mids, closes of
+    a series with gaps, unpacked bitmaps) may take as much as the columns themselves, and
+    the batches of a table stay.  What was computed first is forgotten first, and computed
+    again when it is asked for again.
+
+    Has no lock: threads that meet here may forget too much or count a little wrong, which
+    the next empty queue puts right.
+    """
+
+    __slots__ = ("_bytes", "_bytes_max", "_held")
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._held: deque[tuple[weakref.ref[_Forgetful], int]] = deque()
+
+    def note(self, holder: _Forgetful, size: int) -> None:
+        """Count bytes that a holder is about to keep; let it, or others, forget where that is too much."""
+        while self._bytes + size > self._bytes_max:
+            try:
+                oldest, freed = self._held.popleft()
+            except IndexError:
+                self._bytes = 0
+                break
+            self._bytes -= freed
+            forgetful = oldest()
+            if forgetful is not None:
+                forgetful.clear()
+        self._held.append((weakref.ref(holder), size))
+        self._bytes += size
+
+
 class SliceLayout:
-    """What all slices of one stream share."""
+    """What all slices of one stream or file share."""
 
-    __slots__ = ("candles", "content", "index", "is_plain", "symbol_names", "symbols", "timeframe", "timeframe_ns")
+    __slots__ = (
+        "candles",
+        "content",
+        "derived",
+        "index",
+        "is_plain",
+        "symbol_names",
+        "symbols",
+        "timeframe",
+        "timeframe_ns",
+    )
 
-    def __init__(self, symbols: tuple[str, ...], content: StreamContent) -> None:
+    def __init__(self, symbols: tuple[str, ...], content: StreamContent, derived: DerivedMemory | None = None) -> None:
+        """Make the layout; `derived` bounds what its batches keep, where many of them stay in memory."""
         self.symbols = symbols
         self.content = content
+        self.derived = derived
         self.candles = content.candles
         self.index = {symbol: position for position, symbol in enumerate(symbols)}
         self.timeframe = content.timeframe
@@ -96,6 +156,7 @@ class SliceBatch:
     """One record batch of whole slices, with the views that its slices read through."""
 
     __slots__ = (
+        "__weakref__",
         "closes",
         "columns",
         "index",
@@ -113,14 +174,18 @@ class SliceBatch:
         self.index = layout.index  # one step nearer: every look-up starts here
         # None of these refers back to this object: a cycle would leave megabytes of
         # buffers to the garbage collector.
-        self.columns = _Columns(record_batch)
+        self.columns = _Columns(record_batch, layout.derived)
         self.sides = _Sides(record_batch, layout)
         self.stamped = _StampedSides(record_batch, layout)
-        self.indicators = _Indicators(record_batch)
+        self.indicators = _Indicators(record_batch, layout.derived)
         # What `get_price` needs of each price type, and of "mid": filled when first asked
         # for.  A plain dict, which the interpreter looks up faster than a subclass.
         self.closes: dict[str, _Closes] = {}
-        self.timestamps_ns: list[int] = values_view(record_batch.column("timestamp"), "int64")[::width].tolist()
+        # Eight bytes per slice, side by side: a list would hold five times as much for as
+        # long as the batch is there, and a strided view would read a page per timestamp.
+        # Searched one by one, an array gives its items faster than a memory view.
+        stamps = values_view(record_batch.column("timestamp"), "int64")[::width]
+        self.timestamps_ns: array[int] = array("q", stamps.tobytes())
         self.slice_count = len(self.timestamps_ns)
 
     @property
@@ -135,7 +200,7 @@ class SliceBatch:
         sides = [self.sides[one] for one in (("bid", "ask") if price_type == "mid" else (price_type,))]
         closes = [side[_CLOSE] for side in sides if side is not None]
         if len(closes) < len(sides):
-            self.closes[price_type] = [None] * self.record_batch.num_rows
+            self._keep_closes(price_type, [None] * self.record_batch.num_rows, _POINTER_BYTES)
             return
         if price_type == "mid":
             # Under an absent candle lies NaN; infinite closes are the input's.
@@ -144,13 +209,21 @@ class SliceBatch:
             closes = [memoryview(mids).cast("B").cast("d").toreadonly()]
         presences = [side[0] for side in sides if side is not None and side[0] is not None]
         if not presences:
-            self.closes[price_type] = closes[0]
+            self._keep_closes(price_type, closes[0], 8 if price_type == "mid" else 0)
             return
         with_gaps: list[float | None] = [*closes[0]]
         for present in presences:
             for row in np.flatnonzero(np.frombuffer(present, np.uint8) == 0).tolist():
                 with_gaps[row] = None
-        self.closes[price_type] = with_gaps
+        self._keep_closes(price_type, with_gaps, _POINTER_BYTES + _FLOAT_BYTES)
+
+    def clear(self) -> None:
+        """Forget the closes; `get_price` makes them again."""
+        self.closes.clear()
+
+    def _keep_closes(self, price_type: str, closes: _Closes, row_bytes: int) -> None:
+        _note(self.layout.derived, self, row_bytes * self.record_batch.num_rows)
+        self.closes[price_type] = closes
 
     def further_candles(self, row: int) -> dict[str, dict[str, CandleData | None]]:
         """Return the candles of a row by further timeframe and price type."""
@@ -182,7 +255,7 @@ class SliceBatch:
         """
         width = len(self.layout.symbols)
         rows = iter(range(first * width, self.slice_count * width, width))
-        return rows, map(MultiSymbolSlice, self.timestamps_ns[first:], repeat(self), rows)
+        return rows, map(MultiSymbolSlice, self.timestamps_ns[first:].tolist(), repeat(self), rows)
 
     def slices(self, first: int = 0) -> Iterator[MultiSymbolSlice]:
         """Return an iterator over the slices from the given one on."""
@@ -192,10 +265,11 @@ class SliceBatch:
 class _Columns(dict[str, "np.ndarray[Any, Any]"]):
     """The batch's columns as read-only numpy arrays, made when first asked for."""
 
-    __slots__ = ("record_batch",)
+    __slots__ = ("__weakref__", "_derived", "record_batch")
 
-    def __init__(self, record_batch: pa.RecordBatch) -> None:
+    def __init__(self, record_batch: pa.RecordBatch, derived: DerivedMemory | None) -> None:
         self.record_batch = record_batch
+        self._derived = derived
 
     def __missing__(self, name: str) -> np.ndarray[Any, Any]:
         schema = self.record_batch.schema
@@ -206,8 +280,10 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
         column = self.record_batch.column(name)
         if pa.types.is_timestamp(column.type):
             array = timestamps_view(column)
+            _note(self._derived, self, array.nbytes if column.null_count else 0)
         elif pa.types.is_boolean(column.type):
             array = unpack_values(column)
+            _note(self._derived, self, array.nbytes)
         else:
             array = values_view(column, "float64")
         self[name] = array
@@ -217,7 +293,7 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
 class _Sides(dict[str, "_Side | None"]):
     """The memory views of each price type of the primary timeframe; None for one that was not requested."""
 
-    __slots__ = ("_layout", "_record_batch")
+    __slots__ = ("__weakref__", "_layout", "_record_batch")
 
     def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
         self._record_batch = record_batch
@@ -232,6 +308,7 @@ class _Sides(dict[str, "_Side | None"]):
             side = _side(self._record_batch, columns)
             if columns.timestamp is not None:
                 side = (_states(side[0], self._record_batch, columns.timestamp), *side[1:])
+            _note_presence(self._layout.derived, self, side[0])
         self[price_type] = side
         return side
 
@@ -239,7 +316,7 @@ class _Sides(dict[str, "_Side | None"]):
 class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
     """The memory views by timeframe and price type, where candles have timestamps; None as in `_Sides`."""
 
-    __slots__ = ("_layout", "_record_batch")
+    __slots__ = ("__weakref__", "_layout", "_record_batch")
 
     def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout) -> None:
         self._record_batch = record_batch
@@ -258,6 +335,7 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
             assert columns.timestamp is not None  # nobody asks for candles that are all stamped at the slice
             stamps = integers_view(self._record_batch.column(columns.timestamp))
             stamped = (_side(self._record_batch, columns), stamps)
+            _note_presence(self._layout.derived, self, stamped[0][0])
         self[key] = stamped
         return stamped
 
@@ -265,15 +343,27 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
 class _Indicators(dict[str, tuple["memoryview[int] | None", "memoryview[float]"]]):
     """Whether each indicator is there (None: it always is), and its values."""
 
-    __slots__ = ("_record_batch",)
+    __slots__ = ("__weakref__", "_derived", "_record_batch")
 
-    def __init__(self, record_batch: pa.RecordBatch) -> None:
+    def __init__(self, record_batch: pa.RecordBatch, derived: DerivedMemory | None) -> None:
         self._record_batch = record_batch
+        self._derived = derived
 
     def __missing__(self, name: str) -> tuple[memoryview[int] | None, memoryview[float]]:
         column = self._record_batch.column(indicator_column(name))
-        views = self[name] = (unpack_presence(column), floats_view(column))
+        views = (unpack_presence(column), floats_view(column))
+        _note_presence(self._derived, self, views[0])
+        self[name] = views
         return views
+
+
+def _note(derived: DerivedMemory | None, holder: _Forgetful, size: int) -> None:
+    if derived is not None and size:
+        derived.note(holder, size)
+
+
+def _note_presence(derived: DerivedMemory | None, holder: _Forgetful, presence: memoryview[int] | None) -> None:
+    _note(derived, holder, 0 if presence is None else presence.nbytes)
 
 
 def _side(record_batch: pa.RecordBatch, columns: CandleColumns) -> _Side:
@@ -304,42 +394,20 @@ def _stamped_candle(stamped: _Stamped | None, row: int) -> CandleData | None:
     return CandleData(stamps[row], opens[row], highs[row], lows[row], closes[row], volumes[row])
 
 
-class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
-    """The candles and indicators of every requested symbol at one timestamp.
+class SliceReading:  # noqa: PLW1641  # the heir decides: a slice has a hash, a cursor, which moves, has none
+    """All that can be read of one slice: what `MultiSymbolSlice` and `SliceCursor` have in common.
 
-    Read-only, made by a `SliceStream`, never by hand.  Valid for as long as it is
-    referenced, also after the stream has moved on or closed; it keeps the record batch
-    that it came in in memory.  Works as a mapping from symbol to `SymbolSnapshot`, in
-    the requested order of the symbols.
-
-    Two slices are equal where timestamp, symbols, timeframes, price types, all candles
-    with their timestamps and all indicators are; NaN equals NaN.
-
-    Attributes
-    ----------
-    timestamp_ns : int
-        The slice's timestamp, at which its candles OPEN: nanoseconds since
-        1970-01-01T00:00Z.  With fill, a candle may be an earlier one; its own timestamp
-        says so.
-
-    Examples
-    --------
-    >>> from omega_slices import open_slices
-    >>> with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
-    ...     first = next(slices)
-    >>> first.timestamp.isoformat(), len(first), "EURUSD" in first
-    ('2024-01-02T00:00:00+00:00', 2, True)
-    >>> first.get("EURUSD", "ask").close, first.get_spread("EURUSD")
-    (1.75, 0.25)
-    >>> first.column("bid_close")
-    array([1.5, 2.5])
+    Rests on three words that the heir holds: the timestamp, the batch, the first row in it.
+    Without words of its own: a Struct can be its heir, and a method costs no more than
+    one of the Struct itself.
     """
 
-    # The two words behind the timestamp are the package's own.  (A Struct, since its
-    # constructor runs in C: a quarter of the time that an __init__ in Python takes.)
-    timestamp_ns: int
-    _batch: SliceBatch
-    _row: int
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        timestamp_ns: int
+        _batch: SliceBatch
+        _row: int
 
     @property
     def timestamp(self) -> datetime:
@@ -584,7 +652,7 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
 
     def __eq__(self, other: object) -> bool:
         """Return whether the other is a slice of the same content."""
-        if not isinstance(other, MultiSymbolSlice):
+        if not isinstance(other, SliceReading):
             return NotImplemented
         mine, theirs = (self._batch, self._row), (other._batch, other._row)
         content = self._batch.layout.content
@@ -607,10 +675,6 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
 
-    def __hash__(self) -> int:
-        """Return a hash that equal slices share."""
-        return hash((self.timestamp_ns, *self._batch.layout.key()))
-
     def __repr__(self) -> str:
         """Return timestamp, timeframes and, by symbol, which candles are there; ``*`` marks carried ones."""
         layout = self._batch.layout
@@ -626,7 +690,56 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         more = len(self) - _REPR_SYMBOLS
         tail = f", and {more} more" if more > 0 else ""
         timeframes = "+".join((layout.timeframe, *layout.content.further))
-        return f"<MultiSymbolSlice {self.timestamp.isoformat()} {timeframes} {{{', '.join(here)}{tail}}}>"
+        return f"<{type(self).__name__} {self.timestamp.isoformat()} {timeframes} {{{', '.join(here)}{tail}}}>"
+
+    def _unknown_symbol(self, symbol: object) -> SymbolNotFoundError:
+        return SymbolNotFoundError(
+            f"the slice has no symbol {symbol!r}",
+            hint="its keys() are the symbols that it has",
+            symbol=symbol if isinstance(symbol, str) else None,
+        )
+
+
+class MultiSymbolSlice(SliceReading, Struct, frozen=True, eq=False, gc=False):
+    """The candles and indicators of every requested symbol at one timestamp.
+
+    Read-only, made by a `SliceStream` or a `SliceTable`, never by hand.  Valid for as long
+    as it is referenced, also after the stream has moved on or closed, or the table is gone;
+    it keeps the record batch that it came in in memory.  Works as a mapping from symbol to
+    `SymbolSnapshot`, in the requested order of the symbols.
+
+    Two slices are equal where timestamp, symbols, timeframes, price types, all candles
+    with their timestamps and all indicators are; NaN equals NaN.
+
+    Attributes
+    ----------
+    timestamp_ns : int
+        The slice's timestamp, at which its candles OPEN: nanoseconds since
+        1970-01-01T00:00Z.  With fill, a candle may be an earlier one; its own timestamp
+        says so.
+
+    Examples
+    --------
+    >>> from omega_slices import open_slices
+    >>> with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
+    ...     first = next(slices)
+    >>> first.timestamp.isoformat(), len(first), "EURUSD" in first
+    ('2024-01-02T00:00:00+00:00', 2, True)
+    >>> first.get("EURUSD", "ask").close, first.get_spread("EURUSD")
+    (1.75, 0.25)
+    >>> first.column("bid_close")
+    array([1.5, 2.5])
+    """
+
+    # The two words behind the timestamp are the package's own.  (A Struct, since its
+    # constructor runs in C: a quarter of the time that an __init__ in Python takes.)
+    timestamp_ns: int
+    _batch: SliceBatch
+    _row: int
+
+    def __hash__(self) -> int:
+        """Return a hash that equal slices share."""
+        return hash((self.timestamp_ns, *self._batch.layout.key()))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return how to make the slice anew from its own rows: a pickle does not hold the batch."""
@@ -636,13 +749,6 @@ class MultiSymbolSlice(Struct, frozen=True, eq=False, gc=False):
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_batch(rows)
         return _restore, (sink.getvalue().to_pybytes(), layout.symbols, layout.content)
-
-    def _unknown_symbol(self, symbol: object) -> SymbolNotFoundError:
-        return SymbolNotFoundError(
-            f"the slice has no symbol {symbol!r}",
-            hint="its keys() are the symbols that it has",
-            symbol=symbol if isinstance(symbol, str) else None,
-        )
 
 
 def _restore(stream: bytes, symbols: tuple[str, ...], content: StreamContent) -> MultiSymbolSlice:

@@ -1,28 +1,31 @@
-"""Where record batches come from: the executable's pipe, or the reference in this process.
+"""Where record batches come from: the executable's pipe, a cached file, or the reference in this process.
 
-Owns the way from a request to record batches, the same for both: the schema first,
+Owns the way from a request to record batches, the same for all: the schema first,
 then batches with rows, then a proper end or an error.  Guarantees that `read` returns
 None only where the stream is complete, which for the pipe means: the seal, the
-end-of-stream marker, nothing after it, exit status 0.  Leaves to the stream what the
+end-of-stream marker, nothing after it, exit status 0; and for a file what `SliceFile`
+asks of it.  Leaves to the stream what the
 batches hold, and everything that a user sees.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from omega_slices._candle import CandleData, RunReport, RunWarning
+from omega_slices._file import CONTINUATION, END_OF_STREAM, SliceFile
 from omega_slices._process import Producer
 from omega_slices._schema import check_schema, content_of, indicator_column, stream_schema
 from omega_slices._times import format_time_ns
-from omega_slices.errors import OmegaSlicesError, SystemFailureError
+from omega_slices.errors import DeserializationError, OmegaSlicesError, SystemFailureError
 from omega_slices.reference import open_reference
 
 if TYPE_CHECKING:
@@ -33,13 +36,14 @@ if TYPE_CHECKING:
     from omega_slices._schema import CandleColumns
     from omega_slices.reference import ReferenceCell
 
-# What every message of an Arrow IPC stream starts with, and what the stream ends with: a
-# message of no length.
-_CONTINUATION: Final = b"\xff\xff\xff\xff"
-_END_OF_STREAM: Final = _CONTINUATION + b"\x00\x00\x00\x00"
-
 # Linux takes 128 KiB as one argument of a program.
 _ARGUMENT_BYTES_MAX: Final = 64 << 10
+
+# How often the executable is asked for a file that is then no longer there.
+_CACHE_ATTEMPTS: Final = 3
+
+# More than any system takes as a path.
+_PATH_BYTES_MAX: Final = 64 << 10
 
 # Rows of one batch of the reference, or one slice where that is more.
 _REFERENCE_BATCH_ROWS: Final = 16_384
@@ -95,8 +99,7 @@ class BinarySource:
         OmegaSlicesError
             Whatever the executable found wrong before its first word.
         """
-        arguments = [str(binary), *sync_arguments(request, threads)]
-        self._producer = Producer(arguments) if sessions is None else _start_with_sessions(arguments, sessions)
+        self._producer = _start([str(binary), *sync_arguments(request, threads)], sessions)
         self._pipe = _Pipe(self._producer.stdout)
         self._sealed = False
         try:
@@ -173,18 +176,129 @@ class _Pipe:
     @property
     def at_marker(self) -> bool:
         """Whether the last bytes asked for came, and were the end-of-stream marker."""
-        return not self.ended and self._last == _END_OF_STREAM
+        return not self.ended and self._last == END_OF_STREAM
 
     def read(self, size: int) -> bytes:
         data = self._file.read(size)
-        if not self._last and not data.startswith(_CONTINUATION[: len(data)]):
+        if not self._last and not data.startswith(CONTINUATION[: len(data)]):
             # Taken as a length, other bytes would make pyarrow wait for gigabytes.
             raise ValueError(f"its first bytes are {data!r}")
         # A buffered file gives less than asked for at its end only.
         self.ended = len(data) < size
-        marker = len(_END_OF_STREAM)
+        marker = len(END_OF_STREAM)
         self._last = data[-marker:] if len(data) >= marker else (self._last + data)[-marker:]
         return data
+
+
+class Cache(NamedTuple):
+    """Where the executable keeps what it made.
+
+    Attributes
+    ----------
+    folder : str
+        The folder, made where it is not there.
+    size : str or None
+        What all files in it may take together, as the executable reads it; None for its
+        default.
+    """
+
+    folder: str
+    size: str | None
+
+
+class CachedSource:
+    """The slices of a file that the executable keeps in a cache, and makes where it is not there yet."""
+
+    def __init__(
+        self,
+        binary: Path,
+        request: Request,
+        threads: int | None,
+        sessions: Sequence[tuple[int, int]] | None,
+        cache: Cache,
+    ) -> None:
+        """Let the executable find or make the file, and map it.
+
+        Parameters
+        ----------
+        binary, request, threads, sessions
+            As `BinarySource` takes them.
+        cache : Cache
+            Where the file is kept.
+
+        Raises
+        ------
+        OmegaSlicesError
+            Whatever the executable found wrong, before and while it made the file.
+        """
+        arguments = [str(binary), *sync_arguments(request, threads), f"--cache={cache.folder}", "--print-path"]
+        if cache.size is not None:
+            arguments.append(f"--cache-size={cache.size}")
+        self._warnings: Sequence[RunWarning] = ()
+        file = self._open(arguments, sessions, cache.folder)
+        self._file: SliceFile | None = file
+        self.schema: pa.Schema = file.schema
+        self.symbols = check_schema(self.schema, request)
+        self._report = file.report
+        self._numbers = iter(range(self._report.batches))
+
+    def read(self) -> pa.RecordBatch | None:
+        """Return the next batch as the file has it, or None at its end."""
+        for number in self._numbers:
+            assert self._file is not None  # `close` ends the numbers
+            return self._file.read(number)
+        return None
+
+    def take_warnings(self) -> Sequence[RunWarning]:
+        """Return the warnings of the run that made the file; the executable tells them each time."""
+        new, self._warnings = self._warnings, ()
+        return new
+
+    def report(self) -> RunReport | None:
+        """Return the report of the run that made the file."""
+        return self._report
+
+    def close(self) -> None:
+        """Let go of the file; batches that were read keep it mapped."""
+        self._numbers = iter(range(0))
+        self._file = None
+
+    def _open(self, arguments: Sequence[str], sessions: Sequence[tuple[int, int]] | None, folder: str) -> SliceFile:
+        # Between the two programs another one may need the room that the file takes.  Once
+        # mapped, it is there for us whatever becomes of its name.
+        for _ in range(_CACHE_ATTEMPTS):
+            path = self._ask(arguments, sessions)
+            try:
+                return SliceFile(path)
+            except FileNotFoundError:
+                pass
+            except DeserializationError as error:
+                hint = f"remove it, or all of them: omega-slices cache clear --cache {folder}"
+                raise DeserializationError(error.message, hint=hint, file=path) from error
+        raise SystemFailureError(
+            f"the cached file was removed before it could be opened, {_CACHE_ATTEMPTS} times",
+            hint="give the cache more room (cache_size=), or leave its folder to omega-slices alone",
+            file=path,
+        )
+
+    def _ask(self, arguments: Sequence[str], sessions: Sequence[tuple[int, int]] | None) -> str:
+        """Return the path that the executable prints once the file is there."""
+        producer = _start(arguments, sessions)
+        try:
+            printed = producer.stdout.read(_PATH_BYTES_MAX)
+            if (failure := producer.finish()) is not None:
+                raise failure
+            self._warnings = producer.take_warnings()
+            path = os.fsdecode(printed[:-1])
+            if not printed.endswith(b"\n") or not os.path.isabs(path):
+                raise producer.failure(f"no path of a cached file came, but {printed[:100]!r}", ended=True)
+            return path
+        finally:
+            producer.close()
+
+
+def _start(arguments: Sequence[str], sessions: Sequence[tuple[int, int]] | None) -> Producer:
+    return Producer(arguments) if sessions is None else _start_with_sessions(arguments, sessions)
 
 
 def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int, int]]) -> Producer:

@@ -27,7 +27,7 @@ from omega_slices._candle import RunReport
 from omega_slices._request import make_request
 from omega_slices._schema import check_batch, content_of
 from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout
-from omega_slices._sources import BinarySource, ReferenceSource
+from omega_slices._sources import BinarySource, Cache, CachedSource, ReferenceSource
 from omega_slices._times import TimeLike
 from omega_slices.errors import (
     BackendUnavailableError,
@@ -86,6 +86,8 @@ def open_slices(
     indicator_template: str | None = None,
     threads: int | None = None,
     backend: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_size: str | int | None = None,
 ) -> SliceStream:
     """Open a stream of synchronised slices.
 
@@ -178,6 +180,15 @@ def open_slices(
         warning, only where there is no executable.  By default the environment
         variable `OMEGA_USE_RUST_MULTI_SYMBOL` (``auto``; ``true``, ``1``; ``false``,
         ``0``), else ``"auto"``.
+    cache : str or path, optional
+        A folder in which the executable keeps the slices of each request as a file, and
+        from which it takes them when they are asked for again and no input has changed.
+        The first time, this returns when all slices are there; from then on at once.
+        Several processes may share it.  Not for the `python` backend.
+    cache_size : str or int, optional
+        What the files in `cache` may take together: a number of bytes, or a text such as
+        ``"500MB"``, ``"20GiB"``.  Beyond it, those not used for longest are removed.  By
+        default that of the executable.
 
     Returns
     -------
@@ -236,7 +247,7 @@ def open_slices(
         indicator_template=indicator_template,
     )
     threads = None if threads is None else _count("threads", threads, 1)
-    return SliceStream(_open_source(chosen, request, threads), request)
+    return SliceStream(_open_source(chosen, request, threads, _cache(cache, cache_size)), request)
 
 
 class SliceStream:
@@ -669,7 +680,28 @@ def _choose_backend(backend: str | None) -> Backend:
             raise RequestError(f"backend={backend!r} is unknown", hint=f"choose one of {', '.join(get_args(Backend))}")
 
 
-def _open_source(backend: Backend, request: Request, threads: int | None) -> Source:
+def _cache(folder: str | os.PathLike[str] | None, size: str | int | None) -> Cache | None:
+    if folder is None:
+        if size is not None:
+            raise RequestError("cache_size is given without a cache", hint="give cache= too, or leave both out")
+        return None
+    try:
+        text = os.fsdecode(folder)
+    except TypeError:
+        text = ""
+    if not text or "\0" in text:
+        raise RequestError(f"cache={folder!r} is no path of a folder", hint="give the folder that keeps the files")
+    if size is not None and not isinstance(size, str):
+        size = str(_count("cache_size", size, 1))
+    return Cache(text, size)
+
+
+def _open_source(backend: Backend, request: Request, threads: int | None, cache: Cache | None) -> Source:
+    if backend == "python" and cache is not None:
+        raise RequestError(
+            "backend='python' has no cache: the executable makes and keeps its files",
+            hint="use backend='rust', or leave cache= out",
+        )
     sessions = None
     if request.calendar is not None:
         # Imports pandas, which takes longer than many a run.
@@ -684,8 +716,11 @@ def _open_source(backend: Backend, request: Request, threads: int | None) -> Sou
         # An executable that was named, but cannot be used, is a mistake to be told.
         if backend == "rust" or binary_override() is not None:
             raise
-        _logger.warning("the plain Python implementation is used, which is slow: %s", error.message)
+        unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
+        _logger.warning("the plain Python implementation is used, which is slow%s: %s", unused, error.message)
         return ReferenceSource(request, sessions)
+    if cache is not None:
+        return CachedSource(binary, request, threads, sessions, cache)
     return BinarySource(binary, request, threads, sessions)
 
 

@@ -192,7 +192,7 @@ class IteratorExhaustedError(OmegaSlicesError):
 
 
 class DeserializationError(OmegaSlicesError):
-    """A slice stream that cannot be read, or is incomplete (code 3006)."""
+    """A slice stream or file that cannot be read, or is incomplete (code 3006)."""
 
     code = ErrorCode.DESERIALIZATION_ERROR
 

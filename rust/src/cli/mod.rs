@@ -7,6 +7,7 @@ mod args;
 mod atomic_file;
 mod cache;
 mod coverage;
+mod diff;
 mod inspect;
 mod messages;
 mod output;
@@ -81,6 +82,7 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> 
         Command::Cache(arguments) => cache::run(&arguments.command).map(|()| Answer::Yes),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
         Command::Coverage(arguments) => coverage::coverage(arguments, messages),
+        Command::Diff(arguments) => diff::run(arguments),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cache;
 mod coverage;
+mod diff;
 mod inspect;
 mod series;
 mod sync;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::cache::{CacheArguments, CacheCommand, CacheCommandArguments};
 pub use self::coverage::CoverageArguments;
+pub use self::diff::DiffArguments;
 pub use self::inspect::InspectArguments;
 pub use self::series::SeriesArguments;
 pub use self::sync::SyncArguments;
@@ -42,10 +44,12 @@ pub enum Command {
     Sync(Box<SyncArguments>),
     /// Show what a file or stream of slices holds, and whether it is complete.
     Inspect(InspectArguments),
-    /// Look after the files that sync --cache keeps.
-    Cache(CacheCommandArguments),
     /// Say how much of the timeline each series covers, and which ones cost how many slices.
     Coverage(Box<CoverageArguments>),
+    /// Compare two files or streams of slices, and name the first difference.
+    Diff(DiffArguments),
+    /// Look after the files that sync --cache keeps.
+    Cache(CacheCommandArguments),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

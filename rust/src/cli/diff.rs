@@ -1,0 +1,356 @@
+//! Owns the command `diff`: whether two files or streams hold the same slices, and if not, where they
+//! differ first, for a person or as JSON.
+
+use std::fmt::{Display, Write};
+use std::path::Path;
+
+use omega_slices::diff::{Cell, Differing, FirstDifference, ListDifference, OneSided};
+use omega_slices::ipc::SliceReader;
+use omega_slices::{Diff, Error, Tolerance, diff, format_timestamp};
+use serde::Serialize;
+
+use crate::cli::Answer;
+use crate::cli::args::DiffArguments;
+use crate::cli::stdout;
+
+/// Columns and symbols, those with the most differing values first, before the rest is only counted.
+const ROWS_SHOWN: usize = 10;
+
+/// Names that are written out before the rest is only counted.
+const NAMES_SHOWN: usize = 10;
+
+/// Writes the report once both sides were read to their ends: none of it where one of them is damaged.
+pub fn run(arguments: &DiffArguments) -> Result<Answer, Error> {
+    let tolerance = arguments.check()?;
+    let a = SliceReader::open(&arguments.a)?;
+    let b = SliceReader::open(&arguments.b)?;
+    let symbols = a.content().symbols.len();
+    let found = diff(a, b, tolerance)?;
+    let labels = Labels::new(&arguments.a, &arguments.b);
+    if arguments.json {
+        stdout::json(&Document {
+            equal: found.is_equal(),
+            a: &labels.a,
+            b: &labels.b,
+            tolerance: Cell::Number(tolerance.limit()),
+            diff: &found,
+        })?;
+    } else if found.is_equal() {
+        stdout::text(&equal_text(&found, &labels, symbols, tolerance))?;
+    } else {
+        stdout::text(&difference_text(&found, &labels, tolerance))?;
+    }
+    Ok(if found.is_equal() {
+        Answer::Yes
+    } else {
+        Answer::No
+    })
+}
+
+/// The whole answer in one document.
+#[derive(Serialize)]
+struct Document<'a> {
+    equal: bool,
+    a: &'a str,
+    b: &'a str,
+    tolerance: Cell,
+    #[serde(flatten)]
+    diff: &'a Diff,
+}
+
+/// What the sides are called: as the user called them.
+struct Labels {
+    a: String,
+    b: String,
+}
+
+impl Labels {
+    fn new(a: &Path, b: &Path) -> Self {
+        let label = |path: &Path| match path.to_string_lossy().as_ref() {
+            "-" => "stdin".to_owned(),
+            name => name.to_owned(),
+        };
+        Self {
+            a: label(a),
+            b: label(b),
+        }
+    }
+}
+
+fn equal_text(found: &Diff, labels: &Labels, symbols: usize, tolerance: Tolerance) -> String {
+    let mut text = format!(
+        "{} and {} are equal{}: {} of {}",
+        labels.a,
+        labels.b,
+        within(tolerance),
+        counted(found.slices.both, "slice"),
+        counted(symbols as u64, "symbol"),
+    );
+    if let Some(note) = metadata_note(found) {
+        let _ = write!(text, " ({note})");
+    }
+    text + "\n"
+}
+
+fn difference_text(found: &Diff, labels: &Labels, tolerance: Tolerance) -> String {
+    let mut page = Page::new(labels);
+    add_structure(&mut page, found, labels);
+    if let Some(first) = &found.first_difference {
+        add_first(&mut page, first, labels);
+    }
+    add_counts(&mut page, found, labels, tolerance);
+    page.table("column", &found.by_column);
+    page.table("symbol", &found.by_symbol);
+    if let Some(note) = metadata_note(found) {
+        page.paragraph(&format!("note: {note}"));
+    }
+    page.text
+}
+
+/// What keeps slices from being compared value by value, in words.
+fn add_structure(page: &mut Page, found: &Diff, labels: &Labels) {
+    let mut say = |what: &str, difference: &ListDifference| {
+        let ListDifference {
+            only_in_a,
+            only_in_b,
+            reordered,
+            ..
+        } = difference;
+        for (names, label) in [(only_in_a, &labels.a), (only_in_b, &labels.b)] {
+            if !names.is_empty() {
+                page.line(&format!("{what} only in {label}: {}", some_of(names)));
+            }
+        }
+        if *reordered {
+            page.line(&format!("{what} come in another order"));
+        }
+    };
+    if let Some(symbols) = &found.symbols {
+        say("symbols", symbols);
+    }
+    if let Some(columns) = &found.columns {
+        say("columns", columns);
+    }
+    if let Some(pair) = &found.timeframe {
+        page.line(&format!(
+            "timeframe is {} in {}, {} in {}",
+            pair.a, labels.a, pair.b, labels.b
+        ));
+    }
+    if !found.values_compared {
+        page.line("values were not compared: the symbols differ");
+    } else if found.columns.is_some() {
+        page.line("values were compared in the common columns only");
+    }
+}
+
+/// The first difference: when, whose, what, and what each side says.
+fn add_first(page: &mut Page, first: &FirstDifference, labels: &Labels) {
+    page.paragraph("first difference");
+    match first {
+        FirstDifference::Value(one) => {
+            page.entry("timestamp", time_text(one.timestamp_ns));
+            page.entry("symbol", &one.symbol);
+            page.entry("field", &one.column);
+            page.entry(&labels.a, value_text(one.a, &one.column));
+            page.entry(&labels.b, value_text(one.b, &one.column));
+            if let Some(difference) = difference_of(one.a, one.b) {
+                page.entry("difference", difference);
+            }
+            let (a, b) = (one.slice.a, one.slice.b);
+            if a == b {
+                page.entry("slice", format_args!("{a} (the first is 0)"));
+            } else {
+                page.entry("slice", format_args!("{a} and {b} (the first is 0)"));
+            }
+        }
+        FirstDifference::OnlyInA(one) | FirstDifference::OnlyInB(one) => {
+            page.entry("timestamp", time_text(one.timestamp_ns));
+            let has = format!("slice {} (the first is 0)", one.slice);
+            let (a, b) = match first {
+                FirstDifference::OnlyInA(_) => (has.as_str(), "no slice"),
+                _ => ("no slice", has.as_str()),
+            };
+            page.entry(&labels.a, a);
+            page.entry(&labels.b, b);
+        }
+        _ => {}
+    }
+}
+
+fn add_counts(page: &mut Page, found: &Diff, labels: &Labels, tolerance: Tolerance) {
+    page.paragraph("slices");
+    let slices = &found.slices;
+    let side = |slices: u64, lone: &OneSided| {
+        if lone.slices == 0 {
+            return slices.to_string();
+        }
+        let shown: Vec<_> = lone
+            .first_timestamps_ns
+            .iter()
+            .map(|&timestamp_ns| time_text(timestamp_ns))
+            .collect();
+        let more = if lone.slices > shown.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        format!(
+            "{slices}, {} only here: {}{more}",
+            lone.slices,
+            shown.join(", ")
+        )
+    };
+    page.entry(&labels.a, side(slices.a, &found.only_in_a));
+    page.entry(&labels.b, side(slices.b, &found.only_in_b));
+    page.entry("in both", slices.both);
+    if found.values_compared {
+        page.entry(
+            "differing",
+            format_args!(
+                "{}, in {}{}",
+                slices.differing,
+                counted(found.differing_values, "value"),
+                beyond(tolerance)
+            ),
+        );
+    }
+}
+
+/// The report for people: paragraphs, aligned entries, tables.
+struct Page {
+    text: String,
+    /// Of the words before the entries.
+    width: usize,
+}
+
+impl Page {
+    fn new(labels: &Labels) -> Self {
+        let words = ["difference", &labels.a, &labels.b];
+        Self {
+            text: String::new(),
+            width: words
+                .map(|word| word.chars().count())
+                .into_iter()
+                .max()
+                .unwrap_or(0),
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    /// A line with an empty one before it, unless it is the first.
+    fn paragraph(&mut self, line: &str) {
+        if !self.text.is_empty() {
+            self.line("");
+        }
+        self.line(line);
+    }
+
+    fn entry(&mut self, word: &str, value: impl Display) {
+        let _ = writeln!(self.text, "  {word:<width$}  {value}", width = self.width);
+    }
+
+    /// Where values differ, the most differing first.
+    fn table(&mut self, what: &str, rows: &[Differing]) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut rows: Vec<_> = rows.iter().collect();
+        // Stable: equally many stay in the order of the slices.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.values));
+        let shown = &rows[..rows.len().min(ROWS_SHOWN)];
+        let names = shown.iter().map(|row| row.name.chars().count());
+        let width = names.chain([what.len()]).max().unwrap_or(0);
+        self.paragraph(&format!(
+            "  {what:<width$}  {:>12}  largest difference",
+            "values"
+        ));
+        for row in shown {
+            let largest = row
+                .largest_difference
+                .map_or("no two numbers".to_owned(), |largest| {
+                    format!("{largest:?}")
+                });
+            let _ = writeln!(
+                self.text,
+                "  {:<width$}  {:>12}  {largest}",
+                row.name, row.values
+            );
+        }
+        if rows.len() > shown.len() {
+            self.line(&format!("  … and {} more", rows.len() - shown.len()));
+        }
+    }
+}
+
+fn value_text(value: Cell, column: &str) -> String {
+    match value {
+        Cell::Absent if column.starts_with("ind_") => "no value".to_owned(),
+        Cell::Number(number) => format!("{number:?}"),
+        Cell::Flag(flag) => flag.to_string(),
+        Cell::Timestamp(timestamp_ns) => time_text(timestamp_ns),
+        _ => "no candle".to_owned(),
+    }
+}
+
+/// A timestamp, with a fraction only where there is one.
+fn time_text(timestamp_ns: i64) -> String {
+    format_timestamp(timestamp_ns).replace(".000000000Z", "Z")
+}
+
+/// How far apart two values are, where that can be said.
+fn difference_of(a: Cell, b: Cell) -> Option<String> {
+    match (a, b) {
+        (Cell::Number(a), Cell::Number(b)) if a.is_finite() && b.is_finite() => {
+            Some(format!("{:?}", (a - b).abs()))
+        }
+        (Cell::Timestamp(a), Cell::Timestamp(b)) => {
+            let ns = a.abs_diff(b);
+            Some(if ns.is_multiple_of(1_000_000_000) {
+                format!("{} s", ns / 1_000_000_000)
+            } else {
+                format!("{ns} ns")
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What differs and does not count.
+fn metadata_note(found: &Diff) -> Option<String> {
+    let names: Vec<_> = found.metadata.iter().map(|one| one.name.clone()).collect();
+    (!names.is_empty())
+        .then(|| format!("metadata differ, which does not count: {}", some_of(&names)))
+}
+
+fn within(tolerance: Tolerance) -> String {
+    if tolerance == Tolerance::EXACT {
+        return String::new();
+    }
+    format!(" within {:?}", tolerance.limit())
+}
+
+fn beyond(tolerance: Tolerance) -> String {
+    if tolerance == Tolerance::EXACT {
+        return String::new();
+    }
+    format!(", by more than {:?}", tolerance.limit())
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
+/// The first names, and how many more there are.
+fn some_of(names: &[String]) -> String {
+    let shown = &names[..names.len().min(NAMES_SHOWN)];
+    let more = match names.len() - shown.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("{}{more}", shown.join(", "))
+}
