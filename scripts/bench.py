@@ -11,8 +11,9 @@ The data is made here: SYMBOLS x bid and ask x MINUTES, seed 1 (see bench_data.p
 0.1 % of each of 100 files, fewer of more files: in every shape 90 % of the timestamps are common to all files.
 
 Parts: main (50 symbols, 200,000 minutes), million (1,000,000 minutes), step (the step in Python and the memory of a
-slice), first (the first slice), reference (the plain implementation), wide (500 and 2,000 symbols), window (one day
-of three years), besides (carried candles, further timeframes, indicators), sizes (other sizes, for the picture).
+slice), file (opening, walking and searching a precomputed file), file-million (one of 1,000,000 minutes), first (the
+first slice), reference (the plain implementation), wide (500 and 2,000 symbols), window (one day of three years),
+besides (carried candles, further timeframes, indicators), sizes (other sizes, for the picture).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from bench_run import available_memory_bytes
 RELEASE = Path(__file__).resolve().parent.parent / "rust" / "target" / "release"
 OPEN_FILES = 1_024  # the soft limit that systems give by default
 MEMORY_SHARE = 0.9
-DEFAULT_PARTS = [part for part in PARTS if part not in ("million", "sizes")]
+DEFAULT_PARTS = [part for part in PARTS if part not in ("million", "file-million", "sizes")]
 
 
 def names_of(known: Sequence[str]) -> Any:
@@ -63,7 +64,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, default=5, metavar="N")
     parser.add_argument("--cores", type=int, default=2, metavar="N")
-    parser.add_argument("--million", action="store_true", help="the part million too (2 GB of disk)")
+    parser.add_argument("--million", action="store_true", help="the parts million and file-million too (7 GB of disk)")
     parser.add_argument("--only", type=names_of(list(PARTS)), metavar="PART,...", help="these parts")
     parser.add_argument(
         "--peers", type=names_of(list(PEERS)), metavar="NAME,...", help=f"of {', '.join(PEERS)}; or none"
@@ -90,7 +91,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         parser.error("--runs and --cores begin at 1")
     if options.only is None:
         options.only = [] if options.earlier else list(DEFAULT_PARTS)
-        options.only += ["million"] if options.million else []
+        options.only += ["million", "file-million"] if options.million else []
         options.only += ["sizes"] if options.plot and not options.earlier else []
     return options
 

@@ -13,6 +13,7 @@ from bench_peers import PEERS
 from bench_results import Case, Measurement, Results
 
 SIZES = ("main", "million")
+FILES = ("file", "file-million")
 LABELS = {
     "decode": "decode alone",
     "sync-null": "sync to /dev/null",
@@ -33,6 +34,9 @@ BESIDES = {
 TO_DECODE = {"sync-null": 1.5, "sync-pipe": None, "sync-file": None, "column": 2.2, "prices": None, "candles": None}
 PEER_TO_COLUMN = {"main": 5.0, "million": 8.0}
 STEPS_US = {"bare": 0.3, "column": 0.6, "prices": 15.0, "candles": 50.0}
+WALK_TO_MEMORY = 1.2
+AT_US = 3.0
+OPENING_MS = 20.0
 TREE_MB = 400.0
 
 
@@ -129,6 +133,10 @@ def groups_of(results: Results) -> list[Group]:
     groups = [Group(title(results, part, part), tuple(size_figures(results, part))) for part in SIZES]
     groups += [
         Group("Python on its own, batches in memory", tuple(step_figures(results))),
+        *(
+            Group(f"Precomputed file, {title(results, part, part, 'touched')}", tuple(file_figures(results, part)))
+            for part in FILES
+        ),
         Group("From open_slices to the first slice", tuple(first_figures(results))),
         Group("Against the plain implementation in Python", tuple(reference_figures(results))),
         Group("Many symbols, with 1,024 open files allowed", tuple(wide_figures(results))),
@@ -140,10 +148,10 @@ def groups_of(results: Results) -> list[Group]:
     return [group for group in groups if group.figures]
 
 
-def title(results: Results, part: str, otherwise: str) -> str:
-    """Return the shape of a part's data and the number of its slices."""
-    column = results.find(part, "column")
-    return otherwise if column is None else f"{column.case}: {column.slices:,} slices"
+def title(results: Results, part: str, otherwise: str, what: str = "column") -> str:
+    """Return the shape of a part's data and the number of slices that one of its measurements has seen."""
+    found = results.find(part, what)
+    return otherwise if found is None else f"{found.case}: {found.slices:,} slices"
 
 
 def time_figure(one: Measurement) -> Figure:
@@ -214,6 +222,22 @@ def step_figures(results: Results) -> Iterator[Figure]:
     held = results.find("step", "held")
     if held is not None:
         yield Figure("memory of a slice, its batch aside", held.median, "bytes", limit=Limit(120.0))
+
+
+def file_figures(results: Results, part: str) -> Iterator[Figure]:
+    """Give the walk through a precomputed file beside that over batches in memory, the look-up and the opening."""
+    touched, walk = results.find(part, "touched"), results.find(part, "walk")
+    if touched is not None and walk is not None:
+        yield Figure("step and column(), batches in memory", touched.median * 1e6, "us", touched.peak)
+        ratio = Ratio(walk.median / touched.median, "batches in memory")
+        yield Figure(
+            "step and column(), the mapped file", walk.median * 1e6, "us", walk.peak, ratio, Limit(WALK_TO_MEMORY)
+        )
+    at, opening = results.find(part, "at"), results.find(part, "opening")
+    if at is not None:
+        yield Figure("at(), timestamps in random order", at.median * 1e6, "us", at.peak, limit=Limit(AT_US))
+    if opening is not None:
+        yield Figure("read_slices()", opening.median * 1e3, "ms", limit=Limit(OPENING_MS))
 
 
 def first_figures(results: Results) -> Iterator[Figure]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import random
 import statistics
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +24,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omega_slices import SliceStream, open_slices
+from omega_slices import MultiSymbolSlice, SliceStream, SliceTable, open_slices, read_slices
+from omega_slices._schema import read_schema
+from omega_slices._slices import SliceBatch, SliceLayout
 
 REPEATS = 3
+LOOKUPS = 100_000  # how many timestamps are looked up at random
 CHECKED_SLICES = 1_000  # how many slices `sums` looks at in all three ways
 ROWS_AT_ONCE = 4_096
 ALL = sys.maxsize
 
 
-def bare(slices: SliceStream) -> None:
+def bare(slices: Iterable[MultiSymbolSlice]) -> None:
     """Take every slice."""
     for _ in slices:
         pass
 
 
-def column(slices: SliceStream) -> None:
+def column(slices: Iterable[MultiSymbolSlice]) -> None:
     """Take one field of all symbols as an array."""
     for one in slices:
         one.column("bid_close")
 
 
-def prices(slices: SliceStream) -> None:
+def prices(slices: SliceStream | SliceTable) -> None:
     """Take the close of every symbol and side."""
     symbols = slices.symbols
     for one in slices:
@@ -51,7 +56,7 @@ def prices(slices: SliceStream) -> None:
             one.get_price(symbol, "ask")
 
 
-def candles(slices: SliceStream) -> None:
+def candles(slices: SliceStream | SliceTable) -> None:
     """Take every candle."""
     symbols = slices.symbols
     for one in slices:
@@ -60,7 +65,7 @@ def candles(slices: SliceStream) -> None:
             one.get(symbol, "ask")
 
 
-LOOPS: dict[str, Callable[[SliceStream], None]] = {
+LOOPS: dict[str, Callable[[Any], None]] = {
     "bare": bare,
     "column": column,
     "prices": prices,
@@ -97,6 +102,45 @@ def step(options: argparse.Namespace) -> dict[str, Any]:
             LOOPS[options.loop](slices)
             seconds.append((time.perf_counter() - started) / len(kept))
     return {"value": statistics.median(seconds), "slices": slices.report.slices}
+
+
+def walk(options: argparse.Namespace) -> dict[str, Any]:
+    """Run a loop over a precomputed file, of which nothing was touched before; return seconds per slice."""
+    table = read_slices(options.data)
+    started = time.perf_counter()
+    LOOPS[options.loop](table)
+    return {"value": (time.perf_counter() - started) / len(table), "slices": len(table)}
+
+
+def touched(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the loop of `walk` over the same record batches, already read and checked; return seconds per slice."""
+    table = read_slices(options.data)
+    kept = list(table.batches())
+    layout = SliceLayout(table.symbols, read_schema(table.schema)[1])
+    slices = chain.from_iterable(SliceBatch(batch, layout).slices() for batch in kept)
+    started = time.perf_counter()
+    LOOPS[options.loop](slices)
+    return {"value": (time.perf_counter() - started) / len(table), "slices": len(table)}
+
+
+def at(options: argparse.Namespace) -> dict[str, Any]:
+    """Look up timestamps in random order; return seconds per look-up, each batch having been touched."""
+    table = read_slices(options.data)
+    stamps = [one.timestamp_ns for one in table]
+    random.Random(options.seed).shuffle(stamps)
+    del stamps[LOOKUPS:]
+    find = table.at
+    started = time.perf_counter()
+    for timestamp_ns in stamps:
+        find(timestamp_ns)
+    return {"value": (time.perf_counter() - started) / len(stamps), "slices": len(table)}
+
+
+def opening(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the time that `read_slices` takes."""
+    started = time.perf_counter()
+    table = read_slices(options.data)
+    return {"value": time.perf_counter() - started, "slices": len(table)}
 
 
 def held(options: argparse.Namespace) -> dict[str, Any]:
@@ -144,13 +188,24 @@ def sums(options: argparse.Namespace) -> dict[str, Any]:
     return {"value": 0.0, "slices": slices.report.slices, "closes": closes, "values": values}
 
 
-KINDS = {"whole": whole, "step": step, "held": held, "first": first, "sums": sums}
+KINDS = {
+    "whole": whole,
+    "step": step,
+    "walk": walk,
+    "touched": touched,
+    "at": at,
+    "opening": opening,
+    "held": held,
+    "first": first,
+    "sums": sums,
+}
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, help="the root folder; of walk, touched, at, opening: a precomputed file")
+    parser.add_argument("--seed", type=int, default=1, help="of the random order")
     parser.add_argument("--loop", choices=LOOPS, default="column")
     parser.add_argument("--price-types", type=lambda text: text.split(","), default=["bid", "ask"])
     parser.add_argument("--threads", type=int, default=2)

@@ -117,6 +117,27 @@ class Bench:
         jobs = [self.python(f"step-{loop}", case, "step", f"--loop={loop}") for loop in loops]
         return self.turns("step", [*jobs, self.python("held", long, "held", f"--slices={held_slices}")])
 
+    def file(self) -> list[Measurement]:
+        """Open, walk and search a precomputed file."""
+        return self.precomputed("file", self.case(200_000))
+
+    def file_million(self) -> list[Measurement]:
+        """Do the same with 1,000,000 rows per file."""
+        return self.precomputed("file-million", self.case(1_000_000))
+
+    def precomputed(self, part: str, case: Case) -> list[Measurement]:
+        """Measure what can be done with the slices of a case, once they are a file."""
+        with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
+            path = Path(folder) / "slices.arrow"
+            command = [str(self.setting.binary), "sync", *self.options(case), f"--output={path}"]
+            run([*command, "--progress=never", "--timeline=union"])
+            kinds = {"touched": "touched", "walk": "walk", "at": "at", "opening": "opening"}
+            jobs = [
+                Job(what, case, partial(self.answer_of, "bench_loops.py", [kind, str(path)]))
+                for what, kind in kinds.items()
+            ]
+            return self.turns(part, jobs)
+
     def first(self) -> list[Measurement]:
         """Wait for the first slice."""
         return self.turns("first", [self.python("first", self.case(200_000), "first")])
@@ -265,9 +286,12 @@ class Bench:
 
     def answer(self, script: str, what: str, case: Case, *options: str) -> Sample:
         """Run a script that answers with a JSON object."""
-        told = [what, str(self.root(case)), f"--threads={self.setting.cores}", *options]
+        return self.answer_of(script, [what, str(self.root(case)), f"--threads={self.setting.cores}", *options])
+
+    def answer_of(self, script: str, arguments: Sequence[str]) -> Sample:
+        """Run a script with these arguments."""
         done = run(
-            [sys.executable, str(SCRIPTS / script), *told],
+            [sys.executable, str(SCRIPTS / script), *arguments],
             output="keep",
             environment=self._environment,
             memory_bytes=self.setting.memory_bytes,
@@ -319,6 +343,8 @@ PARTS: dict[str, Callable[[Bench], list[Measurement]]] = {
     "main": Bench.main,
     "million": Bench.million,
     "step": Bench.step,
+    "file": Bench.file,
+    "file-million": Bench.file_million,
     "first": Bench.first,
     "reference": Bench.reference,
     "wide": Bench.wide,

@@ -85,6 +85,10 @@ def test_the_main_part_with_a_peer(binary: Path, decoder: Path, tmp_path: Path) 
     ("parts", "told"),
     [
         (["million", "window", "sizes"], ["1,000,000 slices", "one day", "20 minutes"]),
+        (
+            ["file", "file-million"],
+            ["Precomputed file, 5 symbols", "step and column(), the mapped file", "at(), timestamps", "read_slices()"],
+        ),
         (["step", "first"], ["step and every CandleData", "memory of a slice", "the first slice"]),
         (["besides"], ["and carried candles", "and all of these", "the plain union"]),
         (["reference", "wide"], ["reference, per slice", "200 symbols x bid x 20 minutes, per value"]),

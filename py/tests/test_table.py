@@ -566,6 +566,24 @@ def test_rows_out_of_place_are_not_handed_over(tmp_path: Path) -> None:
         pa.table(table)
 
 
+def test_columns_that_disagree_show_no_candle(tmp_path: Path) -> None:
+    batch = wire.batch(SCHEMA, 0, 3, missing=0.4)
+    position = SCHEMA.get_field_index("bid_high")
+    wrong = batch.set_column(position, SCHEMA.field(position), pa.array([1.0] * 9))
+    path = write(tmp_path, wire.encode_file(SCHEMA, [wrong]))
+    reads: list[Callable[[MultiSymbolSlice], object]] = [
+        lambda one: one.get("EURUSD"),
+        lambda one: one.get_price("EURUSD"),
+        lambda one: one.values(),
+    ]
+    for read in reads:
+        with pytest.raises(DeserializationError, match="disagree on which candles are there") as caught:
+            read(read_slices(path)[0])
+        assert caught.value.file == str(path)
+    with pytest.raises(DeserializationError, match="M1 bid columns disagree"):
+        list(read_slices(path).batches())
+
+
 def touch(path: Path) -> None:
     """Open a file and read all of it in every way."""
     table = read_slices(path)

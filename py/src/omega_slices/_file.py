@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from omega_slices._buffers import string_array, values_view
 from omega_slices._candle import RunReport
-from omega_slices._schema import check_columns, check_rows, read_schema
+from omega_slices._schema import check_batch, read_schema
 from omega_slices._slices import DerivedMemory, SliceBatch, SliceLayout
 from omega_slices._times import NS_MAX, NS_MIN
 from omega_slices.errors import DeserializationError, OmegaSlicesError
@@ -126,7 +126,7 @@ class SliceFile:
         self.schema = self._form.schema
         self.index = self._form.index
         self.report = self._form.report
-        self.layout = SliceLayout(self._form.symbols, self._form.content, DerivedMemory(_DERIVED_BYTES_MAX))
+        self.layout = SliceLayout(self._form.symbols, self._form.content, DerivedMemory(_DERIVED_BYTES_MAX), self.path)
         self._symbols_array = string_array(self.layout.symbols)
         self.views: list[SliceBatch | None] = [None] * len(self.index.first_timestamps_ns)
         self._rows_checked = bytearray(len(self.views))
@@ -151,9 +151,10 @@ class SliceFile:
     def batch(self, number: int) -> SliceBatch:
         """Return a batch, checked when it is first touched.
 
-        Checked is everything that its slices rest on.  What only a record batch shows, the
-        symbol and the timestamp of each row, is not: reading that costs a fifth of a walk
-        through the file.  See `record_batch`.
+        Checked is what finding its slices and reading any memory rests on.  That the columns
+        of a candle agree is checked where they are first read.  What only a record batch
+        shows, the symbol and the timestamp of each row, is left to `record_batch`: to look
+        at all of it for every batch costs a third of a walk through the file.
 
         Raises
         ------
@@ -170,7 +171,7 @@ class SliceFile:
         return found
 
     def record_batch(self, number: int) -> pa.RecordBatch:
-        """Return a record batch to be handed over, with every row of it checked once.
+        """Return a record batch to be handed over, with every row of it checked, once.
 
         Raises
         ------
@@ -180,7 +181,7 @@ class SliceFile:
         record_batch = (self.views[number] or self.batch(number)).record_batch
         if not self._rows_checked[number]:
             try:
-                check_rows(record_batch, len(self.layout.symbols), None)
+                check_batch(record_batch, self._symbols_array, self.layout.content, None)
             except DeserializationError as error:
                 raise self._damaged(number, error.message) from None
             self._rows_checked[number] = True
@@ -192,9 +193,9 @@ class SliceFile:
         if record_batch.num_rows != (starts[number + 1] - starts[number]) * len(self.layout.symbols):
             raise self._damaged(number, f"it has {record_batch.num_rows} rows")
         try:
-            check_columns(record_batch, self._symbols_array, self.layout.content)
-        except DeserializationError as error:
-            raise self._damaged(number, error.message) from None
+            record_batch.validate()
+        except pa.ArrowInvalid as error:
+            raise self._damaged(number, str(error)) from None
         batch = SliceBatch(record_batch, self.layout)
         first_ns, last_ns = batch.timestamps_ns[0], batch.timestamps_ns[-1]
         if number + 1 < len(firsts):

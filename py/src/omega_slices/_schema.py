@@ -278,7 +278,8 @@ def _check_fields(schema: pa.Schema, content: StreamContent, wrong: Callable[[st
 def check_batch(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent, after_ns: int | None) -> int:
     """Check that a batch holds whole slices, in order, after those before it.
 
-    Makes the rest of the package's assumptions true.
+    Makes the rest of the package's assumptions true, and takes as long as it takes to read
+    the symbols and the timestamps.
 
     Parameters
     ----------
@@ -301,15 +302,11 @@ def check_batch(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent
     DeserializationError
         Anything else than whole slices of strictly increasing timestamps.
     """
-    check_columns(batch, symbols, content)
-    return check_rows(batch, len(symbols), after_ns)
+    _check_columns(batch, symbols, content)
+    return _check_rows(batch, len(symbols), after_ns)
 
 
-def check_columns(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent) -> None:
-    """Check that a batch can be read as whole slices: what `check_batch` checks without going through its rows.
-
-    Reads no values, so it costs the same some ten microseconds for any number of rows.
-    """
+def _check_columns(batch: pa.RecordBatch, symbols: pa.Array, content: StreamContent) -> None:
     width = len(symbols)
     try:
         batch.validate()
@@ -357,11 +354,7 @@ def _null_rules(content: StreamContent) -> _NullRules:
     )
 
 
-def check_rows(batch: pa.RecordBatch, width: int, after_ns: int | None) -> int:
-    """Check that the rows of a batch are slices of `width` symbols, in order; see `check_batch`.
-
-    Reads all symbols and timestamps, which takes as long as their memory does.
-    """
+def _check_rows(batch: pa.RecordBatch, width: int, after_ns: int | None) -> int:
     positions = values_view(batch.column("symbol").indices, "int16")
     is_in_order = (positions[:width] == np.arange(width, dtype="int16")).all()
     if not is_in_order or not (positions[width:] == positions[:-width]).all():

@@ -40,7 +40,7 @@ from omega_slices._candle import (
 )
 from omega_slices._schema import indicator_column
 from omega_slices._times import timeframe_ns
-from omega_slices.errors import SchemaMismatchError, SymbolNotFoundError
+from omega_slices.errors import DeserializationError, SchemaMismatchError, SymbolNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, KeysView
@@ -127,17 +127,28 @@ class SliceLayout:
         "derived",
         "index",
         "is_plain",
+        "path",
         "symbol_names",
         "symbols",
         "timeframe",
         "timeframe_ns",
     )
 
-    def __init__(self, symbols: tuple[str, ...], content: StreamContent, derived: DerivedMemory | None = None) -> None:
-        """Make the layout; `derived` bounds what its batches keep, where many of them stay in memory."""
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        content: StreamContent,
+        derived: DerivedMemory | None = None,
+        path: str | None = None,
+    ) -> None:
+        """Make the layout.
+
+        Of a file `derived` bounds what its batches keep, and `path` is its own, for errors.
+        """
         self.symbols = symbols
         self.content = content
         self.derived = derived
+        self.path = path
         self.candles = content.candles
         self.index = {symbol: position for position, symbol in enumerate(symbols)}
         self.timeframe = content.timeframe
@@ -305,7 +316,7 @@ class _Sides(dict[str, "_Side | None"]):
         side: _Side | None = None
         columns = self._layout.candles.get((self._layout.timeframe, price_type))
         if columns is not None:
-            side = _side(self._record_batch, columns)
+            side = _side(self._record_batch, columns, self._layout)
             if columns.timestamp is not None:
                 side = (_states(side[0], self._record_batch, columns.timestamp), *side[1:])
             _note_presence(self._layout.derived, self, side[0])
@@ -334,7 +345,7 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
         if columns is not None:
             assert columns.timestamp is not None  # nobody asks for candles that are all stamped at the slice
             stamps = integers_view(self._record_batch.column(columns.timestamp))
-            stamped = (_side(self._record_batch, columns), stamps)
+            stamped = (_side(self._record_batch, columns, self._layout), stamps)
             _note_presence(self._layout.derived, self, stamped[0][0])
         self[key] = stamped
         return stamped
@@ -366,10 +377,18 @@ def _note_presence(derived: DerivedMemory | None, holder: _Forgetful, presence: 
     _note(derived, holder, 0 if presence is None else presence.nbytes)
 
 
-def _side(record_batch: pa.RecordBatch, columns: CandleColumns) -> _Side:
-    values = [record_batch.column(name) for name in columns.values]
-    opens, highs, lows, closes, volumes = map(floats_view, values)
-    # All five columns are null in the same rows.
+def _side(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLayout) -> _Side:
+    names = columns.values if columns.timestamp is None else (*columns.values, columns.timestamp)
+    values = [record_batch.column(name) for name in names]
+    # All of them are null in the same rows.  Of a stream that is known; of a file it is
+    # asked here, since few who walk through one read every candle.
+    if len({column.null_count for column in values}) > 1:
+        raise DeserializationError(
+            f"{layout.path!r} is damaged: its columns {', '.join(names)} disagree on which candles are there",
+            hint="make the file anew with omega-slices sync",
+            file=layout.path,
+        )
+    opens, highs, lows, closes, volumes = map(floats_view, values[:5])
     return unpack_presence(values[0]), opens, highs, lows, closes, volumes
 
 

@@ -98,7 +98,7 @@ class SliceTable:
     0
     """
 
-    __slots__ = ("__weakref__", "_file", "_firsts", "_start", "_starts", "_stop", "_views", "_width")
+    __slots__ = ("__weakref__", "_file", "_firsts", "_start", "_starts", "_stop", "_timeframe_ns", "_views", "_width")
 
     def __init__(self, file: SliceFile, start: int, stop: int) -> None:
         self._file = file
@@ -109,6 +109,7 @@ class SliceTable:
         self._firsts, self._starts = file.index
         self._views = file.views
         self._width = len(file.layout.symbols)
+        self._timeframe_ns = file.layout.timeframe_ns
 
     @property
     def path(self) -> str:
@@ -176,7 +177,10 @@ class SliceTable:
         if number >= 0:
             batch = self._views[number] or self._file.batch(number)
             stamps = batch.timestamps_ns
-            place = bisect_left(stamps, timestamp_ns)
+            # Where no slice of the batch is missing before it; otherwise it is searched for.
+            place = (timestamp_ns - self._firsts[number]) // self._timeframe_ns
+            if place >= len(stamps) or stamps[place] != timestamp_ns:
+                place = bisect_left(stamps, timestamp_ns)
             if (
                 place < len(stamps)
                 and stamps[place] == timestamp_ns
