@@ -1,6 +1,6 @@
 //! Comparing two files or streams of slices: against a naive oracle, and with the real binary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{Cursor, Write};
 use std::os::fd::OwnedFd;
@@ -120,7 +120,7 @@ impl Content {
             ("producer", self.producer.to_owned()),
         ];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
-        Arc::new(Schema::new_with_metadata(fields, metadata.into()))
+        Arc::new(Schema::new_with_metadata(fields, HashMap::from(metadata)))
     }
 
     fn batch(&self, slices: &[(&i64, &Vec<Row>)], form: Form) -> RecordBatch {
@@ -239,9 +239,9 @@ fn expected(a: &Content, b: &Content, tolerance: f64) -> Value {
                 lone[side].push(ns);
                 if first.is_null() {
                     first = json!({
-                        "kind": ["only_in_a", "only_in_b"][side],
+                        "kind": (["only_in_a", "only_in_b"][side]),
                         "timestamp_ns": ns,
-                        "slice": place([a, b][side]),
+                        "slice": (place([a, b][side])),
                     });
                 }
                 continue;
@@ -282,7 +282,7 @@ fn expected(a: &Content, b: &Content, tolerance: f64) -> Value {
         })
         .collect()
     };
-    let one_sided = |stamps: &[i64]| json!({"slices": stamps.len(), "first_timestamps_ns": stamps[..stamps.len().min(5)]});
+    let one_sided = |stamps: &[i64]| json!({"slices": stamps.len(), "first_timestamps_ns": &stamps[..stamps.len().min(5)]});
     json!({
         "equal": first.is_null(),
         "timeframe": null,
@@ -376,7 +376,7 @@ fn forms() -> impl Strategy<Value = Form> {
     let under_null = prop_oneof![Just(f64::NAN), Just(1.0)];
     (
         any::<bool>(),
-        prop::sample::select(&compressions),
+        prop::sample::select(compressions.to_vec()),
         1..8usize,
         under_null,
     )
@@ -680,9 +680,9 @@ slices
   valid_bid                 1  no two numbers
   bid_timestamp             1  no two numbers
 
-  symbol               values  largest difference
-  EURUSD                    3  no two numbers
-  GBPUSD                    2  0.25
+  symbol        values  largest difference
+  EURUSD             3  no two numbers
+  GBPUSD             2  0.25
 "
     );
     assert_eq!((status, stderr.as_str()), (1, ""));

@@ -280,3 +280,39 @@ pub struct MetadataDifference {
 pub fn diff(a: SliceReader, b: SliceReader, tolerance: Tolerance) -> Result<Diff> {
     merge::compare(a, b, tolerance)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_equal_within_the_tolerance_and_what_is_no_number_only_to_itself() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let exact = Tolerance::EXACT;
+        assert!(exact.allows(0.0, -0.0) && exact.allows(nan, -nan) && exact.allows(inf, inf));
+        assert!(!exact.allows(1.0, 1.0 + f64::EPSILON) && !exact.allows(0.0, 5e-324));
+        let quarter = Tolerance::new(0.25).expect("a tolerance");
+        assert!(quarter.allows(1.0, 1.25) && quarter.allows(1.25, 1.0));
+        assert!(!quarter.allows(1.0, 1.26) && !quarter.allows(f64::MAX, -f64::MAX));
+        let any = Tolerance::new(inf).expect("a tolerance");
+        assert!(any.allows(f64::MAX, -f64::MAX));
+        assert!(!any.allows(inf, -inf) && !any.allows(inf, 1.0) && !any.allows(nan, 1.0));
+    }
+
+    #[test]
+    fn lists_differ_by_what_is_missing_and_by_order() {
+        let list = |names: &str| names.chars().map(String::from).collect::<Vec<_>>();
+        let of = |a, b| ListDifference::of(&list(a), &list(b));
+        let difference = |only_in_a, only_in_b, reordered| {
+            Some(ListDifference {
+                only_in_a: list(only_in_a),
+                only_in_b: list(only_in_b),
+                reordered,
+            })
+        };
+        assert_eq!(of("abc", "abc"), None);
+        assert_eq!(of("abcd", "ebc"), difference("ad", "e", false));
+        assert_eq!(of("abc", "cba"), difference("", "", true));
+        assert_eq!(of("abx", "ba"), difference("x", "", true));
+    }
+}

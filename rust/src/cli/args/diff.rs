@@ -21,7 +21,7 @@ pub struct DiffArguments {
         long,
         value_name = "X",
         default_value_t = 0.0,
-        allow_negative_numbers = true
+        allow_hyphen_values = true
     )]
     tolerance: f64,
 
