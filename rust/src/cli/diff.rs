@@ -27,19 +27,19 @@ pub fn run(arguments: &DiffArguments) -> Result<Answer, Error> {
     let symbols = a.content().symbols.len();
     let found = diff(a, b, tolerance)?;
     let labels = Labels::new(&arguments.a, &arguments.b);
-    if arguments.json {
+    stdout::unless_closed(if arguments.json {
         stdout::json(&Document {
             equal: found.is_equal(),
             a: &labels.a,
             b: &labels.b,
             tolerance: Cell::Number(tolerance.limit()),
             diff: &found,
-        })?;
+        })
     } else if found.is_equal() {
-        stdout::text(&equal_text(&found, &labels, symbols, tolerance))?;
+        stdout::text(&equal_text(&found, &labels, symbols, tolerance))
     } else {
-        stdout::text(&difference_text(&found, &labels, tolerance))?;
-    }
+        stdout::text(&difference_text(&found, &labels, tolerance))
+    })?;
     Ok(if found.is_equal() {
         Answer::Yes
     } else {

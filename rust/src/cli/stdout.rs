@@ -20,6 +20,14 @@ pub fn json(document: &impl Serialize) -> Result<(), Error> {
     bytes(text.as_bytes())
 }
 
+/// Forgives a closed stdout: a reader who has seen enough changes nothing about an answer.
+pub fn unless_closed(shown: Result<(), Error>) -> Result<(), Error> {
+    match shown {
+        Err(error) if !error.is_broken_pipe() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Writes bytes as they are.
 pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();

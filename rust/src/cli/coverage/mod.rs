@@ -38,16 +38,11 @@ pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<An
     if let Some(target) = page {
         page::write(target, &coverage)?;
     }
-    let shown = if arguments.json {
+    stdout::unless_closed(if arguments.json {
         stdout::json(&coverage)
     } else {
         stdout::text(&text::report(&coverage))
-    };
-    // A reader who has seen enough changes nothing about the answer.
-    match shown {
-        Err(error) if !error.is_broken_pipe() => return Err(error),
-        _ => {}
-    }
+    })?;
     let too_little = fail_under.and_then(|share| coverage.check(share));
     messages.warnings(too_little.as_slice());
     Ok(match too_little {
