@@ -382,7 +382,7 @@ def _side(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLay
     values = [record_batch.column(name) for name in names]
     # All of them are null in the same rows.  Of a stream that is known; of a file it is
     # asked here, since few who walk through one read every candle.
-    if len({column.null_count for column in values}) > 1:
+    if layout.path is not None and len({column.null_count for column in values}) > 1:
         raise DeserializationError(
             f"{layout.path!r} is damaged: its columns {', '.join(names)} disagree on which candles are there",
             hint="make the file anew with omega-slices sync",
