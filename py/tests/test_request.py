@@ -92,6 +92,8 @@ def test_forms_become_plain_values() -> None:
         NINE_THIRTY,
         np.int64(NINE_THIRTY),
         pd.Timestamp("2024-01-02T09:30", tz="UTC"),
+        np.datetime64("2024-01-02T09:30"),
+        np.datetime64(NINE_THIRTY, "ns"),
     ],
 )
 def test_every_form_of_a_time(value: Any) -> None:
@@ -120,6 +122,7 @@ def test_times_go_to_text_and_back(timestamp_ns: int) -> None:
         *("2024-1-2", "2024-01-02T", "2024-01-02T09", "2024-01-02Z", "2024-01-02T09:30:00.", "2024-01-02T09:30.5"),
         *("2024-01-02T09:30:00.0000000001", "2024-01-02T09:30+01:60", "2024-01-02T09:30+24:00", "٢٠٢٤-01-02"),
         *("2300-01-01", "1600-01-01", MAX_NS + 1, MIN_NS - 1, True, 1.5, None, b"2024-01-02", pd.NaT),
+        *(np.datetime64("NaT"), np.datetime64("9999-01-01"), np.datetime64(2**62, "us"), np.timedelta64(1, "s")),
         datetime.max.replace(tzinfo=UTC),
     ],
 )
