@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
@@ -315,6 +316,38 @@ fn a_damaged_entry_is_made_anew() {
         fs::write(&entry, damaged).expect("a file");
         assert_eq!(path_of_entry(&mut cached(data.path(), cache.path())), entry);
         assert!(fs::read(&entry).expect("the entry") == whole);
+    }
+}
+
+/// Whoever may write to the folder must not make us write, or hand out, anything outside of it.
+#[test]
+fn links_and_pipes_in_the_folder_are_no_entries() {
+    let (data, cache) = (common::two_symbols(100), folder());
+    let entry = path_of_entry(&mut cached(data.path(), cache.path()));
+    let making = entry.with_extension("partial");
+    let victim = data.path().join("victim.arrow");
+    fs::rename(&entry, &victim).expect("another file of slices");
+    let before = fs::read(&victim).expect("the file");
+
+    // In the place of the entry: it is made anew, in the place of the link.
+    symlink(&victim, &entry).expect("a link");
+    assert_eq!(path_of_entry(&mut cached(data.path(), cache.path())), entry);
+    assert!(!entry.is_symlink());
+
+    // In the place of the file in the making: refused.
+    fs::remove_file(&entry).expect("an entry to remove");
+    symlink(&victim, &making).expect("a link");
+    let output = run(&mut cached(data.path(), cache.path()));
+    assert_eq!(status(&output), 4, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(".partial"));
+    assert!(fs::read(&victim).expect("the file") == before);
+
+    for path in [&making, &entry] {
+        let _ = fs::remove_file(&making);
+        assert!(run(Command::new("mkfifo").arg(path)).status.success());
+        let output = run(&mut cached(data.path(), cache.path()));
+        let expected = if path == &making { 4 } else { 0 };
+        assert_eq!(status(&output), expected, "{}", text(&output.stderr));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::cache::folder::open_regular;
 use crate::error::{Error, Result};
 use crate::ipc::{self, Format, Seal, SliceContent};
 
@@ -25,7 +26,7 @@ impl Entry {
     /// Looks at a file. `None` where it is not whole: only a damaged disk or somebody else's hand can have
     /// made it so, and it is made anew.
     pub(super) fn open(path: &Path) -> Option<Self> {
-        let file = File::open(path).ok()?;
+        let file = open_regular(File::options().read(true), path).ok()?;
         let (content, seal, report) = ipc::read_footer(&file, path).ok()?;
         Some(Self {
             path: path.to_owned(),

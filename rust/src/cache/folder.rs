@@ -6,11 +6,13 @@
 //! looks again.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use rustix::fs::OFlags;
 
 use crate::cache::Entry;
 use crate::error::{Class, Error, Result};
@@ -61,14 +63,10 @@ impl EntryFolder {
         let path = self.file_of(key, MAKING_EXTENSION);
         let mut tell_waiting = Some(tell_waiting);
         loop {
-            let open = || {
-                File::options()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .open(&path)
-            };
-            let file = open().map_err(|error| failed("written", &path, error))?;
+            let mut options = File::options();
+            options.write(true).create(true).truncate(false);
+            let file = open_regular(&mut options, &path)
+                .map_err(|error| failed("written", &path, error))?;
             let lock = match file.try_lock() {
                 Err(TryLockError::WouldBlock) => {
                     if let Some(tell_waiting) = tell_waiting.take() {
@@ -219,7 +217,7 @@ impl CacheFile {
     /// Removes it. `false` where somebody is making it, or it is gone. Whoever has it open goes on reading.
     fn remove(&self) -> io::Result<bool> {
         if self.is_making() {
-            let Ok(file) = File::options().write(true).open(&self.path) else {
+            let Ok(file) = open_regular(File::options().write(true), &self.path) else {
                 return Ok(false);
             };
             if file.try_lock().is_err() || !is_named(&file, &self.path) {
@@ -250,9 +248,23 @@ fn is_ours(path: &Path) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// Opens a regular file, and nothing else: whoever may write to the folder could put a link to another file
+/// there, or a pipe that waits for ever.
+pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file"))
+    }
+}
+
 /// Whether an open file is the one under a name.
 fn is_named(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
+    match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
         _ => false,
     }
