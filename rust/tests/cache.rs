@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use common::{MINUTE, omega_slices, run, status, sync, text};
 use omega_slices::cache::{Event, SliceCache};
+use omega_slices::ipc::Format;
 use omega_slices::{ReadOptions, Request};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -336,11 +337,19 @@ fn links_and_pipes_in_the_folder_are_no_entries() {
 
     // In the place of the file in the making: refused.
     fs::remove_file(&entry).expect("an entry to remove");
-    symlink(&victim, &making).expect("a link");
-    let output = run(&mut cached(data.path(), cache.path()));
-    assert_eq!(status(&output), 4, "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains(".partial"));
-    assert!(fs::read(&victim).expect("the file") == before);
+    for is_hard in [false, true] {
+        let linked = if is_hard {
+            fs::hard_link(&victim, &making)
+        } else {
+            symlink(&victim, &making)
+        };
+        linked.expect("a link");
+        let output = run(&mut cached(data.path(), cache.path()));
+        assert_eq!(status(&output), 4, "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(".partial"));
+        assert!(fs::read(&victim).expect("the file") == before);
+        fs::remove_file(&making).expect("a link to remove");
+    }
 
     for path in [&making, &entry] {
         let _ = fs::remove_file(&making);
@@ -437,6 +446,42 @@ fn what_was_not_used_for_longest_goes_first_and_nothing_else_is_touched() {
         text(&cleared.stdout)
     );
     assert_eq!(names_in(cache.path()), ["notes.arrow"]);
+}
+
+/// What was made is handed out although somebody else's eviction or `cache clear` took its name at once.
+#[test]
+fn an_entry_that_is_cleared_meanwhile_is_handed_out_whole() {
+    let (data, cache) = (common::two_symbols(100), folder());
+    let plain = run(&mut sync(data.path())).stdout;
+    let request = Request::builder(data.path())
+        .symbols(["A", "B"])
+        .build()
+        .expect("a request");
+    let slices = SliceCache::open(cache.path(), 1 << 30).expect("a cache");
+    let entry = slices.entry(&request, &ReadOptions::new(), |_| {});
+    let entry = entry.expect("an entry");
+    assert_eq!(slices.clear().expect("it is empty now").0, 1);
+    let mut copied = Vec::new();
+    entry
+        .copy_to(Format::Stream, &mut copied)
+        .expect("room in memory");
+    assert!(copied == plain);
+
+    // The same with processes that make, evict and clear at random moments.
+    thread::scope(|scope| {
+        let clearing = scope.spawn(|| {
+            for _ in 0..60 {
+                run(omega_slices()
+                    .args(["cache", "clear", "--cache"])
+                    .arg(cache.path()));
+            }
+        });
+        while !clearing.is_finished() {
+            let output = run(cached(data.path(), cache.path()).args(["--cache-size", "1B"]));
+            assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+            assert!(output.stdout == plain);
+        }
+    });
 }
 
 #[test]

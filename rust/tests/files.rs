@@ -343,3 +343,36 @@ fn a_newer_schema_is_told_from_a_foreign_one() {
         );
     }
 }
+
+/// A compressed buffer says how long it will be; no memory must be asked for on its word alone.
+#[test]
+fn a_buffer_that_claims_exabytes_is_refused() {
+    let data = common::two_symbols(5_000);
+    for (name, compression, magic) in [
+        ("x.arrows", "lz4", [0x04, 0x22, 0x4d, 0x18]),
+        ("z.arrows", "zstd", [0x28, 0xb5, 0x2f, 0xfd]),
+    ] {
+        let target = data.path().join(name);
+        let output = run(sync(data.path())
+            .args(["--compression", compression, "-o"])
+            .arg(&target));
+        assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+        let bytes = fs::read(&target).expect("the stream");
+        let frame = bytes.windows(4).position(|window| window == magic);
+        let claim = frame.expect("a frame") - 8;
+        for length in [1_i64 << 62, i64::MAX, 1 << 40, 1 << 31, 2_000_000] {
+            let mut other = bytes.clone();
+            other[claim..claim + 8].copy_from_slice(&length.to_le_bytes());
+            fs::write(&target, other).expect("the stream");
+            let found = inspect(&target);
+            assert_eq!(found["sealed"], false, "{length}");
+            let output = run(omega_slices().arg("diff").arg(&target).arg(&target));
+            assert_eq!(status(&output), 3, "{}", text(&output.stderr));
+            assert!(
+                text(&output.stderr).contains("claims to be longer"),
+                "{}",
+                text(&output.stderr)
+            );
+        }
+    }
+}

@@ -27,6 +27,11 @@ impl Entry {
     /// made it so, and it is made anew.
     pub(super) fn open(path: &Path) -> Option<Self> {
         let file = open_regular(File::options().read(true), path).ok()?;
+        Self::of(file, path)
+    }
+
+    /// The same, of a file that is open: it may have lost its name already.
+    pub(super) fn of(file: File, path: &Path) -> Option<Self> {
         let (content, seal, report) = ipc::read_footer(&file, path).ok()?;
         Some(Self {
             path: path.to_owned(),

@@ -64,7 +64,7 @@ impl EntryFolder {
         let mut tell_waiting = Some(tell_waiting);
         loop {
             let mut options = File::options();
-            options.write(true).create(true).truncate(false);
+            options.read(true).write(true).create(true).truncate(false);
             let file = open_regular(&mut options, &path)
                 .map_err(|error| failed("written", &path, error))?;
             let lock = match file.try_lock() {
@@ -184,12 +184,14 @@ impl Making {
         };
         complete().map_err(|error| failed("completed", &self.target, error))?;
         self.completed = true;
-        let lost = || {
-            Error::system("the entry of the cache is gone as soon as it was made")
+        // Not by its name: another process may have removed it by now.
+        let file = self.file.try_clone();
+        let file = file.map_err(|error| failed("read", &self.target, error))?;
+        Entry::of(file, &self.target).ok_or_else(|| {
+            Error::system("what was written cannot be read back")
                 .at_file(&self.target)
-                .with_hint("let nothing else write to the folder of the cache")
-        };
-        Entry::open(&self.target).ok_or_else(lost)
+                .with_hint("look at the disk; nothing of it was used")
+        })
     }
 }
 
@@ -255,11 +257,15 @@ pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result
     let file = options
         .custom_flags(flags.bits().cast_signed())
         .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is no regular file"))
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
+    // With a second name it would be a file of somebody else, too.
+    if metadata.nlink() > 1 {
+        return Err(io::Error::other("it has another name"));
+    }
+    Ok(file)
 }
 
 /// Whether an open file is the one under a name.

@@ -131,7 +131,10 @@ fn table(entries: &[Entry]) -> String {
             entry.slices(),
             entry.content().symbols.len(),
             entry.content().timeframe,
-            entry.content().request["data"].as_str().unwrap_or_default(),
+            entry.content().request["data"]
+                .as_str()
+                .unwrap_or_default()
+                .replace('\n', "\\n"),
         );
     }
     let total: u64 = entries.iter().map(Entry::size_bytes).sum();

@@ -75,6 +75,8 @@ struct Lines(String);
 
 impl Lines {
     fn add(&mut self, word: &str, value: &str) {
+        // A value is one line, whatever is in it.
+        let value = value.replace('\n', "\\n");
         let _ = writeln!(self.0, "{word:<10} {value}");
     }
 }

@@ -8,6 +8,7 @@
 //! take a stream that is cut between two messages for a complete one.
 
 mod footer;
+mod messages;
 mod read;
 mod write;
 

@@ -4,6 +4,7 @@
 //! last and must agree with what was read. Guarantees whole slices, the symbols in their order, strictly
 //! increasing timestamps, and that the end is the end: seal, end marker and nothing unexpected after it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
@@ -14,24 +15,20 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int16Type, SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::{FileReader, StreamReader, read_footer_length};
-use arrow::ipc::root_as_footer;
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::reader::read_footer_length;
+use arrow::ipc::{Footer, root_as_footer};
 use serde_json::Value;
 
 use crate::data::candle::{SCHEMA_NAME, SCHEMA_VERSION, symbol_type, timestamp_type};
 use crate::error::{Code, Error, Result};
 use crate::guard::catch_panic;
 use crate::ipc::footer::{self, Seal};
+use crate::ipc::messages::{CONTINUATION, Messages};
 use crate::ipc::write::Format;
 
 /// What a file begins with, and ends with.
 const MAGIC: &[u8; 6] = b"ARROW1";
-
-/// A message of no length: the end marker.
-const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-
-/// What every message begins with; before the first one a file has nothing but zeros.
-const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The magic is padded to so many bytes, at most.
 const HEADER_BYTES_MAX: usize = 64;
@@ -104,7 +101,8 @@ impl StoredSlices {
 pub struct SliceReader {
     name: PathBuf,
     format: Format,
-    messages: StreamReader<Tail<Input>>,
+    /// Until the end marker.
+    messages: Option<Messages<Input>>,
     content: SliceContent,
     seal: Seal,
     sealed: bool,
@@ -138,16 +136,23 @@ impl SliceReader {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
         let (format, first) = read_header(&mut input)
             .map_err(|error| not_readable(name, &error).with_source(error))?;
-        let tail = Tail {
-            input: Box::new(io::Cursor::new(first).chain(input)) as Input,
-            last: [0; 8],
-        };
-        let messages = guarded(name, || StreamReader::try_new(tail, None))?;
+        if !first.starts_with(&CONTINUATION) {
+            let what = if first.is_empty() {
+                "it is empty"
+            } else {
+                "it is neither an Arrow IPC file nor a stream"
+            };
+            return Err(Error::input(Code::DeserializationError, what)
+                .at_file(name)
+                .with_hint("name a file or stream that omega-slices sync wrote"));
+        }
+        let input: Input = Box::new(io::Cursor::new(first).chain(input));
+        let messages = guarded(name, || Messages::new(input))?;
         let content = SliceContent::of(messages.schema(), name)?;
         Ok(Self {
             name: name.to_owned(),
             format,
-            messages,
+            messages: Some(messages),
             content,
             seal: Seal {
                 slices: 0,
@@ -179,8 +184,10 @@ impl SliceReader {
 
     fn next_batch(&mut self) -> Result<Option<StoredSlices>> {
         loop {
-            let batch = guarded(&self.name, || self.messages.next().transpose())?;
-            let Some(batch) = batch else {
+            let Some(messages) = &mut self.messages else {
+                return Ok(None);
+            };
+            let Some(batch) = guarded(&self.name, || messages.next_batch())? else {
                 return self.check_end().map(|()| None);
             };
             if self.sealed {
@@ -234,16 +241,15 @@ impl SliceReader {
     }
 
     fn check_end(&mut self) -> Result<()> {
-        let tail = self.messages.get_mut();
-        if !self.sealed || tail.last != END_OF_STREAM {
+        if !self.sealed {
             return Err(incomplete("it ends before its seal", &self.name));
         }
         let mut rest = Vec::new();
-        tail.input
-            .by_ref()
-            .take(FOOTER_BYTES_MAX)
-            .read_to_end(&mut rest)
-            .map_err(|error| not_readable(&self.name, &error).with_source(error))?;
+        if let Some(messages) = self.messages.take() {
+            let input = messages.into_rest();
+            let read = input.take(FOOTER_BYTES_MAX).read_to_end(&mut rest);
+            read.map_err(|error| not_readable(&self.name, &error).with_source(error))?;
+        }
         match self.format {
             Format::Stream if rest.is_empty() => Ok(()),
             Format::Stream => Err(malformed("it goes on after its end", &self.name)),
@@ -326,13 +332,29 @@ impl SliceContent {
 ///
 /// [`Code::DeserializationError`] where the file is none of ours, or has no footer with a seal.
 pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Seal, Value)> {
-    let reader = guarded(name, || FileReader::try_new_buffered(file, None))?;
-    let content = SliceContent::of(reader.schema(), name)?;
-    match footer::read(reader.custom_metadata()) {
+    let bytes = guarded(name, || {
+        let mut trailer = [0; TRAILER_BYTES];
+        let trailer_start = trailer_start(file)?;
+        file.read_exact_at(&mut trailer, trailer_start)?;
+        let length = read_footer_length(trailer)?;
+        let start = trailer_start.checked_sub(length as u64);
+        let start = start.ok_or_else(|| cut("the footer is longer than the file"))?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
+    })?;
+    let (schema, batches, entries) = guarded(name, || {
+        let footer = footer_of(&bytes)?;
+        let schema = footer
+            .schema()
+            .ok_or_else(|| cut("the footer has no schema"))?;
+        let batches = footer.recordBatches().map_or(0, |batches| batches.len());
+        Ok((try_fb_to_schema(schema)?, batches, entries_of(footer)))
+    })?;
+    let content = SliceContent::of(schema.into(), name)?;
+    match footer::read(&entries) {
         // One batch more, without rows.
-        Some((seal, report)) if reader.num_batches() as u64 == seal.batches + 1 => {
-            Ok((content, seal, report))
-        }
+        Some((seal, report)) if batches as u64 == seal.batches + 1 => Ok((content, seal, report)),
         _ => Err(incomplete("its footer has no seal", name)),
     }
 }
@@ -345,8 +367,7 @@ pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Sea
 pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
     let bounds = || {
         let mut trailer = [0; TRAILER_BYTES];
-        let bytes = file.metadata()?.len();
-        let trailer_start = bytes.saturating_sub(TRAILER_BYTES as u64);
+        let trailer_start = trailer_start(file)?;
         file.read_exact_at(&mut trailer, trailer_start)?;
         let footer = read_footer_length(trailer)? as u64;
         let mut header = [0; HEADER_BYTES_MAX + CONTINUATION.len()];
@@ -364,18 +385,34 @@ pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
 
 /// The seal in what follows the end marker of a file.
 fn seal_of(rest: &[u8]) -> Result<Option<Seal>, ArrowError> {
-    let cut = || ArrowError::ParseError("the footer is cut".to_owned());
-    let (footer, trailer) = rest.split_last_chunk::<TRAILER_BYTES>().ok_or_else(cut)?;
+    let (footer, trailer) = rest
+        .split_last_chunk::<TRAILER_BYTES>()
+        .ok_or_else(|| cut("the footer is cut"))?;
     if read_footer_length(*trailer)? != footer.len() {
-        return Err(cut());
+        return Err(cut("the footer is cut"));
     }
-    let footer =
-        root_as_footer(footer).map_err(|error| ArrowError::ParseError(error.to_string()))?;
-    let entries = footer.custom_metadata().into_iter().flatten();
-    let entries = entries
-        .filter_map(|entry| Some((entry.key()?.to_owned(), entry.value()?.to_owned())))
-        .collect();
+    let entries = entries_of(footer_of(footer)?);
     Ok(footer::read(&entries).map(|(seal, _)| seal))
+}
+
+fn footer_of(bytes: &[u8]) -> Result<Footer<'_>, ArrowError> {
+    root_as_footer(bytes).map_err(|error| ArrowError::ParseError(error.to_string()))
+}
+
+fn entries_of(footer: Footer<'_>) -> HashMap<String, String> {
+    let entries = footer.custom_metadata().into_iter().flatten();
+    entries
+        .filter_map(|entry| Some((entry.key()?.to_owned(), entry.value()?.to_owned())))
+        .collect()
+}
+
+/// Where the length of the footer and the magic stand.
+fn trailer_start(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len().saturating_sub(TRAILER_BYTES as u64))
+}
+
+fn cut(what: &str) -> ArrowError {
+    ArrowError::ParseError(what.to_owned())
 }
 
 /// Tells a file from a stream by its first bytes. Returns those of the first message that were read.
@@ -407,22 +444,6 @@ fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
-}
-
-/// Remembers the last bytes that were read: the library does not tell an end marker from an end.
-struct Tail<R> {
-    input: R,
-    last: [u8; 8],
-}
-
-impl<R: Read> Read for Tail<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        let new = &buffer[read.saturating_sub(self.last.len())..read];
-        self.last.copy_within(new.len().., 0);
-        self.last[8 - new.len()..].copy_from_slice(new);
-        Ok(read)
-    }
 }
 
 fn is_list(names: &Arc<dyn Array>, symbols: &[String]) -> bool {
@@ -460,8 +481,7 @@ fn guarded<T>(name: &Path, decode: impl FnOnce() -> Result<T, ArrowError>) -> Re
             Err(not_readable(name, &error).with_source(error))
         }
         Ok(Err(error)) => {
-            let what = format!("it is cut, damaged or no Arrow: {error}");
-            Err(incomplete(&what, name).with_source(error))
+            Err(incomplete(&format!("it is cut or damaged: {error}"), name).with_source(error))
         }
         Err(why) => Err(incomplete(&format!("it is damaged: {why}"), name)),
     }

@@ -1,0 +1,196 @@
+//! Owns the messages of a stream, one by one, and what is believed of the lengths in them.
+//!
+//! A length is only a claim: memory is set aside for it as bytes arrive, and a buffer that says how long it
+//! will be when it is decompressed is held against the rows of its batch. (The Arrow library asks for as much
+//! memory as a compressed buffer claims; where that is not there, the process ends.)
+
+use std::io::{self, Read};
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::reader::FileDecoder;
+use arrow::ipc::{
+    Block, MessageHeader, MetadataVersion, RecordBatch as BatchHeader, root_as_message,
+};
+
+/// What every message begins with; before the first one a file has nothing but zeros.
+pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// The continuation and the length of the header.
+const PREFIX_BYTES: usize = 8;
+
+/// Bytes of a header at most: far more than the schema of any slices takes.
+const HEADER_BYTES_MAX: usize = 1 << 26;
+
+/// Memory that is set aside for a body before any of it has arrived.
+const RESERVED_BYTES_MAX: usize = 1 << 26;
+
+/// Bytes of a decompressed buffer at most.
+const DECOMPRESSED_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of the widest value, and what a buffer is padded to.
+const VALUE_BYTES: u64 = 8;
+const PADDING_BYTES: u64 = 64;
+
+/// The messages of a stream behind its schema.
+pub(super) struct Messages<R> {
+    input: R,
+    decoder: FileDecoder,
+    schema: SchemaRef,
+}
+
+/// One message: its header, then its body from `body` on.
+struct Message {
+    bytes: Vec<u8>,
+    body: usize,
+}
+
+impl<R: Read> Messages<R> {
+    /// Reads the schema.
+    pub fn new(mut input: R) -> Result<Self, ArrowError> {
+        let message = Message::read(&mut input)?.ok_or_else(|| wrong("it has no schema"))?;
+        let (schema, version) = message.schema()?;
+        Ok(Self {
+            input,
+            decoder: FileDecoder::new(schema.clone(), version),
+            schema,
+        })
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// What comes behind the end marker.
+    pub fn into_rest(self) -> R {
+        self.input
+    }
+
+    /// The next batch; `None` at the end marker. A stream that ends without one is an error.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        while let Some(message) = Message::read(&mut self.input)? {
+            let kind = message.check()?;
+            let block = message.block()?;
+            let bytes = Buffer::from_vec(message.bytes);
+            match kind {
+                MessageHeader::DictionaryBatch => self.decoder.read_dictionary(&block, &bytes)?,
+                MessageHeader::RecordBatch => {
+                    let batch = self.decoder.read_record_batch(&block, &bytes)?;
+                    return batch.map(Some).ok_or_else(|| wrong("a batch is none"));
+                }
+                _ => return Err(wrong("a message is no batch")),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Message {
+    /// Reads one; `None` where the end marker stands in its place.
+    fn read(input: &mut impl Read) -> Result<Option<Self>, ArrowError> {
+        let mut bytes = Vec::new();
+        read_exactly(input, PREFIX_BYTES, &mut bytes)?;
+        let (continuation, length) = bytes.split_at(CONTINUATION.len());
+        if continuation != CONTINUATION {
+            return Err(wrong("no message begins where one should"));
+        }
+        let length = length
+            .iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        if length == 0 {
+            return Ok(None);
+        }
+        if length > HEADER_BYTES_MAX {
+            return Err(wrong("a header claims to be longer than any is"));
+        }
+        read_exactly(input, length, &mut bytes)?;
+        let body = bytes.len();
+        let body_bytes = header(&bytes[PREFIX_BYTES..])?.bodyLength();
+        let body_bytes =
+            usize::try_from(body_bytes).map_err(|_| wrong("a body claims a length below 0"))?;
+        read_exactly(input, body_bytes, &mut bytes)?;
+        Ok(Some(Self { bytes, body }))
+    }
+
+    fn schema(&self) -> Result<(SchemaRef, MetadataVersion), ArrowError> {
+        let header = header(&self.bytes[PREFIX_BYTES..self.body])?;
+        let schema = header.header_as_schema();
+        let schema = schema.ok_or_else(|| wrong("its first message is no schema"))?;
+        Ok((try_fb_to_schema(schema)?.into(), header.version()))
+    }
+
+    /// What kind of message it is, if its buffers claim no more than there can be.
+    fn check(&self) -> Result<MessageHeader, ArrowError> {
+        let header = header(&self.bytes[PREFIX_BYTES..self.body])?;
+        let body = &self.bytes[self.body..];
+        if let Some(batch) = header.header_as_record_batch() {
+            let rows = u64::try_from(batch.length()).unwrap_or(0);
+            let most = rows
+                .saturating_mul(VALUE_BYTES)
+                .saturating_add(PADDING_BYTES);
+            check_claims(batch, body, most.min(DECOMPRESSED_BYTES_MAX))?;
+        } else if let Some(batch) = header
+            .header_as_dictionary_batch()
+            .and_then(|one| one.data())
+        {
+            // Texts are as long as they are.
+            check_claims(batch, body, DECOMPRESSED_BYTES_MAX)?;
+        }
+        Ok(header.header_type())
+    }
+
+    fn block(&self) -> Result<Block, ArrowError> {
+        let length = i32::try_from(self.body).map_err(|_| wrong("a header is too long"))?;
+        Ok(Block::new(0, length, (self.bytes.len() - self.body) as i64))
+    }
+}
+
+fn header(bytes: &[u8]) -> Result<arrow::ipc::Message<'_>, ArrowError> {
+    root_as_message(bytes).map_err(|error| wrong(&format!("a header cannot be read: {error}")))
+}
+
+/// Holds what compressed buffers claim to become against the most that they can be.
+fn check_claims(batch: BatchHeader<'_>, body: &[u8], most: u64) -> Result<(), ArrowError> {
+    if batch.compression().is_none() {
+        return Ok(());
+    }
+    for buffer in batch.buffers().into_iter().flatten() {
+        let place = usize::try_from(buffer.offset()).ok();
+        let bytes = place.and_then(|place| body.get(place..)?.first_chunk());
+        // What is shorter is empty. -1 says that it was left as it is.
+        let claim = bytes.map_or(0, |bytes| i64::from_le_bytes(*bytes));
+        if buffer.length() > 0
+            && claim != -1
+            && u64::try_from(claim).is_ok_and(|claim| claim > most)
+        {
+            return Err(wrong(
+                "a compressed buffer claims to be longer than it can be",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Appends so many bytes; an error where there are fewer.
+fn read_exactly(
+    input: &mut impl Read,
+    count: usize,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ArrowError> {
+    bytes
+        .try_reserve(count.min(RESERVED_BYTES_MAX))
+        .map_err(|error| ArrowError::MemoryError(error.to_string()))?;
+    let read = input.by_ref().take(count as u64).read_to_end(bytes)?;
+    if read < count {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Ok(())
+}
+
+fn wrong(what: &str) -> ArrowError {
+    ArrowError::ParseError(what.to_owned())
+}
