@@ -123,7 +123,7 @@ def test_any_integer_and_any_time_will_do(table: SliceTable) -> None:
         with pytest.raises(RequestError):
             cursor.set_timestamp(wrong)
     with pytest.raises(TypeError):
-        cursor.set_index(1.0)  # type: ignore[arg-type]
+        cursor.set_index(1.0)  # type: ignore[arg-type]  # is what is tested
     assert cursor.index == 1
 
 

@@ -201,7 +201,7 @@ def test_positions_and_steps_that_are_none(table: SliceTable) -> None:
             table[::step]
         assert isinstance(refused.value, RequestError)
     with pytest.raises(TypeError):
-        table["EURUSD"]  # type: ignore[call-overload]
+        table["EURUSD"]  # type: ignore[call-overload]  # is what is tested
 
 
 def test_an_empty_table(folder: Path) -> None:
@@ -396,7 +396,7 @@ def test_many_threads_find_the_same(folder: Path, monkeypatch: pytest.MonkeyPatc
                     prices = [one.get_price(symbol, "bid") for symbol in one]
                     if prices != closes[position * 3 : position * 3 + 3]:
                         wrong.append((position, prices))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  # whatever a thread meets is shown
                 wrong.append(error)
 
         threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]

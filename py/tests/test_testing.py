@@ -236,7 +236,7 @@ def test_a_tolerance_that_allows_nothing_is_refused(tolerance: float) -> None:
 def test_what_holds_no_slices_is_refused(data: Path) -> None:
     for wrong in (3, [1], ["text"]):
         with pytest.raises(RequestError, match="expected holds"):
-            assert_slices_equal([], wrong)  # type: ignore[arg-type]
+            assert_slices_equal([], wrong)  # type: ignore[arg-type]  # is what is tested
     with open_slices(data, symbols=["EURUSD"]) as one, open_slices(data, symbols=["GBPUSD"]) as other:
         mixed = [*one, *other]
     with pytest.raises(RequestError, match="several kinds"):

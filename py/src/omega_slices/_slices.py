@@ -163,6 +163,35 @@ class SliceLayout:
         return (self.symbols, self.content)
 
 
+class SlicesDescribed:
+    """What stream and table say of their slices alike."""
+
+    __slots__ = ()
+
+    # The heir's own.
+    _layout: SliceLayout
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols of every slice, in order."""
+        return self._layout.symbols
+
+    @property
+    def timeframe(self) -> str:
+        """The primary timeframe of the slices, such as ``"M1"``."""
+        return self._layout.timeframe
+
+    @property
+    def timeframes(self) -> tuple[str, ...]:
+        """The further timeframes of the slices, in the requested order."""
+        return self._layout.content.further
+
+    @property
+    def indicators(self) -> tuple[str, ...]:
+        """The names of the indicators, in the requested order."""
+        return self._layout.content.indicators
+
+
 class SliceBatch:
     """One record batch of whole slices, with the views that its slices read through."""
 

@@ -206,7 +206,23 @@ class Cache(NamedTuple):
     size: str | None
 
 
-class CachedSource:
+class _EndedRun:
+    """What a run said of itself that had ended before anything of it is read."""
+
+    _report: RunReport
+    _warnings: Sequence[RunWarning]
+
+    def take_warnings(self) -> Sequence[RunWarning]:
+        """Return the warnings, which are all there from the start; once."""
+        new, self._warnings = self._warnings, ()
+        return new
+
+    def report(self) -> RunReport | None:
+        """Return the run's report."""
+        return self._report
+
+
+class CachedSource(_EndedRun):
     """The slices of a file that the executable keeps in a cache, and makes where it is not there yet."""
 
     def __init__(
@@ -234,7 +250,7 @@ class CachedSource:
         arguments = [str(binary), *sync_arguments(request, threads), f"--cache={cache.folder}", "--print-path"]
         if cache.size is not None:
             arguments.append(f"--cache-size={cache.size}")
-        self._warnings: Sequence[RunWarning] = ()
+        self._warnings = ()
         file = self._open(arguments, sessions, cache.folder)
         self._file: SliceFile | None = file
         self.schema: pa.Schema = file.schema
@@ -248,15 +264,6 @@ class CachedSource:
             assert self._file is not None  # `close` ends the numbers
             return self._file.read(number)
         return None
-
-    def take_warnings(self) -> Sequence[RunWarning]:
-        """Return the warnings of the run that made the file; the executable tells them each time."""
-        new, self._warnings = self._warnings, ()
-        return new
-
-    def report(self) -> RunReport | None:
-        """Return the report of the run that made the file."""
-        return self._report
 
     def close(self) -> None:
         """Let go of the file; batches that were read keep it mapped."""
@@ -377,7 +384,7 @@ def _joined(symbols: tuple[str, ...]) -> Iterator[str]:
     yield ",".join(part)
 
 
-class ReferenceSource:
+class ReferenceSource(_EndedRun):
     """The slices of the reference implementation, put into batches of the stream's schema."""
 
     def __init__(self, request: Request, sessions: Sequence[tuple[int, int]] | None = None) -> None:
@@ -394,15 +401,6 @@ class ReferenceSource:
         slices_max = max(1, _REFERENCE_BATCH_ROWS // len(self.symbols))
         steps = list(islice(self._steps, slices_max))
         return self._encode(steps) if steps else None
-
-    def take_warnings(self) -> Sequence[RunWarning]:
-        """Return the warnings, which are all there from the start."""
-        new, self._warnings = self._warnings, ()
-        return new
-
-    def report(self) -> RunReport | None:
-        """Return the reference's report."""
-        return self._report
 
     def close(self) -> None:
         """Let go of the slices that were not read."""

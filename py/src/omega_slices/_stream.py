@@ -26,7 +26,7 @@ from omega_slices._buffers import string_array, values_view
 from omega_slices._candle import RunReport
 from omega_slices._request import make_request
 from omega_slices._schema import check_batch, content_of
-from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout
+from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout, SlicesDescribed
 from omega_slices._sources import BinarySource, Cache, CachedSource, ReferenceSource
 from omega_slices._times import TimeLike
 from omega_slices.errors import (
@@ -250,7 +250,7 @@ def open_slices(
     return SliceStream(_open_source(chosen, request, threads, _cache(cache, cache_size)), request)
 
 
-class SliceStream:
+class SliceStream(SlicesDescribed):
     """The slices of a request: an iterator, and a context manager that closes it.
 
     Made by `open_slices`.  Slices come lazily, in memory that does not grow with the
@@ -307,26 +307,6 @@ class SliceStream:
         self._current: SliceBatch | None = None
         self._rows: Iterator[int] = iter(())
         self._rest: Iterator[MultiSymbolSlice] = iter(())
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """The symbols of every slice, in order."""
-        return self._layout.symbols
-
-    @property
-    def timeframe(self) -> str:
-        """The primary timeframe of the slices, such as ``"M1"``."""
-        return self._layout.timeframe
-
-    @property
-    def timeframes(self) -> tuple[str, ...]:
-        """The further timeframes of the slices, in the requested order."""
-        return self._layout.content.further
-
-    @property
-    def indicators(self) -> tuple[str, ...]:
-        """The names of the indicators, in the requested order."""
-        return self._layout.content.indicators
 
     @property
     def schema(self) -> pa.Schema:

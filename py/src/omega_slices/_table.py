@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from omega_slices._candle import datetime_from_ns
 from omega_slices._file import SliceFile
-from omega_slices._slices import MultiSymbolSlice, SliceReading
+from omega_slices._slices import MultiSymbolSlice, SliceReading, SlicesDescribed
 from omega_slices._times import TimeLike, format_time_ns, parse_time_ns
 from omega_slices.errors import (
     DeserializationError,
@@ -73,7 +73,7 @@ def read_slices(path: str | os.PathLike[str]) -> SliceTable:
     return SliceTable(file, 0, file.index.starts[-1])
 
 
-class SliceTable:
+class SliceTable(SlicesDescribed):
     """The slices of a file, or of a part of it: a sequence that is also ordered by time.
 
     Made by `read_slices`.  ``len(table)``, ``table[i]`` and ``table[a:b]`` are those of a
@@ -98,7 +98,18 @@ class SliceTable:
     0
     """
 
-    __slots__ = ("__weakref__", "_file", "_firsts", "_start", "_starts", "_stop", "_timeframe_ns", "_views", "_width")
+    __slots__ = (
+        "__weakref__",
+        "_file",
+        "_firsts",
+        "_layout",
+        "_start",
+        "_starts",
+        "_stop",
+        "_timeframe_ns",
+        "_views",
+        "_width",
+    )
 
     def __init__(self, file: SliceFile, start: int, stop: int) -> None:
         self._file = file
@@ -108,6 +119,7 @@ class SliceTable:
         # The file's own, one step nearer.
         self._firsts, self._starts = file.index
         self._views = file.views
+        self._layout = file.layout
         self._width = len(file.layout.symbols)
         self._timeframe_ns = file.layout.timeframe_ns
 
@@ -115,26 +127,6 @@ class SliceTable:
     def path(self) -> str:
         """The file's absolute path."""
         return self._file.path
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """The symbols of every slice, in order."""
-        return self._file.layout.symbols
-
-    @property
-    def timeframe(self) -> str:
-        """The primary timeframe of the slices, such as ``"M1"``."""
-        return self._file.layout.timeframe
-
-    @property
-    def timeframes(self) -> tuple[str, ...]:
-        """The further timeframes of the slices, in the requested order."""
-        return self._file.layout.content.further
-
-    @property
-    def indicators(self) -> tuple[str, ...]:
-        """The names of the indicators, in the requested order."""
-        return self._file.layout.content.indicators
 
     @property
     def schema(self) -> pa.Schema:
@@ -635,7 +627,7 @@ class SliceCursor(SliceReading):
         table = self._table
         if not 0 <= position < len(table):
             raise table._no_position(position)  # noqa: SLF001  # of this module
-        batch, first = table._find_in(position)  # noqa: SLF001
+        batch, first = table._find_in(position)  # noqa: SLF001  # of this module
         self._batch = batch
         self._stamps = batch.timestamps_ns
         # Positions within the table: of the batch's first slice, which may lie before it, and

@@ -101,14 +101,11 @@ impl EntryFolder {
     /// left; never `kept`. What cannot be removed stays: the entry that was asked for is there.
     pub fn evict(&self, size_bytes: u64, kept: &Path) {
         let Ok(mut files) = self.files() else { return };
-        files.sort_by_key(|file| (file.path == kept, file.last_used));
+        files.sort_by_key(|file| file.last_used);
         let mut total: u64 = files.iter().map(|file| file.bytes).sum();
-        for file in files {
-            if file.path == kept {
-                continue;
-            }
-            let is_left = file.is_making();
-            if (is_left || total > size_bytes) && file.remove().is_ok_and(|removed| removed) {
+        for file in files.iter().filter(|file| file.path != kept) {
+            let goes = file.is_making() || total > size_bytes;
+            if goes && file.remove().is_ok_and(|removed| removed) {
                 total -= file.bytes;
             }
         }
@@ -225,6 +222,7 @@ impl CacheFile {
             if file.try_lock().is_err() || !is_named(&file, &self.path) {
                 return Ok(false);
             }
+            // The lock is held until it is gone.
             return remove_if_there(&self.path);
         }
         remove_if_there(&self.path)

@@ -191,6 +191,7 @@ fn read_exactly(
     Ok(())
 }
 
-fn wrong(what: &str) -> ArrowError {
+/// What is wrong with the bytes, in the library's own type.
+pub(super) fn wrong(what: &str) -> ArrowError {
     ArrowError::ParseError(what.to_owned())
 }

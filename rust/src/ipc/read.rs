@@ -24,7 +24,7 @@ use crate::data::candle::{SCHEMA_NAME, SCHEMA_VERSION, symbol_type, timestamp_ty
 use crate::error::{Code, Error, Result};
 use crate::guard::catch_panic;
 use crate::ipc::footer::{self, Seal};
-use crate::ipc::messages::{CONTINUATION, Messages};
+use crate::ipc::messages::{CONTINUATION, Messages, wrong};
 use crate::ipc::write::Format;
 
 /// What a file begins with, and ends with.
@@ -338,7 +338,7 @@ pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Sea
         file.read_exact_at(&mut trailer, trailer_start)?;
         let length = read_footer_length(trailer)?;
         let start = trailer_start.checked_sub(length as u64);
-        let start = start.ok_or_else(|| cut("the footer is longer than the file"))?;
+        let start = start.ok_or_else(|| wrong("the footer is longer than the file"))?;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, start)?;
         Ok(bytes)
@@ -347,7 +347,7 @@ pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Sea
         let footer = footer_of(&bytes)?;
         let schema = footer
             .schema()
-            .ok_or_else(|| cut("the footer has no schema"))?;
+            .ok_or_else(|| wrong("the footer has no schema"))?;
         let batches = footer.recordBatches().map_or(0, |batches| batches.len());
         Ok((try_fb_to_schema(schema)?, batches, entries_of(footer)))
     })?;
@@ -377,7 +377,7 @@ pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
         let start = start.map(|(word, _)| word * 8);
         match (start, trailer_start.checked_sub(footer)) {
             (Some(start), Some(end)) if start <= end => Ok(start..end),
-            _ => Err(ArrowError::ParseError("no stream in it".to_owned())),
+            _ => Err(wrong("no stream in it")),
         }
     };
     guarded(name, bounds)
@@ -387,9 +387,9 @@ pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
 fn seal_of(rest: &[u8]) -> Result<Option<Seal>, ArrowError> {
     let (footer, trailer) = rest
         .split_last_chunk::<TRAILER_BYTES>()
-        .ok_or_else(|| cut("the footer is cut"))?;
+        .ok_or_else(|| wrong("the footer is cut"))?;
     if read_footer_length(*trailer)? != footer.len() {
-        return Err(cut("the footer is cut"));
+        return Err(wrong("the footer is cut"));
     }
     let entries = entries_of(footer_of(footer)?);
     Ok(footer::read(&entries).map(|(seal, _)| seal))
@@ -409,10 +409,6 @@ fn entries_of(footer: Footer<'_>) -> HashMap<String, String> {
 /// Where the length of the footer and the magic stand.
 fn trailer_start(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.len().saturating_sub(TRAILER_BYTES as u64))
-}
-
-fn cut(what: &str) -> ArrowError {
-    ArrowError::ParseError(what.to_owned())
 }
 
 /// Tells a file from a stream by its first bytes. Returns those of the first message that were read.
