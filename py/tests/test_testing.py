@@ -26,6 +26,7 @@ from omega_slices import (
     read_slices,
     testing,
 )
+from omega_slices._compare import Difference, first_difference
 
 OF = wire.schema(fills=True, indicators=["x"])
 
@@ -127,9 +128,9 @@ def test_the_first_difference_is_named(tmp_path: Path) -> None:
 def test_both_values_are_shown(tmp_path: Path, column: str, mine: Any, theirs: Any, said: tuple[str, str]) -> None:
     one = wire.batch(OF, 0, 2)
     a, b = (testing._Side(name, _Held(changed(one, 4, column, value))) for name, value in (("a", mine), ("b", theirs)))
-    found = testing.first_difference(a, b, 0.0)
+    found = first_difference(a, b, 0.0)
     assert found is not None
-    lines = found.text().splitlines()
+    lines = found.text(("actual", "expected")).splitlines()
     assert lines[2:5] == [f"  field       {column}", f"  actual      {said[0]}", f"  expected    {said[1]}"]
 
 
@@ -311,18 +312,18 @@ def test_the_command_finds_the_same(
     arguments = [str(binary), "diff", str(a), str(b), "--json", f"--tolerance={tolerance!r}"]
     command = subprocess.run(arguments, capture_output=True, check=False)
     told = json.loads(command.stdout)
-    found = testing.first_difference(testing._Side("actual", a), testing._Side("expected", b), tolerance)
+    found = first_difference(testing._Side("actual", a), testing._Side("expected", b), tolerance)
     if found is None:
         assert_slices_equal(a, b, tolerance=tolerance)
         assert command.returncode == 0
     else:
-        assert difference(a, b, tolerance) == found.text()
+        assert difference(a, b, tolerance) == found.text(("actual", "expected"))
         assert command.returncode == 1
     assert told["equal"] is (found is None)
     assert told["first_difference"] == _as_told(found)
 
 
-def _as_told(found: testing.Difference | None) -> dict[str, Any] | None:
+def _as_told(found: Difference | None) -> dict[str, Any] | None:
     """Return a difference as the command writes it."""
     if found is None:
         return None

@@ -1,33 +1,26 @@
 """For tests of code that makes or changes slices.
 
-Owns `assert_slices_equal`, the twin of the command ``omega-slices diff``: the same
-equality, the same first difference.  Guarantees memory that does not depend on how many
-slices there are.  Leaves counts of what else differs to the command.
+Owns `assert_slices_equal`, the twin of the command ``omega-slices diff``: what may be
+compared with what, and the same first difference.  Guarantees memory that does not depend
+on how many slices there are.  Leaves counts of what else differs to the command.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
-import pyarrow as pa
-
-from omega_slices._buffers import unpack_presence, unpack_values, values_view
+from omega_slices._compare import Walk, first_difference
 from omega_slices._slices import MultiSymbolSlice
 from omega_slices._table import read_slices
-from omega_slices._times import format_time_ns
 from omega_slices.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    Array = np.ndarray[Any, Any]
+    import pyarrow as pa
 
 __all__ = ["assert_slices_equal"]
-
-# What slices are matched by.
-_KEYS: Final = ("timestamp", "symbol")
 
 _NAMES_SHOWN: Final = 10
 
@@ -100,198 +93,34 @@ def assert_slices_equal(
     mine, theirs = _Side("actual", actual), _Side("expected", expected)
     problem = _structure_text(mine, theirs)
     if problem is None and (difference := first_difference(mine, theirs, tolerance)) is not None:
-        problem = difference.text()
+        problem = difference.text(("actual", "expected"))
     if problem is not None:
         raise AssertionError(problem)
 
 
-class Difference(NamedTuple):
-    """The first difference, as ``omega-slices diff --json`` tells it.
+class _Side(Walk):
+    """One of the two: its name, and its schema, which an iterable without slices has not."""
 
-    Attributes
-    ----------
-    timestamp_ns : int
-        Of the slice, nanoseconds since 1970-01-01T00:00Z.
-    positions : tuple of (int or None)
-        The number of the slice in actual and in expected, from 0; None in the one that
-        lacks it.
-    symbol, column : str or None
-        Whose value, and which; None where one of them lacks the slice.
-    values : tuple
-        Of actual and of expected: float, bool, int (nanoseconds since 1970), or None for
-        a null.
-    """
-
-    timestamp_ns: int
-    positions: tuple[int | None, int | None]
-    symbol: str | None = None
-    column: str | None = None
-    values: tuple[float | int | None, float | int | None] = (None, None)
-
-    def text(self) -> str:
-        """Return what an assertion says of it."""
-        mine, theirs = self.positions
-        if self.symbol is None or self.column is None:
-            sides = ["no slice" if one is None else f"slice {one} (the first is 0)" for one in (mine, theirs)]
-            entries = {"actual": sides[0], "expected": sides[1]}
-        else:
-            sides = [_value_text(value, self.column) for value in self.values]
-            entries = {"symbol": self.symbol, "field": self.column, "actual": sides[0], "expected": sides[1]}
-            a, b = self.values
-            if isinstance(a, float) and isinstance(b, float) and np.isfinite([a, b]).all():
-                entries["difference"] = repr(abs(a - b))
-            entries["slice"] = f"{mine if mine == theirs else f'{mine} and {theirs}'} (the first is 0)"
-        lines = [f"  {word:<10}  {value}" for word, value in entries.items()]
-        return "\n".join([f"slices differ at {_time_text(self.timestamp_ns)}", *lines])
-
-
-class _Side:
-    """One of the two, and how far it has been walked."""
-
-    __slots__ = ("_batch", "_batches", "_next", "name", "passed", "schema", "symbols")
+    __slots__ = ("name", "schema")
 
     def __init__(self, name: str, source: object) -> None:
         self.name = name
-        self.schema: pa.Schema | None  # None: an iterable without slices, which can be of any kind
-        self.symbols: tuple[str, ...]
+        self.schema: pa.Schema | None
         if isinstance(source, str | os.PathLike):
             source = read_slices(source)
         if all(hasattr(source, attribute) for attribute in ("symbols", "schema", "batches")):
             whole: Any = source
-            self.symbols, self.schema, self._batches = tuple(whole.symbols), whole.schema, whole.batches()
+            self.schema = whole.schema
+            super().__init__(tuple(whole.symbols), whole.batches())
         elif hasattr(source, "__iter__"):
-            self._batches = _batches_of(source, name)
-            first = next(self._batches, None)
-            self.symbols, self.schema = ((), None) if first is None else (_symbols_of(first), first.schema)
-            self._batches = _prepend(first, self._batches)
+            batches = _batches_of(source, name)
+            first = next(batches, None)
+            self.schema = None if first is None else first.schema
+            super().__init__(() if first is None else _symbols_of(first), _prepend(first, batches))
         else:
             raise RequestError(
                 f"{name} holds no slices: {source!r}", hint="give a path, a SliceStream, a SliceTable or slices"
             )
-        self._batch: pa.RecordBatch | None = None
-        self._next = 0  # the next slice in the batch
-        self.passed = 0
-
-    def ahead(self) -> tuple[pa.RecordBatch, Array] | None:
-        """Return what is left of the batch at hand, and the timestamps of its slices; None at the end."""
-        width = len(self.symbols)
-        if self._batch is None or self._next * width == self._batch.num_rows:
-            self._batch, self._next = next(self._batches, None), 0
-        if self._batch is None:
-            return None
-        rest = self._batch.slice(self._next * width)
-        return rest, values_view(rest.column("timestamp"), "int64")[::width]
-
-    def move(self, slices: int) -> None:
-        """Walk over so many slices of the batch at hand."""
-        self._next += slices
-        self.passed += slices
-
-
-def first_difference(mine: _Side, theirs: _Side, tolerance: float) -> Difference | None:
-    """Return the first difference of two sides of the same symbols and columns; None where there is none.
-
-    The first is that of the earliest timestamp; then in the order of symbols, then of
-    columns.
-    """
-    while True:
-        a, b = mine.ahead(), theirs.ahead()
-        if a is None and b is None:
-            return None
-        mine_at, theirs_at = (None if side is None else int(side[1][0]) for side in (a, b))
-        if a is None or b is None or mine_at != theirs_at:
-            return _lone_slice(mine, theirs, mine_at, theirs_at)
-        count = min(len(a[1]), len(b[1]))
-        same = a[1][:count] == b[1][:count]
-        slices = count if same.all() else int(np.argmin(same))
-        rows = slices * len(mine.symbols)
-        found = _first_in(a[0].slice(0, rows), b[0].slice(0, rows), tolerance)
-        if found is not None:
-            row, column = found
-            number, symbol = divmod(row, len(mine.symbols))
-            return Difference(
-                int(a[1][number]),
-                (mine.passed + number, theirs.passed + number),
-                mine.symbols[symbol],
-                column,
-                (_value(a[0].column(column), row), _value(b[0].column(column), row)),
-            )
-        mine.move(slices)
-        theirs.move(slices)
-
-
-def _lone_slice(mine: _Side, theirs: _Side, mine_at: int | None, theirs_at: int | None) -> Difference:
-    """Return the difference where the next timestamps are not the same; None: there is none."""
-    if mine_at is not None and (theirs_at is None or mine_at < theirs_at):
-        return Difference(mine_at, (mine.passed, None))
-    assert theirs_at is not None  # both ends at once are no difference
-    return Difference(theirs_at, (None, theirs.passed))
-
-
-def _first_in(a: pa.RecordBatch, b: pa.RecordBatch, tolerance: float) -> tuple[int, str] | None:
-    """Return row and column of the first difference of as many rows."""
-    found: tuple[int, str] | None = None
-    rows = a.num_rows
-    for name in a.schema.names:
-        if name in _KEYS:
-            continue
-        # Of later columns only what lies in rows before the one found would be earlier.
-        differs = _differs(a.column(name).slice(0, rows), b.column(name).slice(0, rows), tolerance)
-        if differs is not None and differs.any():
-            rows = int(np.argmax(differs))
-            found = rows, name
-            if rows == 0:
-                break
-    return found
-
-
-def _differs(a: pa.Array, b: pa.Array, tolerance: float) -> Array | None:
-    """Return for each row of two columns whether they differ; None where nothing does to the byte."""
-    mine, theirs = (_numbers(column) for column in (a, b))
-    here, there = (_present(column) for column in (a, b))
-    same_presence = (here is None and there is None) or np.array_equal(_known(here, len(a)), _known(there, len(b)))
-    if same_presence and np.array_equal(mine.view(_bits(mine)), theirs.view(_bits(theirs))):
-        return None
-    same = mine == theirs
-    if mine.dtype == np.float64:
-        # Infinities and the largest numbers subtract to what numpy would warn of.
-        with np.errstate(all="ignore"):
-            close = np.abs(mine - theirs) <= tolerance
-        same |= np.isnan(mine) & np.isnan(theirs)
-        same |= close & np.isfinite(mine) & np.isfinite(theirs)
-    differs: Array = ~same
-    if here is not None or there is not None:
-        here, there = _known(here, len(a)), _known(there, len(b))
-        differs = (here != there) | (here & there & differs)
-    return differs
-
-
-def _numbers(column: pa.Array) -> Array:
-    """View the values of a column, whatever lies under a null included."""
-    if pa.types.is_boolean(column.type):
-        return unpack_values(column)
-    return values_view(column, "float64" if pa.types.is_floating(column.type) else "int64")
-
-
-def _bits(values: Array) -> str:
-    return f"u{values.dtype.itemsize}"
-
-
-def _present(column: pa.Array) -> Array | None:
-    presence = unpack_presence(column)
-    return None if presence is None else np.frombuffer(presence, np.bool_)
-
-
-def _known(presence: Array | None, rows: int) -> Array:
-    return np.ones(rows, np.bool_) if presence is None else presence
-
-
-def _value(column: pa.Array, row: int) -> float | int | None:
-    value = column[row]
-    if not value.is_valid:
-        return None
-    number: float | int = value.value if pa.types.is_timestamp(column.type) else value.as_py()
-    return number
 
 
 def _batches_of(slices: Any, name: str) -> Iterator[pa.RecordBatch]:
@@ -359,15 +188,3 @@ def _list_lines(what: str, mine: Sequence[str], theirs: Sequence[str]) -> Iterat
             yield f"{what} only in {side}: {', '.join(lone[:_NAMES_SHOWN])}{more}"
     if [name for name in mine if name in in_theirs] != [name for name in theirs if name in in_mine]:
         yield f"{what} come in another order"
-
-
-def _value_text(value: float | None, column: str) -> str:
-    if value is None:
-        return "no value" if column.startswith("ind_") else "no candle"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _time_text(value)
-    return repr(value)
-
-
-def _time_text(timestamp_ns: int) -> str:
-    return format_time_ns(timestamp_ns).replace(".000000000Z", "Z")
