@@ -550,6 +550,36 @@ def test_a_process_that_does_not_exit(fake: wire.Fake, monkeypatch: pytest.Monke
     assert "waiting" in str(error)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a sign of life no longer than half a second."""
+    monkeypatch.setattr(process, "_SILENCE_MAX_S", 0.5)
+    monkeypatch.setattr(process, "_WAIT_S", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("messages", [0, 1, 4])
+def test_a_process_that_gives_no_sign_of_life(fake: wire.Fake, messages: int) -> None:
+    fake.out(b"".join(stream()[:messages])).hang()
+    refused(fake, "not even a sign of life.*still running and has been ended")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_stops_within_a_message(fake: wire.Fake) -> None:
+    fake.out(b"".join(stream())[:-100]).hang()
+    refused(fake, "not even a sign of life")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_process_that_gives_signs_of_life(fake: wire.Fake) -> None:
+    messages = stream()
+    fake.out(b"".join(messages[:4]))
+    for _ in range(15):
+        fake.err('{"kind": "alive"}').sleep(0.1)
+    fake.out(b"".join(messages[4:]))
+    assert read_all() == SLICES
+
+
 def test_many_streams_at_once(fake: wire.Fake) -> None:
     fake.out(b"".join(stream()))
     streams = [open_fake() for _ in range(12)]

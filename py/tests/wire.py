@@ -227,6 +227,10 @@ class Fake:
         """Sleep for ever; if stubborn, through requests to end as well."""
         return self._then("hang", stubborn)
 
+    def sleep(self, seconds: float) -> Fake:
+        """Do nothing for a while."""
+        return self._then("sleep", seconds)
+
     def close_out(self) -> Fake:
         """Close stdout."""
         return self._then("close_out")
@@ -271,6 +275,8 @@ for kind, *values in steps:
         time.sleep(60)
     elif kind == "exit":
         os._exit(values[0])
+    elif kind == "sleep":
+        time.sleep(values[0])
     elif kind == "close_out":
         os.close(1)
     elif kind == "hang":

@@ -1,7 +1,8 @@
 """Running the producer: one child process, its pipe, its messages, its end.
 
 Owns the process from its start until it is reaped.  Guarantees that the child never
-blocks on its messages, that what is kept of them is bounded, and that after `close`
+blocks on its messages, that what is kept of them is bounded, that nobody waits for longer
+than `_SILENCE_MAX_S` for a process that gives no sign of life, and that after `close`
 neither the process nor a thread of ours is left, whatever state either was in.
 Knows nothing of what goes through the pipe.
 """
@@ -9,7 +10,6 @@ Knows nothing of what goes through the pipe.
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import socket
 import subprocess
@@ -42,6 +42,13 @@ _WARNINGS_MAX: Final = 100_000
 _TAIL_LINES: Final = 40
 _TAIL_LINE_BYTES: Final = 2_000
 
+# How long a process may give no sign of life.  A slow one gives signs; one that was
+# stopped does not.
+_SILENCE_MAX_S: Final = 60.0
+# Silence is counted in waits of this length: whoever is stopped himself, or sleeps along
+# with the machine, takes that for one wait only.
+_WAIT_S: Final = 1.0
+
 # A process whose output has ended has nothing left to do but to exit.
 _EXIT_TIMEOUT_S: Final = 60.0
 # How long a process is given to notice that nobody reads any more, then to obey.
@@ -55,8 +62,8 @@ class Producer:
 
     Attributes
     ----------
-    stdout : binary file
-        Its output, buffered: a read gives all the bytes asked for, or those up to the end.
+    stdout : Output
+        Its output.
     """
 
     def __init__(self, arguments: Sequence[str], stdin: IO[bytes] | None = None) -> None:
@@ -95,8 +102,8 @@ class Producer:
                 message, hint="close streams that are no longer needed, or ask for fewer symbols", file=self._program
             ) from error
         assert self._process.stderr is not None  # asked for as a pipe
-        self.stdout: IO[bytes] = ours
         self._messages = _Messages(self._process.stderr)
+        self.stdout = Output(ours, self._messages)
 
     @property
     def report(self) -> RunReport | None:
@@ -164,6 +171,53 @@ class Producer:
             return None
 
 
+class Output:
+    """What a producer writes, as much of a file as pyarrow asks for."""
+
+    def __init__(self, channel: socket.socket, messages: _Messages) -> None:
+        self._channel = channel
+        self._messages = messages
+        channel.settimeout(_WAIT_S)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed by us."""
+        return self._channel.fileno() < 0
+
+    def read(self, size: int) -> bytearray:
+        """Return as many bytes as are asked for, or those up to the end.
+
+        Raises
+        ------
+        TimeoutError
+            The producer has given no sign of life for too long.
+        """
+        data = bytearray(size)
+        filled = waits = 0
+        signs = self._messages.signs
+        with memoryview(data) as view:
+            while filled < size:
+                try:
+                    count = self._channel.recv_into(view[filled:])
+                except TimeoutError:
+                    waits = waits + 1 if signs == self._messages.signs else 0
+                    signs = self._messages.signs
+                    if waits * _WAIT_S >= _SILENCE_MAX_S:
+                        message = f"nothing has come for {_SILENCE_MAX_S:g} s, not even a sign of life"
+                        raise TimeoutError(message) from None
+                    continue
+                if count == 0:
+                    break
+                filled += count
+                waits = 0
+        del data[filled:]
+        return data
+
+    def close(self) -> None:
+        """Close our end; may be called again."""
+        self._channel.close()
+
+
 class _Messages:
     """The producer's messages, read on the side so that it never waits for us.
 
@@ -171,6 +225,7 @@ class _Messages:
     """
 
     def __init__(self, pipe: IO[bytes]) -> None:
+        self.signs = 0  # how many messages came, of whatever kind
         self.error: dict[str, object] | None = None
         self.report: RunReport | None = None
         self._warnings: deque[RunWarning] = deque(maxlen=_WARNINGS_MAX)
@@ -195,6 +250,7 @@ class _Messages:
     def _drain(self, pipe: IO[bytes]) -> None:
         with pipe:
             while line := pipe.readline(_LINE_BYTES_MAX):
+                self.signs += 1
                 if not self._take(line):
                     self._tail.append(line[:_TAIL_LINE_BYTES].rstrip())
 
@@ -209,6 +265,8 @@ class _Messages:
                 case "error":
                     # The first one is the cause, whatever follows from it.
                     self.error = self.error or _decode_error(line)
+                case "alive":
+                    pass
                 case _:
                     return False
         except msgspec.DecodeError:
@@ -226,17 +284,16 @@ _decode_report: Final = msgspec.json.Decoder(RunReport).decode
 _decode_error: Final = msgspec.json.Decoder(dict[str, object]).decode
 
 
-def _channel() -> tuple[IO[bytes], socket.socket]:
+def _channel() -> tuple[socket.socket, socket.socket]:
     """Make what the output goes through: our end to read from, and the child's to write to.
 
     A pair of sockets: through a pipe every 4 KiB are handed over by themselves, which takes several times as long.
     """
     ours, theirs = socket.socketpair()
-    with ours:
-        for end, option in ((ours, socket.SO_RCVBUF), (theirs, socket.SO_SNDBUF)):
-            with suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, option, _CHANNEL_BYTES)
-        return os.fdopen(ours.detach(), "rb"), theirs
+    for end, option in ((ours, socket.SO_RCVBUF), (theirs, socket.SO_SNDBUF)):
+        with suppress(OSError):
+            end.setsockopt(socket.SOL_SOCKET, option, _CHANNEL_BYTES)
+    return ours, theirs
 
 
 def _describe_status(status: int | None) -> str:

@@ -15,7 +15,7 @@ import os
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from omega_slices._process import Output
     from omega_slices._request import Request
     from omega_slices._schema import CandleColumns
     from omega_slices.reference import ReferenceCell
@@ -164,9 +165,9 @@ class BinarySource:
 class _Pipe:
     """The pipe as pyarrow reads it, remembering how the bytes ended."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Output) -> None:
         self._file = file
-        self._last = b""
+        self._last = bytearray()
         self.ended = False
 
     @property
@@ -178,12 +179,12 @@ class _Pipe:
         """Whether the last bytes asked for came, and were the end-of-stream marker."""
         return not self.ended and self._last == END_OF_STREAM
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytearray:
         data = self._file.read(size)
         if not self._last and not data.startswith(CONTINUATION[: len(data)]):
             # Taken as a length, other bytes would make pyarrow wait for gigabytes.
             raise ValueError(f"its first bytes are {data!r}")
-        # A buffered file gives less than asked for at its end only.
+        # Less than asked for comes at the end only.
         self.ended = len(data) < size
         marker = len(END_OF_STREAM)
         self._last = data[-marker:] if len(data) >= marker else (self._last + data)[-marker:]
@@ -292,7 +293,7 @@ class CachedSource(_EndedRun):
         """Return the path that the executable prints once the file is there."""
         producer = _start(arguments, sessions)
         try:
-            printed = producer.stdout.read(_PATH_BYTES_MAX)
+            printed = bytes(producer.stdout.read(_PATH_BYTES_MAX))
             if (failure := producer.finish()) is not None:
                 raise failure
             self._warnings = producer.take_warnings()
