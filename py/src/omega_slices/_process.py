@@ -2,14 +2,17 @@
 
 Owns the process from its start until it is reaped.  Guarantees that the child never
 blocks on its messages, that what is kept of them is bounded, that nobody waits for longer
-than `_SILENCE_MAX_S` for a process that gives no sign of life, and that after `close`
-neither the process nor a thread of ours is left, whatever state either was in.
+than `_SILENCE_MAX_S` for a process that gives no sign of life, that after `close`
+neither the process nor a thread of ours is left, whatever state either was in, and that
+nothing of it happens to a child that this process forks meanwhile: it holds no end of the
+pipe, and neither reads from it nor ends the producer.
 Knows nothing of what goes through the pipe.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +20,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
+from weakref import WeakSet
 
 import msgspec
 
@@ -25,6 +29,7 @@ from omega_slices.errors import (
     BackendUnavailableError,
     DeserializationError,
     OmegaSlicesError,
+    RequestError,
     SystemFailureError,
     error_from_report,
 )
@@ -77,6 +82,7 @@ class Producer:
             The system has no room for another process.
         """
         self._program = arguments[0]
+        self._owner = os.getpid()
         self._closed = False
         try:
             ours, theirs = _channel()
@@ -102,6 +108,7 @@ class Producer:
                 message, hint="close streams that are no longer needed, or ask for fewer symbols", file=self._program
             ) from error
         assert self._process.stderr is not None  # asked for as a pipe
+        _held.add(self._process.stderr)
         self._messages = _Messages(self._process.stderr)
         self.stdout = Output(ours, self._messages)
 
@@ -113,6 +120,14 @@ class Producer:
     def take_warnings(self) -> list[RunWarning]:
         """Return the warnings that came since the last call."""
         return self._messages.take_warnings()
+
+    def check_owner(self) -> None:
+        """Raise a `RequestError` in a child that was forked after the start."""
+        if os.getpid() != self._owner:
+            raise RequestError(
+                f"the stream was opened by the process {self._owner}, and this is {os.getpid()}, forked from it",
+                hint="open it in the process that reads it",
+            )
 
     def finish(self) -> OmegaSlicesError | None:
         """Wait for the exit of a process whose output has ended well.
@@ -155,6 +170,9 @@ class Producer:
         if self._closed:
             return
         self._closed = True
+        if os.getpid() != self._owner:
+            self.stdout.close()
+            return
         # Its next write finds no reader; an executable of ours then exits by itself.
         self.stdout.close()
         if self._exit_status(_GRACE_S) is None:
@@ -177,6 +195,10 @@ class Output:
     def __init__(self, channel: socket.socket, messages: _Messages) -> None:
         self._channel = channel
         self._messages = messages
+        self._owner = os.getpid()
+        # Held while reading: a descriptor that is closed under a reader may be another
+        # file's a moment later.
+        self._reading = threading.RLock()
         channel.settimeout(_WAIT_S)
 
     @property
@@ -195,7 +217,7 @@ class Output:
         data = bytearray(size)
         filled = waits = 0
         signs = self._messages.signs
-        with memoryview(data) as view:
+        with self._reading, memoryview(data) as view:
             while filled < size:
                 try:
                     count = self._channel.recv_into(view[filled:])
@@ -214,8 +236,14 @@ class Output:
         return data
 
     def close(self) -> None:
-        """Close our end; may be called again."""
-        self._channel.close()
+        """Close our end; may be called again, and while another thread reads, which then comes to an end."""
+        if os.getpid() != self._owner:
+            self._channel.close()
+            return
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RD)
+        with self._reading:
+            self._channel.close()
 
 
 class _Messages:
@@ -284,12 +312,30 @@ _decode_report: Final = msgspec.json.Decoder(RunReport).decode
 _decode_error: Final = msgspec.json.Decoder(dict[str, object]).decode
 
 
+# Everything that a forked child must not hold: the producer would not see that its reader is
+# gone, nor the reader that its producer is.
+_held: Final[WeakSet[socket.socket | IO[bytes]]] = WeakSet()
+
+
+def _let_go() -> None:
+    """Put nothing in the place of each descriptor; its number stays taken, so that nobody closes another file."""
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for one in list(_held):
+        with suppress(OSError, ValueError):  # closed meanwhile
+            os.dup2(nothing, one.fileno(), inheritable=False)
+    os.close(nothing)
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 def _channel() -> tuple[socket.socket, socket.socket]:
     """Make what the output goes through: our end to read from, and the child's to write to.
 
     A pair of sockets: through a pipe every 4 KiB are handed over by themselves, which takes several times as long.
     """
     ours, theirs = socket.socketpair()
+    _held.update((ours, theirs))
     for end, option in ((ours, socket.SO_RCVBUF), (theirs, socket.SO_SNDBUF)):
         with suppress(OSError):
             end.setsockopt(socket.SOL_SOCKET, option, _CHANNEL_BYTES)

@@ -113,6 +113,7 @@ class BinarySource:
 
     def read(self) -> pa.RecordBatch | None:
         """Return the next batch, or None once everything that makes a stream complete was seen."""
+        self._producer.check_owner()
         while True:
             try:
                 batch = self._reader.read_next_batch()
