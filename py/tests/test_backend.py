@@ -82,14 +82,14 @@ def test_the_choice(
         assert len(list(slices)) == 2
 
 
-@pytest.mark.parametrize("variable", ["yes", "True", "2", " 1", "rust", "python", "shadow"])
+@pytest.mark.parametrize("variable", ["yes", "True", "2", " 1", "rust", "python", "Shadow"])
 def test_what_the_variable_may_not_say(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv("OMEGA_USE_RUST_MULTI_SYMBOL", variable)
     with pytest.raises(RequestError, match="OMEGA_USE_RUST_MULTI_SYMBOL"):
         open_slices(symbols=["A"])
 
 
-@pytest.mark.parametrize("backend", ["shadow", "Rust", "", True])
+@pytest.mark.parametrize("backend", ["Shadow", "Rust", "", True])
 def test_what_is_no_backend(backend: Any) -> None:
     with pytest.raises(RequestError, match="backend="):
         open_slices(symbols=["A"], backend=backend)

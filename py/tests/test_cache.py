@@ -23,8 +23,8 @@ from omega_slices import (
     SystemFailureError,
     UnsortedInputError,
     _file,
+    _open,
     _sources,
-    _stream,
     open_slices,
 )
 
@@ -192,7 +192,7 @@ def test_without_an_executable_the_warning_tells_of_the_cache(
         raise BackendUnavailableError("there is none")
 
     monkeypatch.delenv("OMEGA_SLICES_BINARY", raising=False)
-    monkeypatch.setattr(_stream, "find_binary", nowhere)
+    monkeypatch.setattr(_open, "find_binary", nowhere)
     with caplog.at_level(logging.WARNING, logger="omega_slices"), open_slices(data, cache="kept") as slices:
         assert len(list(slices)) == 2
     assert "does not use the cache 'kept'" in caplog.text

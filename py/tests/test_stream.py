@@ -27,6 +27,7 @@ from omega_slices import (
     SliceStream,
     open_slices,
 )
+from omega_slices._monitor import StreamMonitor
 from omega_slices._request import make_request
 
 REQUEST = make_request("unused", symbols=wire.SYMBOLS)
@@ -66,7 +67,7 @@ class ListSource:
 
 def open_list(sizes: list[int], failure: OmegaSlicesError | None = None) -> tuple[SliceStream, ListSource]:
     source = ListSource(sizes, failure)
-    return SliceStream(source, REQUEST), source
+    return SliceStream(source, REQUEST, StreamMonitor(REQUEST, "rust", "a test")), source
 
 
 def stamps(batch: pa.RecordBatch) -> list[int]:

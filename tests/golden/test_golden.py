@@ -47,7 +47,7 @@ def test_reference(case: Case, tmp_path: Path) -> None:
     assert golden_case.reference_text(case, tmp_path / "data") == case.expected
 
 
-@pytest.mark.parametrize("backend", ["python", "rust"])
+@pytest.mark.parametrize("backend", ["python", "rust", "shadow"])
 @by_name(CASES)
 def test_open_slices(case: Case, backend: str, tmp_path: Path) -> None:
     assert open_slices_text(case, tmp_path / "data", backend) == case.expected

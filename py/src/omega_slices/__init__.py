@@ -5,9 +5,11 @@ those in a file; every error is an `OmegaSlicesError` with a `code`.  The logger
 """
 
 from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, SymbolSnapshot
+from omega_slices._monitor import StreamMetrics
+from omega_slices._open import open_slices
 from omega_slices._request import Request
 from omega_slices._slices import MultiSymbolSlice
-from omega_slices._stream import SliceStream, open_slices
+from omega_slices._stream import SliceStream
 from omega_slices._table import SliceCursor, SliceTable, read_slices
 from omega_slices.errors import (
     BackendUnavailableError,
@@ -51,6 +53,7 @@ __all__ = [
     "SliceCursor",
     "SliceStream",
     "SliceTable",
+    "StreamMetrics",
     "SymbolNotFoundError",
     "SymbolSnapshot",
     "SystemFailureError",

@@ -12,7 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Final, Literal, get_args
+from operator import index
+from typing import Final, Literal, SupportsIndex, get_args
 
 import msgspec
 from msgspec import Struct
@@ -605,3 +606,14 @@ def _check_columns(columns: dict[str, str]) -> None:
                 f"columns[{field!r}]={name!r} cannot be a column's name",
                 hint="a name is not empty and holds no comma",
             )
+
+
+def checked_count(what: str, value: SupportsIndex, least: int) -> int:
+    """Return an integer of any kind as a plain one, if it is large enough."""
+    try:
+        count = least - 1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        count = least - 1
+    if count < least:
+        raise RequestError(f"{what}={value!r} is no number of its kind", hint=f"give an integer from {least} on")
+    return count

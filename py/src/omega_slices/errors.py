@@ -10,7 +10,7 @@ built-in as well, so code that knows nothing of this package still catches it.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,21 @@ __all__ = [
     "UnsortedInputError",
     "error_from_report",
 ]
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text with every character escaped that a terminal might obey; names come from disks and files.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[2Jb"))
+    a\x1b[2Jb
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in keep else one.encode("unicode_escape").decode("ascii") for one in text
+    )
 
 
 class ErrorCode(IntEnum):
@@ -141,7 +156,7 @@ class OmegaSlicesError(Exception):
         }
         place = ", ".join(f"{what} {value}" for what, value in about.items() if not self._names(what, value))
         text = f"{self.message} ({place})" if place else self.message
-        return text if self.hint is None else f"{text}\nhint: {self.hint}"
+        return printable(text if self.hint is None else f"{text}\nhint: {self.hint}", keep="\n")
 
     def _names(self, what: str, value: str | int | None) -> bool:
         if value is None or f"{what} {value}" in self.message:
@@ -228,9 +243,39 @@ class BackendUnavailableError(OmegaSlicesError):
 
 
 class DivergenceError(OmegaSlicesError):
-    """Two backends that should agree do not (code 3012)."""
+    """Two backends that should agree do not (code 3012).
+
+    Parameters
+    ----------
+    message, **about
+        As `OmegaSlicesError` takes them; `column` is the field that differs.
+    timestamp_ns : int, optional
+        Of the first slice that differs, nanoseconds since 1970-01-01T00:00Z.
+    values : tuple, optional
+        What `rust` and what `python` has there.
+
+    Attributes
+    ----------
+    timestamp_ns : int or None
+        As given.
+    rust, python : float, bool, int or None
+        The two values: of a column of timestamps nanoseconds since 1970; None where there is
+        no candle, or where one of the two has no such slice (then `column` is None too).
+    """
 
     code = ErrorCode.DIVERGENCE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        timestamp_ns: int | None = None,
+        values: tuple[float | int | None, float | int | None] = (None, None),
+        **about: Any,
+    ) -> None:
+        super().__init__(message, **about)
+        self.timestamp_ns = timestamp_ns
+        self.rust, self.python = values
 
 
 _CLASS_BY_CODE: Final[dict[int, type[OmegaSlicesError]]] = {

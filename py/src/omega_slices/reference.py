@@ -400,7 +400,8 @@ def _all_symbols(request: Request) -> tuple[str, ...]:
 # --- One file to rows --------------------------------------------------------------------
 
 
-def _read_file(request: Request, series: _Name, path: str) -> list[_Row]:
+def _read_file(request: Request, series: _Name, path: str) -> tuple[int, list[_Row]]:
+    """Return how many rows a file has, and those of them that may count."""
     time, *values = request.input_columns.values()
     if series.side is None:
         values = list(request.indicators)
@@ -409,13 +410,21 @@ def _read_file(request: Request, series: _Name, path: str) -> list[_Row]:
     _check_column(table, time, _is_time, "timestamps", hint, series, path)
     for name in values:
         _check_column(table, name, _is_number, "numbers", hint, series, path)
-    timestamps = _timestamps_ns(table.column(time), coarse.column(time))
-    numbers = zip(*(table.column(name).to_pylist() for name in values), strict=True)
-    rows = []
-    for number, (timestamp_ns, candle) in enumerate(zip(timestamps, numbers, strict=True)):
-        whole_ns = _checked_time(timestamp_ns, series, path, number, time)
-        rows.append(_Row(whole_ns, whole_ns, tuple(map(_to_float, candle)), path, number))
-    return rows
+    timestamps = [
+        _checked_time(timestamp_ns, series, path, number, time)
+        for number, timestamp_ns in enumerate(_timestamps_ns(table.column(time), coarse.column(time)))
+    ]
+    kept = [
+        number
+        for number, raw_ns in enumerate(timestamps)
+        if _in_window(request, series, raw_ns) or _in_lead_in(request, series, raw_ns)
+    ]
+    candles = zip(*(table.column(name).take(pa.array(kept, pa.int64())).to_pylist() for name in values), strict=True)
+    rows = [
+        _Row(timestamps[number], timestamps[number], tuple(map(_to_float, candle)), path, number)
+        for number, candle in zip(kept, candles, strict=True)
+    ]
+    return table.num_rows, rows
 
 
 def _read_table(path: str, names: list[str], series: _Name | None) -> tuple[pa.Table, pa.Table]:
@@ -557,23 +566,23 @@ def _csv_time(text: str, path: str, row: int, column: str) -> int:
 def _read_series(
     request: Request, name: _Name, paths: list[str], sessions: Sequence[tuple[int, int]] | None
 ) -> _Series:
-    rows = [row for path in paths for row in _read_file(request, name, path)]
-    in_window = [row for row in rows if _in_window(request, name, row) or _in_lead_in(request, name, row)]
+    counts, files = zip(*(_read_file(request, name, path) for path in paths), strict=True)
+    in_window = [row for rows in files for row in rows]
     in_session = [row for row in in_window if _in_session(request, name, sessions, row)]
     stamped = [_floored(request, name, row) for row in in_session] if request.normalize else in_session
     warnings = _check_order(request, name, stamped)
     kept = _without_duplicates(request, name, sorted(stamped, key=lambda row: row.timestamp_ns))
 
     def counted(some: list[_Row]) -> int:
-        return sum(_in_window(request, name, row) for row in some)
+        return sum(_in_window(request, name, row.raw_ns) for row in some)
 
     report = SeriesReport(
         symbol=name.symbol,
         timeframe=name.timeframe,
         price_type=name.side,
         files=len(paths),
-        rows=len(rows),
-        outside_window=len(rows) - counted(in_window),
+        rows=sum(counts),
+        outside_window=sum(counts) - counted(in_window),
         outside_session=counted(in_window) - counted(in_session),
         duplicates=counted(stamped) - counted(kept),
         candles=counted(kept),
@@ -583,18 +592,18 @@ def _read_series(
     return _Series(name, values, list(values), report, warnings)
 
 
-def _in_window(request: Request, name: _Name, row: _Row) -> bool:
-    if request.end is not None and row.raw_ns > request.end:
+def _in_window(request: Request, name: _Name, raw_ns: int) -> bool:
+    if request.end is not None and raw_ns > request.end:
         return False
     if name.timeframe == request.timeframe:
-        return request.start is None or row.raw_ns >= request.start
+        return request.start is None or raw_ns >= request.start
     # The latest complete candle may be of any time before the start, unless its age is limited.
     age_ns = dict(_further(request))[name.timeframe]
     first_ns = _first_ns(request)
-    return first_ns is None or age_ns is None or row.raw_ns >= first_ns - age_ns
+    return first_ns is None or age_ns is None or raw_ns >= first_ns - age_ns
 
 
-def _in_lead_in(request: Request, name: _Name, row: _Row) -> bool:
+def _in_lead_in(request: Request, name: _Name, raw_ns: int) -> bool:
     """Return whether a row before the start may be carried into the window."""
     if request.fill == "none" or request.start is None or name.side is None or name.timeframe != request.timeframe:
         return False
@@ -603,8 +612,8 @@ def _in_lead_in(request: Request, name: _Name, row: _Row) -> bool:
     assert request.max_age is not None
     lead_ns = first_ns - _age_ns(request.max_age, request.timeframe)
     # The candle that the window cuts consists of what the window keeps of it.
-    stamp_ns = _floor_ns(row.raw_ns, request.timeframe) if request.normalize else row.raw_ns
-    return lead_ns <= row.raw_ns < request.start and stamp_ns < first_ns
+    stamp_ns = _floor_ns(raw_ns, request.timeframe) if request.normalize else raw_ns
+    return lead_ns <= raw_ns < request.start and stamp_ns < first_ns
 
 
 def _in_session(request: Request, name: _Name, sessions: Sequence[tuple[int, int]] | None, row: _Row) -> bool:

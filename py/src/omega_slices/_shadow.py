@@ -1,0 +1,212 @@
+"""Both implementations at once: each slice of the executable, held against the reference's before anybody gets it.
+
+Owns the stretches into which a run is cut, and what of it is compared.  Guarantees that no
+slice of a compared stretch is handed out before the reference gave the same one, bit by
+bit; that those before a difference still come; and memory for one stretch at a time.
+
+A stretch is a part of the window, from after the last slice of the one before to its own
+last slice, so that together they leave nothing out: a slice that only the reference has
+is found too.  The reference answers the request for that part of the window alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from omega_slices._compare import Walk, first_difference
+from omega_slices._sources import ReferenceSource
+from omega_slices._times import NS_MAX, timeframe_ns
+from omega_slices.errors import DivergenceError, OmegaSlicesError, SystemFailureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from omega_slices._candle import RunReport, RunWarning
+    from omega_slices._compare import Difference
+    from omega_slices._request import Request
+    from omega_slices._sources import Source
+
+# Of all symbols and price types: the reference takes some 700 bytes for each candle.
+_STRETCH_CANDLES_MAX: Final = 500_000
+
+_NAMES: Final = ("rust", "python")
+
+
+class ShadowSource:
+    """The batches of another source, compared."""
+
+    def __init__(
+        self,
+        source: Source,
+        request: Request,
+        sessions: Sequence[tuple[int, int]] | None,
+        sample: float,
+        compared: Callable[[int], None],
+    ) -> None:
+        """Compare what a source gives.
+
+        Parameters
+        ----------
+        source : Source
+            The executable's.
+        request : Request
+            What it answers.
+        sessions : sequence of (int, int) or None
+            As `open_reference` takes them.
+        sample : float
+            Which part of the stretches is compared, above 0 and up to 1; the first one
+            always is.
+        compared : callable
+            Is told of how many slices were found the same.
+        """
+        self._source = source
+        self._request = request
+        self._sessions = sessions
+        self._sample = sample
+        self._compared = compared
+        self.schema: pa.Schema = source.schema
+        self.symbols = source.symbols
+        series = len(self.symbols) * len(request.price_types)
+        self._slices_max = max(1, _STRETCH_CANDLES_MAX // series)
+        # Short at first, so that the first slice is there soon.
+        self._slices_next = 1
+        # A stretch that is compared takes one; each adds a part.
+        self._credit = 1.0
+        self._start_ns = request.start
+        self._passed = 0
+        self._ready: deque[pa.RecordBatch] = deque()
+        self._failure: OmegaSlicesError | None = None
+        self._ended = False
+
+    def read(self) -> pa.RecordBatch | None:
+        """Return the next batch, or None at the end of both.
+
+        Raises
+        ------
+        DivergenceError
+            The next slice is not the same, or only one of the two has it.
+        """
+        while not self._ready:
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                return None
+            self._next_stretch()
+        return self._ready.popleft()
+
+    def take_warnings(self) -> Sequence[RunWarning]:
+        """Return the executable's new warnings."""
+        return self._source.take_warnings()
+
+    def report(self) -> RunReport | None:
+        """Return the executable's report."""
+        return self._source.report()
+
+    def close(self) -> None:
+        """Close the executable's source."""
+        self._ready.clear()
+        self._source.close()
+
+    def _next_stretch(self) -> None:
+        """Take the next stretch of the executable's slices, and hand it out as far as the reference agrees."""
+        batches = self._take()
+        slices = sum(batch.num_rows for batch in batches) // len(self.symbols)
+        if self._credit >= 1.0 and (batches or self._ended):
+            self._credit -= 1.0
+            end_ns = self._request.end if self._ended else self._end_ns(batches[-1])
+            same = self._compare(batches, end_ns)
+            self._compared(same)
+            batches = _first(batches, same * len(self.symbols))
+        self._ready.extend(batches)
+        self._credit += self._sample
+        self._passed += slices
+        self._slices_next = min(2 * self._slices_next, self._slices_max)
+        if batches:
+            self._start_ns = self._end_ns(batches[-1]) + 1
+
+    def _take(self) -> list[pa.RecordBatch]:
+        """Return the batches of the next stretch; notes the end, or the error that comes after them."""
+        batches: list[pa.RecordBatch] = []
+        slices = 0
+        while slices < self._slices_next:
+            try:
+                batch = self._source.read()
+            except OmegaSlicesError as error:
+                self._failure = error
+                break
+            if batch is None:
+                self._ended = True
+                break
+            batches.append(batch)
+            slices += batch.num_rows // len(self.symbols)
+        return batches
+
+    def _end_ns(self, batch: pa.RecordBatch) -> int:
+        """Return up to when rows belong to no later slice than the last one of a batch."""
+        last_ns: int = batch.column("timestamp")[-1].value
+        if not self._request.normalize:
+            return last_ns
+        end_ns = NS_MAX if self._request.end is None else self._request.end
+        return min(last_ns + timeframe_ns(self._request.timeframe) - 1, end_ns)
+
+    def _compare(self, batches: Sequence[pa.RecordBatch], end_ns: int | None) -> int:
+        """Return how many slices are the same; notes the difference after them, if there is one."""
+        start_ns = self._start_ns
+        if start_ns is not None and start_ns > (NS_MAX if end_ns is None else end_ns):
+            return 0  # nothing is left of the window
+        request = replace(self._request, start=start_ns, end=end_ns)
+        mine = Walk(self.symbols, iter(batches))
+        try:
+            reference = ReferenceSource(request, self._sessions)
+            if reference.symbols != self.symbols:
+                raise _divergence(f"the symbols are {self.symbols} (rust) and {reference.symbols} (python)")
+            found = first_difference(mine, Walk(self.symbols, _batches(reference)), None)
+        except (DivergenceError, SystemFailureError) as error:
+            self._failure = error
+        except OmegaSlicesError as error:
+            self._failure = _divergence(f"only python fails, with {error.code.name}: {error.message}")
+        else:
+            if found is None:
+                return mine.passed
+            self._failure = _difference(found, self._passed)
+            position = found.positions[0]
+            return mine.passed if position is None else position
+        return 0
+
+
+def _batches(source: ReferenceSource) -> Iterator[pa.RecordBatch]:
+    while (batch := source.read()) is not None:
+        yield batch
+
+
+def _first(batches: Sequence[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
+    """Return the first rows of batches."""
+    taken = []
+    for batch in batches:
+        if rows > 0:
+            taken.append(batch.slice(0, rows))
+        rows -= batch.num_rows
+    return taken
+
+
+def _difference(found: Difference, passed: int) -> DivergenceError:
+    """Make the error of a difference that was found after so many slices."""
+    first, second = (None if position is None else position + passed for position in found.positions)
+    text = found._replace(positions=(first, second)).text(_NAMES)
+    return _divergence(
+        text, timestamp_ns=found.timestamp_ns, symbol=found.symbol, column=found.column, values=found.values
+    )
+
+
+def _divergence(message: str, **about: Any) -> DivergenceError:
+    return DivergenceError(
+        message,
+        hint="go on with backend='python', which says what the contract says, and report this with the request "
+        "and the input files",
+        **about,
+    )

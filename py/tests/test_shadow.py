@@ -1,0 +1,438 @@
+"""The backend that runs both implementations and compares them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import wire
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+from series_strategies import World, worlds
+
+from omega_slices import (
+    BackendUnavailableError,
+    DivergenceError,
+    ErrorCode,
+    OmegaSlicesError,
+    Request,
+    RequestError,
+    SliceStream,
+    UnsortedInputError,
+    assert_slices_equal,
+    open_slices,
+)
+from omega_slices import _shadow as shadow
+from omega_slices._candle import RunReport, RunWarning
+from omega_slices._request import make_request
+from omega_slices._shadow import ShadowSource
+from omega_slices._sources import ReferenceSource
+
+MINUTES = 400
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two symbols with holes in different places, an hourly series, indicators, some seconds within the minutes."""
+    root = tmp_path_factory.mktemp("shadow")
+    for offset, symbol in enumerate(("EURUSD", "GBPUSD")):
+        for side in ("BID", "ASK"):
+            kept = [minute for minute in range(MINUTES) if minute % (7 + offset)]
+            wire.write_series(root, symbol, side, [(minute, 1.0 + offset + minute / 64) for minute in kept])
+            wire.write_series(root, symbol, side, [(hour * 60, 2.0 + hour) for hour in range(7)], timeframe="H1")
+        wire.write_indicators(root, symbol, [(minute, minute / 8) for minute in range(0, MINUTES, 3)], "rsi")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many stretches: up to 16 slices of two symbols."""
+    monkeypatch.setattr(shadow, "_STRETCH_CANDLES_MAX", 64)
+
+
+class Batches:
+    """A source that gives slices of the reference, spoilt by what is done to each batch."""
+
+    def __init__(
+        self, request: Request, size: int, spoil: Callable[[pa.RecordBatch], pa.RecordBatch | None] = lambda one: one
+    ) -> None:
+        reference = ReferenceSource(request)
+        self.schema, self.symbols = reference.schema, reference.symbols
+        whole = pa.Table.from_batches(iter(reference.read, None), self.schema)
+        self._batches = iter(whole.combine_chunks().to_batches(size * len(self.symbols)))
+        self._spoil = spoil
+        self.closed = 0
+
+    def read(self) -> pa.RecordBatch | None:
+        for batch in self._batches:
+            if (spoilt := self._spoil(batch)) is not None and spoilt.num_rows:
+                return spoilt
+        return None
+
+    def take_warnings(self) -> list[RunWarning]:
+        return []
+
+    def report(self) -> RunReport | None:
+        return None
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def request(root: Path, **options: Any) -> Request:
+    return make_request(root, **({"symbols": ["EURUSD", "GBPUSD"]} | options))
+
+
+def walk(source: ShadowSource) -> tuple[list[int], OmegaSlicesError | None]:
+    """Return the timestamps of the slices that come, and the error that ends them."""
+    stamps: list[int] = []
+    while True:
+        try:
+            batch = source.read()
+        except OmegaSlicesError as error:
+            with pytest.raises(type(error)):
+                source.read()
+            return stamps, error
+        if batch is None:
+            assert source.read() is None
+            return stamps, None
+        stamps += batch.column("timestamp").cast(pa.int64()).to_pylist()[:: len(source.symbols)]
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"timeline": "union"},
+    {"timeline": "union", "fill": "forward", "max_age": "5bars"},
+    {"with_timeframe": ["H1"], "indicators": ["rsi"]},
+    {"with_timeframe": ["H1:max-age=2h"], "known_at": "close", "timeline": "quorum:1"},
+    {"timeline": "union", "normalize": True, "start": "2024-01-02T00:10:30Z", "end": "2024-01-02T03:00:20Z"},
+    {"start": "2024-01-02T01:00Z", "end": "2024-01-02T02:00Z", "session": "fx"},
+    {"start": "2024-02-01"},
+    {"symbols": None},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_real_executable_agrees(root: Path, binary: Path, options: dict[str, Any]) -> None:
+    options = {"symbols": ["EURUSD", "GBPUSD"]} | options
+    with open_slices(root, **options, backend="shadow") as both, open_slices(root, **options) as alone:
+        assert_slices_equal(both, alone)
+        assert both.metrics.compared_slices == both.report.slices == alone.report.slices
+        assert both.metrics.backend == "shadow"
+        assert both.report.series == alone.report.series
+        assert both.report.warnings == alone.report.warnings
+        assert b"python" not in both.schema.metadata[b"producer"]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_stretches_leave_nothing_out_and_add_nothing(root: Path, options: dict[str, Any], size: int) -> None:
+    asked = request(root, **options)
+    compared: list[int] = []
+    stamps, error = walk(ShadowSource(Batches(asked, size), asked, None, 1.0, compared.append))
+    assert error is None
+    told = ReferenceSource(asked).report()
+    assert told is not None
+    assert sum(compared) == len(stamps) == told.slices
+
+
+@given(world=worlds(errors=False), size=st.integers(1, 4))
+@settings(
+    max_examples=80,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+def test_stretches_of_any_request_join_to_the_whole(world: World, size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asked = world.build(Path(folder))
+        try:
+            source = Batches(asked, size)
+        except OmegaSlicesError:
+            assume(False)
+        stamps, error = walk(ShadowSource(source, asked, None, 1.0, lambda _: None))
+        assert error is None, error
+        event(f"{min(len(stamps), 5)} slices")
+
+
+def changed(batch: pa.RecordBatch, row: int, column: str, value: Any) -> pa.RecordBatch:
+    """Return a batch with another value in one place."""
+    values = batch.column(column).to_pylist()
+    values[row] = value
+    columns = [
+        pa.array(values, batch.schema.field(name).type) if name == column else batch.column(name)
+        for name in batch.schema.names
+    ]
+    return pa.record_batch(columns, schema=batch.schema)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    size=st.integers(1, 30),
+    column=st.sampled_from(["bid_open", "ask_close", "valid_bid", "bid_timestamp"]),
+)
+def test_the_first_difference_is_named_and_what_is_before_it_comes(
+    root: Path, data: st.DataObject, size: int, column: str
+) -> None:
+    asked = request(root, timeline="union", fill="forward", max_age="5bars")
+    reference = list(iter(ReferenceSource(asked).read, None))
+    rows = sum(batch.num_rows for batch in reference)
+    at = data.draw(st.integers(0, rows - 1))
+    old = pa.Table.from_batches(reference).column(column)[at]
+    new: Any
+    match column:
+        case "valid_bid":
+            new = not old.as_py()
+        case "bid_timestamp":
+            new = old.value - wire.MINUTE_NS
+        case _:
+            new = float(np.nextafter(old.as_py(), 9.0))
+    seen = 0
+
+    def spoil(batch: pa.RecordBatch) -> pa.RecordBatch:
+        nonlocal seen
+        first, seen = seen, seen + batch.num_rows
+        return changed(batch, at - first, column, new) if first <= at < seen else batch
+
+    stamps, error = walk(ShadowSource(Batches(asked, size, spoil), asked, None, 1.0, lambda _: None))
+    assert isinstance(error, DivergenceError)
+    position, symbol = divmod(at, 2)
+    assert len(stamps) == position
+    assert error.code is ErrorCode.DIVERGENCE
+    assert error.symbol == asked.symbols[symbol]  # type: ignore[index]  # given above
+    assert error.column == column
+    assert (error.rust, error.python) == (new, old.value if column == "bid_timestamp" else old.as_py())
+    assert f"slice       {position} " in str(error)
+    assert stamps == [] or stamps[-1] < error.timestamp_ns  # type: ignore[operator]  # it is there
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (again.timestamp_ns, again.rust, again.python) == (error.timestamp_ns, error.rust, error.python)
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 57, -1])
+def test_a_slice_that_only_python_has(root: Path, lacking: int) -> None:
+    asked = request(root)
+    stamps = walk(ShadowSource(Batches(asked, 1), asked, None, 1.0, lambda _: None))[0]
+    gone = stamps[lacking]
+
+    def spoil(batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        return None if batch.column("timestamp")[0].value == gone else batch
+
+    left, error = walk(ShadowSource(Batches(asked, 1, spoil), asked, None, 1.0, lambda _: None))
+    assert isinstance(error, DivergenceError)
+    assert (error.timestamp_ns, error.symbol, error.column) == (gone, None, None)
+    assert left == stamps[:lacking]
+    assert "rust        no slice" in str(error)
+
+
+def test_a_slice_that_only_rust_has(root: Path) -> None:
+    asked, less = request(root, timeline="union"), request(root)
+    _, error = walk(ShadowSource(Batches(asked, 7), less, None, 1.0, lambda _: None))
+    assert isinstance(error, DivergenceError)
+    assert "python      no slice" in str(error)
+
+
+def test_bits_are_compared(tmp_path: Path) -> None:
+    wire.write_series(tmp_path, "A", "BID", [(0, 0.0), (1, float("nan"))])
+    asked = request(tmp_path, symbols=["A"], price_types=["bid"])
+    assert walk(ShadowSource(Batches(asked, 1), asked, None, 1.0, lambda _: None))[1] is None
+
+    def spoil(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return changed(batch, 0, "bid_close", -batch.column("bid_close")[0].as_py())
+
+    stamps, error = walk(ShadowSource(Batches(asked, 1, spoil), asked, None, 1.0, lambda _: None))
+    assert isinstance(error, DivergenceError)
+    assert (stamps, str(error.rust), str(error.python)) == ([], "-0.0", "0.0")
+
+
+@pytest.mark.parametrize(("sample", "least", "most"), [(1.0, 1.0, 1.0), (0.5, 0.4, 0.6), (0.1, 0.02, 0.2)])
+def test_a_sample_is_spread_evenly(root: Path, sample: float, least: float, most: float) -> None:
+    asked = request(root, timeline="union")
+    compared: list[int] = []
+    stamps, error = walk(ShadowSource(Batches(asked, 1), asked, None, sample, compared.append))
+    assert error is None
+    assert least <= sum(compared) / len(stamps) <= most
+
+
+@pytest.mark.parametrize("sample", [0.3, 1.0])
+def test_a_difference_outside_of_the_sample_passes(root: Path, sample: float) -> None:
+    asked = request(root, timeline="union")
+
+    def spoil(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return changed(batch, 0, "bid_open", -1.0)
+
+    number = 0
+
+    def second_stretch(batch: pa.RecordBatch) -> pa.RecordBatch:
+        nonlocal number
+        number += 1
+        return spoil(batch) if number == 2 else batch
+
+    stamps, error = walk(ShadowSource(Batches(asked, 1, second_stretch), asked, None, sample, lambda _: None))
+    assert (error is None) == (sample < 1.0)
+    assert len(stamps) == 1 or error is None
+
+
+def test_an_error_of_rust_is_raised_as_it_is(root: Path) -> None:
+    asked = request(root)
+    broken = UnsortedInputError("out of order")
+
+    class Failing(Batches):
+        left = 20
+
+        def read(self) -> pa.RecordBatch | None:
+            self.left -= 1
+            if self.left < 0:
+                raise broken
+            return super().read()
+
+    stamps, error = walk(ShadowSource(Failing(asked, 1), asked, None, 1.0, lambda _: None))
+    assert error is broken
+    assert len(stamps) == 20
+
+
+def test_an_error_of_python_alone_is_a_difference(root: Path, tmp_path: Path) -> None:
+    wire.write_series(tmp_path, "EURUSD", "BID", [(1, 1.0), (0, 1.0)])
+    other = request(tmp_path, symbols=["EURUSD"], price_types=["bid"], unsorted="error")
+    source = Batches(request(root, symbols=["EURUSD"], price_types=["bid"]), 10)
+    stamps, error = walk(ShadowSource(source, other, None, 1.0, lambda _: None))
+    assert isinstance(error, DivergenceError)
+    assert "only python fails, with UNSORTED_INPUT" in str(error)
+    assert stamps == []
+
+
+def test_other_symbols_are_a_difference(root: Path, tmp_path: Path) -> None:
+    for symbol in ("EURUSD", "GBPUSD", "USDJPY"):
+        wire.write_series(tmp_path, symbol, "BID", [(0, 1.0)])
+    source = Batches(request(root, symbols=None, price_types=["bid"]), 10)
+    other = request(tmp_path, symbols=None, price_types=["bid"])
+    _, error = walk(ShadowSource(source, other, None, 1.0, lambda _: None))
+    assert isinstance(error, DivergenceError)
+    assert "USDJPY" in str(error)
+
+
+def test_memory_is_that_of_one_stretch(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    class Counted(ReferenceSource):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            told = self.report()
+            assert told is not None
+            held.append(sum(series.candles for series in told.series))
+
+    monkeypatch.setattr(shadow, "ReferenceSource", Counted)
+    asked = request(root, timeline="union")
+    walk(ShadowSource(Batches(asked, 1), asked, None, 1.0, lambda _: None))
+    assert len(held) > 20
+    assert max(held) <= 64
+
+
+# --- As a user meets it ---------------------------------------------------------------------
+
+
+def tampered(fake: wire.Fake, data: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the stand-in give the slices of the reference, but for one value."""
+    with open_slices(data, backend="python") as slices:
+        (batch,) = slices.batches()
+        schema = slices.schema
+    spoilt = changed(batch, 3, "ask_high", 9.0)
+    fake.out(b"".join(wire.encode(schema, [spoilt])))
+
+
+def test_a_difference_reaches_the_user(
+    fake: wire.Fake, data: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tampered(fake, data, binary, monkeypatch)
+    slices = open_slices(data, backend="shadow")
+    assert next(slices).timestamp.minute == 0
+    with pytest.raises(DivergenceError) as caught:
+        next(slices)
+    error = caught.value
+    assert (error.symbol, error.column, error.rust) == ("GBPUSD", "ask_high", 9.0)
+    for expected in ("2024-01-02T00:01:00Z", "GBPUSD", "ask_high", "9.0", repr(error.python), "backend='python'"):
+        assert expected in str(error)
+    with pytest.raises(DivergenceError):
+        next(slices)
+    assert slices.metrics.outcome == "failed"
+    assert not fake.is_running()
+
+
+def test_leaving_early(fake: wire.Fake, data: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tampered(fake, data, binary, monkeypatch)
+    with open_slices(data, backend="shadow") as slices:
+        next(slices)
+    assert not fake.is_running()
+    assert slices.metrics.outcome == "closed"
+
+
+def test_the_variable_switches_it_on(data: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMEGA_USE_RUST_MULTI_SYMBOL", "shadow")
+    monkeypatch.setenv("OMEGA_SLICES_SHADOW_SAMPLE", "0.5")
+    with open_slices(data) as slices:
+        assert len(list(slices)) == 2
+    assert (slices.metrics.backend, slices.metrics.slices) == ("shadow", 2)
+
+
+def test_with_a_cache(data: Path, binary: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        with open_slices(data, backend="shadow", cache=tmp_path / "cache") as slices:
+            assert len(list(slices)) == 2
+        assert slices.metrics.compared_slices == 2
+
+
+@pytest.mark.parametrize("sample", [0, -0.5, 1.5, "half", float("nan"), True, None])
+def test_what_is_no_sample(data: Path, sample: Any) -> None:
+    if sample in (True, None):  # 1.0, and the default
+        with open_slices(data, backend="shadow", shadow_sample=sample) as slices:
+            assert len(list(slices)) == 2
+        return
+    with pytest.raises(RequestError, match="shadow_sample="):
+        open_slices(data, backend="shadow", shadow_sample=sample)
+
+
+def test_a_sample_is_for_shadow_runs(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RequestError, match="without backend='shadow'"):
+        open_slices(data, shadow_sample=0.5)
+    monkeypatch.setenv("OMEGA_SLICES_SHADOW_SAMPLE", "2")
+    with pytest.raises(RequestError, match="OMEGA_SLICES_SHADOW_SAMPLE=2"):
+        open_slices(data, backend="shadow")
+
+
+def test_it_never_falls_back(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMEGA_SLICES_BINARY", str(tmp_path / "nothing"))
+    with pytest.raises(BackendUnavailableError):
+        open_slices(data, backend="shadow")
+
+
+def test_without_slices(tmp_path: Path, binary: Path) -> None:
+    wire.write_series(tmp_path, "A", "BID", [(0, 1.0)])
+    wire.write_series(tmp_path, "B", "BID", [(1, 1.0)])
+    with open_slices(tmp_path, price_types=["bid"], backend="shadow") as slices:
+        assert list(slices) == []
+    assert slices.report.complete
+    assert [warning.name for warning in slices.report.warnings] == ["EMPTY_TIMELINE"]
+
+
+def test_times_at_the_edge(tmp_path: Path, binary: Path) -> None:
+    stamps = pa.array([-(2**63), 0, 2**63 - 1], pa.int64()).cast(pa.timestamp("ns", "UTC"))
+    (tmp_path / "A").mkdir()
+    values = pa.array([1.0, 2.0, 3.0])
+    table = pa.table({"UTC time": stamps} | dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), values))
+    pq.write_table(table, tmp_path / "A" / "A_M1_BID.parquet")
+    with open_slices(tmp_path, price_types=["bid"], backend="shadow") as slices:
+        assert len(list(slices)) == 3
+
+
+def test_the_stream_says_what_it_is(data: Path, binary: Path) -> None:
+    with open_slices(data, backend="shadow") as slices:
+        assert isinstance(slices, SliceStream)
+        assert slices.peek(2) == list(slices)
