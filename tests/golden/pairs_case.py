@@ -87,8 +87,8 @@ def write_input(root: Path) -> None:
     """Write the candles of both symbols, M15 and H1, bid and ask.
 
     The two share most of their way; what is left between them comes back, and wanders off now and then.  Spreads move,
-    and are wide around 22:00Z.  Each file lacks candles of its own, some hold a NaN or a null, and on Saturday noon
-    somebody quotes nonsense, which the session filter has to drop.
+    and are wide around 22:00Z.  Each file lacks candles of its own, some hold a NaN or a null, and on Saturday from
+    12:00Z to 14:00Z (Sydney's midnight is 13:00Z) somebody quotes nonsense, which the session filter has to drop.
     Only `random.Random.random`, whose numbers are the same in every Python, and plain arithmetic.
     """
     draw = random.Random(_SEED)
@@ -123,8 +123,8 @@ def _rows(steps: list[_Step], symbol: str, side: str, kept: random.Random) -> It
     for step, (opened, top, bottom, close, spread) in enumerate(steps):
         luck, fault = kept.random(), kept.random()
         day, of_day = divmod(step, _STEPS_PER_DAY)
-        noon_on_saturday = day == 5 and of_day in range(56, 60)
-        if day in (5, 6) and not noon_on_saturday:
+        on_saturday = day == 5 and of_day in range(56, 64)
+        if day in (5, 6) and not on_saturday:
             continue
         is_out = any(
             first <= step < end and symbol in symbols and side in sides for first, end, symbols, sides in _OUTAGES
@@ -133,18 +133,18 @@ def _rows(steps: list[_Step], symbol: str, side: str, kept: random.Random) -> It
             continue
         wide = 20 if of_day in range(3) else 0
         above = spread + wide + (4 if symbol == "GBPUSD" else 0) if side == "ASK" else 0
-        if noon_on_saturday:
+        if on_saturday:
             above += 2_000
         first, high, low, last = ((ticks + above) / _TICKS_PER_UNIT for ticks in (opened, top, bottom, close))
         volume = float(100 + step % 7)
         yield (
             _START_NS + step * STEP_NS,
             (
-                None if 0.010 <= fault < 0.015 else first,
+                None if 0.010 <= fault < 0.025 else first,
                 high,
                 low,
                 math.nan if fault < 0.010 else last,
-                None if 0.015 <= fault < 0.020 else volume,
+                None if 0.025 <= fault < 0.030 else volume,
             ),
         )
 
@@ -212,9 +212,10 @@ def _book_lines(book: Book) -> Iterator[str]:
     yield f"equity   {book.equity[-1][1]!r} at the end; of all slices sha256 {digest}"
     for number, trade in enumerate(book.trades, 1):
         times = f"{time_text(trade.entry_ns)} to {time_text(trade.exit_ns)}"
-        # z decides, but is no result: rounded, since the last bit of a logarithm is the C library's.
         yield ""
-        yield f"trade {number}  {side_text(trade)}  {times}  {trade.reason}  z {trade.z_score:.3f}"
+        yield f"trade {number}  {side_text(trade)}  {times}  {trade.reason}"
+        # z is rounded here: the last bit of a logarithm is the C library's.
+        yield f"  decided on mids {' '.join(map(repr, trade.mids))}, z {trade.z_score:.3f}"
         for leg in trade.legs:
             yield f"  {leg.symbol} {leg.units:+} at {leg.entry!r}, out at {leg.exit!r}"
         yield f"  cost {trade.cost!r}  pnl {trade.pnl!r}"

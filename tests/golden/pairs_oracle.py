@@ -179,6 +179,7 @@ class _Oracle:
                 entry_ns=self.times[entered],
                 exit_ns=self.times[min(left, len(self.times) - 1)],
                 reason=reason,
+                mids=self.mids[decided],
                 z_score=self.z_scores[decided],
                 legs=tuple(map(Leg, self.symbols, units, entries, exits)),
                 cost=cost,

@@ -61,12 +61,13 @@ class Leg:
 
 @dataclass(frozen=True)
 class Trade:
-    """A round trip; `cost` is what the spreads at its fills took, `z_score` that on which it was entered."""
+    """A round trip: entered on these `mids` and `z_score`; `cost` is what the spreads at its fills took."""
 
     direction: int
     entry_ns: int
     exit_ns: int
     reason: str
+    mids: tuple[float, float]
     z_score: float
     legs: tuple[Leg, ...]
     cost: float
@@ -98,6 +99,7 @@ class _Order:
     what: str
     reason: str
     direction: int = 0
+    mids: tuple[float, float] = (0.0, 0.0)
     z_score: float = 0.0
     units: tuple[int, int] = (0, 0)
 
@@ -226,7 +228,8 @@ class PairsStrategy:
         assert first is not None
         assert second is not None
         lots = round(UNITS * first / second / LOT)
-        self._order = _Order("entry", "", direction, z_score, (direction * UNITS, -direction * lots * LOT))
+        units = (direction * UNITS, -direction * lots * LOT)
+        self._order = _Order("entry", "", direction, (first, second), z_score, units)
 
     def _objection(self, s: MultiSymbolSlice, direction: int) -> str | None:
         """Return why not to enter, whatever z says; None where nothing speaks against it."""
@@ -259,6 +262,7 @@ class PairsStrategy:
                 position.entry_ns,
                 exit_ns,
                 reason,
+                entered.mids,
                 entered.z_score,
                 legs,
                 position.cost,
