@@ -1,7 +1,8 @@
-"""Write, or check, the expected answers of the golden cases.
+"""Write, or check, the expected answers of the golden cases, and the books of the backtest.
 
-Every `tests/golden/*/expected.txt` is what the plain Python reference answers, never what the executable answers:
-the executable is held against these files. A change here needs a reason in the commit that brings it.
+Every `tests/golden/*/expected.txt`, and every `tests/golden/pairs/*.txt`, is what the plain Python reference comes to,
+never what the executable does: the executable is held against these files. A change here needs a reason in the commit
+that brings it.
 """
 
 from __future__ import annotations
@@ -10,29 +11,54 @@ import argparse
 import difflib
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("py/src", "py/tests", "tests/golden")]
 
-from golden_case import load_cases, reference_text  # noqa: E402 - found only on the path set above
+import golden_case  # noqa: E402 - found only on the path set above
+import pairs_case  # noqa: E402 - likewise
+
+
+class Golden(NamedTuple):
+    """A golden file, and what makes its text, given a folder for the input that is yet to be made."""
+
+    name: str
+    path: Path
+    text: Callable[[Path], str]
+
+
+def goldens() -> list[Golden]:
+    cases = [
+        Golden(case.name, case.folder / "expected.txt", partial(golden_case.reference_text, case))
+        for case in golden_case.load_cases()
+    ]
+    backtests = [
+        Golden(f"pairs/{scenario.name}", scenario.golden, partial(pairs_case.golden_text, scenario))
+        for scenario in pairs_case.SCENARIOS
+    ]
+    return cases + backtests
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file would change")
-    parser.add_argument("case", nargs="*", help="names of cases; all where none is given")
+    parser.add_argument("case", nargs="*", help="names of cases, pairs/NAME of a backtest; all where none is given")
     options = parser.parse_args(argv)
-    cases = [case for case in load_cases() if not options.case or case.name in options.case]
-    if unknown := set(options.case) - {case.name for case in cases}:
+    known = goldens()
+    cases = [case for case in known if not options.case or case.name in options.case]
+    if unknown := set(options.case) - {case.name for case in known}:
         print(f"no such case: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     changed = 0
     for case in cases:
-        target = case.folder / "expected.txt"
+        target = case.path
         before = target.read_text(encoding="utf-8") if target.exists() else ""
         with tempfile.TemporaryDirectory() as folder:
-            after = reference_text(case, Path(folder) / "data")
+            after = case.text(Path(folder) / "data")
         if before == after:
             continue
         changed += 1
