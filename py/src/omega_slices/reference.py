@@ -405,19 +405,18 @@ def _read_file(request: Request, series: _Name, path: str) -> tuple[int, list[_R
     time, *values = request.input_columns.values()
     if series.side is None:
         values = list(request.indicators)
-    table, coarse = _read_table(path, [time, *values], series)
+    table, coarse = _read_table(path, [time], values, series)
     hint = "repair the file, or rename the columns in the request"
     _check_column(table, time, _is_time, "timestamps", hint, series, path)
     for name in values:
         _check_column(table, name, _is_number, "numbers", hint, series, path)
-    timestamps = [
-        _checked_time(timestamp_ns, series, path, number, time)
-        for number, timestamp_ns in enumerate(_timestamps_ns(table.column(time), coarse.column(time)))
-    ]
+    timestamps = _checked_times(_timestamps_ns(table.column(time), coarse.column(time)), series, path, time)
+    first_ns, last_ns = _span(request, series)
     kept = [
         number
         for number, raw_ns in enumerate(timestamps)
-        if _in_window(request, series, raw_ns) or _in_lead_in(request, series, raw_ns)
+        if first_ns <= raw_ns <= last_ns
+        and (_in_window(request, series, raw_ns) or _in_lead_in(request, series, raw_ns))
     ]
     candles = zip(*(table.column(name).take(pa.array(kept, pa.int64())).to_pylist() for name in values), strict=True)
     rows = [
@@ -427,14 +426,14 @@ def _read_file(request: Request, series: _Name, path: str) -> tuple[int, list[_R
     return table.num_rows, rows
 
 
-def _read_table(path: str, names: list[str], series: _Name | None) -> tuple[pa.Table, pa.Table]:
-    """Return those of the columns that are there, and a table in which times of the old INT96 are in milliseconds."""
+def _read_table(path: str, times: list[str], values: list[str], series: _Name | None) -> tuple[pa.Table, pa.Table]:
+    """Return those of the columns that are there, and the times once more, those of the old INT96 in milliseconds."""
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read(columns=names)
+            table = file.read(columns=[*times, *values])
         # The deprecated INT96 timestamps may wrap around in nanoseconds; in this unit they cannot.
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="ms") as file:
-            return table, file.read(columns=names)
+            return table, file.read(columns=times)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise _wrong(SystemFailureError, f"cannot be opened: {error}", "check the file", series, path) from error
@@ -460,11 +459,17 @@ def _check_column(
         raise _wrong(SchemaMismatchError, message, hint, series, path, column=name)
 
 
-def _checked_time(timestamp_ns: int | None, series: _Name | None, path: str, row: int, column: str) -> int:
-    if timestamp_ns is not None and _NS_MIN <= timestamp_ns <= _NS_MAX:
-        return timestamp_ns
-    message = "there is no timestamp" if timestamp_ns is None else "the timestamp does not fit 64-bit nanoseconds"
-    raise _wrong(CorruptInputError, message, "repair or remove the row", series, path, row, column)
+def _checked_times(timestamps: list[int | None], series: _Name | None, path: str, column: str) -> list[int]:
+    """Return timestamps that are all there and fit 64-bit nanoseconds."""
+    checked = []
+    for row, timestamp_ns in enumerate(timestamps):
+        if timestamp_ns is None or not _NS_MIN <= timestamp_ns <= _NS_MAX:
+            message = "there is no timestamp"
+            if timestamp_ns is not None:
+                message = "the timestamp does not fit 64-bit nanoseconds"
+            raise _wrong(CorruptInputError, message, "repair or remove the row", series, path, row, column)
+        checked.append(timestamp_ns)
+    return checked
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -521,12 +526,12 @@ def _read_sessions(path: str) -> list[tuple[int, int]]:
 
 def _sessions_of_parquet(path: str) -> list[tuple[int, int]]:
     names = ["open", "close"]
-    table, coarse = _read_table(path, names, None)
+    table, coarse = _read_table(path, names, [], None)
     edges = []
     for name in names:
         _check_column(table, name, _is_time, "timestamps", _SESSION_HINT, None, path)
         timestamps = _timestamps_ns(table.column(name), coarse.column(name))
-        edges.append([_checked_time(one, None, path, row, name) for row, one in enumerate(timestamps)])
+        edges.append(_checked_times(timestamps, None, path, name))
     return list(zip(*edges, strict=True))
 
 
@@ -590,6 +595,19 @@ def _read_series(
     )
     values = {row.timestamp_ns: row.values for row in kept}
     return _Series(name, values, list(values), report, warnings)
+
+
+def _span(request: Request, name: _Name) -> tuple[int, int]:
+    """Return from when to when there may be rows that count, so that the others are passed over quickly."""
+    first_ns = _first_ns(request)
+    if name.timeframe != request.timeframe:
+        age_ns = dict(_further(request))[name.timeframe]
+    else:
+        age_ns = 0 if request.max_age is None else _age_ns(request.max_age, request.timeframe)
+    return (
+        _NS_MIN if first_ns is None or age_ns is None else first_ns - age_ns,
+        _NS_MAX if request.end is None else request.end,
+    )
 
 
 def _in_window(request: Request, name: _Name, raw_ns: int) -> bool:
