@@ -85,19 +85,7 @@ class Producer:
         self._owner = os.getpid()
         self._closed = False
         try:
-            ours, theirs = _channel()
-            with theirs:
-                try:
-                    # The executable reads UTF-8, whatever the locale of this process says.
-                    self._process = subprocess.Popen(
-                        [argument.encode(errors="surrogateescape") for argument in arguments],
-                        stdin=subprocess.DEVNULL if stdin is None else stdin,
-                        stdout=theirs.fileno(),
-                        stderr=subprocess.PIPE,
-                    )
-                except BaseException:
-                    ours.close()
-                    raise
+            self._process, channel = _start(arguments, stdin)
         except OSError as error:
             message = f"cannot run {self._program!r}: {error.strerror or error}"
             if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
@@ -108,9 +96,8 @@ class Producer:
                 message, hint="close streams that are no longer needed, or ask for fewer symbols", file=self._program
             ) from error
         assert self._process.stderr is not None  # asked for as a pipe
-        _held.add(self._process.stderr)
         self._messages = _Messages(self._process.stderr)
-        self.stdout = Output(ours, self._messages)
+        self.stdout = Output(channel, self._messages)
 
     @property
     def report(self) -> RunReport | None:
@@ -171,6 +158,8 @@ class Producer:
             return
         self._closed = True
         if os.getpid() != self._owner:
+            # The process is the parent's, to wait for and to end.
+            self._process.returncode = 0
             self.stdout.close()
             return
         # Its next write finds no reader; an executable of ours then exits by itself.
@@ -317,8 +306,14 @@ _decode_error: Final = msgspec.json.Decoder(dict[str, object]).decode
 _held: Final[WeakSet[socket.socket | IO[bytes]]] = WeakSet()
 
 
+# Held by a thread that starts a process, and while this one forks: what is inherited is
+# then either not there yet, or known.  A handler of a signal may fork within, hence the R.
+_starting: Final = threading.RLock()
+
+
 def _let_go() -> None:
     """Put nothing in the place of each descriptor; its number stays taken, so that nobody closes another file."""
+    _starting.release()
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for one in list(_held):
         with suppress(OSError, ValueError):  # closed meanwhile
@@ -326,7 +321,28 @@ def _let_go() -> None:
     os.close(nothing)
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_let_go)
+
+
+def _start(arguments: Sequence[str], stdin: IO[bytes] | None) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a process; return it, and our end of what its output goes through."""
+    with _starting:
+        ours, theirs = _channel()
+        with theirs:
+            try:
+                process = subprocess.Popen(
+                    # The executable reads UTF-8, whatever the locale of this process says.
+                    [argument.encode(errors="surrogateescape") for argument in arguments],
+                    stdin=subprocess.DEVNULL if stdin is None else stdin,
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.PIPE,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        assert process.stderr is not None  # asked for as a pipe
+        _held.add(process.stderr)
+        return process, ours
 
 
 def _channel() -> tuple[socket.socket, socket.socket]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from copy import copy
 from itertools import islice
 from operator import length_hint
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import msgspec
 import numpy as np
@@ -337,6 +337,10 @@ class SliceStream(SlicesDescribed):
         return (
             f"<SliceStream {self.timeframe} of {len(self.symbols)} symbols, {state}, {self._report.slices} slices read>"
         )
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled."""
+        raise TypeError("a stream cannot be copied or pickled: open another one, or pass on its slices")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
