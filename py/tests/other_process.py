@@ -66,9 +66,17 @@ def expected(first: int = 0, count: int = MINUTES) -> tuple[int, str]:
     table = np.empty(count, [("stamp", "<i8"), ("bid", "<f8", width), ("ask", "<f8", width)])
     minutes = np.arange(first, first + count)
     table["stamp"] = wire.START_NS + minutes * wire.MINUTE_NS
-    table["bid"] = [[_close(place, minute) for place in range(width)] for minute in minutes.tolist()]
+    table["bid"] = np.stack([_close(place, 0) + minutes for place in range(width)], axis=1)
     table["ask"] = table["bid"] + SPREAD
     return count, hashlib.sha256(table.tobytes()).hexdigest()
+
+
+def market_columns() -> dict[str, np.ndarray[Any, Any]]:
+    """Return some columns of the market's stream, from what was written."""
+    minutes = np.repeat(np.arange(MINUTES), len(wire.SYMBOLS))
+    bid = np.tile([_close(place, 0) for place in range(len(wire.SYMBOLS))], MINUTES) + minutes
+    stamps = (wire.START_NS + minutes * wire.MINUTE_NS).astype("datetime64[ns]")
+    return {"timestamp": stamps, "bid_close": bid, "ask_close": bid + SPREAD}
 
 
 def open_market(root: str | Path, first: int = 0, count: int = MINUTES) -> SliceStream:
