@@ -43,8 +43,9 @@ BOUND_S: Final = 20.0
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
+    before = leaks.children()
     yield
-    assert leaks.until(lambda: leaks.children() == [])
+    assert leaks.until(lambda: leaks.children() == before)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
@@ -300,7 +301,13 @@ def test_flipped_bits(replay: Replay, small: Recorded, tally: Tally) -> None:
         changed[place] ^= 1 << bit
         taken, failure = replay.read(small, bytes(changed), stderr=small.stderr)
         tally.faults += 1
-        if failure is None and taken != [whole]:
+        if failure is not None:
+            continue
+        # What the stream says of its origin in words is not looked at; a later minor version is read.
+        metadata = taken[0].schema.metadata
+        other = {name for name, value in whole.schema.metadata.items() if metadata.get(name) != value}
+        assert other <= {b"request", b"producer", b"schema_version"}
+        if taken != [whole]:
             unnoticed += 1
             assert place in values, place
             (batch,) = taken

@@ -10,6 +10,7 @@ import os
 import pickle
 import queue
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -251,6 +252,17 @@ def test_a_forked_child_cannot_read_its_parents_stream(market: Path, tally: Tall
 def test_a_fork_while_a_stream_is_opened(market: Path, tally: Tally) -> None:
     tally.streams += 2
     assert other_process.run("forked_while_opening", str(market), seconds=10) < 5
+
+
+def test_a_program_that_is_started_inherits_nothing(data: Path, tally: Tally) -> None:
+    def inherited() -> list[bytes]:
+        return subprocess.check_output(["ls", "/proc/self/fd"], close_fds=False).split()
+
+    before = inherited()
+    with open_slices(data, backend="rust") as slices:
+        assert inherited() == before
+        assert len(list(slices)) == 2
+    tally.streams += 1
 
 
 def values(data: Path) -> Iterator[object]:
