@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import other_process
 import pytest
 import wire
 
@@ -52,6 +54,31 @@ def data(tmp_path: Path) -> Path:
                 [(minute, 1.5 + offset + add + 0.125 * (minute + offset * minute)) for minute in range(2)],
             )
     return root
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose slices are several batches, and more bytes than lie between two processes; not to be changed."""
+    root = tmp_path_factory.mktemp("market")
+    other_process.write_market(root)
+    return root
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
+    """Counts what a test tried; `scripts/faults` adds it up, from the report that pytest writes."""
+    counts = Tally()
+    yield counts
+    for name, count in vars(counts).items():
+        record_property(name, count)
+
+
+@dataclass
+class Tally:
+    """How many faults a test brought about, and how many streams it opened."""
+
+    faults: int = 0
+    streams: int = 0
 
 
 @pytest.fixture

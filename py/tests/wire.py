@@ -215,6 +215,25 @@ class Fake:
         """Write lines to stderr."""
         return self._then("err", text, times)
 
+    def noise(self, data: bytes, times: int = 1) -> Fake:
+        """Write bytes to stderr, as they are."""
+        name = self.folder / f"noise-{len(self.steps)}"
+        name.write_bytes(data)
+        return self._then("noise", str(name), times)
+
+    def wait(self) -> Fake:
+        """Wait for `go`, but no longer than three seconds."""
+        return self._then("wait", str(self.folder / "go"))
+
+    def go(self) -> None:
+        """End a `wait`, now or when it comes."""
+        (self.folder / "go").touch()
+
+    @property
+    def pid(self) -> int:
+        """The process last started."""
+        return int((self.folder / "pid").read_text())
+
     def die(self, signal: int) -> Fake:
         """Die of a signal."""
         return self._then("die", signal)
@@ -238,7 +257,7 @@ class Fake:
     def is_running(self) -> bool:
         """Return whether the process last started is there, dead but not reaped included."""
         try:
-            os.kill(int((self.folder / "pid").read_text()), 0)
+            os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
         return True
@@ -270,6 +289,18 @@ for kind, *values in steps:
         line = (values[0] + "\\n").encode()
         for _ in range(values[1]):
             os.write(2, line)
+    elif kind == "noise":
+        with open(values[0], "rb") as file:
+            noise = file.read()
+        for _ in range(values[1]):
+            data = memoryview(noise)
+            while data:
+                data = data[os.write(2, data):]
+    elif kind == "wait":
+        patience = 300
+        while patience and not os.path.exists(values[0]):
+            time.sleep(0.01)
+            patience -= 1
     elif kind == "die":
         os.kill(os.getpid(), values[0])
         time.sleep(60)
