@@ -145,7 +145,6 @@ def stuck(fake: wire.Fake) -> SliceStream:
     return slices
 
 
-@pytest.mark.xfail(reason="D5: a stream does not notice that two threads read it", strict=True)
 @pytest.mark.parametrize(
     "step", [next, SliceStream.peek, lambda slices: slices.skip(1), lambda slices: list(slices.batches())]
 )
@@ -182,7 +181,6 @@ def test_a_second_thread_is_refused_while_one_reads(fake: wire.Fake, step: Calla
     assert slices.report.complete
 
 
-@pytest.mark.xfail(reason="D5: slices are lost, unnoticed, where two threads read one stream", strict=True)
 def test_threads_that_share_a_stream_lose_nothing(fake: wire.Fake, tally: Tally) -> None:
     schema = wire.schema()
     fake.out(b"".join(wire.encode(schema, [wire.batch(schema, first, 5) for first in range(0, 2_000, 5)])))
@@ -193,7 +191,6 @@ def test_threads_that_share_a_stream_lose_nothing(fake: wire.Fake, tally: Tally)
     assert all("another thread" in told for told in came["told"])
 
 
-@pytest.mark.xfail(reason="D2: close() waits for a thread that waits for the producer", strict=True)
 def test_another_thread_may_close_a_stream_that_waits(fake: wire.Fake) -> None:
     slices = stuck(fake)
     raised: list[BaseException] = []
@@ -221,7 +218,6 @@ def test_another_thread_may_close_a_stream_that_waits(fake: wire.Fake) -> None:
         reader.join()
 
 
-@pytest.mark.xfail(reason="D3: the interpreter's end waits for a thread that waits for the producer", strict=True)
 def test_an_interpreter_ends_though_a_thread_waits(fake: wire.Fake) -> None:
     schema = wire.schema()
     fake.out(b"".join(wire.encode(schema, [wire.batch(schema, 0, 20)])[:3])).hang()
@@ -240,7 +236,6 @@ def test_a_forked_child_that_holds_the_descriptors(market: Path, tally: Tally) -
     tally.streams += 2
 
 
-@pytest.mark.xfail(reason="D4: a forked child takes the bytes of its parent's stream", strict=True)
 def test_a_forked_child_cannot_read_its_parents_stream(market: Path, tally: Tally) -> None:
     tally.streams += 1
     told = other_process.run("read_in_child", str(market))
@@ -248,7 +243,6 @@ def test_a_forked_child_cannot_read_its_parents_stream(market: Path, tally: Tall
     assert all("another process" in one for one in told)
 
 
-@pytest.mark.xfail(reason="D1: a fork while a stream is opened keeps its writing end open", strict=True)
 def test_a_fork_while_a_stream_is_opened(market: Path, tally: Tally) -> None:
     tally.streams += 2
     assert other_process.run("forked_while_opening", str(market), seconds=10) < 5
@@ -317,7 +311,6 @@ def test_errors_come_through_another_process(tmp_path: Path) -> None:
     assert raised.hint
 
 
-@pytest.mark.xfail(reason="D6: a copied stream takes slices of the first; a pickle speaks of locks", strict=True)
 @pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_a_stream_cannot_be_copied(data: Path, take: Callable[[SliceStream], object]) -> None:
     with open_slices(data, backend="rust") as slices, pytest.raises(TypeError, match="stream"):

@@ -112,7 +112,7 @@ class Producer:
         """Raise a `RequestError` in a child that was forked after the start."""
         if os.getpid() != self._owner:
             raise RequestError(
-                f"the stream was opened by the process {self._owner}, and this is {os.getpid()}, forked from it",
+                f"the stream was opened by another process, {self._owner}, from which this one was forked",
                 hint="open it in the process that reads it",
             )
 
