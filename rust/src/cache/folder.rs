@@ -2,7 +2,8 @@
 //!
 //! An entry in the making lies under a name of its own and is locked by whoever makes it. The lock is the
 //! system's and belongs to the open file, so it ends with the process, however that ends; it becomes the
-//! entry by a renaming. Whoever gets the lock of a file that is no longer under its name came too late, and
+//! entry by a renaming. While it is locked, its modification time is renewed: that tells those who wait a
+//! maker that has nothing to write yet from one that was stopped. Whoever gets the lock of a file that is no longer under its name came too late, and
 //! looks again.
 
 use std::ffi::OsStr;
@@ -10,7 +11,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::OFlags;
 
@@ -23,8 +27,25 @@ const MAKING_EXTENSION: &str = "partial";
 /// Digits of a key.
 const KEY_DIGITS: usize = 64;
 
+/// How often a maker renews the modification time.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
+/// How often those who wait look for the lock.
+const LOOK: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
-pub(super) struct EntryFolder(PathBuf);
+pub(super) struct EntryFolder {
+    path: PathBuf,
+    unfinished: Arc<Mutex<Unfinished>>,
+}
+
+/// What this process is making.
+#[derive(Debug, Default)]
+struct Unfinished {
+    paths: Vec<PathBuf>,
+    /// Nothing is begun or completed any more.
+    given_up: bool,
+}
 
 /// Whose turn it is.
 pub(super) enum Turn {
@@ -39,16 +60,36 @@ pub(super) struct Making {
     file: File,
     path: PathBuf,
     target: PathBuf,
-    completed: bool,
+    unfinished: Arc<Mutex<Unfinished>>,
+    signs_of_life: Option<SignsOfLife>,
+}
+
+/// Renews the modification time of a file until it is dropped.
+#[derive(Debug)]
+struct SignsOfLife {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What came of the attempt to begin.
+enum Begun {
+    Ours(Making),
+    /// Somebody has it.
+    Theirs(File),
+    /// What was opened is not under its name any more.
+    TooLate,
 }
 
 impl EntryFolder {
     pub fn new(folder: PathBuf) -> Self {
-        Self(folder)
+        Self {
+            path: folder,
+            unfinished: Arc::default(),
+        }
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The entry of a key, which is used now.
@@ -58,42 +99,69 @@ impl EntryFolder {
         Some(entry)
     }
 
-    /// Waits until nobody else makes the entry; `tell_waiting` is called before, if somebody does.
-    pub fn take_turn(&self, key: &str, tell_waiting: impl FnOnce()) -> Result<Turn> {
+    /// Waits until nobody else makes the entry; `tell_waiting` is called before, if somebody does. One who
+    /// shows no sign of life is waited for as long as there is `patience`.
+    pub fn take_turn(
+        &self,
+        key: &str,
+        patience: Duration,
+        tell_waiting: impl FnOnce(),
+    ) -> Result<Turn> {
         let path = self.file_of(key, MAKING_EXTENSION);
         let mut tell_waiting = Some(tell_waiting);
         loop {
-            let mut options = File::options();
-            options.read(true).write(true).create(true).truncate(false);
-            let file = open_regular(&mut options, &path)
-                .map_err(|error| failed("written", &path, error))?;
-            let lock = match file.try_lock() {
-                Err(TryLockError::WouldBlock) => {
+            let making = match self.begin(&path, key)? {
+                Begun::Ours(making) => making,
+                Begun::TooLate => continue,
+                Begun::Theirs(file) => {
                     if let Some(tell_waiting) = tell_waiting.take() {
                         tell_waiting();
                     }
-                    file.lock()
+                    wait(&file, &path, patience)?;
+                    continue;
                 }
-                Err(TryLockError::Error(error)) => Err(error),
-                Ok(()) => Ok(()),
-            };
-            lock.map_err(|error| failed("locked", &path, error))?;
-            if !is_named(&file, &path) {
-                continue;
-            }
-            let making = Making {
-                file,
-                path,
-                target: self.file_of(key, ENTRY_EXTENSION),
-                completed: false,
             };
             if let Some(entry) = self.find(key) {
                 return Ok(Turn::Made(entry));
             }
-            // What a killed process may have left.
-            let emptied = making.file.set_len(0);
-            emptied.map_err(|error| failed("written", &making.path, error))?;
-            return Ok(Turn::Ours(making));
+            return Ok(Turn::Ours(making.show_life()?));
+        }
+    }
+
+    /// Takes the file of an entry in the making, if nobody has it.
+    fn begin(&self, path: &Path, key: &str) -> Result<Begun> {
+        // Nobody gives up between the making of the file and the note of it.
+        let mut unfinished = lock(&self.unfinished);
+        unfinished.check(path)?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file =
+            open_regular(&mut options, path).map_err(|error| failed("written", path, error))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(Begun::Theirs(file)),
+            Err(TryLockError::Error(error)) => return Err(failed("locked", path, error)),
+            Ok(()) => {}
+        }
+        if !is_named(&file, path) {
+            return Ok(Begun::TooLate);
+        }
+        unfinished.paths.push(path.to_owned());
+        Ok(Begun::Ours(Making {
+            file,
+            path: path.to_owned(),
+            target: self.file_of(key, ENTRY_EXTENSION),
+            unfinished: self.unfinished.clone(),
+            signs_of_life: None,
+        }))
+    }
+
+    /// Removes what is being made, and makes nothing more.
+    pub fn give_up(&self) {
+        let mut unfinished = lock(&self.unfinished);
+        unfinished.given_up = true;
+        for path in &unfinished.paths {
+            // Still under lock: nobody else can have begun to write to it.
+            let _ = fs::remove_file(path);
         }
     }
 
@@ -131,14 +199,14 @@ impl EntryFolder {
     }
 
     fn file_of(&self, key: &str, extension: &str) -> PathBuf {
-        self.0.join(format!("{key}.{extension}"))
+        self.path.join(format!("{key}.{extension}"))
     }
 
     /// Everything that is ours by its name.
     fn files(&self) -> Result<Vec<CacheFile>> {
-        let unreadable = |error| failed("listed", &self.0, error);
+        let unreadable = |error| failed("listed", &self.path, error);
         let mut files = Vec::new();
-        for found in fs::read_dir(&self.0).map_err(unreadable)? {
+        for found in fs::read_dir(&self.path).map_err(unreadable)? {
             let path = found.map_err(unreadable)?.path();
             // Another process may have removed it.
             if let (true, Ok(metadata)) = (is_ours(&path), fs::symlink_metadata(&path))
@@ -170,17 +238,33 @@ impl Making {
         }
     }
 
+    /// Empties it of what a killed process may have left, and shows from now on that somebody is at it.
+    fn show_life(mut self) -> Result<Self> {
+        let mut begin = || {
+            self.file.set_len(0)?;
+            self.signs_of_life = Some(SignsOfLife::of(self.file.try_clone()?)?);
+            Ok(())
+        };
+        begin().map_err(|error| failed("written", &self.path, error))?;
+        Ok(self)
+    }
+
     /// Makes it the entry, durably.
     pub fn complete(mut self) -> Result<Entry> {
+        let synced = self.file.sync_all();
         let complete = || {
-            self.file.sync_all()?;
+            synced?;
             fs::rename(&self.path, &self.target)?;
             let folder = self.target.parent().unwrap_or(Path::new("."));
             // A folder that may be written to but not read cannot be synced; the file is there.
             File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
         };
+        let mut unfinished = lock(&self.unfinished);
+        unfinished.check(&self.path)?;
         complete().map_err(|error| failed("completed", &self.target, error))?;
-        self.completed = true;
+        unfinished.paths.retain(|path| *path != self.path);
+        drop(unfinished);
+        self.signs_of_life = None;
         // Not by its name: another process may have removed it by now.
         let file = self.file.try_clone();
         let file = file.map_err(|error| failed("read", &self.target, error))?;
@@ -194,9 +278,81 @@ impl Making {
 
 impl Drop for Making {
     fn drop(&mut self) {
-        // Still under lock: nobody can have begun to write to it.
-        if !self.completed {
+        let mut unfinished = lock(&self.unfinished);
+        if let Some(place) = unfinished.paths.iter().position(|path| *path == self.path) {
+            unfinished.paths.swap_remove(place);
+            // Still under lock: nobody can have begun to write to it.
             let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Unfinished {
+    fn check(&self, path: &Path) -> Result<()> {
+        if self.given_up {
+            return Err(Error::system("the making of slices was given up").at_file(path));
+        }
+        Ok(())
+    }
+}
+
+fn lock(unfinished: &Mutex<Unfinished>) -> MutexGuard<'_, Unfinished> {
+    // No code panics while it holds the lock.
+    unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SignsOfLife {
+    fn of(file: File) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let renew = move || {
+            while stopped.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
+                // Where it cannot be renewed, those who wait still see the file grow.
+                let _ = file.set_modified(SystemTime::now());
+            }
+        };
+        let thread = thread::Builder::new().name("sign-of-life".to_owned());
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread.spawn(renew)?),
+        })
+    }
+}
+
+impl Drop for SignsOfLife {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // It holds the file, and with it the lock.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Waits until the file is nobody's, or until whoever has it has shown no sign of life for too long.
+fn wait(file: &File, path: &Path, patience: Duration) -> Result<()> {
+    let state = || {
+        let metadata = file.metadata();
+        metadata.map(|now| (now.len(), now.mtime(), now.mtime_nsec()))
+    };
+    let state = || state().map_err(|error| failed("read", path, error));
+    let (mut seen, mut since) = (state()?, Instant::now());
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(failed("locked", path, error)),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
+        }
+        let now = state()?;
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        } else if since.elapsed() >= patience {
+            let seconds = patience.as_secs();
+            let message =
+                format!("whoever is making these slices has shown no sign of life for {seconds} s");
+            return Err(Error::system(message).at_file(path).with_hint(
+                "find the process that holds the file (fuser FILE), let it go on or end it; \
+                 or run without --cache",
+            ));
         }
     }
 }

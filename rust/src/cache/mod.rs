@@ -11,6 +11,7 @@ mod key;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 pub use self::entry::Entry;
 use self::folder::{EntryFolder, Making, Turn};
@@ -22,6 +23,9 @@ use crate::request::Request;
 
 /// What a cache may take on disk unless told otherwise: 20 GiB.
 pub const DEFAULT_SIZE_BYTES: u64 = 20 << 30;
+
+/// How long a maker may show no sign of life before those who wait for it give up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is told of the making of an entry.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +41,7 @@ pub enum Event {
 pub struct SliceCache {
     folder: EntryFolder,
     size_bytes: u64,
+    patience: Duration,
 }
 
 impl SliceCache {
@@ -57,7 +62,16 @@ impl SliceCache {
         Ok(Self {
             folder: EntryFolder::new(folder),
             size_bytes,
+            patience: PATIENCE,
         })
+    }
+
+    /// How long it waits for another process that shows no sign of life, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// The entry that answers a request: found, waited for, or made now.
@@ -67,7 +81,8 @@ impl SliceCache {
     ///
     /// # Errors
     ///
-    /// Those of a run; a system failure where the entry cannot be written;
+    /// Those of a run; a system failure where the entry cannot be written, or where whoever is making it
+    /// shows no sign of life for a minute;
     /// [`Code::CorruptInput`] where an input changed meanwhile.
     pub fn entry(
         &self,
@@ -80,7 +95,8 @@ impl SliceCache {
         if let Some(entry) = self.folder.find(&key) {
             return Ok(entry);
         }
-        let making = match self.folder.take_turn(&key, || tell(Event::Waiting))? {
+        let tell_waiting = || tell(Event::Waiting);
+        let making = match self.folder.take_turn(&key, self.patience, tell_waiting)? {
             Turn::Made(entry) => return Ok(entry),
             Turn::Ours(making) => making,
         };
@@ -135,6 +151,12 @@ impl SliceCache {
     /// A system failure where an entry cannot be removed.
     pub fn clear(&self) -> Result<(usize, u64)> {
         self.folder.clear()
+    }
+
+    /// Removes what is being made by this cache, and makes nothing more: for a process that is about to
+    /// end without unwinding. Whoever waits for it becomes the maker then.
+    pub fn give_up(&self) {
+        self.folder.give_up();
     }
 
     /// Where the entries lie.

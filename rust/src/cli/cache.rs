@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
@@ -14,31 +15,45 @@ use crate::cli::messages::Messages;
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressBar;
 use crate::cli::stdout;
+use crate::cli::watch::Watch;
 
 /// Digits of a key that tell entries apart for a person.
 const DIGITS_SHOWN: usize = 12;
 
 /// Finds or makes the entry, and writes the slices, or only its path.
 pub fn sync(
-    cache: &SliceCache,
+    cache: SliceCache,
     arguments: &SyncArguments,
     messages: &Messages,
+    heartbeat: Option<Duration>,
 ) -> Result<(), Error> {
     let request = arguments.request()?;
-    if arguments.cache.print_path {
-        let entry = find_or_make(cache, &request, arguments, messages)?;
+    let output = if arguments.cache.print_path {
+        None
+    } else {
+        let path = arguments.output.as_deref();
+        Some(Output::check(path, arguments.force)?)
+    };
+    let cache = Arc::new(cache);
+    let watch = Watch::start(*messages, heartbeat)?;
+    if output.as_ref().is_none_or(Output::is_stdout) {
+        let cache = cache.clone();
+        watch.end_without_reader(move || cache.give_up())?;
+    }
+    let entry = find_or_make(&cache, &request, arguments, messages)?;
+    let Some(output) = output else {
         let mut line = entry.path().as_os_str().as_bytes().to_vec();
         line.push(b'\n');
         stdout::bytes(&line)?;
+        drop(watch);
         messages.run(entry.report(), None);
         return Ok(());
-    }
-    let output = Output::check(arguments.output.as_deref(), arguments.force)?;
-    let entry = find_or_make(cache, &request, arguments, messages)?;
+    };
     let pending = output.create()?;
     let written = entry.copy_to(pending.format(), pending.writer());
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
+    drop(watch);
     messages.run(entry.report(), target.as_deref());
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use omega_slices::{Class, Error, Warning};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use crate::cli::args::ErrorFormat;
@@ -73,6 +74,13 @@ impl Messages {
             say(&format!("warning[{}]: {}", text("name"), text("message")));
         } else {
             say_json(&of_kind("warning", warning));
+        }
+    }
+
+    /// A sign of life, for programs; none where stderr takes nothing just now.
+    pub fn alive(self) {
+        if !self.is_text() && takes_a_line() {
+            say_json(&json!({"kind": "alive"}));
         }
     }
 
@@ -158,6 +166,14 @@ fn turns_text(character: char) -> bool {
 fn of_kind(kind: &str, mut document: Value) -> Value {
     document["kind"] = kind.into();
     document
+}
+
+/// Whether stderr takes a short line at once. Of a pipe the system says so only while a page is free.
+fn takes_a_line() -> bool {
+    let stderr = io::stderr();
+    let mut asked = [PollFd::new(&stderr, PollFlags::OUT)];
+    let now = Timespec::default();
+    poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().contains(PollFlags::OUT)
 }
 
 fn say_json(value: &Value) {

@@ -13,6 +13,7 @@ mod messages;
 mod output;
 mod progress;
 mod stdout;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ use crate::cli::args::{Arguments, Command, SyncArguments};
 use crate::cli::messages::Messages;
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressBar;
+use crate::cli::watch::Watch;
 
 /// Settings of the process that the library leaves to its program.
 pub fn prepare_process() {
@@ -87,11 +89,16 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> 
 }
 
 fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
+    let heartbeat = arguments.heartbeat(messages)?;
     if let Some(cache) = arguments.cache.open()? {
-        return cache::sync(&cache, arguments, messages);
+        return cache::sync(cache, arguments, messages, heartbeat);
     }
     let request = arguments.request()?;
     let output = Output::check(arguments.output.as_deref(), arguments.force)?;
+    let watch = Watch::start(*messages, heartbeat)?;
+    if output.is_stdout() {
+        watch.end_without_reader(|| {})?;
+    }
     let mut batches = SliceBatches::open(&request, &arguments.series.read_options())?;
     let mut said = 0;
     let mut say_new_warnings = |batches: &SliceBatches| {
@@ -113,6 +120,7 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     say_new_warnings(&batches);
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
+    drop(watch);
     messages.report(json!(batches.report()), target.as_deref());
     Ok(())
 }

@@ -57,6 +57,11 @@ impl Output {
         }
     }
 
+    /// Whether the slices go to whoever reads stdout.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
     /// Opens the target for writing.
     pub fn create(self) -> Result<Pending, Error> {
         match self {

@@ -1,6 +1,7 @@
 //! Owns the arguments of the cache: where it is, how large, and the command that looks after it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
@@ -21,6 +22,15 @@ pub struct CacheArguments {
     #[arg(long = "cache-size", value_name = "SIZE", requires = "folder")]
     size: Option<ByteSize>,
 
+    /// How many seconds another process that shows no sign of life is waited for.
+    #[arg(
+        long = "cache-patience",
+        value_name = "SECONDS",
+        hide = true,
+        requires = "folder"
+    )]
+    patience: Option<u64>,
+
     /// Print the path of the cached file instead of the slices.
     #[arg(long, requires = "folder", conflicts_with = "output")]
     pub print_path: bool,
@@ -31,9 +41,12 @@ impl CacheArguments {
     pub fn open(&self) -> Result<Option<SliceCache>, Error> {
         let size_bytes = self.size.map_or(DEFAULT_SIZE_BYTES, |size| size.as_u64());
         let folder = self.folder.as_deref();
-        folder
-            .map(|folder| SliceCache::open(folder, size_bytes))
-            .transpose()
+        let cache = folder.map(|folder| SliceCache::open(folder, size_bytes));
+        let cache = cache.transpose()?;
+        Ok(match self.patience {
+            Some(seconds) => cache.map(|cache| cache.with_patience(Duration::from_secs(seconds))),
+            None => cache,
+        })
     }
 }
 

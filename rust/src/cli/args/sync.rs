@@ -1,12 +1,15 @@
 //! Owns the arguments of `sync`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use omega_slices::ipc::Compression;
 use omega_slices::{Error, FurtherTimeframe, PathTemplate, Request};
 
 use crate::cli::args::{CacheArguments, ProgressMode, SeriesArguments};
+use crate::cli::messages::Messages;
 
 #[derive(Debug, Args)]
 #[command(after_help = SYNC_HELP)]
@@ -69,6 +72,11 @@ pub struct SyncArguments {
     #[arg(long, requires = "output")]
     pub force: bool,
 
+    /// For programs that start this one: every SECONDS (from 1 on) a line {"kind":"alive"} on stderr while
+    /// the run lasts, which tells a slow run from a stopped one. Needs --error-format json.
+    #[arg(long, value_name = "SECONDS")]
+    heartbeat: Option<NonZeroU32>,
+
     #[command(flatten)]
     pub cache: CacheArguments,
 }
@@ -113,6 +121,18 @@ impl SyncArguments {
                     .transpose()?,
             )
             .build()
+    }
+
+    /// How often a sign of life is asked for.
+    pub fn heartbeat(&self, messages: &Messages) -> Result<Option<Duration>, Error> {
+        let Some(seconds) = self.heartbeat else {
+            return Ok(None);
+        };
+        if messages.is_text() {
+            return Err(Error::usage("--heartbeat is for programs, which read JSON")
+                .with_hint("add --error-format json; for people there is --progress"));
+        }
+        Ok(Some(Duration::from_secs(seconds.get().into())))
     }
 
     pub fn compression(&self) -> Option<Compression> {

@@ -1,0 +1,299 @@
+//! What breaks around a run: readers that go away, makers that stop, inputs that change while they are
+//! read. By the real binary; nothing hangs longer than a stated bound, and nothing passes for complete.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{MINUTE, Row, omega_slices, run, status, sync, text};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything here may take, whatever else the machine is at.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// Waits for a process, and ends it where it does not end by itself in time.
+fn wait(mut child: Child, bound: Duration) -> (Output, Duration) {
+    let began = Instant::now();
+    while child.try_wait().expect("a child").is_none() {
+        if began.elapsed() > bound {
+            child.kill().expect("a child");
+            panic!("it did not end within {bound:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let took = began.elapsed();
+    (child.wait_with_output().expect("it has ended"), took)
+}
+
+/// Sends a signal by its name.
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status();
+    assert!(sent.expect("kill").success());
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(folder).expect("the folder");
+    let name = |file: std::io::Result<fs::DirEntry>| file.expect("a file").file_name();
+    files
+        .map(|file| name(file).into_string().expect("text"))
+        .collect()
+}
+
+/// A maker of a cache entry that was stopped in the middle, and the folder of the cache. Its reader has
+/// read nothing yet.
+struct StoppedMaker {
+    maker: Child,
+    cache: TempDir,
+}
+
+impl StoppedMaker {
+    /// Waits until the maker has the file, then stops it.
+    fn of(data: &Path) -> Self {
+        let cache = tempfile::tempdir().expect("a folder");
+        let maker = cached(data, cache.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let began = Instant::now();
+        while names_in(cache.path()).is_empty() {
+            assert!(began.elapsed() < BOUND, "nothing is being made");
+        }
+        signal(&maker, "STOP");
+        let made = names_in(cache.path());
+        assert!(
+            made[0].ends_with(".partial"),
+            "it was stopped too late: {made:?}"
+        );
+        Self { maker, cache }
+    }
+}
+
+impl Drop for StoppedMaker {
+    fn drop(&mut self) {
+        self.maker.kill().expect("a child");
+        self.maker.wait().expect("a child");
+    }
+}
+
+fn cached(data: &Path, cache: &Path) -> Command {
+    let mut command = sync(data);
+    command
+        .args(["--error-format", "json", "--cache"])
+        .arg(cache);
+    command
+}
+
+/// Enough for a run of a second and more.
+const LONG: i64 = 400_000;
+
+/// One who waits for another process writes nothing; that nobody reads any more it has to be told.
+#[test]
+fn a_silent_run_ends_within_a_second_of_its_reader() {
+    let data = common::two_symbols(LONG);
+    let stopped = StoppedMaker::of(data.path());
+    for with_socket in [false, true] {
+        let mut waiting = cached(data.path(), stopped.cache.path());
+        waiting.stderr(Stdio::piped());
+        let (child, reader): (Child, Box<dyn Read>) = if with_socket {
+            let (ours, theirs) = UnixStream::pair().expect("two sockets");
+            let child = waiting.stdout(OwnedFd::from(theirs)).spawn();
+            // The command holds the other end too.
+            drop(waiting);
+            (child.expect("the binary starts"), Box::new(ours))
+        } else {
+            let mut child = waiting
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("the binary starts");
+            let reader = child.stdout.take().expect("a pipe");
+            (child, Box::new(reader))
+        };
+        thread::sleep(Duration::from_millis(300));
+        drop(reader);
+        let (output, took) = wait(child, BOUND);
+        assert!(
+            took < Duration::from_secs(1),
+            "socket {with_socket}: {took:?}"
+        );
+        assert_eq!(status(&output), 0, "socket {with_socket}");
+        assert_eq!(text(&output.stderr), "");
+    }
+    assert_eq!(
+        names_in(stopped.cache.path()).len(),
+        1,
+        "the maker's file is the maker's"
+    );
+}
+
+/// What it was making goes with it, and nobody waits for it in vain.
+#[test]
+fn a_maker_whose_reader_goes_leaves_nothing_in_the_cache() {
+    let data = common::two_symbols(LONG);
+    let cache = tempfile::tempdir().expect("a folder");
+    let mut maker = cached(data.path(), cache.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let began = Instant::now();
+    while names_in(cache.path()).is_empty() {
+        assert!(began.elapsed() < BOUND, "nothing is being made");
+    }
+    drop(maker.stdout.take());
+    let (output, took) = wait(maker, BOUND);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(status(&output), 0);
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(names_in(cache.path()), [""; 0]);
+}
+
+/// The answer of a file is the file, whatever becomes of stdout.
+#[test]
+fn a_run_into_a_file_does_not_care_who_reads_stdout() {
+    let data = common::two_symbols(LONG / 4);
+    let target = data.path().join("x.arrow");
+    let mut child = sync(data.path())
+        .arg("-o")
+        .arg(&target)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+    let (output, _) = wait(child, BOUND);
+    assert_eq!(status(&output), 0);
+    assert!(target.exists());
+}
+
+/// A failure stays one, whoever has gone meanwhile.
+#[test]
+fn a_failure_without_a_reader_is_still_a_failure() {
+    let data = common::two_symbols(10);
+    fs::write(common::path(data.path(), "B", "M1", "ASK"), "no Parquet").expect("a file");
+    // A file, to which a closed pipe makes no difference.
+    let target = data.path().join("x.arrow");
+    let mut child = sync(data.path())
+        .arg("-o")
+        .arg(&target)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+    let (output, _) = wait(child, BOUND);
+    assert_eq!(status(&output), 3);
+}
+
+/// A maker that was stopped never ends, and would be waited for until somebody notices.
+#[test]
+fn one_who_waits_for_a_stopped_maker_gives_up() {
+    let data = common::two_symbols(LONG);
+    let stopped = StoppedMaker::of(data.path());
+    let child = cached(data.path(), stopped.cache.path())
+        .args(["--cache-patience", "1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let (output, took) = wait(child, BOUND);
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    assert_eq!(status(&output), 4);
+    let line: Value = serde_json::from_str(text(&output.stderr).trim()).expect("one JSON line");
+    let (file, hint) = (&line["file"], &line["hint"]);
+    assert!(
+        file.as_str().is_some_and(|file| file.ends_with(".partial")),
+        "{line}"
+    );
+    assert!(
+        hint.as_str().is_some_and(|hint| hint.contains("--cache")),
+        "{line}"
+    );
+}
+
+/// A maker that finds nothing to write for a long time is no stopped one.
+#[test]
+fn one_who_waits_for_a_maker_at_work_is_patient() {
+    let data = common::two_symbols(LONG);
+    let stopped = StoppedMaker::of(data.path());
+    let child = cached(data.path(), stopped.cache.path())
+        .args(["--cache-patience", "3"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    thread::sleep(Duration::from_millis(500));
+    signal(&stopped.maker, "CONT");
+    let (output, _) = wait(child, BOUND);
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(
+        !text(&output.stderr).contains("error"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// Whole lines, as often as was asked for, and none after the report.
+#[test]
+fn signs_of_life_come_while_a_run_lasts() {
+    let data = common::two_symbols(60_000);
+    let mut child = sync(data.path())
+        .args(["--error-format", "json", "--heartbeat", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // Nobody reads: the run waits for room in the pipe.
+    let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let began = Instant::now();
+    for _ in 0..2 {
+        let line = said.next().expect("a line").expect("text");
+        assert_eq!(line, r#"{"kind":"alive"}"#);
+    }
+    let took = began.elapsed();
+    assert!((1..10).contains(&took.as_secs()), "{took:?}");
+    let mut stream = Vec::new();
+    let mut reader = child.stdout.take().expect("a pipe");
+    reader.read_to_end(&mut stream).expect("the stream");
+    let rest: Vec<Value> = said
+        .map(|line| serde_json::from_str(&line.expect("text")).expect("a JSON line"))
+        .collect();
+    let kinds: Vec<_> = rest.iter().map(|line| line["kind"].as_str()).collect();
+    assert_eq!(kinds.last(), Some(&Some("report")), "{kinds:?}");
+    assert_eq!(
+        kinds.iter().filter(|kind| **kind == Some("report")).count(),
+        1
+    );
+    let (output, _) = wait(child, BOUND);
+    assert_eq!(status(&output), 0);
+    assert_eq!(stream, run(&mut sync(data.path())).stdout);
+}
+
+#[test]
+fn a_heartbeat_that_cannot_be_is_refused() {
+    let data = common::two_symbols(10);
+    for (arguments, expected) in [
+        (&["--heartbeat", "1"][..], "--error-format json"),
+        (
+            &["--heartbeat", "0", "--error-format", "json"],
+            "--heartbeat",
+        ),
+        (
+            &["--heartbeat", "soon", "--error-format", "json"],
+            "--heartbeat",
+        ),
+    ] {
+        let output = run(sync(data.path()).args(arguments));
+        assert_eq!(status(&output), 2, "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
