@@ -279,9 +279,14 @@ def shared() -> object:
     return {"came": sum(map(len, seen)), "different": len(set().union(*seen)), "told": told}
 
 
-def consume(root: str, timeframe: str = "M1") -> object:
-    """Read a stream, telling the producer and the first slice at once; return the digest of it all."""
-    with open_slices(root, timeframe=timeframe, backend="rust") as slices:
+def consume(root: str, children: str = "0") -> object:
+    """Read a stream, telling the producer and the first slice at once; return the digest of it all.
+
+    Have children that were forked while it was open, and outlive it.
+    """
+    with open_slices(root, backend="rust") as slices:
+        for _ in range(int(children)):
+            _fork(lambda: time.sleep(60))
         _tell({"producer": pid_of(slices)})
         first = next(slices)
         _tell({"first": first.timestamp_ns})

@@ -10,6 +10,7 @@ import os
 import pickle
 import queue
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -359,7 +360,7 @@ def _batches(slices: SliceStream, point: int) -> None:
 
 def _failed(slices: SliceStream, point: int) -> None:
     slices.skip(point)
-    os.kill(other_process.pid_of(slices), 9)
+    os.kill(other_process.pid_of(slices), signal.SIGKILL)
     with pytest.raises(OmegaSlicesError):
         list(slices)
 
