@@ -229,6 +229,7 @@ def test_what_the_executable_is_told(fake: wire.Fake) -> None:
             "--known-at=close",
             "--threads=3",
             "--error-format=json",
+            "--heartbeat=5",
             "--progress=never",
         ]
     )
@@ -270,6 +271,7 @@ def test_defaults_are_told_too() -> None:
         "--unsorted=sort",
         "--duplicates=last",
         "--error-format=json",
+        "--heartbeat=5",
         "--progress=never",
     ]
 

@@ -32,7 +32,7 @@ import wire
 from conftest import Tally
 from other_process import MINUTES, expected, open_market
 
-from omega_slices import DeserializationError, OmegaSlicesError, open_slices
+from omega_slices import DeserializationError, OmegaSlicesError, _sources, open_slices
 from omega_slices import _process as process
 
 SIGNALS: Final = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]
@@ -438,14 +438,8 @@ def test_a_consumer_that_dies_while_the_producer_writes(
     tally.streams += 1
 
 
-@pytest.mark.parametrize(
-    "children",
-    [
-        "0",
-        # Workers of a pool that hang, or go on without their parent.
-        pytest.param("2", marks=pytest.mark.xfail(reason="D8: they keep the stream of their parent open", strict=True)),
-    ],
-)
+# Two forked children: workers of a pool that hang, or go on without their parent.
+@pytest.mark.parametrize("children", ["0", "2"])
 def test_a_consumer_that_dies_while_nothing_is_written(binary: Path, silent: Path, tally: Tally, children: str) -> None:
     consumer = other_process.start("consume", str(silent), children)
     try:
@@ -469,6 +463,34 @@ def test_a_consumer_that_leaves_while_nothing_is_written(binary: Path, silent: P
     assert time.monotonic() - started < 2 * process._GRACE_S + 1
     assert leaks.state_and_parent(producer) is None
     tally.faults += 1
+    tally.streams += 1
+
+
+# --- The producer is stopped, or slow.
+
+
+def test_a_producer_that_is_stopped(market: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signs of life end; nothing else tells it from a slow one."""
+    monkeypatch.setattr(process, "_SILENCE_MAX_S", 1.0)
+    monkeypatch.setattr(process, "_WAIT_S", 0.1)
+    slices = open_slices(market, backend="rust")
+    producer = other_process.pid_of(slices)
+    os.kill(producer, signal.SIGSTOP)
+    with pytest.raises(DeserializationError, match="not even a sign of life"):
+        list(slices)
+    assert leaks.state_and_parent(producer) is None
+    tally.faults += 1
+    tally.streams += 1
+
+
+def test_a_slow_producer_gives_signs_of_life(silent: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them, seconds without a slice would count as a fault here."""
+    monkeypatch.setattr(process, "_SILENCE_MAX_S", 2.0)
+    monkeypatch.setattr(process, "_WAIT_S", 0.1)
+    monkeypatch.setattr(_sources, "HEARTBEAT_S", 1)
+    with open_slices(silent, backend="rust") as slices:
+        assert list(slices) == []
+    assert slices.metrics.producer_seconds > 0.0
     tally.streams += 1
 
 

@@ -47,8 +47,9 @@ _WARNINGS_MAX: Final = 100_000
 _TAIL_LINES: Final = 40
 _TAIL_LINE_BYTES: Final = 2_000
 
-# How long a process may give no sign of life.  A slow one gives signs; one that was
-# stopped does not.
+# How often the executable is told to give a sign of life, and how long it may give none.
+# A slow one gives signs; one that was stopped does not.
+HEARTBEAT_S: Final = 5
 _SILENCE_MAX_S: Final = 60.0
 # Silence is counted in waits of this length: whoever is stopped himself, or sleeps along
 # with the machine, takes that for one wait only.

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from omega_slices._candle import CandleData, RunReport, RunWarning
 from omega_slices._file import CONTINUATION, END_OF_STREAM, SliceFile
-from omega_slices._process import Producer
+from omega_slices._process import HEARTBEAT_S, Producer
 from omega_slices._schema import check_schema, content_of, indicator_column, stream_schema
 from omega_slices._times import format_time_ns
 from omega_slices.errors import DeserializationError, OmegaSlicesError, SystemFailureError
@@ -350,6 +350,7 @@ def sync_arguments(request: Request, threads: int | None) -> list[str]:
         f"--unsorted={request.unsorted}",
         f"--duplicates={request.duplicates}",
         "--error-format=json",
+        f"--heartbeat={HEARTBEAT_S}",
         "--progress=never",
     ]
     if request.normalize:
