@@ -339,7 +339,7 @@ def test_memory_is_that_of_one_stretch(root: Path, monkeypatch: pytest.MonkeyPat
 # --- As a user meets it ---------------------------------------------------------------------
 
 
-def tampered(fake: wire.Fake, data: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tampered(fake: wire.Fake, data: Path) -> None:
     """Let the stand-in give the slices of the reference, but for one value."""
     with open_slices(data, backend="python") as slices:
         (batch,) = slices.batches()
@@ -348,10 +348,8 @@ def tampered(fake: wire.Fake, data: Path, binary: Path, monkeypatch: pytest.Monk
     fake.out(b"".join(wire.encode(schema, [spoilt])))
 
 
-def test_a_difference_reaches_the_user(
-    fake: wire.Fake, data: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tampered(fake, data, binary, monkeypatch)
+def test_a_difference_reaches_the_user(fake: wire.Fake, data: Path) -> None:
+    tampered(fake, data)
     slices = open_slices(data, backend="shadow")
     assert next(slices).timestamp.minute == 0
     with pytest.raises(DivergenceError) as caught:
@@ -360,14 +358,15 @@ def test_a_difference_reaches_the_user(
     assert (error.symbol, error.column, error.rust) == ("GBPUSD", "ask_high", 9.0)
     for expected in ("2024-01-02T00:01:00Z", "GBPUSD", "ask_high", "9.0", repr(error.python), "backend='python'"):
         assert expected in str(error)
+    assert str(error) in (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
     with pytest.raises(DivergenceError):
         next(slices)
     assert slices.metrics.outcome == "failed"
     assert not fake.is_running()
 
 
-def test_leaving_early(fake: wire.Fake, data: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tampered(fake, data, binary, monkeypatch)
+def test_leaving_early(fake: wire.Fake, data: Path) -> None:
+    tampered(fake, data)
     with open_slices(data, backend="shadow") as slices:
         next(slices)
     assert not fake.is_running()
