@@ -164,7 +164,7 @@ class ShadowSource:
         try:
             reference = ReferenceSource(request, self._sessions)
             if reference.symbols != self.symbols:
-                raise _divergence(f"the symbols are {self.symbols} (rust) and {reference.symbols} (python)")
+                raise _other_symbols(self.symbols, reference.symbols)
             found = first_difference(mine, Walk(self.symbols, _batches(reference)), None)
         except (DivergenceError, SystemFailureError) as error:
             self._failure = error
@@ -201,6 +201,12 @@ def _difference(found: Difference, passed: int) -> DivergenceError:
     return _divergence(
         text, timestamp_ns=found.timestamp_ns, symbol=found.symbol, column=found.column, values=found.values
     )
+
+
+def _other_symbols(mine: tuple[str, ...], theirs: tuple[str, ...]) -> DivergenceError:
+    rust, python = set(mine) - set(theirs), set(theirs) - set(mine)
+    sides = [f"{', '.join(sorted(only))} (only {name})" for only, name in ((rust, "rust"), (python, "python")) if only]
+    return _divergence(f"the symbols are not the same: {'; '.join(sides) or 'they come in another order'}")
 
 
 def _divergence(message: str, **about: Any) -> DivergenceError:
