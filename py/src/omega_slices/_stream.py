@@ -84,6 +84,7 @@ def open_slices(
     session_file: str | os.PathLike[str] | None = None,
     indicators: Iterable[str] = (),
     indicator_template: str | None = None,
+    follow_links: bool = False,
     threads: int | None = None,
     backend: str | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -171,6 +172,10 @@ def open_slices(
     indicator_template : str, optional
         Where these files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``
         and ``*``; by default ``{root}/{symbol}/{symbol}_{timeframe}_IND.parquet``.
+    follow_links : bool
+        Whether links may lead out of the root folder. By default, what the name of a
+        symbol, another field or ``*`` adds to a path has to stay, links followed, in the
+        folder that stands before it in the template. A permission; the slices are the same.
     threads : int, optional
         Threads that decode the input; by default as many as there are cores.  The
         `python` backend has one.
@@ -247,7 +252,8 @@ def open_slices(
         indicator_template=indicator_template,
     )
     threads = None if threads is None else _count("threads", threads, 1)
-    return SliceStream(_open_source(chosen, request, threads, _cache(cache, cache_size)), request)
+    source = _open_source(chosen, request, threads, _cache(cache, cache_size), follow_links=bool(follow_links))
+    return SliceStream(source, request)
 
 
 class SliceStream(SlicesDescribed):
@@ -676,7 +682,9 @@ def _cache(folder: str | os.PathLike[str] | None, size: str | int | None) -> Cac
     return Cache(text, size)
 
 
-def _open_source(backend: Backend, request: Request, threads: int | None, cache: Cache | None) -> Source:
+def _open_source(
+    backend: Backend, request: Request, threads: int | None, cache: Cache | None, *, follow_links: bool
+) -> Source:
     if backend == "python" and cache is not None:
         raise RequestError(
             "backend='python' has no cache: the executable makes and keeps its files",
@@ -689,7 +697,7 @@ def _open_source(backend: Backend, request: Request, threads: int | None, cache:
 
         sessions = calendar_sessions(request)
     if backend == "python":
-        return ReferenceSource(request, sessions)
+        return ReferenceSource(request, sessions, follow_links=follow_links)
     try:
         binary = find_binary()
     except BackendUnavailableError as error:
@@ -698,10 +706,10 @@ def _open_source(backend: Backend, request: Request, threads: int | None, cache:
             raise
         unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
         _logger.warning("the plain Python implementation is used, which is slow%s: %s", unused, error.message)
-        return ReferenceSource(request, sessions)
+        return ReferenceSource(request, sessions, follow_links=follow_links)
     if cache is not None:
-        return CachedSource(binary, request, threads, sessions, cache)
-    return BinarySource(binary, request, threads, sessions)
+        return CachedSource(binary, request, threads, sessions, cache, follow_links=follow_links)
+    return BinarySource(binary, request, threads, sessions, follow_links=follow_links)
 
 
 def _default_data() -> str:
