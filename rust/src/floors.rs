@@ -23,7 +23,7 @@ use crate::request::Request;
 ///
 /// Those of a run.
 pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
-    let resolved = layout::resolve(request)?;
+    let resolved = layout::resolve(request, options.follows_links())?;
     let rules = options.series_rules(request, None, resolved.series.len());
     let left = Mutex::new(resolved.series.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();

@@ -34,7 +34,7 @@ pub use coverage::{
 pub use data::candle::CandleData;
 pub use data::multi_symbol::{
     FurtherCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress,
-    ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot,
+    ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
 };
 pub use diff::{Diff, Tolerance, diff};
 pub use error::{Class, Code, Error, Place, Result};

@@ -1,18 +1,24 @@
 //! What breaks around a run: readers that go away, makers that stop, inputs that change while they are
 //! read. By the real binary; nothing hangs longer than a stated bound, and nothing passes for complete.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "how many faults were tried is part of what the tests say"
+)]
+
 mod common;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{MINUTE, Row, omega_slices, run, status, sync, text};
+use common::{MINUTE, run, status, sync, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -93,13 +99,16 @@ fn cached(data: &Path, cache: &Path) -> Command {
     command
 }
 
-/// Enough for a run of a second and more.
+/// More slices than a run makes ahead of a reader who does not read.
 const LONG: i64 = 400_000;
+
+/// The same, where a slice has more columns.
+const CHANGED: i64 = 260_000;
 
 /// One who waits for another process writes nothing; that nobody reads any more it has to be told.
 #[test]
 fn a_silent_run_ends_within_a_second_of_its_reader() {
-    let data = common::two_symbols(LONG);
+    let data = common::long_data(LONG);
     let stopped = StoppedMaker::of(data.path());
     for with_socket in [false, true] {
         let mut waiting = cached(data.path(), stopped.cache.path());
@@ -138,7 +147,7 @@ fn a_silent_run_ends_within_a_second_of_its_reader() {
 /// What it was making goes with it, and nobody waits for it in vain.
 #[test]
 fn a_maker_whose_reader_goes_leaves_nothing_in_the_cache() {
-    let data = common::two_symbols(LONG);
+    let data = common::long_data(LONG);
     let cache = tempfile::tempdir().expect("a folder");
     let mut maker = cached(data.path(), cache.path())
         .stdout(Stdio::piped())
@@ -160,7 +169,7 @@ fn a_maker_whose_reader_goes_leaves_nothing_in_the_cache() {
 /// The answer of a file is the file, whatever becomes of stdout.
 #[test]
 fn a_run_into_a_file_does_not_care_who_reads_stdout() {
-    let data = common::two_symbols(LONG / 4);
+    let data = common::long_data(LONG);
     let target = data.path().join("x.arrow");
     let mut child = sync(data.path())
         .arg("-o")
@@ -196,7 +205,7 @@ fn a_failure_without_a_reader_is_still_a_failure() {
 /// A maker that was stopped never ends, and would be waited for until somebody notices.
 #[test]
 fn one_who_waits_for_a_stopped_maker_gives_up() {
-    let data = common::two_symbols(LONG);
+    let data = common::long_data(LONG);
     let stopped = StoppedMaker::of(data.path());
     let child = cached(data.path(), stopped.cache.path())
         .args(["--cache-patience", "1"])
@@ -222,7 +231,7 @@ fn one_who_waits_for_a_stopped_maker_gives_up() {
 /// A maker that finds nothing to write for a long time is no stopped one.
 #[test]
 fn one_who_waits_for_a_maker_at_work_is_patient() {
-    let data = common::two_symbols(LONG);
+    let data = common::long_data(LONG);
     let stopped = StoppedMaker::of(data.path());
     let child = cached(data.path(), stopped.cache.path())
         .args(["--cache-patience", "3"])
@@ -296,4 +305,223 @@ fn a_heartbeat_that_cannot_be_is_refused() {
         let said = text(&output.stderr);
         assert!(said.contains(expected), "{arguments:?}: {said}");
     }
+}
+
+/// What may become of a file while it is read.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Replaced,
+    Overwritten,
+    /// And the time of modification is set back.
+    OverwrittenUnnoticed,
+    Truncated,
+    Appended,
+    Deleted,
+    RenamedAway,
+    /// What does not touch the rows.
+    Permissions,
+    AnotherLink,
+}
+
+impl Change {
+    const ALL: [Self; 9] = [
+        Self::Replaced,
+        Self::Overwritten,
+        Self::OverwrittenUnnoticed,
+        Self::Truncated,
+        Self::Appended,
+        Self::Deleted,
+        Self::RenamedAway,
+        Self::Permissions,
+        Self::AnotherLink,
+    ];
+
+    fn is_harmless(self) -> bool {
+        matches!(self, Self::Permissions | Self::AnotherLink)
+    }
+
+    /// Changes a file; `other` is as long, and holds other rows.
+    fn make(self, path: &Path, other: &Path) {
+        let aside = path.with_extension("aside");
+        let opened = || File::options().write(true).open(path).expect("the file");
+        let done = match self {
+            Self::Replaced => {
+                fs::copy(other, &aside).expect("a copy");
+                fs::rename(&aside, path)
+            }
+            Self::Overwritten | Self::OverwrittenUnnoticed => {
+                let modified = fs::metadata(path).and_then(|file| file.modified());
+                let bytes = fs::read(other).expect("the other file");
+                opened().write_all(&bytes).expect("the file");
+                match self {
+                    Self::OverwrittenUnnoticed => opened().set_modified(modified.expect("a time")),
+                    _ => Ok(()),
+                }
+            }
+            Self::Truncated => opened().set_len(fs::metadata(path).expect("the file").len() / 2),
+            Self::Appended => {
+                let mut file = File::options().append(true).open(path).expect("the file");
+                file.write_all(b"more")
+            }
+            Self::Deleted => fs::remove_file(path),
+            Self::RenamedAway => fs::rename(path, &aside),
+            Self::Permissions => fs::set_permissions(path, fs::Permissions::from_mode(0o640)),
+            Self::AnotherLink => fs::hard_link(path, &aside),
+        };
+        done.expect("a change");
+    }
+}
+
+/// Runs, changes something once the stream has begun, and reads the rest. Nobody reads before: the run
+/// waits for room in the pipe, long before the end.
+fn changed_in_the_middle(command: &mut Command, change: impl FnOnce()) -> Output {
+    let mut child = command
+        .args(["--error-format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut reader = child.stdout.take().expect("a pipe");
+    let mut stream = vec![0; 8];
+    reader.read_exact(&mut stream).expect("a beginning");
+    change();
+    reader.read_to_end(&mut stream).expect("the rest");
+    let (output, _) = wait(child, BOUND);
+    Output {
+        stdout: stream,
+        ..output
+    }
+}
+
+/// The only line of a run that failed: CORRUPT_INPUT, of this file.
+fn check_names(output: &Output, path: &Path, symbol: &str, what: &str) {
+    assert_eq!(status(output), 3, "{what}: {}", text(&output.stderr));
+    let line: Value = serde_json::from_str(text(&output.stderr).trim()).expect("one JSON line");
+    assert_eq!(line["code"], 3008, "{what}: {line}");
+    assert_eq!(line["file"].as_str(), path.to_str(), "{what}: {line}");
+    assert_eq!(line["symbol"], symbol, "{what}: {line}");
+    let message = line["message"].as_str().expect("a message");
+    assert!(message.contains("changed while it was"), "{what}: {line}");
+}
+
+/// Whatever becomes of a file, no slice holds anything of what came later, and the stream does not pass for
+/// complete.
+fn check_changes(symbol: &str, timeframe: &str, side: &str) {
+    let (data, other) = (
+        common::long_data(CHANGED),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let root = data.path();
+    let hours = common::path(root, "A", "H1", "BID");
+    common::write_long(&hours, CHANGED / 60, 60 * MINUTE, 2.0);
+    fs::copy(&hours, common::path(root, "B", "H1", "BID")).expect("a copy");
+    for symbol in ["A", "B"] {
+        let minutes = common::path(root, symbol, "M1", "BID");
+        fs::copy(minutes, common::path(root, symbol, "M1", "IND")).expect("a copy");
+    }
+    let path = common::path(root, symbol, timeframe, side);
+    let other = other.path().join("other.parquet");
+    match timeframe {
+        "M1" => common::write_long(&other, CHANGED, MINUTE, 7.0),
+        _ => common::write_long(&other, CHANGED / 60, 60 * MINUTE, 7.0),
+    }
+    let command = || {
+        let mut command = sync(root);
+        command.args(["--price-types", "bid", "--with-timeframe", "H1"]);
+        command.args(["--indicators", "Close", "--threads", "2"]);
+        command
+    };
+    let whole = run(&mut command()).stdout;
+    let saved = fs::read(&path).expect("the file");
+    let length = fs::metadata(&other).expect("the other file").len();
+    assert_eq!(
+        length,
+        saved.len() as u64,
+        "an overwritten file keeps its length"
+    );
+    for change in Change::ALL {
+        let what = format!("{change:?} {}", path.display());
+        let output = changed_in_the_middle(&mut command(), || change.make(&path, &other));
+        if change.is_harmless() {
+            assert_eq!(status(&output), 0, "{what}: {}", text(&output.stderr));
+            assert!(output.stdout == whole, "{what}");
+        } else {
+            check_names(&output, &path, symbol, &what);
+            assert!(output.stdout.len() < whole.len(), "{what}");
+            assert!(whole.starts_with(&output.stdout), "{what}");
+        }
+        for file in [&path, &path.with_extension("aside")] {
+            if file.exists() {
+                fs::remove_file(file).expect("the file");
+            }
+        }
+        fs::write(&path, &saved).expect("the file");
+    }
+    println!("files changed while they were read: {}", Change::ALL.len());
+}
+
+#[test]
+fn a_file_of_candles_that_changes_while_it_is_read_is_told() {
+    check_changes("A", "M1", "BID");
+}
+
+/// A small file is read at once, and whether it is still there is asked at the end.
+#[test]
+fn a_file_of_a_further_timeframe_that_changes_while_it_is_read_is_told() {
+    check_changes("A", "H1", "BID");
+}
+
+#[test]
+fn a_file_of_indicators_that_changes_while_it_is_read_is_told() {
+    check_changes("B", "M1", "IND");
+}
+
+/// Of a series of several files, each is open only while it is read.
+#[test]
+fn a_file_that_changes_before_it_is_opened_again_is_told() {
+    let (data, other) = (
+        common::long_data(LONG),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let last = data.path().join("B").join("B_M1_BID_2.parquet");
+    let (rows, from) = (LONG / 4, LONG * MINUTE);
+    let later: Vec<_> = (0..rows / 100)
+        .map(|row| common::row(from + row * MINUTE, 3.0))
+        .collect();
+    for change in [Change::Replaced, Change::Deleted, Change::Truncated] {
+        common::write(&last, &later, 1_000);
+        let replacement = other.path().join("x.parquet");
+        common::write(&replacement, &later, 500);
+        let template = "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}*.parquet";
+        let mut command = sync(data.path());
+        command.args(["--price-types", "bid", "--timeline", "union"]);
+        command.args(["--path-template", template]);
+        let output = changed_in_the_middle(&mut command, || change.make(&last, &replacement));
+        check_names(&output, &last, "B", &format!("{change:?}"));
+    }
+}
+
+/// A cache does not keep what may be of two times.
+#[test]
+fn an_entry_of_changed_inputs_is_not_kept() {
+    let data = common::long_data(LONG);
+    let cache = tempfile::tempdir().expect("a folder");
+    let other = data.path().join("other.parquet");
+    common::write_long(&other, LONG, MINUTE, 7.0);
+    let path = common::path(data.path(), "B", "M1", "ASK");
+    let maker = cached(data.path(), cache.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let began = Instant::now();
+    while names_in(cache.path()).is_empty() {
+        assert!(began.elapsed() < BOUND, "nothing is being made");
+    }
+    signal(&maker, "STOP");
+    Change::Replaced.make(&path, &other);
+    signal(&maker, "CONT");
+    let (output, _) = wait(maker, BOUND);
+    check_names(&output, &path, "B", "in a cache");
+    assert_eq!(names_in(cache.path()), [""; 0]);
 }

@@ -66,6 +66,7 @@ def open_slices(
     session_file: str | os.PathLike[str] | None = None,
     indicators: Iterable[str] = (),
     indicator_template: str | None = None,
+    follow_links: bool = False,
     threads: int | None = None,
     backend: str | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -155,6 +156,10 @@ def open_slices(
     indicator_template : str, optional
         Where these files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``
         and ``*``; by default ``{root}/{symbol}/{symbol}_{timeframe}_IND.parquet``.
+    follow_links : bool
+        Whether links may lead out of the root folder.  By default, what the name of a
+        symbol, another field or ``*`` adds to a path has to stay, links followed, in the
+        folder that stands before it in the template.  A permission; the slices are the same.
     threads : int, optional
         Threads that decode the input; by default as many as there are cores.  The
         `python` backend has one.
@@ -245,7 +250,8 @@ def open_slices(
         indicator_template=indicator_template,
     )
     threads = None if threads is None else checked_count("threads", threads, 1)
-    answer = _find_answer(chosen, request, threads, _cache(cache, cache_size), sample)
+    means = _Means(threads, _cache(cache, cache_size), bool(follow_links), sample)
+    answer = _find_answer(chosen, request, means)
     monitor = StreamMonitor(request, answer.backend, answer.reason, metrics_hook)
     try:
         source = answer.open(monitor)
@@ -314,6 +320,15 @@ def _cache(folder: str | os.PathLike[str] | None, size: str | int | None) -> Cac
     return Cache(text, size)
 
 
+class _Means(NamedTuple):
+    """How a request is answered, where that does not change the answer."""
+
+    threads: int | None
+    cache: Cache | None
+    follow_links: bool
+    sample: float
+
+
 class _Answer(NamedTuple):
     """Who answers a request and why, and how to open it."""
 
@@ -322,7 +337,8 @@ class _Answer(NamedTuple):
     open: Callable[[StreamMonitor], Source]
 
 
-def _find_answer(chosen: _Choice, request: Request, threads: int | None, cache: Cache | None, sample: float) -> _Answer:
+def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
+    threads, cache, follow_links, sample = means
     if chosen.backend == "python" and cache is not None:
         raise RequestError(
             "backend='python' has no cache: the executable makes and keeps its files",
@@ -335,11 +351,14 @@ def _find_answer(chosen: _Choice, request: Request, threads: int | None, cache: 
 
         sessions = calendar_sessions(request)
 
-    def reference(_monitor: StreamMonitor) -> Source:
-        return ReferenceSource(request, sessions)
+    def reference(part: Request) -> ReferenceSource:
+        return ReferenceSource(part, sessions, follow_links=follow_links)
+
+    def plain(_monitor: StreamMonitor) -> Source:
+        return reference(request)
 
     if chosen.backend == "python":
-        return _Answer("python", chosen.reason, reference)
+        return _Answer("python", chosen.reason, plain)
     try:
         binary = find_binary()
     except BackendUnavailableError as error:
@@ -348,15 +367,15 @@ def _find_answer(chosen: _Choice, request: Request, threads: int | None, cache: 
             raise
         unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
         logger.warning("the plain Python implementation is used, which is slow%s: %s", unused, printable(error.message))
-        return _Answer("python", f"{chosen.reason}, and there is no executable", reference)
+        return _Answer("python", f"{chosen.reason}, and there is no executable", plain)
 
     def executable(_monitor: StreamMonitor) -> Source:
         if cache is not None:
-            return CachedSource(binary, request, threads, sessions, cache)
-        return BinarySource(binary, request, threads, sessions)
+            return CachedSource(binary, request, threads, sessions, cache, follow_links=follow_links)
+        return BinarySource(binary, request, threads, sessions, follow_links=follow_links)
 
     def both(monitor: StreamMonitor) -> Source:
-        return ShadowSource(executable(monitor), request, sessions, sample, monitor.compared)
+        return ShadowSource(executable(monitor), reference, request, sample, monitor.compared)
 
     if chosen.backend == "shadow":
         return _Answer("shadow", chosen.reason, both)

@@ -11,15 +11,16 @@ is found too.  The reference answers the request for that part of the window alo
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from omega_slices._compare import Walk, first_difference
-from omega_slices._sources import ReferenceSource
 from omega_slices._times import NS_MAX, timeframe_ns
-from omega_slices.errors import DivergenceError, OmegaSlicesError, SystemFailureError
+from omega_slices.errors import CorruptInputError, DivergenceError, OmegaSlicesError, SystemFailureError
+from omega_slices.reference import series_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from omega_slices._candle import RunReport, RunWarning
     from omega_slices._compare import Difference
     from omega_slices._request import Request
-    from omega_slices._sources import Source
+    from omega_slices._sources import ReferenceSource, Source
 
 # Of all symbols and price types: the reference takes some 700 bytes for each candle.
 _STRETCH_CANDLES_MAX: Final = 500_000
@@ -43,8 +44,8 @@ class ShadowSource:
     def __init__(
         self,
         source: Source,
+        reference: Callable[[Request], ReferenceSource],
         request: Request,
-        sessions: Sequence[tuple[int, int]] | None,
         sample: float,
         compared: Callable[[int], None],
     ) -> None:
@@ -54,10 +55,10 @@ class ShadowSource:
         ----------
         source : Source
             The executable's.
+        reference : callable
+            Opens the reference for a part of the request.
         request : Request
-            What it answers.
-        sessions : sequence of (int, int) or None
-            As `open_reference` takes them.
+            What both answer.
         sample : float
             Which part of the stretches is compared, above 0 and up to 1; the first one
             always is.
@@ -65,8 +66,8 @@ class ShadowSource:
             Is told of how many slices were found the same.
         """
         self._source = source
+        self._reference = reference
         self._request = request
-        self._sessions = sessions
         self._sample = sample
         self._compared = compared
         self.schema: pa.Schema = source.schema
@@ -82,6 +83,9 @@ class ShadowSource:
         self._ready: deque[pa.RecordBatch] = deque()
         self._failure: OmegaSlicesError | None = None
         self._ended = False
+        # The executable reads each file once and the reference again and again: where one has
+        # changed meanwhile, nobody is wrong.
+        self._inputs = {path: _identity(path) for path in series_files(request, self.symbols)}
 
     def read(self) -> pa.RecordBatch | None:
         """Return the next batch, or None at the end of both.
@@ -162,21 +166,38 @@ class ShadowSource:
         request = replace(self._request, start=start_ns, end=end_ns)
         mine = Walk(self.symbols, iter(batches))
         try:
-            reference = ReferenceSource(request, self._sessions)
+            reference = self._reference(request)
             if reference.symbols != self.symbols:
                 raise _other_symbols(self.symbols, reference.symbols)
             found = first_difference(mine, Walk(self.symbols, _batches(reference)), None)
-        except (DivergenceError, SystemFailureError) as error:
-            self._failure = error
         except OmegaSlicesError as error:
-            self._failure = _divergence(f"only python fails, with {error.code.name}: {error.message}")
-        else:
-            if found is None:
-                return mine.passed
-            self._failure = _difference(found, self._passed)
-            position = found.positions[0]
-            return mine.passed if position is None else position
-        return 0
+            self._failure = self._changed_input() or _of_python(error)
+            return 0
+        if found is None:
+            return mine.passed
+        self._failure = self._changed_input() or _difference(found, self._passed)
+        position = found.positions[0]
+        return mine.passed if position is None else position
+
+    def _changed_input(self) -> CorruptInputError | None:
+        """Return the error of an input that is no longer what it was at the start; None where there is none."""
+        for path, identity in self._inputs.items():
+            if _identity(path) != identity:
+                return CorruptInputError(
+                    f"the file changed while it was being read (file {path})",
+                    hint="run again when nothing writes to the inputs",
+                    file=path,
+                )
+        return None
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    """Return what tells whether a path still names the very same, unchanged file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _batches(source: ReferenceSource) -> Iterator[pa.RecordBatch]:
@@ -201,6 +222,13 @@ def _difference(found: Difference, passed: int) -> DivergenceError:
     return _divergence(
         text, timestamp_ns=found.timestamp_ns, symbol=found.symbol, column=found.column, values=found.values
     )
+
+
+def _of_python(error: OmegaSlicesError) -> OmegaSlicesError:
+    """Return what an error means that the executable did not have."""
+    if isinstance(error, DivergenceError | SystemFailureError):
+        return error
+    return _divergence(f"only python fails, with {error.code.name}: {error.message}")
 
 
 def _other_symbols(mine: tuple[str, ...], theirs: tuple[str, ...]) -> DivergenceError:

@@ -79,7 +79,13 @@ class BinarySource:
     """The stream of the `omega-slices` executable, straight from its pipe."""
 
     def __init__(
-        self, binary: Path, request: Request, threads: int | None, sessions: Sequence[tuple[int, int]] | None = None
+        self,
+        binary: Path,
+        request: Request,
+        threads: int | None,
+        sessions: Sequence[tuple[int, int]] | None = None,
+        *,
+        follow_links: bool = False,
     ) -> None:
         """Start the executable and wait for the schema.
 
@@ -94,13 +100,15 @@ class BinarySource:
         sessions : sequence of (int, int), optional
             Those of the request's market calendar, where it names one: open (included)
             and close (excluded), nanoseconds since 1970.
+        follow_links : bool
+            As in `open_slices`.
 
         Raises
         ------
         OmegaSlicesError
             Whatever the executable found wrong before its first word.
         """
-        self._producer = _start([str(binary), *sync_arguments(request, threads)], sessions)
+        self._producer = _start([str(binary), *sync_arguments(request, threads, follow_links=follow_links)], sessions)
         self._pipe = _Pipe(self._producer.stdout)
         self._sealed = False
         try:
@@ -234,12 +242,14 @@ class CachedSource(_EndedRun):
         threads: int | None,
         sessions: Sequence[tuple[int, int]] | None,
         cache: Cache,
+        *,
+        follow_links: bool = False,
     ) -> None:
         """Let the executable find or make the file, and map it.
 
         Parameters
         ----------
-        binary, request, threads, sessions
+        binary, request, threads, sessions, follow_links
             As `BinarySource` takes them.
         cache : Cache
             Where the file is kept.
@@ -249,7 +259,8 @@ class CachedSource(_EndedRun):
         OmegaSlicesError
             Whatever the executable found wrong, before and while it made the file.
         """
-        arguments = [str(binary), *sync_arguments(request, threads), f"--cache={cache.folder}", "--print-path"]
+        asked = sync_arguments(request, threads, follow_links=follow_links)
+        arguments = [str(binary), *asked, f"--cache={cache.folder}", "--print-path"]
         if cache.size is not None:
             arguments.append(f"--cache-size={cache.size}")
         self._warnings = ()
@@ -331,7 +342,7 @@ def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int,
         ) from error
 
 
-def sync_arguments(request: Request, threads: int | None) -> list[str]:
+def sync_arguments(request: Request, threads: int | None, *, follow_links: bool = False) -> list[str]:
     """Return the arguments that make the executable answer a request.
 
     Every value is bound to its option with ``=``, so that it may start with a dash.  The
@@ -355,6 +366,8 @@ def sync_arguments(request: Request, threads: int | None) -> list[str]:
     ]
     if request.normalize:
         arguments.append("--normalize")
+    if follow_links:
+        arguments.append("--follow-links")
     arguments += [f"--with-timeframe={further}" for further in request.with_timeframe]
     optional = {
         "start": None if request.start is None else format_time_ns(request.start),
@@ -390,8 +403,10 @@ def _joined(symbols: tuple[str, ...]) -> Iterator[str]:
 class ReferenceSource(_EndedRun):
     """The slices of the reference implementation, put into batches of the stream's schema."""
 
-    def __init__(self, request: Request, sessions: Sequence[tuple[int, int]] | None = None) -> None:
-        run = open_reference(request, sessions)
+    def __init__(
+        self, request: Request, sessions: Sequence[tuple[int, int]] | None = None, *, follow_links: bool = False
+    ) -> None:
+        run = open_reference(request, sessions, follow_links=follow_links)
         self._content = content_of(request)
         self._report = run.report()
         self._warnings = self._report.warnings

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, takewhile
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -190,7 +190,9 @@ class ReferenceRun:
         return dict.fromkeys(names) if values is None else dict(zip(names, values, strict=True))
 
 
-def open_reference(request: Request, sessions: Sequence[tuple[int, int]] | None = None) -> ReferenceRun:
+def open_reference(
+    request: Request, sessions: Sequence[tuple[int, int]] | None = None, *, follow_links: bool = False
+) -> ReferenceRun:
     """Answer a request.
 
     Parameters
@@ -199,6 +201,8 @@ def open_reference(request: Request, sessions: Sequence[tuple[int, int]] | None 
     sessions : sequence of (int, int), optional
         Open (included) and close (excluded) of every session, in nanoseconds since 1970,
         where `request.session` names a market calendar.
+    follow_links : bool
+        Whether links may lead out of the folder that stands in a path before the symbol.
 
     Raises
     ------
@@ -217,7 +221,11 @@ def open_reference(request: Request, sessions: Sequence[tuple[int, int]] | None 
         )
     symbols = _symbols(request)
     files = _all_files(request, symbols)
-    series = {name: _read_series(request, name, paths, sessions) for name, paths in files.items()}
+    series = {}
+    for name, paths in files.items():
+        if not follow_links:
+            _check_inside(request, name, paths)
+        series[name] = _read_series(request, name, paths, sessions)
     return ReferenceRun(request, symbols, series)
 
 
@@ -372,6 +380,24 @@ def _indicator_files(request: Request, name: _Name) -> list[str]:
     raise _wrong(TimeframeNotFoundError, missing, hint, name, pattern.replace(_ANY, "*"))
 
 
+def _check_inside(request: Request, name: _Name, paths: Sequence[str]) -> None:
+    """Raise where a file leads, through links, out of the folder that the user has spelled."""
+    indicators = request.indicator_template or _DEFAULT_INDICATOR_TEMPLATE
+    parts = (indicators if name.side is None else _templates(request)[0]).split("/")
+    # Up to the first part that a symbol, another field or a wildcard adds to.
+    spelled = list(takewhile(lambda part: not re.search(r"\*|\{(?!root\})", part), parts))
+    if len(spelled) == len(parts):
+        return
+    folder = "/".join(spelled).replace("{root}", request.data) or ("/" if spelled else ".")
+    inside = os.path.realpath(folder)
+    for path in paths:
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, inside]) != inside:
+            message = f"the file lies outside {inside}: a link leads to {real}"
+            hint = "allow it with follow_links=True, or put the file itself there"
+            raise _wrong(SymbolNotFoundError, message, hint, name, path)
+
+
 def _all_symbols(request: Request) -> tuple[str, ...]:
     """Return every symbol that has a file of the timeframe and of one requested price type at least."""
     found = set()
@@ -429,15 +455,25 @@ def _read_file(request: Request, series: _Name, path: str) -> tuple[int, list[_R
 def _read_table(path: str, times: list[str], values: list[str], series: _Name | None) -> tuple[pa.Table, pa.Table]:
     """Return those of the columns that are there, and the times once more, those of the old INT96 in milliseconds."""
     try:
+        before = _identity(path)
         with pq.ParquetFile(path) as file:
             table = file.read(columns=[*times, *values])
         # The deprecated INT96 timestamps may wrap around in nanoseconds; in this unit they cannot.
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="ms") as file:
-            return table, file.read(columns=times)
+            coarse = file.read(columns=times)
+        if _identity(path) != before:
+            raise _wrong(CorruptInputError, "the file changed while it was being read", "run again", series, path)
+        return table, coarse
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise _wrong(SystemFailureError, f"cannot be opened: {error}", "check the file", series, path) from error
         raise _wrong(CorruptInputError, f"no readable Parquet: {error}", "write the file anew", series, path) from error
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    """Return what tells whether a path still names the very same, unchanged file."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _check_column(

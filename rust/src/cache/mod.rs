@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub use self::entry::Entry;
 use self::folder::{EntryFolder, Making, Turn};
+use self::key::EntryKey;
 use crate::data::layout;
 use crate::data::multi_symbol::{Inputs, Progress, ReadOptions, SliceBatches};
 use crate::error::{Code, Error, Result};
@@ -90,13 +91,16 @@ impl SliceCache {
         options: &ReadOptions,
         mut tell: impl FnMut(Event),
     ) -> Result<Entry> {
-        let inputs = Inputs::find(request)?;
+        let inputs = Inputs::find(request, options)?;
         let key = key::key_of(request, &inputs)?;
-        if let Some(entry) = self.folder.find(&key) {
+        if let Some(entry) = self.folder.find(&key.digits) {
             return Ok(entry);
         }
         let tell_waiting = || tell(Event::Waiting);
-        let making = match self.folder.take_turn(&key, self.patience, tell_waiting)? {
+        let making = match self
+            .folder
+            .take_turn(&key.digits, self.patience, tell_waiting)?
+        {
             Turn::Made(entry) => return Ok(entry),
             Turn::Ours(making) => making,
         };
@@ -111,25 +115,28 @@ impl SliceCache {
         inputs: Inputs,
         options: &ReadOptions,
         making: Making,
-        key: &str,
+        key: &EntryKey,
         tell: &mut impl FnMut(Event),
     ) -> Result<Entry> {
         let hours = inputs.hours.clone();
         let mut batches = SliceBatches::open_inputs(request, inputs, options)?;
+        let follow_links = options.follows_links();
         let options = WriteOptions::new(Format::File);
         let written = ipc::write(&mut batches, options, making.writer(), |batches, bytes| {
             tell(Event::Batch(batches.progress(), bytes));
         });
         written.map_err(|error| making.name(error))?;
         // What was read may be newer than what the key was made of.
-        let resolved = layout::resolve(request)?;
-        if key::key_of(request, &Inputs { hours, resolved })? != key {
-            return Err(Error::input(
+        let resolved = layout::resolve(request, follow_links)?;
+        let now = key::key_of(request, &Inputs { hours, resolved })?;
+        if now != *key {
+            let changed = Error::input(
                 Code::CorruptInput,
                 "an input changed while it was read: the slices may mix old and new rows",
             )
             .at_file(request.data())
-            .with_hint("run it again when nobody writes there"));
+            .with_hint("run it again when nobody writes there");
+            return Err(key.name_change(&now, changed));
         }
         making.complete()
     }

@@ -92,6 +92,11 @@ impl Target {
         }))
     }
 
+    /// The name; where it was a link, that of the file itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens a file for writing.
     pub fn create(self) -> Result<AtomicFile, Error> {
         let data = FileData::create(&self.folder)

@@ -11,7 +11,7 @@ use omega_slices::{Error, Request, format_timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::args::{CacheCommand, SyncArguments};
-use crate::cli::messages::Messages;
+use crate::cli::messages::{Messages, one_line};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressBar;
 use crate::cli::stdout;
@@ -32,7 +32,9 @@ pub fn sync(
         None
     } else {
         let path = arguments.output.as_deref();
-        Some(Output::check(path, arguments.force)?)
+        let output = Output::check(path, arguments.force)?;
+        output.check_no_input(&arguments.series, &request)?;
+        Some(output)
     };
     let cache = Arc::new(cache);
     let watch = Watch::start(*messages, heartbeat)?;
@@ -41,6 +43,7 @@ pub fn sync(
         watch.end_without_reader(move || cache.give_up())?;
     }
     let entry = find_or_make(&cache, &request, arguments, messages)?;
+    watch.leave_to_writing();
     let Some(output) = output else {
         let mut line = entry.path().as_os_str().as_bytes().to_vec();
         line.push(b'\n');
@@ -145,11 +148,8 @@ fn table(entries: &[Entry]) -> String {
             used,
             entry.slices(),
             entry.content().symbols.len(),
-            entry.content().timeframe,
-            entry.content().request["data"]
-                .as_str()
-                .unwrap_or_default()
-                .replace('\n', "\\n"),
+            one_line(&entry.content().timeframe),
+            one_line(entry.content().request["data"].as_str().unwrap_or_default()),
         );
     }
     let total: u64 = entries.iter().map(Entry::size_bytes).sum();

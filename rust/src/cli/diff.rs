@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::Answer;
 use crate::cli::args::DiffArguments;
+use crate::cli::messages::one_line;
 use crate::cli::stdout;
 
 /// Columns and symbols, those with the most differing values first, before the rest is only counted.
@@ -89,7 +90,7 @@ fn equal_text(found: &Diff, labels: &Labels, symbols: usize, tolerance: Toleranc
     if let Some(note) = metadata_note(found) {
         let _ = write!(text, " ({note})");
     }
-    text + "\n"
+    one_line(&text) + "\n"
 }
 
 fn difference_text(found: &Diff, labels: &Labels, tolerance: Tolerance) -> String {
@@ -238,7 +239,8 @@ impl Page {
     }
 
     fn line(&mut self, line: &str) {
-        let _ = writeln!(self.text, "{line}");
+        self.text.push_str(&one_line(line));
+        self.text.push('\n');
     }
 
     /// A line with an empty one before it, unless it is the first.
@@ -250,7 +252,8 @@ impl Page {
     }
 
     fn entry(&mut self, word: &str, value: impl Display) {
-        let _ = writeln!(self.text, "  {word:<width$}  {value}", width = self.width);
+        let width = self.width;
+        self.line(&format!("  {word:<width$}  {value}"));
     }
 
     /// Where values differ, the most differing first.
@@ -274,11 +277,10 @@ impl Page {
                 .map_or("no two numbers".to_owned(), |largest| {
                     format!("{largest:?}")
                 });
-            let _ = writeln!(
-                self.text,
+            self.line(&format!(
                 "  {:<width$}  {:>12}  {largest}",
                 row.name, row.values
-            );
+            ));
         }
         if rows.len() > shown.len() {
             self.line(&format!("  … and {} more", rows.len() - shown.len()));

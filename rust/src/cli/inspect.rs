@@ -6,6 +6,7 @@ use omega_slices::ipc::Format;
 use omega_slices::{Error, Inspection, format_timestamp, inspect};
 
 use crate::cli::args::InspectArguments;
+use crate::cli::messages::one_line;
 use crate::cli::stdout;
 
 /// Names that are written out before the rest is only counted.
@@ -76,7 +77,7 @@ struct Lines(String);
 impl Lines {
     fn add(&mut self, word: &str, value: &str) {
         // A value is one line, whatever is in it.
-        let value = value.replace('\n', "\\n");
+        let value = one_line(value);
         let _ = writeln!(self.0, "{word:<10} {value}");
     }
 }

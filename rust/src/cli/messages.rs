@@ -1,6 +1,9 @@
 //! Owns what is said on stderr: errors, warnings and the final report, as text or as JSON lines.
 
+use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use omega_slices::{Class, Error, Warning};
@@ -38,12 +41,13 @@ impl Messages {
         if self.is_text() {
             let code = error.code();
             say(&format!(
-                "error[{} {}]: {error}",
+                "error[{} {}]: {}",
                 code.number(),
-                code.name()
+                code.name(),
+                one_line(&error.to_string())
             ));
             if let Some(hint) = error.hint() {
-                say(&format!("  help: {hint}"));
+                say(&format!("  help: {}", one_line(hint)));
             }
             return;
         }
@@ -62,6 +66,26 @@ impl Messages {
         }));
     }
 
+    /// What is wrong with the arguments, in lines; in one where an argument would begin another.
+    pub fn arguments(self, problem: &str, arguments: impl Iterator<Item = OsString>) {
+        let mut arguments = arguments;
+        let problem = if arguments.any(|argument| argument.as_bytes().contains(&b'\n')) {
+            one_line(problem)
+        } else {
+            problem.to_owned()
+        };
+        let error = Error::usage(&*problem);
+        if self.is_text() {
+            say(&format!(
+                "error[{} {}]: {problem}",
+                error.code().number(),
+                error.code().name()
+            ));
+        } else {
+            self.error(&error);
+        }
+    }
+
     pub fn warnings(self, warnings: &[Warning]) {
         for warning in warnings {
             self.warning(json!(warning));
@@ -71,7 +95,8 @@ impl Messages {
     fn warning(self, warning: Value) {
         if self.is_text() {
             let text = |key: &str| warning[key].as_str().unwrap_or_default();
-            say(&format!("warning[{}]: {}", text("name"), text("message")));
+            let said = format!("warning[{}]: {}", text("name"), text("message"));
+            say(&one_line(&said));
         } else {
             say_json(&of_kind("warning", warning));
         }
@@ -123,7 +148,7 @@ impl Messages {
                 "wrote {} slices from {} series to {}",
                 report["slices"],
                 series.len(),
-                target.display()
+                one_line(&target.to_string_lossy())
             ));
             say(&format!(
                 "of {} rows {} lay outside the window, {} outside the session, {} were duplicates",
@@ -157,9 +182,28 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// The same, of what has to stay one line: a name cannot begin another one.
+pub fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
+/// JSON that a terminal shows as it is: what it would obey stands in strings alone, and is written there as
+/// the escape that JSON has for it.
+pub fn printable_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if matches!(character, '\u{7f}'..='\u{9f}') || turns_text(character) {
+            let _ = write!(shown, "\\u{:04x}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// Whether a terminal would show what follows in another direction than it is written.
 fn turns_text(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A document that says what it is.
@@ -177,7 +221,7 @@ fn takes_a_line() -> bool {
 }
 
 fn say_json(value: &Value) {
-    let mut line = value.to_string();
+    let mut line = printable_json(&value.to_string());
     line.push('\n');
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

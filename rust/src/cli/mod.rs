@@ -56,9 +56,8 @@ pub fn parse() -> Result<(Arguments, Messages), ExitCode> {
         Err(problem) => {
             let format = args::error_format_of(std::env::args_os());
             let text = problem.render().to_string();
-            Messages::new(format).error(&Error::usage(
-                text.trim().trim_start_matches("error: ").to_owned(),
-            ));
+            let problem = text.trim().trim_start_matches("error: ");
+            Messages::new(format).arguments(problem, std::env::args_os());
             Err(exit_code(Class::Usage))
         }
     }
@@ -95,6 +94,7 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     }
     let request = arguments.request()?;
     let output = Output::check(arguments.output.as_deref(), arguments.force)?;
+    output.check_no_input(&arguments.series, &request)?;
     let watch = Watch::start(*messages, heartbeat)?;
     if output.is_stdout() {
         watch.end_without_reader(|| {})?;
@@ -112,6 +112,9 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
         WriteOptions::new(pending.format()).with_compression(arguments.compression()),
         pending.writer(),
         |batches, bytes| {
+            if batches.is_at_end() {
+                watch.leave_to_writing();
+            }
             bar.update(batches.progress(), Some(bytes));
             say_new_warnings(batches);
         },

@@ -1,14 +1,16 @@
 //! Owns where the slices go: stdout, a device, or a file that appears only when it is complete.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use omega_slices::Error;
 use omega_slices::ipc::Format;
+use omega_slices::{Error, Request, input_files};
 use rustix::pipe::fcntl_setpipe_size;
 
+use crate::cli::args::SeriesArguments;
 use crate::cli::atomic_file::{AtomicFile, Named, Target, failed};
 
 /// What the system lets anyone ask for, unless it was configured otherwise.
@@ -54,6 +56,14 @@ impl Output {
             (Named::File(_), None) => Err(Error::usage("the output's name says no format")
                 .at_file(path)
                 .with_hint("name it x.arrow (Arrow IPC file) or x.arrows (Arrow IPC stream)")),
+        }
+    }
+
+    /// Refuses to replace what the run itself reads, whatever that is called.
+    pub fn check_no_input(&self, series: &SeriesArguments, request: &Request) -> Result<(), Error> {
+        match self {
+            Self::File(target, _) => check_no_input(target, series, request),
+            Self::Stdout | Self::Device(_) => Ok(()),
         }
     }
 
@@ -119,6 +129,31 @@ impl Pending {
             Self::Open(_) => Ok(None),
             Self::File(file, _) => file.commit().map(Some),
         }
+    }
+}
+
+/// Refuses to replace what the run itself reads, whatever that is called.
+pub fn check_no_input(
+    target: &Target,
+    series: &SeriesArguments,
+    request: &Request,
+) -> Result<(), Error> {
+    let identity = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let Some(replaced) = identity(target.path()) else {
+        return Ok(());
+    };
+    let mut inputs = input_files(request, &series.read_options())?;
+    inputs.extend(series.symbols_file().map(Path::to_owned));
+    match inputs.iter().find(|path| identity(path) == Some(replaced)) {
+        None => Ok(()),
+        Some(input) => Err(
+            Error::usage("the output is a file that the run itself reads")
+                .at_file(input)
+                .with_hint("name another output"),
+        ),
     }
 }
 

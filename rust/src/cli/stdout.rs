@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use omega_slices::Error;
 use serde::Serialize;
 
-use crate::cli::messages::printable;
+use crate::cli::messages::{printable, printable_json};
 
 /// Writes lines for a person. What a terminal would obey instead of show is written as an escape.
 pub fn text(text: &str) -> Result<(), Error> {
@@ -17,7 +17,7 @@ pub fn json(document: &impl Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(document)
         .map_err(|error| Error::system(format!("the report is no JSON: {error}")))?;
     text.push('\n');
-    bytes(text.as_bytes())
+    bytes(printable_json(&text).as_bytes())
 }
 
 /// Forgives a closed stdout: a reader who has seen enough changes nothing about an answer.

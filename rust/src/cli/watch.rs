@@ -3,8 +3,8 @@
 //!
 //! A writer learns only by writing that nobody reads any more. A run that sorts, waits for another
 //! process, or finds no slice for a long time would go on for nobody; so a thread asks the system. What
-//! has ended the one way or the other stays so: once a run is over, or about to say what it failed of,
-//! nothing here ends the process.
+//! has ended the one way or the other stays so: once all slices are made, or the run is about to say what
+//! it failed of, nothing here ends the process.
 
 use std::io;
 use std::process;
@@ -22,7 +22,7 @@ use crate::cli::messages::Messages;
 
 /// The watch over a run, which ends where this is dropped.
 pub struct Watch {
-    run_is_over: Arc<Mutex<bool>>,
+    made_all: Arc<Mutex<bool>>,
     heartbeat: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
@@ -39,7 +39,7 @@ impl Watch {
             Ok((run, spawn("heartbeat", beat)?))
         };
         Ok(Self {
-            run_is_over: Arc::default(),
+            made_all: Arc::default(),
             heartbeat: heartbeat.map(start).transpose()?,
         })
     }
@@ -55,27 +55,33 @@ impl Watch {
         if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
             return Ok(());
         }
-        let run_is_over = self.run_is_over.clone();
+        let made_all = self.made_all.clone();
         let wait = move || {
             if !wait_until_gone() {
                 return;
             }
             // Held to the very end: a run that is over meanwhile waits here and has the same status, and
             // one that was over first stays what it was.
-            let run_is_over = run_is_over.lock().unwrap_or_else(PoisonError::into_inner);
-            if !*run_is_over {
+            let made_all = made_all.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*made_all {
                 clean_up();
                 end_process();
             }
         };
         spawn("reader-watch", wait).map(drop)
     }
+
+    /// From now on nothing but writing can end the run, which tells by itself that nobody reads: a reader
+    /// that has all and goes must not cost the report.
+    pub fn leave_to_writing(&self) {
+        let made_all = self.made_all.lock();
+        *made_all.unwrap_or_else(PoisonError::into_inner) = true;
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let run_is_over = self.run_is_over.lock();
-        *run_is_over.unwrap_or_else(PoisonError::into_inner) = true;
+        self.leave_to_writing();
         if let Some((run, beats)) = self.heartbeat.take() {
             drop(run);
             // It says at most one line more, and has no result to lose.

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 use crate::report::SeriesName;
@@ -31,6 +32,8 @@ pub(crate) struct SeriesFiles {
     pub name: SeriesName,
     pub role: Role,
     pub files: Vec<PathBuf>,
+    /// The folder that these may not lead out of, through links neither.
+    pub within: Option<Arc<Path>>,
 }
 
 /// What a request comes down to: its symbols, and its series. Candles of the primary timeframe come
@@ -42,15 +45,16 @@ pub(crate) struct Resolved {
     pub series: Vec<SeriesFiles>,
 }
 
-/// Finds the files of every requested series.
+/// Finds the files of every requested series. They may lead out of the folder that the user has spelled
+/// only if links may be followed.
 ///
 /// # Errors
 ///
 /// The first series without a file: [`Code::SymbolNotFound`], [`Code::TimeframeNotFound`] or
 /// [`Code::InvalidPriceType`], by what is missing. Where all symbols are asked for, also a timeline that
 /// they do not allow.
-pub(crate) fn resolve(request: &Request) -> Result<Resolved> {
-    let primary = Layout::candles(request, request.timeframe())?;
+pub(crate) fn resolve(request: &Request, follow_links: bool) -> Result<Resolved> {
+    let primary = Layout::candles(request, request.timeframe(), follow_links)?;
     let symbols = match request.symbols() {
         Symbols::Listed(symbols) => symbols.clone(),
         Symbols::All => {
@@ -63,11 +67,11 @@ pub(crate) fn resolve(request: &Request) -> Result<Resolved> {
     let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
     primary.find_all(Role::Primary, &symbols, &sides, &mut series)?;
     for (number, further) in request.further_timeframes().iter().enumerate() {
-        let layout = Layout::candles(request, further.timeframe())?;
+        let layout = Layout::candles(request, further.timeframe(), follow_links)?;
         layout.find_all(Role::Further(number), &symbols, &sides, &mut series)?;
     }
     if !request.indicators().is_empty() {
-        let layout = Layout::indicators(request)?;
+        let layout = Layout::indicators(request, follow_links)?;
         layout.find_all(Role::Indicators, &symbols, &[None], &mut series)?;
     }
     Ok(Resolved { symbols, series })
@@ -80,21 +84,25 @@ struct Layout<'a> {
     root: &'a str,
     /// In order of preference: the first one that yields files wins.
     templates: Vec<PathTemplate>,
+    /// For each template, the folder that its files may not lead out of.
+    within: Vec<Option<Arc<Path>>>,
 }
 
 impl<'a> Layout<'a> {
-    fn candles(request: &'a Request, timeframe: &'a Timeframe) -> Result<Self> {
+    fn candles(request: &'a Request, timeframe: &'a Timeframe, follow_links: bool) -> Result<Self> {
         let default = [
             "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",
             "{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet",
         ];
-        Self::new(request, timeframe, request.path_template(), &default)
+        let template = request.path_template();
+        Self::new(request, timeframe, template, &default, follow_links)
     }
 
-    fn indicators(request: &'a Request) -> Result<Self> {
+    fn indicators(request: &'a Request, follow_links: bool) -> Result<Self> {
         let default = ["{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"];
         let template = request.indicator_template();
-        Self::new(request, request.timeframe(), template, &default)
+        let timeframe = request.timeframe();
+        Self::new(request, timeframe, template, &default, follow_links)
     }
 
     fn new(
@@ -102,6 +110,7 @@ impl<'a> Layout<'a> {
         timeframe: &'a Timeframe,
         template: Option<&PathTemplate>,
         default: &[&str],
+        follow_links: bool,
     ) -> Result<Self> {
         let templates = match template {
             Some(template) => vec![template.clone()],
@@ -116,10 +125,18 @@ impl<'a> Layout<'a> {
                 request.data()
             ))
         })?;
+        // What is not there leads nowhere, and is told as missing.
+        let real =
+            |folder: PathBuf| -> Arc<Path> { fs::canonicalize(&folder).unwrap_or(folder).into() };
+        let within = |template: &PathTemplate| {
+            let folder = template.spelled_folder(root).filter(|_| !follow_links);
+            folder.map(real)
+        };
         Ok(Self {
             request,
             timeframe,
             root,
+            within: templates.iter().map(within).collect(),
             templates,
         })
     }
@@ -134,7 +151,7 @@ impl<'a> Layout<'a> {
     ) -> Result<()> {
         for symbol in symbols {
             for &price_type in sides {
-                let files = self.files(symbol, price_type)?;
+                let (files, within) = self.files(symbol, price_type)?;
                 if files.is_empty() {
                     return Err(self.missing(symbol, price_type)?);
                 }
@@ -143,7 +160,12 @@ impl<'a> Layout<'a> {
                     timeframe: self.timeframe.as_str().to_owned(),
                     price_type,
                 };
-                series.push(SeriesFiles { name, role, files });
+                series.push(SeriesFiles {
+                    name,
+                    role,
+                    files,
+                    within,
+                });
             }
         }
         Ok(())
@@ -158,8 +180,13 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn files(&self, symbol: &str, price_type: Option<PriceType>) -> Result<Vec<PathBuf>> {
-        for template in &self.templates {
+    /// The files of a series, and the folder that they may not lead out of.
+    fn files(
+        &self,
+        symbol: &str,
+        price_type: Option<PriceType>,
+    ) -> Result<(Vec<PathBuf>, Option<Arc<Path>>)> {
+        for (template, within) in self.templates.iter().zip(&self.within) {
             let fields = self.fields(symbol, price_type);
             let files = if template.has_star() {
                 matching_files(&template.pattern(fields))?
@@ -172,10 +199,10 @@ impl<'a> Layout<'a> {
                 }
             };
             if !files.is_empty() {
-                return Ok(files);
+                return Ok((files, within.clone()));
             }
         }
-        Ok(Vec::new())
+        Ok((Vec::new(), None))
     }
 
     /// Symbols with a file of the timeframe and of any requested price type, in name order.

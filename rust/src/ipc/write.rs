@@ -139,7 +139,8 @@ enum Message {
 /// Writes all slices, the seal and the end of the stream (or the footer), and flushes.
 ///
 /// The batches are written by a thread of its own while the next ones are made. `after_batch` is
-/// called on the caller's thread after each batch was handed to it, with the bytes written so far.
+/// called on the caller's thread after each batch was handed to it, with the bytes written so far, and once
+/// more when all were and the seal was not ([`SliceBatches::is_at_end`]).
 ///
 /// # Errors
 ///
@@ -201,6 +202,7 @@ fn send_all(
         }
         after_batch(batches);
     }
+    after_batch(batches);
     let run = footer::run_document(&batches.report(), batches.warnings());
     let _ = sender.send(Message::Seal(batches.seal(), run));
     Ok(())

@@ -1,6 +1,7 @@
 //! Owns path templates: text with fields and `*`, checked once, expanded per series.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::request::PriceType;
@@ -139,6 +140,28 @@ impl PathTemplate {
             number == 1 || part.literal() != Some("")
         });
         PathPattern { parts }
+    }
+
+    /// The folder that the user has spelled: the leading names without a `*` or a field other than
+    /// `{root}`. `None` where the user has spelled the whole path.
+    pub(crate) fn spelled_folder(&self, root: &str) -> Option<PathBuf> {
+        let pattern = self.pattern(Fields {
+            root,
+            symbol: None,
+            timeframe: None,
+            price_type: None,
+        });
+        let names = pattern.parts.iter().map(NamePattern::literal);
+        let spelled: Vec<_> = names.map_while(|name| name).collect();
+        if spelled.len() == pattern.parts.len() {
+            return None;
+        }
+        Some(match spelled[..] {
+            [] => PathBuf::from("."),
+            // The name before the first slash of an absolute path is empty.
+            [""] => PathBuf::from("/"),
+            _ => PathBuf::from(spelled.join("/")),
+        })
     }
 
     /// Every symbol for which the template yields `path`, with the other fields given.
@@ -323,6 +346,26 @@ mod tests {
         let template = PathTemplate::parse(template).expect("a template");
         let names: Vec<_> = path.split('/').collect();
         template.pattern(fields).matches(&names)
+    }
+
+    #[test]
+    fn what_a_symbol_adds_is_not_spelled() {
+        let spelled = |template: &str| {
+            let template = PathTemplate::parse(template).expect("a template");
+            template.spelled_folder("data/fx")
+        };
+        for (template, expected) in [
+            ("{root}/{symbol}/{symbol}.parquet", Some("data/fx")),
+            ("{root}/m1/{symbol}.parquet", Some("data/fx/m1")),
+            ("{root}/*/x.parquet", Some("data/fx")),
+            ("{root}-{timeframe}/x.parquet", Some("data")),
+            ("/data/{symbol}.parquet", Some("/data")),
+            ("/{symbol}.parquet", Some("/")),
+            ("{symbol}/x.parquet", Some(".")),
+            ("{root}/x.parquet", None),
+        ] {
+            assert_eq!(spelled(template), expected.map(PathBuf::from), "{template}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
     reason = "each test binary uses its own part of the fixtures"
 )]
 
+pub mod forged;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -55,6 +57,17 @@ pub fn write(path: &Path, rows: &[Row], row_group_rows: usize) {
 
 /// Writes any columns.
 pub fn write_columns(path: &Path, columns: Vec<(String, ArrayRef)>, row_group_rows: usize) {
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(row_group_rows))
+        .set_data_page_row_count_limit(16)
+        .set_write_batch_size(16)
+        .set_write_page_header_statistics(row_group_rows.is_multiple_of(2))
+        .build();
+    write_with(path, columns, properties);
+}
+
+/// Writes any columns, in any way.
+pub fn write_with(path: &Path, columns: Vec<(String, ArrayRef)>, properties: WriterProperties) {
     fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
     let batch = RecordBatch::try_from_iter_with_nullable(
         columns
@@ -62,12 +75,6 @@ pub fn write_columns(path: &Path, columns: Vec<(String, ArrayRef)>, row_group_ro
             .map(|(name, column)| (name, column, true)),
     )
     .expect("columns of one length");
-    let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(row_group_rows))
-        .set_data_page_row_count_limit(16)
-        .set_write_batch_size(16)
-        .set_write_page_header_statistics(row_group_rows.is_multiple_of(2))
-        .build();
     let file = File::create(path).expect("a file");
     let mut writer =
         ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a Parquet writer");
@@ -139,4 +146,37 @@ pub fn two_symbols(minutes: i64) -> tempfile::TempDir {
         }
     }
     folder
+}
+
+/// Symbols A and B, both sides, of so many minutes that a run over them takes its time: plain pages of the
+/// usual size, 50,000 rows a group.
+pub fn long_data(minutes: i64) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = path(folder.path(), "A", "M1", "BID");
+    write_long(&first, minutes, MINUTE, 1.0);
+    for (symbol, side) in [("A", "ASK"), ("B", "BID"), ("B", "ASK")] {
+        let other = path(folder.path(), symbol, "M1", side);
+        fs::create_dir_all(other.parent().expect("a folder")).expect("a folder");
+        fs::copy(&first, other).expect("a copy");
+    }
+    folder
+}
+
+/// Writes so many candles, one every `step_ns`, in plain pages of the usual size.
+pub fn write_long(path: &Path, rows: i64, step_ns: i64, tag: f64) {
+    let stamps = (0..rows).map(|row| Some(row * step_ns)).collect();
+    let mut columns = vec![(
+        "UTC time".to_owned(),
+        timestamps(TimeUnit::Nanosecond, stamps),
+    )];
+    for name in ["Open", "High", "Low", "Close", "Volume"] {
+        let values = (0..rows).map(|row| tag * 1_000.0 + (row % 1_000) as f64);
+        let values: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
+        columns.push((name.to_owned(), values));
+    }
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(50_000))
+        .set_dictionary_enabled(false)
+        .build();
+    write_with(path, columns, properties);
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use omega_slices::{
@@ -86,6 +86,11 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
     columns: Vec<String>,
 
+    /// Let links lead out of ROOT. Otherwise what a symbol's name, a field or a `*` adds to a path has to
+    /// stay, links followed, in the folder that stands before it in the template.
+    #[arg(long)]
+    follow_links: bool,
+
     /// Decoding threads; never shows in the output. [default: number of cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -167,8 +172,13 @@ impl SeriesArguments {
             .session_name(self.session_name.clone()))
     }
 
+    /// The file with the symbols, where one was named.
+    pub fn symbols_file(&self) -> Option<&Path> {
+        self.symbols.symbols_file.as_deref()
+    }
+
     pub fn read_options(&self) -> ReadOptions {
-        let mut options = ReadOptions::new();
+        let mut options = ReadOptions::new().with_follow_links(self.follow_links);
         if let Some(threads) = self.threads {
             options = options.with_threads(threads);
         }

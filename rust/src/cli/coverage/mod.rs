@@ -8,6 +8,7 @@ use omega_slices::{Coverage, Error, SliceBatches};
 use crate::cli::Answer;
 use crate::cli::args::{CoverageArguments, ProgressMode};
 use crate::cli::messages::Messages;
+use crate::cli::output::check_no_input;
 use crate::cli::progress::ProgressBar;
 use crate::cli::stdout;
 
@@ -18,6 +19,9 @@ pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<An
     let page = page
         .map(|target| page::check(target, arguments.force))
         .transpose()?;
+    if let Some(target) = &page {
+        check_no_input(target, &arguments.series, &request)?;
+    }
     let mut bar = None;
     let mut said = 0;
     let measured = Coverage::measure(

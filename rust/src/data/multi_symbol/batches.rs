@@ -16,7 +16,7 @@ use crate::data::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::data::plan::{Join, Planner, SliceRule};
 use crate::data::read_ahead::SeriesAhead;
-use crate::data::series::SeriesSurvey;
+use crate::data::series::{SeriesSource, SeriesSurvey};
 use crate::data::sync::TimelineRule;
 use crate::data::workers::Workers;
 use crate::error::Result;
@@ -71,8 +71,7 @@ pub struct SliceBatches {
     schema: SchemaRef,
     layout: Arc<BatchLayout>,
     planner: Planner,
-    /// Rows of all series that are decoded.
-    planned_rows: u64,
+    sources: Vec<Arc<SeriesSource>>,
     columns: Columns,
     assembler: Assembler,
     /// Plans that the columns are being filled by, oldest first.
@@ -82,6 +81,7 @@ pub struct SliceBatches {
     /// Why no further batch can be planned: the end, or an error that is still to be handed out.
     planned_end: Option<Result<()>>,
     ended: bool,
+    at_end: bool,
     slices: u64,
     batches: u64,
     first_timestamp_ns: Option<i64>,
@@ -103,7 +103,7 @@ impl SliceBatches {
     /// See [`crate::Code`] for the reasons. Of several series that cannot be opened the first one
     /// in request order is reported.
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
-        Self::open_inputs(request, Inputs::find(request)?, options)
+        Self::open_inputs(request, Inputs::find(request, options)?, options)
     }
 
     /// The same, of what the request was found to come down to.
@@ -160,11 +160,12 @@ impl SliceBatches {
             shaping: symbols.len() * price_types,
             symbols,
             schema,
-            planned_rows: sources.iter().map(|source| source.rows()).sum(),
+            sources,
             planned: VecDeque::new(),
             ready: VecDeque::new(),
             planned_end: None,
             ended: false,
+            at_end: false,
             slices: 0,
             batches: 0,
             first_timestamp_ns: None,
@@ -191,9 +192,15 @@ impl SliceBatches {
     pub fn progress(&self) -> Progress {
         Progress {
             candles: self.planner.candles(),
-            planned: self.planned_rows,
+            planned: self.sources.iter().map(|source| source.rows()).sum(),
             slices: self.slices,
         }
+    }
+
+    /// Whether the last batch has been handed out, and all that was read was found to be sound.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.at_end
     }
 
     /// What a person should know; complete after the last batch.
@@ -293,12 +300,19 @@ impl SliceBatches {
     fn finish(&mut self) -> Result<()> {
         match self.planned_end.take() {
             Some(Err(error)) => Err(error),
-            _ => self.columns.take(0).map(drop),
+            _ => {
+                self.columns.take(0)?;
+                // What was read is of one time. So is all of it together only if it is still there.
+                self.sources
+                    .iter()
+                    .try_for_each(|source| source.check_named())
+            }
         }
     }
 
     fn end(&mut self) {
         self.ended = true;
+        self.at_end = true;
         let reports = self.planner.reports();
         let (shaping, others) = reports.split_at(self.shaping.min(reports.len()));
         self.warnings.extend(empty_series(others));

@@ -1,8 +1,10 @@
 //! Owns what a request comes down to before any series is opened: its files and its trading hours.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::data::layout::{self, Resolved};
+use crate::data::multi_symbol::ReadOptions;
 use crate::data::session::Hours;
 use crate::data::source;
 use crate::error::Result;
@@ -21,11 +23,24 @@ impl Inputs {
     /// # Errors
     ///
     /// What is missing, or a file of sessions that cannot be read.
-    pub fn find(request: &Request) -> Result<Self> {
+    pub fn find(request: &Request, options: &ReadOptions) -> Result<Self> {
         let hours = request.session_file().map(source::read_sessions);
         Ok(Self {
             hours: hours.transpose()?.map(Arc::new),
-            resolved: layout::resolve(request)?,
+            resolved: layout::resolve(request, options.follows_links())?,
         })
     }
+}
+
+/// The files that a request reads: those of all its series, and its file of sessions. Opens none of the
+/// former.
+///
+/// # Errors
+///
+/// What is missing.
+pub fn input_files(request: &Request, options: &ReadOptions) -> Result<Vec<PathBuf>> {
+    let resolved = layout::resolve(request, options.follows_links())?;
+    let of_series = resolved.series.into_iter().flat_map(|series| series.files);
+    let sessions = request.session_file().map(Path::to_owned);
+    Ok(of_series.chain(sessions).collect())
 }

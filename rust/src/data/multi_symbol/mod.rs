@@ -15,6 +15,7 @@ mod warnings;
 
 pub use batches::{Progress, SliceBatches};
 pub(crate) use inputs::Inputs;
+pub use inputs::input_files;
 pub use iterator::MultiSymbolDataIterator;
 pub use options::ReadOptions;
 pub use slice::{

@@ -35,6 +35,7 @@ const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 pub struct ReadOptions {
     threads: Option<NonZeroUsize>,
     chunk_rows: Option<NonZeroUsize>,
+    follow_links: bool,
     survey: bool,
 }
 
@@ -57,6 +58,18 @@ impl ReadOptions {
     pub fn with_chunk_rows(mut self, chunk_rows: NonZeroUsize) -> Self {
         self.chunk_rows = Some(chunk_rows);
         self
+    }
+
+    /// Whether what a symbol's name or a `*` adds to a path may lead, through links, out of the folder
+    /// that stands before it. It may not unless this says so.
+    #[must_use]
+    pub fn with_follow_links(mut self, follow_links: bool) -> Self {
+        self.follow_links = follow_links;
+        self
+    }
+
+    pub(crate) fn follows_links(&self) -> bool {
+        self.follow_links
     }
 
     /// Has every series surveyed: when its rows were dropped, and where bars are missing.

@@ -245,6 +245,16 @@ impl SeriesSource {
         self.files.iter().map(|file| file.rows).sum()
     }
 
+    /// Whether all files are still under their names, and what they were when they were opened.
+    ///
+    /// # Errors
+    ///
+    /// The first one that is not.
+    pub fn check_named(&self) -> Result<()> {
+        let mut checks = self.files.iter().map(|planned| planned.file.check_named());
+        checks.try_for_each(|check| check.map_err(|error| self.named(error)))
+    }
+
     /// The error, with file and row of a row of the series.
     fn at_row(&self, error: Error, row: u64) -> Error {
         let (file, row) = self.place(row);

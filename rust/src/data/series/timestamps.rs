@@ -49,7 +49,7 @@ impl TimestampReader {
         let held = series.files.len() == 1;
         for path in &series.files {
             files.push(SourceFile::open(
-                path,
+                (path, series.within.as_ref()),
                 (&rules.timestamp, RENAME),
                 (&rules.values, rules.other_values),
                 held,

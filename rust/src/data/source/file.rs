@@ -1,16 +1,18 @@
 //! Owns access to one input file: opening it, reading it at stated offsets, knowing whether it is still
 //! the same one, and the place where the decoder's errors and panics become errors of the file.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use rustix::buffer::spare_capacity;
+use rustix::fs::OFlags;
 use rustix::io::{Errno, pread};
 
 use crate::error::{Code, Error, Result};
@@ -18,30 +20,152 @@ use crate::guard::catch_panic;
 
 /// What tells whether a path still names the very same, unchanged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+struct Identity {
     device: u64,
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
+    /// When anything of it changed, be it its permissions alone.
+    changed: (i64, i64),
+    attributes: Attributes,
+}
+
+/// What may change without a change of what is in a file: by `chmod`, `chown`, or a backup by links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Attributes {
+    mode: u32,
+    user: u32,
+    group: u32,
+    links: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            attributes: Attributes {
+                mode: metadata.mode(),
+                user: metadata.uid(),
+                group: metadata.gid(),
+                links: metadata.nlink(),
+            },
+        }
+    }
+
+    /// What has become of the file since, if it is not the same any more.
+    fn change_to(&self, now: &Self) -> Option<&'static str> {
+        if (self.device, self.inode) != (now.device, now.inode) {
+            Some("it was replaced")
+        } else if now.bytes < self.bytes {
+            Some("it became shorter")
+        } else if now.bytes > self.bytes {
+            Some("it became longer")
+        } else if self.modified != now.modified {
+            Some("it was written to")
+        } else if self.changed != now.changed && self.attributes == now.attributes {
+            Some("it was written to, and its time was set back")
+        } else {
+            None
+        }
+    }
+}
+
+/// One input file as it was when it was opened first: whatever is read of it later has to be of the same.
+#[derive(Debug)]
+pub(super) struct InputFile {
+    path: PathBuf,
+    /// The folder that it must not lead out of.
+    within: Option<Arc<Path>>,
+    /// As it was seen last: a change that is none of its content is taken over.
+    identity: Mutex<Identity>,
+}
+
+impl InputFile {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it once more.
+    pub fn open_again(self: &Arc<Self>) -> Result<PositionedFile> {
+        let within = self.within.as_deref();
+        let opened = open_regular(&self.path, within);
+        let (file, metadata) = opened.map_err(|error| self.gone_or(error))?;
+        self.check(&metadata)?;
+        Ok(PositionedFile::new(file, self.clone(), metadata.len()))
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// Whether its path still names it, and nobody has written to it.
+    pub fn check_named(&self) -> Result<()> {
+        let metadata = fs::metadata(&self.path);
+        let metadata = metadata.map_err(|error| self.gone_or(unreadable(&self.path, error)))?;
+        self.check(&metadata)
+    }
+
+    fn check(&self, metadata: &Metadata) -> Result<()> {
+        let now = Identity::of(metadata);
+        let mut known = self.lock();
+        match known.change_to(&now) {
+            Some(what) => Err(self.changed(what)),
+            None => {
+                *known = now;
+                Ok(())
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Identity> {
+        // No code panics while it holds the lock.
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone_or(&self, error: Error) -> Error {
+        let source = std::error::Error::source(&error);
+        let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+        match source.map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                self.changed("it is not there any more")
+            }
+            _ => error,
+        }
+    }
+
+    fn changed(&self, what: &str) -> Error {
+        let message = format!("the file changed while it was being read: {what}");
+        Error::input(Code::CorruptInput, message)
+            .at_file(&self.path)
+            .with_hint("run again when nothing writes there; put new files in place before a run")
+    }
 }
 
 /// A file read at stated offsets, so that no cursor is shared between columns.
 #[derive(Debug, Clone)]
 pub(super) struct PositionedFile {
     file: Arc<File>,
+    input: Arc<InputFile>,
     /// The length when it was opened.
     bytes: u64,
 }
 
 impl PositionedFile {
-    pub fn identity(&self) -> io::Result<Identity> {
-        let metadata = self.file.metadata()?;
-        Ok(Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
+    fn new(file: File, input: Arc<InputFile>, bytes: u64) -> Self {
+        Self {
+            file: Arc::new(file),
+            input,
+            bytes,
+        }
+    }
+
+    pub fn input(&self) -> &Arc<InputFile> {
+        &self.input
     }
 
     /// Everything from `offset` on.
@@ -53,27 +177,44 @@ impl PositionedFile {
     }
 
     /// The same open file, for as long as somebody reads from it.
-    pub fn downgrade(&self) -> WeakFile {
-        WeakFile {
-            file: Arc::downgrade(&self.file),
-            bytes: self.bytes,
-        }
+    pub fn downgrade(&self) -> Weak<File> {
+        Arc::downgrade(&self.file)
     }
-}
 
-/// A [`PositionedFile`] that may have been closed since.
-#[derive(Debug, Clone)]
-pub(super) struct WeakFile {
-    file: Weak<File>,
-    bytes: u64,
-}
-
-impl WeakFile {
-    pub fn upgrade(&self) -> Option<PositionedFile> {
-        Some(PositionedFile {
-            file: self.file.upgrade()?,
-            bytes: self.bytes,
+    /// An open file of this input, if somebody still reads from it.
+    pub fn upgrade(file: &Weak<File>, input: &Arc<InputFile>) -> Option<Self> {
+        let bytes = input.lock().bytes;
+        Some(Self {
+            file: file.upgrade()?,
+            input: input.clone(),
+            bytes,
         })
+    }
+
+    /// Whether nobody has written to it since it was opened: what was read until now is all of one time.
+    pub fn check(&self) -> Result<()> {
+        let metadata = self.file.metadata();
+        let path = &self.input.path;
+        let metadata = metadata.map_err(|error| unreadable(path, error))?;
+        self.input.check(&metadata)
+    }
+
+    /// Runs the decoder: its errors and panics are the file's fault, or that of whoever wrote to it.
+    pub fn guarded<T>(&self, decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+        let damaged = |message: String| {
+            Error::input(Code::CorruptInput, message)
+                .at_file(&self.input.path)
+                .with_hint("the file is damaged or no Parquet file; write or fetch it again")
+        };
+        let damaged = match catch_panic(decode) {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => {
+                damaged(format!("the Parquet file cannot be read: {error}")).with_source(error)
+            }
+            Err(why) => damaged(format!("the Parquet file cannot be decoded: {why}")),
+        };
+        self.check()?;
+        Err(damaged)
     }
 }
 
@@ -112,7 +253,12 @@ impl ChunkReader for PositionedFile {
         }
         // The capacity may be a little larger than what was asked for.
         bytes.truncate(length);
-        Ok(bytes.into())
+        // Before anybody sees them: nothing that was written meanwhile may go into a slice. The headers
+        // that were read before are of the same time then.
+        match self.check() {
+            Ok(()) => Ok(bytes.into()),
+            Err(changed) => Err(ParquetError::General(changed.message().to_owned())),
+        }
     }
 }
 
@@ -135,9 +281,21 @@ impl Read for PositionedRead {
     }
 }
 
-pub(super) fn open_file(path: &Path) -> Result<(PositionedFile, Identity)> {
+/// Opens an input file for the first time.
+pub(super) fn open_file(path: &Path, within: Option<Arc<Path>>) -> Result<PositionedFile> {
+    let (file, metadata) = open_regular(path, within.as_deref())?;
+    let input = InputFile {
+        path: path.to_owned(),
+        within,
+        identity: Mutex::new(Identity::of(&metadata)),
+    };
+    Ok(PositionedFile::new(file, Arc::new(input), metadata.len()))
+}
+
+fn open_regular(path: &Path, within: Option<&Path>) -> Result<(File, Metadata)> {
+    let unreadable = |error| unreadable(path, error);
     // Looked at before it is opened: opening a pipe would wait for somebody to write to it.
-    let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
+    let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(
             Error::input(Code::CorruptInput, "the input is no regular file")
@@ -145,18 +303,43 @@ pub(super) fn open_file(path: &Path) -> Result<(PositionedFile, Identity)> {
                 .with_hint("put a regular file in its place"),
         );
     }
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    let mut file = PositionedFile {
-        file: Arc::new(file),
-        bytes: 0,
-    };
-    let identity = file.identity().map_err(|error| unreadable(path, error))?;
-    file.bytes = identity.bytes;
-    Ok((file, identity))
+    // Without waiting, should it have become a pipe meanwhile.
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(unreadable)?;
+    check_within(&file, path, within)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    Ok((file, metadata))
+}
+
+/// Whether an open file lies in the folder `within`, if there is one, whatever links have led to it.
+///
+/// The system is asked where the open file lies, so that nobody can put a link there between the question
+/// and the opening.
+///
+/// # Errors
+///
+/// [`Code::SymbolNotFound`] where it lies elsewhere.
+pub(crate) fn check_within(file: &File, path: &Path, within: Option<&Path>) -> Result<()> {
+    let Some(folder) = within else { return Ok(()) };
+    let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        // Without that file system, what the path names now is asked.
+        .or_else(|_| fs::canonicalize(path))
+        .map_err(|error| unreadable(path, error))?;
+    if real.starts_with(folder) {
+        return Ok(());
+    }
+    let (real, folder) = (real.display(), folder.display());
+    let message = format!("the file lies outside {folder}: a link leads to {real}");
+    Err(Error::input(Code::SymbolNotFound, message)
+        .at_file(path)
+        .with_hint("allow it with --follow-links, or put the file itself there"))
 }
 
 /// An error of the operating system while an input file was opened or asked about.
-pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
+fn unreadable(path: &Path, error: io::Error) -> Error {
     // Unix numbers of "too many open files", for the process and for the system.
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
@@ -174,27 +357,6 @@ pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
     described.at_file(path).with_source(error)
 }
 
-/// Runs the decoder: its errors and panics are the file's fault.
-pub(super) fn guarded<T>(
-    path: &Path,
-    decode: impl FnOnce() -> Result<T, ParquetError>,
-) -> Result<T> {
-    let corrupt = |message: String| {
-        Error::input(Code::CorruptInput, message)
-            .at_file(path)
-            .with_hint("the file is damaged or no Parquet file; write or fetch it again")
-    };
-    match catch_panic(decode) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            Err(corrupt(format!("the Parquet file cannot be read: {error}")).with_source(error))
-        }
-        Err(why) => Err(corrupt(format!(
-            "the Parquet file cannot be decoded: {why}"
-        ))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -206,7 +368,7 @@ mod tests {
     fn reading_beyond_the_end_is_an_error_and_not_nothing() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(b"four").expect("room for four bytes");
-        let (opened, _) = open_file(file.path()).expect("the file");
+        let opened = open_file(file.path(), None).expect("the file");
         let mut read = String::new();
         let outcome = opened
             .get_read(1)

@@ -96,8 +96,7 @@ impl FlatColumn {
         rows: usize,
         first: Option<usize>,
     ) -> Result<Self, ParquetError> {
-        let (start, bytes) = chunk.byte_range();
-        let window = Arc::new(ChunkWindow::new(file, start, bytes)?);
+        let window = Arc::new(ChunkWindow::new(file, chunk)?);
         let wants_few = first.is_some_and(|first| first < rows / 2)
             && chunk.compression() == Compression::SNAPPY;
         Ok(Self {

@@ -4,6 +4,7 @@
 //! Decoder errors and panics become [`Code::CorruptInput`] with the file's name; nothing here
 //! knows windows, sessions or order.
 
+mod claims;
 mod columns;
 mod file;
 mod flat;
@@ -13,11 +14,13 @@ mod rows;
 mod sessions;
 mod snappy;
 mod spans;
+mod thrift;
 mod values;
 mod window;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMillisecondType};
@@ -30,11 +33,13 @@ use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 
+use self::claims::{ClaimedFile, ROWS_PER_BYTE_MAX, check_footer};
 use self::columns::{
     Column, find_column, is_number, is_timestamp, nanoseconds_per_unit, with_column_type,
     with_seconds,
 };
-use self::file::{Identity, PositionedFile, WeakFile, guarded, open_file, unreadable};
+pub(crate) use self::file::check_within;
+use self::file::{InputFile, PositionedFile, open_file};
 pub(crate) use self::rows::{Pass, RawRows, SourceReader};
 pub(crate) use self::sessions::read_sessions;
 pub(crate) use self::values::ValueReader;
@@ -44,10 +49,9 @@ use crate::request::format_timestamp;
 /// One Parquet file whose footer has been read and whose columns have been checked.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
-    path: PathBuf,
-    identity: Identity,
+    input: Arc<InputFile>,
     /// The open file, while anybody reads from it: all readers of a file share one descriptor.
-    shared: Mutex<WeakFile>,
+    shared: Mutex<Weak<File>>,
     /// The same, where it stays open for as long as this lives.
     _held: Option<PositionedFile>,
     metadata: ArrowReaderMetadata,
@@ -76,24 +80,25 @@ pub(crate) struct TimeBounds {
 impl SourceFile {
     /// Opens a file, reads its footer and checks its column of timestamps and those of numbers. It stays
     /// open if it is to be `held`; otherwise it is open while somebody reads from it, and opened again
-    /// for the next one. With the names of columns comes what to do where they are not there.
+    /// for the next one. It must not lead out of the folder that it has to lie `within`. With the names of columns comes what to do where they are not there.
     ///
     /// # Errors
     ///
-    /// [`Code::CorruptInput`] where it is no readable Parquet file, [`Code::SchemaMismatch`] where
+    /// [`Code::SymbolNotFound`] where it leads out of its folder, [`Code::CorruptInput`] where it is no readable Parquet file, [`Code::SchemaMismatch`] where
     /// a column is missing or of a wrong type, a system failure where no descriptor is left.
     pub fn open(
-        path: &Path,
+        (path, within): (&Path, Option<&Arc<Path>>),
         timestamp: (&str, &str),
         values: (&[String], &str),
         held: bool,
     ) -> Result<Self> {
         let ((timestamp, other_timestamp), (values, other_values)) = (timestamp, values);
-        let (file, identity) = open_file(path)?;
-        let metadata = guarded(path, || {
+        let file = open_file(path, within.cloned())?;
+        let metadata = file.guarded(|| {
             // The embedded Arrow schema adds nothing but one unit: without it every timestamp
             // keeps the unit it is stored in, and dictionaries come as plain values.
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+            check_footer(&file)?;
             let metadata = ArrowReaderMetadata::load(&file, options)?;
             with_seconds(metadata, timestamp)
         })?;
@@ -111,8 +116,7 @@ impl SourceFile {
             .map(|name| find_column(path, &metadata, name, is_number, number, other_values))
             .collect::<Result<_>>()?;
         let source = Self {
-            path: path.to_owned(),
-            identity,
+            input: file.input().clone(),
             shared: Mutex::new(file.downgrade()),
             _held: held.then_some(file),
             metadata,
@@ -127,7 +131,12 @@ impl SourceFile {
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.input.path()
+    }
+
+    /// Whether the file is still under its name, and what it was when it was opened.
+    pub fn check_named(&self) -> Result<()> {
+        self.input.check_named()
     }
 
     /// How many rows each row group holds.
@@ -174,7 +183,7 @@ impl SourceFile {
         spans: &[Span],
         batch_rows: usize,
     ) -> Result<ParquetRecordBatchReader> {
-        guarded(&self.path, || {
+        file.guarded(|| {
             let metadata = self.metadata.clone();
             self.batches(file.clone(), metadata, leaves, spans, batch_rows)
         })
@@ -190,6 +199,11 @@ impl SourceFile {
     ) -> Result<ParquetRecordBatchReader, ParquetError> {
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves.iter().copied());
         let group_rows: Vec<_> = self.row_group_rows().collect();
+        let chunks = spans.iter().flat_map(|span| {
+            let group = self.metadata.metadata().row_group(span.row_group);
+            leaves.iter().map(|&leaf| group.column(leaf))
+        });
+        let file = ClaimedFile::new(file, chunks)?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_batch_size(batch_rows)
             .with_projection(mask)
@@ -237,6 +251,13 @@ impl SourceFile {
                 .filter(|_| group.num_rows() >= 0)
                 .ok_or_else(|| self.corrupt("the footer holds impossible row counts"))?;
         }
+        let most = self.input.bytes().saturating_mul(ROWS_PER_BYTE_MAX);
+        if total as u64 > most {
+            let bytes = self.input.bytes();
+            return Err(self.corrupt(format!(
+                "the footer says {total} rows, of which {bytes} bytes can hold {most} at most"
+            )));
+        }
         if total != metadata.file_metadata().num_rows() {
             return Err(self.corrupt(format!(
                 "the footer says {} rows, its row groups {total}",
@@ -252,15 +273,13 @@ impl SourceFile {
         let file = self.opened()?;
         let spans = self.all_rows();
         let mut row = 0;
-        let reader = guarded(&self.path, || {
+        let mut reader = file.guarded(|| {
             let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
             let metadata = with_column_type(&self.metadata, &self.timestamp.name, &milliseconds)?;
+            let file = file.clone();
             self.batches(file, metadata, &[self.timestamp.leaf], &spans, 8_192)
         })?;
-        let mut reader = reader;
-        while let Some(batch) =
-            guarded(&self.path, || reader.next().transpose().map_err(Into::into))?
-        {
+        while let Some(batch) = file.guarded(|| reader.next().transpose().map_err(Into::into))? {
             let column = batch.column(0).as_primitive::<TimestampMillisecondType>();
             let (smallest, largest) = (i64::MIN / 1_000_000 + 1, i64::MAX / 1_000_000 - 1);
             if let Some(bad) = (0..column.len()).find(|&at| {
@@ -288,30 +307,12 @@ impl SourceFile {
     /// The open file; opened again, and seen to be the same, where nobody has held it open.
     fn opened(&self) -> Result<PositionedFile> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = shared.upgrade() {
+        if let Some(file) = PositionedFile::upgrade(&shared, &self.input) {
             return Ok(file);
         }
-        let (file, identity) = open_file(&self.path)?;
-        self.check_unchanged(identity)?;
+        let file = self.input.open_again()?;
         *shared = file.downgrade();
         Ok(file)
-    }
-
-    /// Whether the file is still the one that was opened at first.
-    fn check_still(&self, file: &PositionedFile) -> Result<()> {
-        let identity = file
-            .identity()
-            .map_err(|error| unreadable(&self.path, error))?;
-        self.check_unchanged(identity)
-    }
-
-    fn check_unchanged(&self, now: Identity) -> Result<()> {
-        if now == self.identity {
-            return Ok(());
-        }
-        Err(self
-            .corrupt("the file changed while it was being read")
-            .with_hint("run again when nothing writes to it"))
     }
 
     fn out_of_range(&self, value: i64, unit: &str, row: u64) -> Error {
@@ -338,6 +339,6 @@ impl SourceFile {
     }
 
     fn corrupt(&self, message: impl Into<String>) -> Error {
-        Error::input(Code::CorruptInput, message).at_file(&self.path)
+        Error::input(Code::CorruptInput, message).at_file(self.path())
     }
 }

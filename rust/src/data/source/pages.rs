@@ -9,6 +9,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::columns::nanoseconds_per_unit;
 use super::file::PositionedFile;
+use super::thrift::{Fields, Kind};
 use super::{SourceFile, TimeBounds};
 use crate::error::Result;
 
@@ -52,9 +53,9 @@ impl SourceFile {
         while left > 0 {
             let len = HEADER_BYTES.min(end.checked_sub(at)?);
             let head = file.get_bytes(at, usize::try_from(len).ok()?).ok()?;
-            let mut fields = Fields { bytes: &head };
+            let mut fields = Fields::new(&head);
             let page = PageHeader::read(&mut fields)?;
-            let header_bytes = head.len() - fields.bytes.len();
+            let header_bytes = head.len() - fields.rest().len();
             at =
                 at.checked_add(header_bytes as u64 + u64::try_from(page.compressed_bytes?).ok()?)?;
             if let Some(data) = page.data {
@@ -80,13 +81,46 @@ pub(super) struct DictionaryPage {
 impl DictionaryPage {
     /// Of a page that begins with `bytes`. `None` where it is no such page.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields { bytes };
+        let mut fields = Fields::new(bytes);
         let page = PageHeader::read(&mut fields)?;
-        let values = page.dictionary_values.filter(|_| !page.has_checksum)?;
+        let dictionary = page.dictionary.filter(|_| !page.has_checksum)?;
+        let values = dictionary.values.filter(|_| dictionary.is_plain)?;
         Some(Self {
-            start: bytes.len() - fields.bytes.len(),
+            start: bytes.len() - fields.rest().len(),
             compressed_bytes: usize::try_from(page.compressed_bytes?).ok()?,
             value_bytes: usize::try_from(values.checked_mul(8)?).ok()?,
+        })
+    }
+}
+
+/// What a page header claims of its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PageClaims {
+    pub header_bytes: usize,
+    pub compressed_bytes: i64,
+    pub uncompressed_bytes: i64,
+    pub kind: PageKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PageKind {
+    Dictionary { values: i64 },
+    Data,
+}
+
+impl PageClaims {
+    /// Of a page that begins with `bytes`. `None` where no header begins there, or it does not end there.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields::new(bytes);
+        let page = PageHeader::read(&mut fields)?;
+        Some(Self {
+            header_bytes: bytes.len() - fields.rest().len(),
+            compressed_bytes: page.compressed_bytes?,
+            uncompressed_bytes: page.uncompressed_bytes?,
+            kind: match page.dictionary {
+                Some(Dictionary { values, .. }) => PageKind::Dictionary { values: values? },
+                None => PageKind::Data,
+            },
         })
     }
 }
@@ -94,12 +128,19 @@ impl DictionaryPage {
 /// What matters of a page header.
 #[derive(Default)]
 struct PageHeader {
+    uncompressed_bytes: Option<i64>,
     compressed_bytes: Option<i64>,
     has_checksum: bool,
-    /// How many plain values a dictionary page holds.
-    dictionary_values: Option<i64>,
+    /// `None` for a page that is no dictionary.
+    dictionary: Option<Dictionary>,
     /// `None` for a page that holds no rows, such as a dictionary.
     data: Option<DataPage>,
+}
+
+#[derive(Default)]
+struct Dictionary {
+    values: Option<i64>,
+    is_plain: bool,
 }
 
 #[derive(Default)]
@@ -115,12 +156,13 @@ impl PageHeader {
         let mut page = Self::default();
         fields.each(|fields, id, kind| {
             match (id, kind) {
+                (2, Kind::Integer) => page.uncompressed_bytes = Some(fields.integer()?),
                 (3, Kind::Integer) => page.compressed_bytes = Some(fields.integer()?),
                 (4, Kind::Integer) => {
                     fields.integer()?;
                     page.has_checksum = true;
                 }
-                (7, Kind::Struct) => page.dictionary_values = plain_dictionary(fields)?,
+                (7, Kind::Struct) => page.dictionary = Some(Dictionary::read(fields)?),
                 // The two versions of data pages; their statistics stand in different fields.
                 (5, Kind::Struct) => page.data = Some(DataPage::read(fields, 5)?),
                 (8, Kind::Struct) => page.data = Some(DataPage::read(fields, 8)?),
@@ -132,20 +174,21 @@ impl PageHeader {
     }
 }
 
-/// How many values a dictionary holds, where they are plain.
-fn plain_dictionary(fields: &mut Fields<'_>) -> Option<Option<i64>> {
-    // The numbers of the plain encoding, and of the one that dictionaries alone once had.
-    const PLAIN: [i64; 2] = [0, 2];
-    let (mut values, mut is_plain) = (None, false);
-    fields.each(|fields, id, kind| {
-        match (id, kind) {
-            (1, Kind::Integer) => values = Some(fields.integer()?),
-            (2, Kind::Integer) => is_plain = PLAIN.contains(&fields.integer()?),
-            _ => fields.skip(kind)?,
-        }
-        Some(())
-    })?;
-    Some(values.filter(|_| is_plain))
+impl Dictionary {
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        // The numbers of the plain encoding, and of the one that dictionaries alone once had.
+        const PLAIN: [i64; 2] = [0, 2];
+        let mut dictionary = Self::default();
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (1, Kind::Integer) => dictionary.values = Some(fields.integer()?),
+                (2, Kind::Integer) => dictionary.is_plain = PLAIN.contains(&fields.integer()?),
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })?;
+        Some(dictionary)
+    }
 }
 
 impl DataPage {
@@ -195,101 +238,6 @@ fn little_endian(bytes: &[u8]) -> Option<i64> {
     }
 }
 
-/// The kinds of fields in Thrift's compact encoding, as far as headers use them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Boolean,
-    Byte,
-    /// Of 16, 32 or 64 bits: all are written in the same way.
-    Integer,
-    Double,
-    Bytes,
-    Struct,
-    Unknown,
-}
-
-/// Fields that are still to be read. `None` from any method: they end too early, or make no sense.
-struct Fields<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    /// Reads the fields of one struct; `field` must read or skip the value of each.
-    fn each(&mut self, mut field: impl FnMut(&mut Self, i16, Kind) -> Option<()>) -> Option<()> {
-        let mut id = 0_i16;
-        loop {
-            let head = self.byte()?;
-            let kind = match head & 0x0f {
-                0 => return Some(()),
-                1 | 2 => Kind::Boolean,
-                3 => Kind::Byte,
-                4..=6 => Kind::Integer,
-                7 => Kind::Double,
-                8 => Kind::Bytes,
-                12 => Kind::Struct,
-                _ => Kind::Unknown,
-            };
-            id = match head >> 4 {
-                0 => i16::try_from(self.integer()?).ok()?,
-                delta => id.checked_add(i16::from(delta))?,
-            };
-            field(self, id, kind)?;
-        }
-    }
-
-    fn skip(&mut self, kind: Kind) -> Option<()> {
-        match kind {
-            // A boolean is told by its kind.
-            Kind::Boolean => {}
-            Kind::Byte => drop(self.byte()?),
-            Kind::Integer => drop(self.integer()?),
-            Kind::Double => drop(self.take(8)?),
-            Kind::Bytes => drop(self.bytes()?),
-            Kind::Struct => self.each(Self::skip_field)?,
-            Kind::Unknown => return None,
-        }
-        Some(())
-    }
-
-    fn skip_field(&mut self, _: i16, kind: Kind) -> Option<()> {
-        // No struct in a header lies deeper; a chain of them would only be an attack.
-        (kind != Kind::Struct).then(|| self.skip(kind))?
-    }
-
-    /// A variable-length integer, its sign in the lowest bit.
-    fn integer(&mut self) -> Option<i64> {
-        let raw = self.unsigned()?;
-        Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.unsigned()?).ok()?;
-        self.take(len)
-    }
-
-    fn unsigned(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.take(1).map(|bytes| bytes[0])
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, left) = self.bytes.split_at_checked(len)?;
-        self.bytes = left;
-        Some(taken)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -314,9 +262,9 @@ mod tests {
 
     #[test]
     fn rows_and_bounds_are_read_from_a_header() {
-        let mut fields = Fields { bytes: HEADER };
+        let mut fields = Fields::new(HEADER);
         let page = PageHeader::read(&mut fields).expect("a header");
-        assert_eq!(fields.bytes, [9, 9, 9]);
+        assert_eq!(fields.rest(), [9, 9, 9]);
         assert_eq!(page.compressed_bytes, Some(32));
         let bounds = page
             .data
@@ -335,7 +283,7 @@ mod tests {
             let mut bytes = HEADER.to_vec();
             bytes[at] = byte;
             for bytes in [&bytes[..], &bytes[..len]] {
-                if let Some(page) = PageHeader::read(&mut Fields { bytes }) {
+                if let Some(page) = PageHeader::read(&mut Fields::new(bytes)) {
                     let _ = page.data.map(|data| data.bounds(1_000_000_000));
                 }
             }

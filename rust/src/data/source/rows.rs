@@ -12,7 +12,7 @@ use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
 
 use super::columns::{float64, nanoseconds_per_unit};
-use super::file::{PositionedFile, guarded};
+use super::file::PositionedFile;
 use super::spans::FlatSpans;
 use super::{SourceFile, Span};
 use crate::data::candle::VALUES_PER_CANDLE;
@@ -246,9 +246,9 @@ impl SourceReader {
                 value_places,
             } => {
                 let places = (*timestamp_place, *value_places);
-                let batch = guarded(&source.path, || {
-                    reader.next().transpose().map_err(ParquetError::from)
-                })?;
+                let batch = self
+                    .file
+                    .guarded(|| reader.next().transpose().map_err(ParquetError::from))?;
                 match batch {
                     Some(batch) => Some(self.rows_of(source, &batch, places)?),
                     None => None,
@@ -282,7 +282,7 @@ impl SourceReader {
         if self.decoded_rows < self.rows {
             return Err(source.fewer_rows(self.decoded_rows, self.rows));
         }
-        source.check_still(&self.file)
+        self.file.check()
     }
 
     /// The row in the file, counted from 0, of the row at `position` of those that are decoded next.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::file::{guarded, open_file};
+use super::file::open_file;
 use super::{Pass, SourceFile};
 use crate::data::session::{Hours, SessionFault};
 use crate::error::{Code, Error, Result};
@@ -12,6 +12,9 @@ use crate::request::parse_timestamp;
 
 const OPEN: &str = "open";
 const CLOSE: &str = "close";
+
+/// It is held whole: a million sessions fit.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// What every Parquet file begins with.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
@@ -25,13 +28,19 @@ const PARQUET_MAGIC: &[u8] = b"PAR1";
 /// before it begins or overlaps another; [`Code::SchemaMismatch`] where a column is missing or holds
 /// something else.
 pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
-    let (file, _) = open_file(path)?;
-    let bytes = guarded(path, || file.get_bytes(0, Length::len(&file) as usize))?;
+    let file = open_file(path, None)?;
+    if Length::len(&file) > FILE_BYTES_MAX {
+        let message = format!("a file of sessions has at most {FILE_BYTES_MAX} bytes");
+        return Err(corrupt(path, message).with_hint("a session is a line or row, not a candle"));
+    }
+    let bytes = file.guarded(|| file.get_bytes(0, Length::len(&file) as usize))?;
     let (opens_ns, closes_ns) = if bytes.starts_with(PARQUET_MAGIC) {
         (parquet_column(path, OPEN)?, parquet_column(path, CLOSE)?)
     } else {
         csv_columns(path, &bytes)?
     };
+    // Its columns were read one after the other.
+    file.input().check_named()?;
     Hours::new(&opens_ns, &closes_ns).map_err(|fault| {
         let (message, row, column) = match fault {
             SessionFault::ClosesBeforeItOpens(row) => {
@@ -52,7 +61,7 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
 
 fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
     let named = "a file of sessions has the columns open and close";
-    let file = SourceFile::open(path, (name, named), (&[], named), true)?;
+    let file = SourceFile::open((path, None), (name, named), (&[], named), true)?;
     let mut reader = file.read(Pass::Timestamps, &file.all_rows(), 8_192)?;
     let mut instants_ns = Vec::new();
     while let Some(rows) = reader.next_rows(&file)? {

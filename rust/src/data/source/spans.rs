@@ -1,7 +1,7 @@
 //! Owns reading one flat column over some spans of its file, row group after row group, held against
 //! what the footer says.
 
-use super::file::{PositionedFile, guarded};
+use super::file::PositionedFile;
 use super::flat::{EightBytes, FlatColumn, FlatRead};
 use super::{SourceFile, Span};
 use crate::error::Result;
@@ -94,7 +94,7 @@ impl FlatSpans {
         let Self {
             file, leaf, column, ..
         } = self;
-        guarded(&source.path, || {
+        file.guarded(|| {
             let column = match column {
                 Some(column) => column,
                 None => {

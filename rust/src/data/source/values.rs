@@ -8,7 +8,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::basic::Type as PhysicalType;
 
 use super::columns::float64;
-use super::file::{PositionedFile, guarded};
+use super::file::PositionedFile;
 use super::spans::FlatSpans;
 use super::{SourceFile, Span};
 use crate::error::{Error, Result};
@@ -116,7 +116,7 @@ impl ValueReader {
                 }
                 Decoder::Arrays { reader, decoded } => {
                     if decoded.is_empty() {
-                        let Some(next) = next_array(reader, source, self.field)? else {
+                        let Some(next) = next_array(reader, &self.file, source, self.field)? else {
                             return Err(self.fewer_rows(source));
                         };
                         *decoded = next;
@@ -136,13 +136,14 @@ impl ValueReader {
     /// Checks what can only be checked once every row has been read.
     pub fn finish(&mut self, source: &SourceFile) -> Result<()> {
         if let Decoder::Arrays { reader, decoded } = &mut self.decoder
-            && (!decoded.is_empty() || next_array(reader, source, self.field)?.is_some())
+            && (!decoded.is_empty()
+                || next_array(reader, &self.file, source, self.field)?.is_some())
         {
             return Err(source
                 .more_rows()
                 .at_column(&source.values[self.field].name));
         }
-        source.check_still(&self.file)
+        self.file.check()
     }
 
     fn fewer_rows(&self, source: &SourceFile) -> Error {
@@ -155,12 +156,11 @@ impl ValueReader {
 /// The next values as an array; `None` after the last ones. Never an empty one.
 fn next_array(
     reader: &mut ParquetRecordBatchReader,
+    file: &PositionedFile,
     source: &SourceFile,
     field: usize,
 ) -> Result<Option<ScalarBuffer<f64>>> {
-    let batch = guarded(&source.path, || {
-        reader.next().transpose().map_err(Into::into)
-    });
+    let batch = file.guarded(|| reader.next().transpose().map_err(Into::into));
     let batch = batch.map_err(|error| error.at_column(&source.values[field].name))?;
     Ok(batch.map(|batch| float64(batch.column(0))))
 }

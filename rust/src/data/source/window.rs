@@ -7,8 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::claims::ChunkClaims;
 use super::file::{PositionedFile, PositionedRead};
 use super::pages::DictionaryPage;
 use super::snappy;
@@ -26,6 +28,7 @@ pub(super) struct ChunkWindow {
     /// Where the chunk begins and ends in the file.
     start: u64,
     end: u64,
+    claims: ChunkClaims,
     window: Mutex<Window>,
 }
 
@@ -44,8 +47,10 @@ impl Window {
 }
 
 impl ChunkWindow {
-    /// The chunk of `bytes` bytes at `start`.
-    pub fn new(file: PositionedFile, start: u64, bytes: u64) -> Result<Self, ParquetError> {
+    /// A chunk of the file.
+    pub fn new(file: PositionedFile, chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
+        let claims = ChunkClaims::new(chunk)?;
+        let (start, bytes) = chunk.byte_range();
         let end = start.saturating_add(bytes).min(file.len());
         let first = if bytes <= SMALL_CHUNK_BYTES {
             bytes
@@ -61,6 +66,7 @@ impl ChunkWindow {
             file,
             start,
             end,
+            claims,
             window: Mutex::new(window),
         })
     }
@@ -102,6 +108,7 @@ impl ChunkReader for ChunkWindow {
         let end = window.start + window.bytes.len() as u64;
         let known = window.from(start, end.saturating_sub(start));
         let known = known.unwrap_or_default();
+        self.claims.check_header(&self.file, start, &known)?;
         let after = self.file.read_from(start + known.len() as u64);
         let after = BufReader::with_capacity(HEADER_BYTES as usize, after);
         Ok(known.reader().chain(after))
@@ -110,6 +117,7 @@ impl ChunkReader for ChunkWindow {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = window.from(start, length as u64) {
+            self.claims.check_page(start, &bytes)?;
             return Ok(bytes);
         }
         let page_end = start.saturating_add(length as u64);
@@ -120,6 +128,8 @@ impl ChunkReader for ChunkWindow {
             start: page_end,
             bytes: Bytes::copy_from_slice(&bytes[length..]),
         };
-        Ok(bytes.slice(..length))
+        let page = bytes.slice(..length);
+        self.claims.check_page(start, &page)?;
+        Ok(page)
     }
 }

@@ -1,0 +1,318 @@
+//! Owns how far a Parquet file is believed: what it claims of itself is held against what there is, before
+//! the library sets memory aside for it.
+//!
+//! The library reserves what a page header says that the page takes, or its dictionary, and some of its
+//! decompressors write as much as the bytes give, whatever the header said. So every page header goes by
+//! here before the library acts on it, and every page before it is decompressed.
+
+use std::io::{self, Read};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, Bytes};
+use parquet::basic::{Compression, Type as PhysicalType};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::file::PositionedFile;
+use super::pages::{PageClaims, PageKind};
+use super::thrift::{Fields, Kind};
+
+/// The most bytes of one page, compressed or not: 16 million numbers. Writers make pages of a megabyte; a
+/// few make one page of a whole column.
+const PAGE_BYTES_MAX: usize = 128 << 20;
+
+/// The most bytes of a footer.
+const FOOTER_BYTES_MAX: usize = 64 << 20;
+
+/// Groups of columns within groups.
+const SCHEMA_DEPTH_MAX: usize = 64;
+
+/// The most rows for each byte of a file. A file of nothing but equal steps and equal prices has some
+/// thousand: beyond that, a small file would only keep us busy.
+pub(super) const ROWS_PER_BYTE_MAX: u64 = 16_384;
+
+/// The most bytes of a page header. One with its statistics takes some 60.
+const HEADER_BYTES_MAX: u64 = 16 << 10;
+
+/// What is read of a header at first.
+const HEADER_BYTES: u64 = 512;
+
+/// What the pages of one column chunk have claimed, and may.
+#[derive(Debug)]
+pub(super) struct ChunkClaims {
+    /// Where it begins and ends in the file.
+    start: u64,
+    end: u64,
+    compression: Compression,
+    /// The fewest bytes of a value.
+    value_bytes: usize,
+    seen: Mutex<Seen>,
+}
+
+/// Pages whose headers have gone by: where their bytes begin, and how many they claim to stand for.
+#[derive(Debug, Default)]
+struct Seen {
+    dictionary: Option<(u64, usize)>,
+    data: Option<(u64, usize)>,
+}
+
+impl ChunkClaims {
+    pub fn new(chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
+        let start = chunk.dictionary_page_offset();
+        let start = start.unwrap_or_else(|| chunk.data_page_offset());
+        let start =
+            u64::try_from(start).map_err(|_| implausible("a column begins before the file"))?;
+        let bytes = u64::try_from(chunk.compressed_size());
+        let bytes = bytes.map_err(|_| implausible("a column has fewer than no bytes"))?;
+        Ok(Self {
+            start,
+            end: start.saturating_add(bytes),
+            compression: chunk.compression(),
+            value_bytes: match chunk.column_type() {
+                PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
+                PhysicalType::INT96 => 12,
+                PhysicalType::INT32 | PhysicalType::FLOAT | PhysicalType::BYTE_ARRAY => 4,
+                PhysicalType::BOOLEAN | PhysicalType::FIXED_LEN_BYTE_ARRAY => 1,
+            },
+            seen: Mutex::default(),
+        })
+    }
+
+    /// Looks at what the library is about to read at `start`: a page header, or a page whose header has
+    /// gone by. `known` are its first bytes, as far as they are there without reading.
+    pub fn check_header(
+        &self,
+        file: &PositionedFile,
+        start: u64,
+        known: &[u8],
+    ) -> Result<(), ParquetError> {
+        if self.lock().begins(start) {
+            return Ok(());
+        }
+        let mut claims = PageClaims::read(known);
+        for most in [HEADER_BYTES, HEADER_BYTES_MAX] {
+            if claims.is_none() {
+                let left = file.len().saturating_sub(start).min(most);
+                claims = PageClaims::read(&file.get_bytes(start, left as usize)?);
+            }
+        }
+        let claims = claims.ok_or_else(|| implausible("a page header makes no sense"))?;
+        let stands_for = plausible_bytes(claims.uncompressed_bytes)?;
+        plausible_bytes(claims.compressed_bytes)?;
+        let begins = (start + claims.header_bytes as u64, stands_for);
+        match claims.kind {
+            PageKind::Dictionary { values } => {
+                let most = (stands_for / self.value_bytes) as u64;
+                if !u64::try_from(values).is_ok_and(|values| values <= most) {
+                    return Err(implausible(&format!(
+                        "a dictionary claims {values} values in {stands_for} bytes"
+                    )));
+                }
+                self.lock().dictionary = Some(begins);
+            }
+            PageKind::Data => self.lock().data = Some(begins),
+        }
+        Ok(())
+    }
+
+    /// Looks at a page that the library is about to decompress.
+    pub fn check_page(&self, start: u64, page: &Bytes) -> Result<(), ParquetError> {
+        let Some(most) = self.lock().stands_for(start) else {
+            return Ok(());
+        };
+        let left = match self.compression {
+            Compression::GZIP(_) if may_grow_beyond_a_page(page, GZIP_EXPANSION_MAX) => {
+                left_beyond(
+                    flate2::bufread::MultiGzDecoder::new(page.clone().reader()),
+                    most,
+                )
+            }
+            Compression::LZ4 if may_grow_beyond_a_page(page, LZ4_EXPANSION_MAX) => left_beyond(
+                lz4_flex::frame::FrameDecoder::new(page.clone().reader()),
+                most,
+            ),
+            Compression::BROTLI(_) => left_beyond(
+                brotli::Decompressor::new(page.clone().reader(), 1 << 12),
+                most,
+            ),
+            // The others write no more than they are told to.
+            _ => false,
+        };
+        if left {
+            return Err(implausible(&format!(
+                "a page holds more than the {most} bytes that it claims"
+            )));
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        // No code panics while it holds the lock.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many bytes one byte can stand for.
+const GZIP_EXPANSION_MAX: usize = 1_032;
+const LZ4_EXPANSION_MAX: usize = 255;
+
+fn may_grow_beyond_a_page(page: &Bytes, expansion_max: usize) -> bool {
+    page.len() > PAGE_BYTES_MAX / expansion_max
+}
+
+impl Seen {
+    fn begins(&self, at: u64) -> bool {
+        self.stands_for(at).is_some()
+    }
+
+    fn stands_for(&self, at: u64) -> Option<usize> {
+        let mut pages = [self.data, self.dictionary].into_iter().flatten();
+        pages.find_map(|(start, bytes)| (start == at).then_some(bytes))
+    }
+}
+
+/// Whether a decompressor gives more bytes than `most`. Nothing is kept of them; what it fails of is for
+/// the library to fail of.
+fn left_beyond(decompressor: impl Read, most: usize) -> bool {
+    let mut counted = decompressor.take(most as u64 + 1);
+    io::copy(&mut counted, &mut io::sink()).is_ok_and(|bytes| bytes > most as u64)
+}
+
+fn plausible_bytes(claimed: i64) -> Result<usize, ParquetError> {
+    let bytes = usize::try_from(claimed).ok();
+    bytes
+        .filter(|bytes| *bytes <= PAGE_BYTES_MAX)
+        .ok_or_else(|| {
+            implausible(&format!(
+                "a page claims to take {claimed} bytes; at most {PAGE_BYTES_MAX} are read"
+            ))
+        })
+}
+
+fn implausible(what: &str) -> ParquetError {
+    ParquetError::General(what.to_owned())
+}
+
+/// Looks at the footer, before the library sets memory aside for what it lists, or goes as deep as its
+/// schema does.
+pub(super) fn check_footer(file: &PositionedFile) -> Result<(), ParquetError> {
+    /// Of the footer: its length, and the magic behind it.
+    const TRAILER_BYTES: u64 = 8;
+    // What is too short is for the library to complain about.
+    let Some(end) = file.len().checked_sub(TRAILER_BYTES) else {
+        return Ok(());
+    };
+    let trailer = file.get_bytes(end, TRAILER_BYTES as usize)?;
+    let length = trailer
+        .first_chunk()
+        .map_or(0, |length| u32::from_le_bytes(*length)) as usize;
+    if length > FOOTER_BYTES_MAX {
+        return Err(implausible(&format!(
+            "the footer claims to take {length} bytes; at most {FOOTER_BYTES_MAX} are read"
+        )));
+    }
+    let Some(start) = end
+        .checked_sub(length as u64)
+        .filter(|_| trailer.ends_with(b"PAR1"))
+    else {
+        return Ok(());
+    };
+    let footer = file.get_bytes(start, length)?;
+    read_footer(&mut Fields::new(&footer))
+        .ok_or_else(|| implausible("the footer makes no sense, or goes too deep"))
+}
+
+fn read_footer(fields: &mut Fields<'_>) -> Option<()> {
+    const SCHEMA: i16 = 2;
+    fields.each(|fields, id, kind| match (id, kind) {
+        (SCHEMA, Kind::List) => read_schema(fields),
+        _ => fields.skip(kind),
+    })
+}
+
+/// Goes through the nodes of a schema, which stand one behind the other, each before its children.
+fn read_schema(fields: &mut Fields<'_>) -> Option<()> {
+    const CHILDREN: i16 = 5;
+    // For each node that holds the next one, how many come after it there.
+    let mut open: Vec<u64> = Vec::new();
+    fields.elements(|fields, kind, after| {
+        let mut children = 0;
+        if kind != Kind::Struct {
+            return None;
+        }
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (CHILDREN, Kind::Integer) => children = u64::try_from(fields.integer()?).ok()?,
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })?;
+        if let Some(left) = open.last_mut() {
+            *left -= 1;
+        }
+        open.push(children);
+        while open.last() == Some(&0) {
+            open.pop();
+        }
+        (children <= after && open.len() <= SCHEMA_DEPTH_MAX).then_some(())
+    })
+}
+
+/// A file from which the library reads the pages of some columns, each looked at before.
+pub(super) struct ClaimedFile {
+    file: PositionedFile,
+    /// By where they begin.
+    chunks: Vec<ChunkClaims>,
+}
+
+impl ClaimedFile {
+    pub fn new<'a>(
+        file: PositionedFile,
+        chunks: impl Iterator<Item = &'a ColumnChunkMetaData>,
+    ) -> Result<Self, ParquetError> {
+        let mut chunks = chunks
+            .map(ChunkClaims::new)
+            .collect::<Result<Vec<_>, _>>()?;
+        chunks.sort_by_key(|chunk| chunk.start);
+        Ok(Self { file, chunks })
+    }
+
+    /// The chunk that holds a place of the file. Some writers forget the length of the first header, so the
+    /// last page may reach beyond the end; nothing else is read of such a file.
+    fn chunk_at(&self, start: u64) -> Option<&ChunkClaims> {
+        let after = self.chunks.partition_point(|chunk| chunk.start <= start);
+        self.chunks[..after].last()
+    }
+}
+
+impl Length for ClaimedFile {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+}
+
+impl ChunkReader for ClaimedFile {
+    type T = <PositionedFile as ChunkReader>::T;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        if let Some(chunk) = self.chunk_at(start) {
+            let known = chunk
+                .end
+                .min(self.len())
+                .saturating_sub(start)
+                .min(HEADER_BYTES);
+            let known = self.file.get_bytes(start, known as usize)?;
+            chunk.check_header(&self.file, start, &known)?;
+        }
+        self.file.get_read(start)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let page = self.file.get_bytes(start, length)?;
+        if let Some(chunk) = self.chunk_at(start) {
+            chunk.check_page(start, &page)?;
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,148 @@
+//! Owns reading Thrift's compact encoding, as far as Parquet's headers and footers use it. Pure: bytes in,
+//! values out, and `None` where they end too early or make no sense; nothing is set aside for what they
+//! claim, and nothing lies deeper than a few structs.
+
+/// Structs within structs, lists counted too. A footer has six.
+const DEPTH_MAX: usize = 16;
+
+/// The kinds of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Boolean,
+    Byte,
+    /// Of 16, 32 or 64 bits: all are written in the same way.
+    Integer,
+    Double,
+    Bytes,
+    List,
+    Struct,
+    Unknown,
+}
+
+impl Kind {
+    fn of(number: u8) -> Self {
+        match number {
+            1 | 2 => Self::Boolean,
+            3 => Self::Byte,
+            4..=6 => Self::Integer,
+            7 => Self::Double,
+            8 => Self::Bytes,
+            9 | 10 => Self::List,
+            12 => Self::Struct,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Fields that are still to be read. `None` from any method: they end too early, or make no sense.
+pub(super) struct Fields<'a> {
+    bytes: &'a [u8],
+    depth: usize,
+}
+
+impl<'a> Fields<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, depth: 0 }
+    }
+
+    /// What has not been read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Reads the fields of one struct; `field` must read or skip the value of each.
+    pub fn each(
+        &mut self,
+        mut field: impl FnMut(&mut Self, i16, Kind) -> Option<()>,
+    ) -> Option<()> {
+        self.deeper()?;
+        let mut id = 0_i16;
+        loop {
+            let head = self.byte()?;
+            if head & 0x0f == 0 {
+                self.depth -= 1;
+                return Some(());
+            }
+            id = match head >> 4 {
+                0 => i16::try_from(self.integer()?).ok()?,
+                delta => id.checked_add(i16::from(delta))?,
+            };
+            field(self, id, Kind::of(head & 0x0f))?;
+        }
+    }
+
+    /// Reads the elements of a list; `element` must read or skip each, and is told how many come after it.
+    pub fn elements(
+        &mut self,
+        mut element: impl FnMut(&mut Self, Kind, u64) -> Option<()>,
+    ) -> Option<()> {
+        self.deeper()?;
+        let head = self.byte()?;
+        let count = match head >> 4 {
+            15 => self.unsigned()?,
+            few => u64::from(few),
+        };
+        for after in (0..count).rev() {
+            element(self, Kind::of(head & 0x0f), after)?;
+        }
+        self.depth -= 1;
+        Some(())
+    }
+
+    pub fn skip(&mut self, kind: Kind) -> Option<()> {
+        match kind {
+            // A boolean is told by its kind.
+            Kind::Boolean => {}
+            Kind::Byte => drop(self.byte()?),
+            Kind::Integer => drop(self.integer()?),
+            Kind::Double => drop(self.take(8)?),
+            Kind::Bytes => drop(self.bytes()?),
+            Kind::List => self.elements(|fields, kind, _| match kind {
+                // Not so in a list.
+                Kind::Boolean => fields.byte().map(drop),
+                _ => fields.skip(kind),
+            })?,
+            Kind::Struct => self.each(|fields, _, kind| fields.skip(kind))?,
+            Kind::Unknown => return None,
+        }
+        Some(())
+    }
+
+    /// A variable-length integer, its sign in the lowest bit.
+    pub fn integer(&mut self) -> Option<i64> {
+        let raw = self.unsigned()?;
+        Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.unsigned()?).ok()?;
+        self.take(len)
+    }
+
+    fn deeper(&mut self) -> Option<()> {
+        self.depth += 1;
+        (self.depth <= DEPTH_MAX).then_some(())
+    }
+
+    fn unsigned(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, left) = self.bytes.split_at_checked(len)?;
+        self.bytes = left;
+        Some(taken)
+    }
+}

@@ -1,0 +1,864 @@
+//! Input by somebody who means harm: claims far beyond the bytes, pages that grow a thousandfold, names that
+//! lead out of the root or drive a terminal. By the real binary, within a limit of memory and of time.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "how many faults were tried is part of what the tests say"
+)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Float64Array};
+use arrow::datatypes::TimeUnit;
+use common::forged::{self, Forged, Page, Thrift};
+use common::{MINUTE, omega_slices, run, status, sync, text};
+use serde_json::Value;
+
+/// What a hostile file may make the process ask the system for, everything included.
+const MEMORY_BYTES: u64 = 2 << 30;
+
+/// Longer than any file here may keep it busy.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// The command within a limit of memory; ended after a while, whatever it is at.
+fn run_limited(command: &Command, memory_bytes: u64) -> Output {
+    let mut limited = Command::new("sh");
+    limited
+        .args([
+            "-c",
+            r#"ulimit -v "$1" && ulimit -c 0 && shift && exec "$@""#,
+            "sh",
+        ])
+        .arg((memory_bytes >> 10).to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_remove("OMEGA_DATA_PARQUET_ROOT")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = limited.spawn().expect("a shell");
+    let drain = |mut pipe: Box<dyn Read + Send>| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            pipe.read_to_end(&mut bytes).expect("a pipe");
+            bytes
+        })
+    };
+    let stdout = drain(Box::new(child.stdout.take().expect("a pipe")));
+    let stderr = drain(Box::new(child.stderr.take().expect("a pipe")));
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if began.elapsed() > BOUND {
+            child.kill().expect("a child");
+            panic!("it did not end within {BOUND:?}: {command:?}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    Output {
+        status,
+        stdout: stdout.join().expect("the stream"),
+        stderr: stderr.join().expect("the messages"),
+    }
+}
+
+fn sync_one(root: &Path) -> Command {
+    let mut command = omega_slices();
+    command.args(["sync", "--symbols", "A", "--price-types", "bid"]);
+    command.args(["--error-format", "json", "--threads", "2", "--data"]);
+    command.arg(root);
+    command
+}
+
+/// A change of a sound file.
+type Forge = Box<dyn Fn(&mut Forged)>;
+
+/// Of a column: the timestamps are the first.
+fn page(column: usize, change: impl Fn(&mut Page) + 'static) -> Forge {
+    Box::new(move |file| change(&mut file.columns[column].pages[0]))
+}
+
+/// A dictionary page before a page of indexes into it.
+fn dictionary(column: usize, values: i64, indexes: Vec<u8>, index_values: i64) -> Forge {
+    Box::new(move |file| {
+        let column = &mut file.columns[column];
+        let dictionary = Page {
+            is_dictionary: true,
+            values,
+            ..Page::plain([0, 1])
+        };
+        let indexes = Page {
+            is_dictionary: false,
+            values: index_values,
+            encoding: forged::RLE_DICTIONARY,
+            uncompressed_bytes: indexes.len() as i64,
+            body: indexes.clone(),
+        };
+        column.pages = vec![dictionary, indexes];
+    })
+}
+
+/// One byte for the width of indexes, then a run of the same one.
+fn run_of(count: u64) -> Vec<u8> {
+    [vec![1], forged::varint(count << 1), vec![0]].concat()
+}
+
+const I32_MAX: i64 = i32::MAX as i64;
+
+/// Claims that cannot be so: all are refused, before anything is set aside for them.
+fn claims() -> Vec<(String, Forge)> {
+    let mut cases: Vec<(String, Forge)> = vec![
+        ("2^40 rows".into(), Box::new(|file| file.rows = 1 << 40)),
+        ("2^62 rows".into(), Box::new(|file| file.rows = 1 << 62)),
+        ("fewer than no rows".into(), Box::new(|file| file.rows = -1)),
+        ("some more rows".into(), Box::new(|file| file.rows = 101)),
+        (
+            "a footer of 4 GB".into(),
+            Box::new(|file| file.footer_bytes = Some(u32::MAX)),
+        ),
+        (
+            "a footer beyond the file".into(),
+            Box::new(|file| file.footer_bytes = Some(1 << 20)),
+        ),
+        (
+            "2^31 row groups".into(),
+            Box::new(|file| file.row_groups = Some((1 << 31, Vec::new()))),
+        ),
+        (
+            "row groups of nothing".into(),
+            Box::new(|file| file.row_groups = Some((1 << 20, vec![vec![0; 1 << 20]]))),
+        ),
+        (
+            "2^31 nodes of a schema".into(),
+            Box::new(|file| {
+                file.schema = Some(
+                    Thrift::new()
+                        .raw(&[0x19, 0xfc])
+                        .raw(&forged::varint(1 << 31)),
+                );
+            }),
+        ),
+        (
+            "a node of 2^31 children".into(),
+            Box::new(|file| {
+                let root = Thrift::new().text(4, "schema").integer32(5, I32_MAX).end();
+                let list = Thrift::new().raw(&[0x19, 0xfc]).raw(&forged::varint(1));
+                file.schema = Some(list.raw(&root));
+            }),
+        ),
+        (
+            "a schema of 200,000 storeys".into(),
+            Box::new(|file| {
+                let storey = Thrift::new()
+                    .integer32(3, 0)
+                    .text(4, "g")
+                    .integer32(5, 1)
+                    .end();
+                let list = Thrift::new()
+                    .raw(&[0x19, 0xfc])
+                    .raw(&forged::varint(200_000));
+                file.schema = Some(list.raw(&storey.repeat(200_000)));
+            }),
+        ),
+        (
+            "a field of 200,000 storeys".into(),
+            Box::new(|file| file.more = [vec![0xbc], vec![0x1c; 200_000]].concat()),
+        ),
+        (
+            "2^31 notes".into(),
+            Box::new(|file| file.more = [vec![0x19, 0xfc], forged::varint(1 << 31)].concat()),
+        ),
+        (
+            "a note of 2^31 letters".into(),
+            Box::new(|file| {
+                let note = [vec![0x18], forged::varint(1 << 31)].concat();
+                file.more = [vec![0x19, 0xfc, 1], note].concat();
+            }),
+        ),
+    ];
+    let codecs = [
+        ("no", forged::UNCOMPRESSED),
+        ("snappy", forged::SNAPPY),
+        ("gzip", forged::GZIP),
+        ("brotli", forged::BROTLI),
+        ("lz4", forged::LZ4),
+        ("zstd", forged::ZSTD),
+        ("lz4_raw", forged::LZ4_RAW),
+    ];
+    for (name, codec) in codecs {
+        for (column, of) in [(0, "timestamps"), (3, "prices")] {
+            let forge: Forge = Box::new(move |file| {
+                file.columns[column].codec = codec;
+                file.columns[column].pages[0].uncompressed_bytes = I32_MAX;
+            });
+            cases.push((format!("a page of 2 GB of {of}, {name} compression"), forge));
+        }
+    }
+    for (column, of) in [(0, "timestamps"), (3, "prices")] {
+        cases.extend([
+            (
+                format!("a page of 2^31 {of}"),
+                page(column, |page| page.values = I32_MAX),
+            ),
+            (
+                format!("a page of fewer than no {of}"),
+                page(column, |page| page.values = -1),
+            ),
+            (
+                format!("a page of fewer than no bytes of {of}"),
+                page(column, |page| page.uncompressed_bytes = -1),
+            ),
+            (
+                format!("a dictionary of 2^31 {of}"),
+                dictionary(column, I32_MAX, run_of(100), 100),
+            ),
+            (
+                format!("a run of 2^31 {of}"),
+                dictionary(column, 2, run_of(1 << 31), I32_MAX),
+            ),
+            (
+                format!("a dictionary of 2^31 integers for {of}"),
+                Box::new(move |file: &mut Forged| {
+                    dictionary(column, I32_MAX, run_of(100), 100)(file);
+                    file.columns[column].physical_type = forged::INT32;
+                }),
+            ),
+        ]);
+        // Blocks of 2^31 values, in 2^30 parts; then as many values, and the first of them.
+        for (what, header) in [
+            ("blocks of 2^31", vec![1_u64 << 31, 1 << 30, 100, 0]),
+            ("2^40 in blocks", vec![128, 4, 1 << 40, 0]),
+            ("blocks of nothing", vec![0, 0, 100, 0]),
+        ] {
+            let body: Vec<u8> = header.into_iter().flat_map(forged::varint).collect();
+            let forge: Forge = Box::new(move |file| {
+                file.columns[column].physical_type = forged::INT64;
+                let page = &mut file.columns[column].pages[0];
+                page.encoding = forged::DELTA_BINARY_PACKED;
+                page.uncompressed_bytes = body.len() as i64;
+                page.body.clone_from(&body);
+            });
+            cases.push((format!("{what} {of}"), forge));
+        }
+    }
+    cases
+}
+
+#[test]
+fn claims_beyond_the_bytes_are_refused_within_a_limit_of_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = common::path(folder.path(), "A", "M1", "BID");
+    Forged::sound(100).write(&path);
+    let sound = run_limited(&sync_one(folder.path()), MEMORY_BYTES);
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stderr));
+    let cases = claims();
+    for (what, forge) in &cases {
+        let mut file = Forged::sound(100);
+        forge(&mut file);
+        file.write(&path);
+        let output = run_limited(&sync_one(folder.path()), MEMORY_BYTES);
+        let said = text(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(3),
+            "{what}: {:?} {said}",
+            output.status
+        );
+        let line: Value = serde_json::from_str(said.trim()).expect("one JSON line");
+        let expected = [3007, 3008].map(Value::from);
+        assert!(expected.contains(&line["code"]), "{what}: {line}");
+        assert_eq!(line["file"].as_str(), path.to_str(), "{what}: {line}");
+        assert_eq!(line["symbol"], "A", "{what}: {line}");
+    }
+    println!("files that claim what is not so: {}", cases.len());
+}
+
+/// A page of zeros that takes a thousandth of what it stands for, and says so, or does not.
+#[test]
+fn pages_that_grow_are_read_within_a_limit_or_refused() {
+    const MIB: usize = 1 << 20;
+    let gzip = |mebibytes: usize| {
+        let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        member.write_all(&vec![0; MIB]).expect("memory");
+        member.finish().expect("memory").repeat(mebibytes)
+    };
+    let brotli = |mebibytes: usize| {
+        let mut compressed = Vec::new();
+        let mut encoder = brotli::CompressorWriter::new(&mut compressed, 1 << 16, 1, 22);
+        for _ in 0..mebibytes {
+            encoder.write_all(&vec![0; MIB]).expect("memory");
+        }
+        drop(encoder);
+        compressed
+    };
+    let lz4_frame = |mebibytes: usize| {
+        let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        for _ in 0..mebibytes {
+            encoder.write_all(&vec![0; MIB]).expect("memory");
+        }
+        encoder.finish().expect("memory")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = common::path(folder.path(), "A", "M1", "BID");
+    let mut tried = 0;
+    for (codec, body) in [
+        (forged::GZIP, gzip(1_024)),
+        (forged::BROTLI, brotli(32)),
+        (forged::LZ4, lz4_frame(160)),
+    ] {
+        // As small as it says, or as large as it is.
+        for claimed in [800, 1_i64 << 30] {
+            for column in [0, 3] {
+                let mut file = Forged::sound(100);
+                file.columns[column].codec = codec;
+                file.columns[column].pages[0].uncompressed_bytes = claimed;
+                file.columns[column].pages[0].body.clone_from(&body);
+                file.write(&path);
+                let output = run_limited(&sync_one(folder.path()), MEMORY_BYTES);
+                let said = text(&output.stderr);
+                let what = format!("codec {codec}, {claimed} claimed, column {column}");
+                assert_eq!(output.status.code(), Some(3), "{what}: {said}");
+                assert!(said.contains("3008"), "{what}: {said}");
+                tried += 1;
+            }
+        }
+    }
+    println!("pages that grow: {tried}");
+}
+
+/// Millions of rows in some hundred bytes, and all of it true: read, row by row, in memory that does not
+/// follow from their number.
+#[test]
+fn millions_of_equal_rows_are_read_within_a_limit() {
+    const ROWS: i64 = 2_000_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = common::path(folder.path(), "A", "M1", "BID");
+    let mut file = Forged::sound(1);
+    file.rows = ROWS;
+    for column in 0..6 {
+        dictionary(column, 2, run_of(ROWS as u64), ROWS)(&mut file);
+    }
+    file.write(&path);
+    let bytes = fs::metadata(&path).expect("the file").len();
+    assert!(bytes < 2_000, "{bytes}");
+    let output = run_limited(&sync_one(folder.path()), MEMORY_BYTES / 4);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(is_complete(&output.stdout));
+    let said = text(&output.stderr);
+    let report = said.lines().last().expect("a report");
+    let report: Value = serde_json::from_str(report).expect("one JSON line");
+    assert_eq!(report["slices"], 1, "{report}");
+    assert_eq!(report["series"][0]["duplicates"], ROWS - 1, "{report}");
+}
+
+/// Good data in too little memory: whatever it ends with, it is no success, and the stream has no seal.
+#[test]
+fn too_little_memory_is_no_success() {
+    let data = common::long_data(100_000);
+    let mut failed = 0;
+    for mebibytes in [48, 64, 80, 96, 112, 128] {
+        let output = run_limited(&sync_one(data.path()), mebibytes << 20);
+        if output.status.success() {
+            continue;
+        }
+        failed += 1;
+        assert!(!is_complete(&output.stdout), "{mebibytes} MiB");
+        assert!(
+            !output.stderr.is_empty(),
+            "{mebibytes} MiB: {:?}",
+            output.status
+        );
+    }
+    assert!(failed > 0, "the limits are too wide to prove anything");
+}
+
+fn is_complete(stream: &[u8]) -> bool {
+    use arrow::ipc::reader::StreamReader;
+    StreamReader::try_new(stream, None).is_ok_and(|stream| {
+        let last = stream.last();
+        last.is_some_and(|batch| batch.is_ok_and(|batch| batch.num_rows() == 0))
+    })
+}
+
+/// One symbol of ten minutes in a root, another one elsewhere.
+fn root_and_elsewhere() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (root, elsewhere) = (folder.path().join("root"), folder.path().join("elsewhere"));
+    let rows: Vec<_> = (0..10)
+        .map(|minute| common::row(minute * MINUTE, 1.0))
+        .collect();
+    common::write(&common::path(&root, "A", "M1", "BID"), &rows, 10);
+    common::write(&common::path(&elsewhere, "B", "M1", "BID"), &rows, 10);
+    (folder, root, elsewhere)
+}
+
+fn of_symbols(root: &Path, symbols: &[&str]) -> Command {
+    let mut command = omega_slices();
+    command.args([
+        "sync",
+        "--price-types",
+        "bid",
+        "--error-format",
+        "json",
+        "--data",
+    ]);
+    command.arg(root).args(symbols);
+    command
+}
+
+fn check_outside(output: &Output, file: &Path, elsewhere: &Path) {
+    assert_eq!(status(output), 3, "{}", text(&output.stderr));
+    let line: Value = serde_json::from_str(text(&output.stderr).trim()).expect("one JSON line");
+    assert_eq!(line["code"], 3001, "{line}");
+    assert_eq!(line["file"].as_str(), file.to_str(), "{line}");
+    assert_eq!(line["symbol"], "B", "{line}");
+    let real = fs::canonicalize(elsewhere).expect("the folder");
+    let says = |key: &str, part: &str| line[key].as_str().expect("text").contains(part);
+    assert!(says("message", real.to_str().expect("text")), "{line}");
+    assert!(says("hint", "--follow-links"), "{line}");
+    assert_eq!(output.stdout, b"");
+}
+
+#[test]
+fn a_link_that_leads_out_of_the_root_has_to_be_allowed() {
+    let (_folder, root, elsewhere) = root_and_elsewhere();
+    let file = common::path(&root, "B", "M1", "BID");
+    let source = common::path(&elsewhere, "B", "M1", "BID");
+    // The same files, where they may lie.
+    fs::create_dir(root.join("B")).expect("a folder");
+    fs::copy(&source, &file).expect("a copy");
+    let plain = run(&mut of_symbols(&root, &["--symbols", "B"])).stdout;
+    fs::remove_dir_all(root.join("B")).expect("the folder");
+    let as_folder = || symlink(elsewhere.join("B"), root.join("B")).expect("a link");
+    let as_file = || {
+        fs::create_dir(root.join("B")).expect("a folder");
+        symlink(&source, &file).expect("a link");
+    };
+    let relative = || symlink("../elsewhere/B", root.join("B")).expect("a link");
+    for make in [&as_folder as &dyn Fn(), &as_file, &relative] {
+        make();
+        check_outside(
+            &run(&mut of_symbols(&root, &["--symbols", "A,B"])),
+            &file,
+            &elsewhere,
+        );
+        check_outside(
+            &run(&mut of_symbols(&root, &["--all-symbols"])),
+            &file,
+            &elsewhere,
+        );
+        let coverage = run(omega_slices()
+            .args(["coverage", "--symbols", "B", "--price-types", "bid"])
+            .args(["--error-format", "json", "--data"])
+            .arg(&root));
+        check_outside(&coverage, &file, &elsewhere);
+        let allowed = run(&mut of_symbols(
+            &root,
+            &["--symbols", "B", "--follow-links"],
+        ));
+        assert_eq!(status(&allowed), 0, "{}", text(&allowed.stderr));
+        // A permission is no part of what is asked.
+        assert!(allowed.stdout == plain);
+        // One that was made with the permission is no way round it.
+        let cache = tempfile::tempdir().expect("a folder");
+        let cached = |options: &[&str]| {
+            let mut command = of_symbols(&root, &["--symbols", "B"]);
+            command.arg("--cache").arg(cache.path()).args(options);
+            run(&mut command)
+        };
+        assert_eq!(status(&cached(&["--follow-links"])), 0);
+        check_outside(&cached(&[]), &file, &elsewhere);
+        assert_eq!(status(&cached(&["--follow-links"])), 0);
+        let link = root.join("B");
+        if link.is_symlink() {
+            fs::remove_file(link).expect("the link");
+        } else {
+            fs::remove_dir_all(link).expect("the folder");
+        }
+    }
+}
+
+#[test]
+fn links_within_the_root_and_links_that_were_spelled_are_followed() {
+    let (folder, root, elsewhere) = root_and_elsewhere();
+    symlink("A", root.join("C")).expect("a link");
+    fs::copy(
+        common::path(&root, "A", "M1", "BID"),
+        root.join("A").join("C_M1_BID.parquet"),
+    )
+    .expect("a copy");
+    let link = folder.path().join("link");
+    symlink(&root, &link).expect("a link");
+    symlink(&elsewhere, root.join("sub")).expect("a link");
+    let spelled = "{root}/sub/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet";
+    for (root, arguments) in [
+        (&root, &["--symbols", "A,C"][..]),
+        (&link, &["--symbols", "A,C"]),
+        (&root, &["--symbols", "B", "--path-template", spelled]),
+    ] {
+        let output = run(&mut of_symbols(root, arguments));
+        assert_eq!(
+            status(&output),
+            0,
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+    let found = spelled.replace("sub", "s*");
+    let output = run(&mut of_symbols(
+        &root,
+        &["--symbols", "B", "--path-template", &found],
+    ));
+    check_outside(
+        &output,
+        &common::path(&root.join("sub"), "B", "M1", "BID"),
+        &elsewhere,
+    );
+}
+
+#[test]
+fn no_run_replaces_what_it_reads() {
+    let data = common::two_symbols(10);
+    let root = data.path();
+    let input = common::path(root, "A", "M1", "BID");
+    // Under the name of an output.
+    let renamed = root.join("A").join("A_M1_BID.arrow");
+    fs::rename(&input, &renamed).expect("the file");
+    symlink(&renamed, &input).expect("a link");
+    let hard = root.join("hard.arrow");
+    fs::hard_link(&renamed, &hard).expect("a link");
+    let soft = root.join("soft.arrow");
+    symlink(&renamed, &soft).expect("a link");
+    let symbols = root.join("symbols.arrow");
+    fs::write(&symbols, "A\nB\n").expect("a file");
+    let sessions = root.join("sessions.arrow");
+    fs::write(&sessions, "open,close\n1970-01-01,1970-01-02\n").expect("a file");
+    let own = |path: &Path| path.to_str().expect("text").to_owned();
+    let asked = [
+        "--symbols-file".to_owned(),
+        own(&symbols),
+        "--session-file".to_owned(),
+        own(&sessions),
+        "--force".to_owned(),
+    ];
+    for target in [&renamed, &hard, &soft, &symbols, &sessions] {
+        let before = fs::read(target).expect("the file");
+        for (command, option) in [
+            (&["sync"][..], "-o"),
+            (&["sync", "--cache", &own(&root.join("cache"))], "-o"),
+            (&["coverage"], "--html"),
+        ] {
+            let mut run_over = omega_slices();
+            run_over.args(command).args(&asked).arg("--data").arg(root);
+            let output = run(run_over.arg(option).arg(target));
+            let said = text(&output.stderr);
+            assert_eq!(
+                status(&output),
+                2,
+                "{command:?} {}: {said}",
+                target.display()
+            );
+            assert!(said.contains("itself reads"), "{said}");
+            assert!(fs::read(target).expect("the file") == before);
+        }
+    }
+    let other = root.join("x.arrow");
+    fs::write(&other, "").expect("a file");
+    let mut run_over = omega_slices();
+    run_over.arg("sync").args(&asked).arg("--data").arg(root);
+    assert_eq!(status(&run(run_over.arg("-o").arg(&other))), 0);
+}
+
+/// What drives a terminal, of every kind.
+const DRIVING: &str = "x\u{1b}[31m\u{9b}31m\u{7f}\u{85}\u{202e}\u{2066}\u{200f}\u{61c}\u{7}\r";
+
+/// The same, with what would begin another line.
+const DRIVING_LINES: &str = "x\u{1b}]0;t\u{7}\u{9b}\u{7f}\u{202e}\nerror[forged]: y";
+
+fn check_harmless(what: &str, bytes: &[u8]) {
+    let said = text(bytes);
+    let drives = |character: char| {
+        character.is_control() && character != '\n'
+            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}')
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!said.contains(drives), "{what}: {said:?}");
+    let forged = said.lines().any(|line| line.starts_with("error[forged]"));
+    assert!(!forged, "{what}: {said}");
+}
+
+/// Whatever a disk, an argument or a file says, a terminal shows it and does not obey it.
+#[test]
+fn nothing_drives_a_terminal() {
+    let data = common::two_symbols(10);
+    let root = data.path();
+    let own = |path: &Path| path.to_str().expect("text").to_owned();
+    let input = own(&common::path(root, "A", "M1", "BID"));
+    let bytes = fs::read(&input).expect("the file");
+    let rooted = |arguments: &[&str]| {
+        let mut all = arguments
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        all.extend(["--data".to_owned(), own(root)]);
+        all
+    };
+    let mut runs: Vec<(String, Vec<String>)> = Vec::new();
+    let mut add = |what: &str, arguments: Vec<String>| runs.push((what.to_owned(), arguments));
+    for name in [DRIVING, DRIVING_LINES] {
+        // A folder, a symbol, a file, a template, a column, an indicator, a file of sessions or of symbols.
+        let folder = root.join(name.replace('/', ""));
+        fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("A.parquet");
+        fs::write(&file, "no Parquet").expect("a file");
+        add(
+            "a root",
+            vec![
+                "sync".into(),
+                "--symbols=A".into(),
+                format!("--data={}", own(&folder)),
+            ],
+        );
+        let template = "{root}/{symbol}/A.parquet";
+        for command in ["sync", "coverage"] {
+            let all = [
+                command,
+                "--all-symbols",
+                "--price-types=bid",
+                "--path-template",
+                template,
+            ];
+            add("a symbol of the disk", rooted(&all));
+            let stars = "{root}/*/*.parquet";
+            add(
+                "a file of the disk",
+                rooted(&[
+                    command,
+                    "--symbols=A",
+                    "--price-types=bid",
+                    "--path-template",
+                    stars,
+                ]),
+            );
+            add("a symbol", rooted(&[command, &format!("--symbols={name}")]));
+            add(
+                "a column",
+                rooted(&[command, "--symbols=A", &format!("--columns=open={name}")]),
+            );
+            add(
+                "a template",
+                rooted(&[command, "--symbols=A", "--path-template", name]),
+            );
+            let sessions = folder.join("sessions.csv");
+            fs::write(&sessions, format!("open,close\n{name},\"{name}\"\n")).expect("a file");
+            add(
+                "sessions",
+                rooted(&[command, "--symbols=A", "--session-file", &own(&sessions)]),
+            );
+            let symbols = folder.join("symbols.txt");
+            fs::write(&symbols, format!("A\n{name}\n")).expect("a file");
+            add(
+                "a list of symbols",
+                rooted(&[command, "--symbols-file", &own(&symbols)]),
+            );
+            add(
+                "no such option",
+                vec![command.to_owned(), format!("--{name}")],
+            );
+        }
+        add(
+            "an indicator",
+            rooted(&["sync", "--symbols=A", &format!("--indicators={name}")]),
+        );
+        add(
+            "an output",
+            rooted(&["sync", "--symbols=A", "-o", &own(&folder.join("x.none"))]),
+        );
+        add(
+            "a cache",
+            rooted(&[
+                "sync",
+                "--symbols=A",
+                "--print-path",
+                "--cache",
+                &own(&file),
+            ]),
+        );
+        add("a file of slices", vec!["inspect".into(), own(&file)]);
+        add(
+            "two files of slices",
+            vec!["diff".into(), own(&file), own(&file)],
+        );
+        // Columns of a file, which are listed where one is missing.
+        let odd = folder.join("odd.parquet");
+        let mut columns = common::plain_values(2, 1.0);
+        columns[0].0 = name.to_owned();
+        let stamps = common::timestamps(TimeUnit::Second, vec![Some(60), Some(120)]);
+        columns.push(("UTC time".to_owned(), stamps));
+        common::write_columns(&odd, columns, 10);
+        let template = own(&odd);
+        let one = [
+            "sync",
+            "--symbols=A",
+            "--price-types=bid",
+            "--path-template",
+            &template,
+        ];
+        add("columns of a file", rooted(&one));
+        // A file of slices that says it of itself.
+        for part in ["symbols", "timeframe", "request", "producer", "column"] {
+            let forged = folder.join(format!("{part}.arrows"));
+            forged_slices(&forged, part, name);
+            add(part, vec!["inspect".into(), own(&forged)]);
+            let sound = folder.join("sound.arrows");
+            forged_slices(&sound, "nothing", name);
+            add(part, vec!["diff".into(), own(&forged), own(&sound)]);
+        }
+    }
+    assert_eq!(fs::read(&input).expect("the file"), bytes);
+    for (what, arguments) in &runs {
+        for more in [&[][..], &["--error-format=json"], &["--json"]] {
+            if more == ["--json"] && !matches!(&*arguments[0], "inspect" | "diff" | "coverage") {
+                continue;
+            }
+            let output = run(omega_slices().args(arguments).args(more));
+            let what = format!("{what}: {arguments:?} {more:?}");
+            assert!(output.status.code().is_some(), "{what}");
+            check_harmless(&what, &output.stderr);
+            let is_stream = arguments[0] == "sync";
+            if !is_stream {
+                check_harmless(&what, &output.stdout);
+            }
+        }
+    }
+    println!(
+        "runs over names that would drive a terminal: {}",
+        runs.len()
+    );
+}
+
+/// A small stream of slices of one symbol, one part of which is `name`.
+fn forged_slices(path: &Path, part: &str, name: &str) {
+    use std::collections::HashMap;
+
+    use arrow::array::TimestampNanosecondArray;
+    use arrow::array::{BooleanArray, DictionaryArray, Int16Array, RecordBatch, StringArray};
+    use arrow::datatypes::{Field, Int16Type, Schema};
+    use arrow::ipc::writer::StreamWriter;
+
+    let of = |one: &str, otherwise: &str| {
+        if part == one {
+            name.to_owned()
+        } else {
+            otherwise.to_owned()
+        }
+    };
+    let symbol = of("symbols", "A");
+    let keys = Int16Array::from(vec![0]);
+    let values = Arc::new(StringArray::from(vec![symbol.clone()]));
+    let symbols = DictionaryArray::<Int16Type>::new(keys, values);
+    let mut columns: Vec<(String, ArrayRef, bool)> = vec![
+        (
+            "timestamp".into(),
+            Arc::new(TimestampNanosecondArray::from(vec![0]).with_timezone("UTC")),
+            false,
+        ),
+        ("symbol".into(), Arc::new(symbols), false),
+    ];
+    let number = || Arc::new(Float64Array::from(vec![1.0])) as ArrayRef;
+    for value in ["open", "high", "low", "close", "volume"] {
+        columns.push((format!("bid_{value}"), number(), true));
+    }
+    columns.push((
+        "valid_bid".into(),
+        Arc::new(BooleanArray::from(vec![true])),
+        false,
+    ));
+    if part == "column" {
+        columns.push((format!("ind_{name}"), number(), true));
+    }
+    let metadata = HashMap::from([
+        ("schema_name".to_owned(), "multi_symbol_slice".to_owned()),
+        ("schema_version".to_owned(), "1.0.0".to_owned()),
+        (
+            "symbols".to_owned(),
+            serde_json::json!([symbol]).to_string(),
+        ),
+        ("timeframe".to_owned(), of("timeframe", "M1")),
+        (
+            "request".to_owned(),
+            serde_json::json!({"data": of("request", "data")}).to_string(),
+        ),
+        ("producer".to_owned(), of("producer", "omega-slices/0")),
+    ]);
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, column, nullable)| Field::new(name, column.data_type().clone(), *nullable))
+        .collect();
+    let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
+    let arrays = columns.into_iter().map(|(_, column, _)| column).collect();
+    let batch = RecordBatch::try_new(schema.clone(), arrays).expect("columns of one length");
+    let file = File::create(path).expect("a file");
+    let mut writer = StreamWriter::try_new(file, &schema).expect("a schema");
+    writer.write(&batch).expect("a batch");
+    writer.write(&batch.slice(0, 0)).expect("a seal");
+    writer.finish().expect("an end");
+}
+
+/// A device that takes nothing: one error, whatever is written to it.
+#[test]
+fn a_full_device_is_one_error() {
+    let data = common::two_symbols(10);
+    let slices = data.path().join("x.arrow");
+    assert_eq!(status(&run(sync(data.path()).arg("-o").arg(&slices))), 0);
+    let cache = data.path().join("cache");
+    let asked = ["--symbols", "A,B", "--data"];
+    let mut commands = Vec::new();
+    for command in ["sync", "coverage"] {
+        let mut one = omega_slices();
+        one.arg(command).args(asked).arg(data.path());
+        commands.push(one);
+    }
+    for cached in [&["--cache"][..], &["--print-path", "--cache"]] {
+        let mut one = sync(data.path());
+        one.args(cached).arg(&cache);
+        commands.push(one);
+    }
+    for command in [
+        &["inspect"][..],
+        &["diff", "x"],
+        &["cache", "list", "--cache"],
+    ] {
+        let mut one = omega_slices();
+        match command {
+            ["inspect"] => one.arg("inspect").arg(&slices),
+            ["diff", _] => one.arg("diff").arg(&slices).arg(&slices),
+            _ => one.args(command).arg(&cache),
+        };
+        commands.push(one);
+    }
+    for mut command in commands {
+        let full = File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a full device");
+        let output = run(command.args(["--error-format", "json"]).stdout(full));
+        assert_eq!(status(&output), 4, "{command:?}: {}", text(&output.stderr));
+        let said = text(&output.stderr);
+        let errors = said
+            .lines()
+            .filter(|line| line.contains(r#""kind":"error""#));
+        assert_eq!(errors.count(), 1, "{command:?}: {said}");
+    }
+}
