@@ -277,6 +277,9 @@ class DivergenceError(OmegaSlicesError):
         self.timestamp_ns = timestamp_ns
         self.rust, self.python = values
 
+    def _names(self, what: str, value: str | int | None) -> bool:
+        return True  # the message is a table of all that is known
+
 
 _CLASS_BY_CODE: Final[dict[int, type[OmegaSlicesError]]] = {
     error.code.value: error
