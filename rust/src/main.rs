@@ -8,6 +8,7 @@ use crate::cli::Answer;
 
 /// Decoding asks for and gives back pages by the megabyte on several threads; this allocator keeps
 /// them instead of returning each to the system.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -376,3 +376,44 @@ fn a_buffer_that_claims_exabytes_is_refused() {
         }
     }
 }
+
+/// Rows are a claim too, and so is what all buffers of a batch come to when each of them claims what it may.
+#[test]
+fn a_batch_that_claims_absurd_rows_or_gigabytes_is_refused() {
+    let data = common::two_symbols(5_000);
+    let target = data.path().join("x.arrows");
+    let output = run(sync(data.path())
+        .args(["--compression", "zstd", "-o"])
+        .arg(&target));
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    let bytes = fs::read(&target).expect("the stream");
+    // Columns of eight bytes a row, compressed.
+    let mut column = 80_000_i64.to_le_bytes().to_vec();
+    column.extend([0x28, 0xb5, 0x2f, 0xfd]);
+    let columns: Vec<_> = (0..bytes.len())
+        .filter(|&at| bytes[at..].starts_with(&column))
+        .collect();
+    assert!(columns.len() >= 10, "{columns:?}");
+    let rows_max = 1_i64 << 24;
+    for (rows, claim, word) in [
+        (rows_max + 1, 80_000, "more rows"),
+        (i64::MAX, 80_000, "more rows"),
+        (-1, 80_000, "more rows"),
+        // One column may, ten may not.
+        (rows_max, 8 * rows_max, "claims to be longer"),
+    ] {
+        let mut other = bytes.clone();
+        let lengths = bytes.windows(8).enumerate();
+        for (at, _) in lengths.filter(|(_, length)| **length == 10_000_i64.to_le_bytes()) {
+            other[at..at + 8].copy_from_slice(&rows.to_le_bytes());
+        }
+        for &at in &columns {
+            other[at..at + 8].copy_from_slice(&claim.to_le_bytes());
+        }
+        fs::write(&target, other).expect("the stream");
+        let output = run(omega_slices().arg("diff").arg(&target).arg(&target));
+        assert_eq!(status(&output), 3, "{}", text(&output.stderr));
+        let message = text(&output.stderr);
+        assert!(message.contains(word), "{message}");
+    }
+}

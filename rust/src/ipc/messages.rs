@@ -28,8 +28,14 @@ const HEADER_BYTES_MAX: usize = 1 << 26;
 /// Memory that is set aside for a body before any of it has arrived.
 const RESERVED_BYTES_MAX: usize = 1 << 26;
 
-/// Bytes of a decompressed buffer at most.
-const DECOMPRESSED_BYTES_MAX: u64 = 1 << 30;
+/// Rows of a batch at most: hundreds of times as many as are written.
+const BATCH_ROWS_MAX: u64 = 1 << 24;
+
+/// Bytes of the buffers of a batch at most, when they are decompressed.
+const BATCH_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of the symbols at most, when they are decompressed.
+const DICTIONARY_BYTES_MAX: u64 = 1 << 26;
 
 /// Bytes of the widest value, and what a buffer is padded to.
 const VALUE_BYTES: u64 = 8;
@@ -128,17 +134,18 @@ impl Message {
         let header = header(&self.bytes[PREFIX_BYTES..self.body])?;
         let body = &self.bytes[self.body..];
         if let Some(batch) = header.header_as_record_batch() {
-            let rows = u64::try_from(batch.length()).unwrap_or(0);
-            let most = rows
-                .saturating_mul(VALUE_BYTES)
-                .saturating_add(PADDING_BYTES);
-            check_claims(batch, body, most.min(DECOMPRESSED_BYTES_MAX))?;
+            let rows = u64::try_from(batch.length()).unwrap_or(u64::MAX);
+            if rows > BATCH_ROWS_MAX {
+                return Err(wrong("a batch claims to have more rows than any has"));
+            }
+            let most = rows * VALUE_BYTES + PADDING_BYTES;
+            check_claims(batch, body, most, BATCH_BYTES_MAX)?;
         } else if let Some(batch) = header
             .header_as_dictionary_batch()
             .and_then(|one| one.data())
         {
             // Texts are as long as they are.
-            check_claims(batch, body, DECOMPRESSED_BYTES_MAX)?;
+            check_claims(batch, body, DICTIONARY_BYTES_MAX, DICTIONARY_BYTES_MAX)?;
         }
         Ok(header.header_type())
     }
@@ -153,20 +160,28 @@ fn header(bytes: &[u8]) -> Result<arrow::ipc::Message<'_>, ArrowError> {
     root_as_message(bytes).map_err(|error| wrong(&format!("a header cannot be read: {error}")))
 }
 
-/// Holds what compressed buffers claim to become against the most that they can be.
-fn check_claims(batch: BatchHeader<'_>, body: &[u8], most: u64) -> Result<(), ArrowError> {
+/// Holds what compressed buffers claim to become against the most that one, and all of them, can be.
+fn check_claims(
+    batch: BatchHeader<'_>,
+    body: &[u8],
+    most: u64,
+    most_together: u64,
+) -> Result<(), ArrowError> {
     if batch.compression().is_none() {
         return Ok(());
     }
+    let mut together = 0_u64;
     for buffer in batch.buffers().into_iter().flatten() {
         let place = usize::try_from(buffer.offset()).ok();
         let bytes = place.and_then(|place| body.get(place..)?.first_chunk());
         // What is shorter is empty. -1 says that it was left as it is.
         let claim = bytes.map_or(0, |bytes| i64::from_le_bytes(*bytes));
-        if buffer.length() > 0
-            && claim != -1
-            && u64::try_from(claim).is_ok_and(|claim| claim > most)
-        {
+        if buffer.length() <= 0 || claim == -1 {
+            continue;
+        }
+        let claim = u64::try_from(claim).unwrap_or(u64::MAX);
+        together = together.saturating_add(claim);
+        if claim > most || together > most_together {
             return Err(wrong(
                 "a compressed buffer claims to be longer than it can be",
             ));
