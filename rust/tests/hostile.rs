@@ -337,6 +337,31 @@ fn pages_that_grow_are_read_within_a_limit_or_refused() {
     println!("pages that grow: {tried}");
 }
 
+/// Where a page has no bytes, the header of the next one stands in its place.
+#[test]
+fn a_page_without_bytes_is_no_hostile_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = common::path(folder.path(), "A", "M1", "BID");
+    // Doubles, which are decoded by us, and integers, which are not.
+    for physical_type in [forged::DOUBLE, forged::INT64] {
+        for place in [0, 1] {
+            let mut file = Forged::sound(100);
+            for column in &mut file.columns[1..] {
+                column.physical_type = physical_type;
+                column.pages.insert(place, Page::plain([]));
+            }
+            file.write(&path);
+            let output = run_limited(&sync_one(folder.path()), MEMORY_BYTES);
+            let said = text(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{physical_type} {place}: {said}"
+            );
+        }
+    }
+}
+
 /// Millions of rows in some hundred bytes, and all of it true: read, row by row, in memory that does not
 /// follow from their number.
 #[test]

@@ -123,7 +123,9 @@ impl SliceCache {
         let follow_links = options.follows_links();
         let options = WriteOptions::new(Format::File);
         let written = ipc::write(&mut batches, options, making.writer(), |batches, bytes| {
-            tell(Event::Batch(batches.progress(), bytes));
+            if !batches.is_at_end() {
+                tell(Event::Batch(batches.progress(), bytes));
+            }
         });
         written.map_err(|error| making.name(error))?;
         // What was read may be newer than what the key was made of.

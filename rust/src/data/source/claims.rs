@@ -50,11 +50,19 @@ pub(super) struct ChunkClaims {
     seen: Mutex<Seen>,
 }
 
-/// Pages whose headers have gone by: where their bytes begin, and how many they claim to stand for.
+/// The last pages whose headers have gone by.
 #[derive(Debug, Default)]
 struct Seen {
-    dictionary: Option<(u64, usize)>,
-    data: Option<(u64, usize)>,
+    dictionary: Option<SeenPage>,
+    data: Option<SeenPage>,
+}
+
+/// A page: where its bytes begin, how many they are, and how many they claim to stand for.
+#[derive(Debug, Clone, Copy)]
+struct SeenPage {
+    start: u64,
+    bytes: usize,
+    stands_for: usize,
 }
 
 impl ChunkClaims {
@@ -87,9 +95,11 @@ impl ChunkClaims {
         start: u64,
         known: &[u8],
     ) -> Result<(), ParquetError> {
-        if self.lock().begins(start) {
-            return Ok(());
-        }
+        // Where a page has no bytes, the header of the next one may stand.
+        let is_page = match self.lock().page_at(start) {
+            Some(page) if page.bytes > 0 || start >= self.end => return Ok(()),
+            page => page.is_some(),
+        };
         let mut claims = PageClaims::read(known);
         for most in [HEADER_BYTES, HEADER_BYTES_MAX] {
             if claims.is_none() {
@@ -97,10 +107,18 @@ impl ChunkClaims {
                 claims = PageClaims::read(&file.get_bytes(start, left as usize)?);
             }
         }
-        let claims = claims.ok_or_else(|| implausible("a page header makes no sense"))?;
+        let Some(claims) = claims else {
+            if is_page {
+                return Ok(());
+            }
+            return Err(implausible("a page header makes no sense"));
+        };
         let stands_for = plausible_bytes(claims.uncompressed_bytes)?;
-        plausible_bytes(claims.compressed_bytes)?;
-        let begins = (start + claims.header_bytes as u64, stands_for);
+        let seen = SeenPage {
+            start: start + claims.header_bytes as u64,
+            bytes: plausible_bytes(claims.compressed_bytes)?,
+            stands_for,
+        };
         match claims.kind {
             PageKind::Dictionary { values } => {
                 let most = (stands_for / self.value_bytes) as u64;
@@ -109,18 +127,19 @@ impl ChunkClaims {
                         "a dictionary claims {values} values in {stands_for} bytes"
                     )));
                 }
-                self.lock().dictionary = Some(begins);
+                self.lock().dictionary = Some(seen);
             }
-            PageKind::Data => self.lock().data = Some(begins),
+            PageKind::Data => self.lock().data = Some(seen),
         }
         Ok(())
     }
 
     /// Looks at a page that the library is about to decompress.
     pub fn check_page(&self, start: u64, page: &Bytes) -> Result<(), ParquetError> {
-        let Some(most) = self.lock().stands_for(start) else {
+        let Some(seen) = self.lock().page_at(start) else {
             return Ok(());
         };
+        let most = seen.stands_for;
         let left = match self.compression {
             Compression::GZIP(_) if may_grow_beyond_a_page(page, GZIP_EXPANSION_MAX) => {
                 left_beyond(
@@ -162,13 +181,9 @@ fn may_grow_beyond_a_page(page: &Bytes, expansion_max: usize) -> bool {
 }
 
 impl Seen {
-    fn begins(&self, at: u64) -> bool {
-        self.stands_for(at).is_some()
-    }
-
-    fn stands_for(&self, at: u64) -> Option<usize> {
+    fn page_at(&self, start: u64) -> Option<SeenPage> {
         let mut pages = [self.data, self.dictionary].into_iter().flatten();
-        pages.find_map(|(start, bytes)| (start == at).then_some(bytes))
+        pages.find(|page| page.start == start)
     }
 }
 
