@@ -92,6 +92,11 @@ def request(root: Path, **options: Any) -> Request:
     return make_request(root, **({"symbols": ["EURUSD", "GBPUSD"]} | options))
 
 
+def of(asked: Request) -> Callable[[tuple[int, int]], ReferenceSource]:
+    """Return what opens the reference for a part of a request."""
+    return lambda part: ReferenceSource(asked, part=part)
+
+
 def walk(source: ShadowSource) -> tuple[list[int], OmegaSlicesError | None]:
     """Return the timestamps of the slices that come, and the error that ends them."""
     stamps: list[int] = []
@@ -138,7 +143,7 @@ def test_the_real_executable_agrees(root: Path, binary: Path, options: dict[str,
 def test_stretches_leave_nothing_out_and_add_nothing(root: Path, options: dict[str, Any], size: int) -> None:
     asked = request(root, **options)
     compared: list[int] = []
-    stamps, error = walk(ShadowSource(Batches(asked, size), ReferenceSource, asked, 1.0, compared.append))
+    stamps, error = walk(ShadowSource(Batches(asked, size), of(asked), asked, 1.0, compared.append))
     assert error is None
     told = ReferenceSource(asked).report()
     assert told is not None
@@ -159,7 +164,7 @@ def test_stretches_of_any_request_join_to_the_whole(world: World, size: int) -> 
             source = Batches(asked, size)
         except OmegaSlicesError:
             assume(False)
-        stamps, error = walk(ShadowSource(source, ReferenceSource, asked, 1.0, lambda _: None))
+        stamps, error = walk(ShadowSource(source, of(asked), asked, 1.0, lambda _: None))
         assert error is None, error
         event(f"{min(len(stamps), 5)} slices")
 
@@ -204,7 +209,7 @@ def test_the_first_difference_is_named_and_what_is_before_it_comes(
         first, seen = seen, seen + batch.num_rows
         return changed(batch, at - first, column, new) if first <= at < seen else batch
 
-    stamps, error = walk(ShadowSource(Batches(asked, size, spoil), ReferenceSource, asked, 1.0, lambda _: None))
+    stamps, error = walk(ShadowSource(Batches(asked, size, spoil), of(asked), asked, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     position, symbol = divmod(at, 2)
     assert len(stamps) == position
@@ -218,16 +223,27 @@ def test_the_first_difference_is_named_and_what_is_before_it_comes(
         assert (again.timestamp_ns, again.rust, again.python) == (error.timestamp_ns, error.rust, error.python)
 
 
+def test_a_candle_that_the_window_cuts_is_cut_in_every_stretch(tmp_path: Path) -> None:
+    """Were the window moved along with the stretches, its rest would be carried from the second one on."""
+    wire.write_series(tmp_path, "A", "BID", [(0, 1.0), (30, 2.0)])
+    wire.write_series(tmp_path, "B", "BID", [(minute, 1.0 + minute) for minute in range(1, 31)])
+    options: dict[str, Any] = {"normalize": True, "start": "2024-01-02T00:00:30Z", "timeline": "union"}
+    asked = request(tmp_path, symbols=["A", "B"], price_types=["bid"], fill="forward", max_age="40bars", **options)
+    stamps, error = walk(ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))
+    assert error is None, error
+    assert len(stamps) == 30
+
+
 @pytest.mark.parametrize("lacking", [0, 1, 57, -1])
 def test_a_slice_that_only_python_has(root: Path, lacking: int) -> None:
     asked = request(root)
-    stamps = walk(ShadowSource(Batches(asked, 1), ReferenceSource, asked, 1.0, lambda _: None))[0]
+    stamps = walk(ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))[0]
     gone = stamps[lacking]
 
     def spoil(batch: pa.RecordBatch) -> pa.RecordBatch | None:
         return None if batch.column("timestamp")[0].value == gone else batch
 
-    left, error = walk(ShadowSource(Batches(asked, 1, spoil), ReferenceSource, asked, 1.0, lambda _: None))
+    left, error = walk(ShadowSource(Batches(asked, 1, spoil), of(asked), asked, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert (error.timestamp_ns, error.symbol, error.column) == (gone, None, None)
     assert left == stamps[:lacking]
@@ -236,7 +252,7 @@ def test_a_slice_that_only_python_has(root: Path, lacking: int) -> None:
 
 def test_a_slice_that_only_rust_has(root: Path) -> None:
     asked, less = request(root, timeline="union"), request(root)
-    _, error = walk(ShadowSource(Batches(asked, 7), ReferenceSource, less, 1.0, lambda _: None))
+    _, error = walk(ShadowSource(Batches(asked, 7), of(less), less, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert "python      no slice" in str(error)
 
@@ -244,12 +260,12 @@ def test_a_slice_that_only_rust_has(root: Path) -> None:
 def test_bits_are_compared(tmp_path: Path) -> None:
     wire.write_series(tmp_path, "A", "BID", [(0, 0.0), (1, float("nan"))])
     asked = request(tmp_path, symbols=["A"], price_types=["bid"])
-    assert walk(ShadowSource(Batches(asked, 1), ReferenceSource, asked, 1.0, lambda _: None))[1] is None
+    assert walk(ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))[1] is None
 
     def spoil(batch: pa.RecordBatch) -> pa.RecordBatch:
         return changed(batch, 0, "bid_close", -batch.column("bid_close")[0].as_py())
 
-    stamps, error = walk(ShadowSource(Batches(asked, 1, spoil), ReferenceSource, asked, 1.0, lambda _: None))
+    stamps, error = walk(ShadowSource(Batches(asked, 1, spoil), of(asked), asked, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert (stamps, str(error.rust), str(error.python)) == ([], "-0.0", "0.0")
 
@@ -258,7 +274,7 @@ def test_bits_are_compared(tmp_path: Path) -> None:
 def test_a_sample_is_spread_evenly(root: Path, sample: float, least: float, most: float) -> None:
     asked = request(root, timeline="union")
     compared: list[int] = []
-    stamps, error = walk(ShadowSource(Batches(asked, 1), ReferenceSource, asked, sample, compared.append))
+    stamps, error = walk(ShadowSource(Batches(asked, 1), of(asked), asked, sample, compared.append))
     assert error is None
     assert least <= sum(compared) / len(stamps) <= most
 
@@ -277,9 +293,7 @@ def test_a_difference_outside_of_the_sample_passes(root: Path, sample: float) ->
         number += 1
         return spoil(batch) if number == 2 else batch
 
-    stamps, error = walk(
-        ShadowSource(Batches(asked, 1, second_stretch), ReferenceSource, asked, sample, lambda _: None)
-    )
+    stamps, error = walk(ShadowSource(Batches(asked, 1, second_stretch), of(asked), asked, sample, lambda _: None))
     assert (error is None) == (sample < 1.0)
     assert len(stamps) == 1 or error is None
 
@@ -297,7 +311,7 @@ def test_an_error_of_rust_is_raised_as_it_is(root: Path) -> None:
                 raise broken
             return super().read()
 
-    stamps, error = walk(ShadowSource(Failing(asked, 1), ReferenceSource, asked, 1.0, lambda _: None))
+    stamps, error = walk(ShadowSource(Failing(asked, 1), of(asked), asked, 1.0, lambda _: None))
     assert error is broken
     assert len(stamps) == 20
 
@@ -306,7 +320,7 @@ def test_an_error_of_python_alone_is_a_difference(root: Path, tmp_path: Path) ->
     wire.write_series(tmp_path, "EURUSD", "BID", [(1, 1.0), (0, 1.0)])
     other = request(tmp_path, symbols=["EURUSD"], price_types=["bid"], unsorted="error")
     source = Batches(request(root, symbols=["EURUSD"], price_types=["bid"]), 10)
-    stamps, error = walk(ShadowSource(source, ReferenceSource, other, 1.0, lambda _: None))
+    stamps, error = walk(ShadowSource(source, of(other), other, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert "only python fails, with UNSORTED_INPUT" in str(error)
     assert stamps == []
@@ -317,7 +331,7 @@ def test_other_symbols_are_a_difference(root: Path, tmp_path: Path) -> None:
         wire.write_series(tmp_path, symbol, "BID", [(0, 1.0)])
     source = Batches(request(root, symbols=None, price_types=["bid"]), 10)
     other = request(tmp_path, symbols=None, price_types=["bid"])
-    _, error = walk(ShadowSource(source, ReferenceSource, other, 1.0, lambda _: None))
+    _, error = walk(ShadowSource(source, of(other), other, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert "USDJPY" in str(error)
 
@@ -326,14 +340,14 @@ def test_memory_is_that_of_one_stretch(root: Path) -> None:
     held: list[int] = []
 
     class Counted(ReferenceSource):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
+        def __init__(self, request: Request, *, part: tuple[int, int]) -> None:
+            super().__init__(request, part=part)
             told = self.report()
             assert told is not None
             held.append(sum(series.candles for series in told.series))
 
     asked = request(root, timeline="union")
-    walk(ShadowSource(Batches(asked, 1), Counted, asked, 1.0, lambda _: None))
+    walk(ShadowSource(Batches(asked, 1), lambda part: Counted(asked, part=part), asked, 1.0, lambda _: None))
     assert len(held) > 20
     assert max(held) <= 64
 
@@ -344,7 +358,7 @@ def test_an_input_that_changes_is_no_difference(tmp_path: Path, change: str) -> 
     wire.write_series(tmp_path, "A", "BID", minutes)
     path = tmp_path / "A" / "A_M1_BID.parquet"
     asked = request(tmp_path, symbols=["A"], price_types=["bid"])
-    source = ShadowSource(Batches(asked, 1), ReferenceSource, asked, 1.0, lambda _: None)
+    source = ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None)
     assert source.read() is not None
     if change == "removed":
         path.unlink()

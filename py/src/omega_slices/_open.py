@@ -16,7 +16,7 @@ from omega_slices._request import checked_count, make_request
 from omega_slices._shadow import ShadowSource
 from omega_slices._sources import BinarySource, Cache, CachedSource, ReferenceSource
 from omega_slices._stream import SliceStream
-from omega_slices._times import TimeLike
+from omega_slices._times import NS_MAX, NS_MIN, TimeLike
 from omega_slices.errors import BackendUnavailableError, RequestError, printable
 
 if TYPE_CHECKING:
@@ -351,11 +351,11 @@ def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
 
         sessions = calendar_sessions(request)
 
-    def reference(part: Request) -> ReferenceSource:
-        return ReferenceSource(part, sessions, follow_links=follow_links)
+    def reference(part: tuple[int, int]) -> ReferenceSource:
+        return ReferenceSource(request, sessions, follow_links=follow_links, part=part)
 
     def plain(_monitor: StreamMonitor) -> Source:
-        return reference(request)
+        return reference((NS_MIN, NS_MAX))
 
     if chosen.backend == "python":
         return _Answer("python", chosen.reason, plain)

@@ -4,9 +4,8 @@ Owns the stretches into which a run is cut, and what of it is compared.  Guarant
 slice of a compared stretch is handed out before the reference gave the same one, bit by
 bit; that those before a difference still come; and memory for one stretch at a time.
 
-A stretch is a part of the window, from after the last slice of the one before to its own
-last slice, so that together they leave nothing out: a slice that only the reference has
-is found too.  The reference answers the request for that part of the window alone.
+A stretch goes from after the last slice of the one before to its own last slice, so that
+together they leave nothing out: a slice that only the reference has is found too.
 """
 
 from __future__ import annotations
@@ -15,10 +14,8 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
-
 from omega_slices._compare import Walk, first_difference
-from omega_slices._times import NS_MAX, timeframe_ns
+from omega_slices._times import NS_MAX, NS_MIN
 from omega_slices.errors import CorruptInputError, DivergenceError, OmegaSlicesError, SystemFailureError
 from omega_slices.reference import series_files
 
@@ -44,7 +41,7 @@ class ShadowSource:
     def __init__(
         self,
         source: Source,
-        reference: Callable[[Request], ReferenceSource],
+        reference: Callable[[tuple[int, int]], ReferenceSource],
         request: Request,
         sample: float,
         compared: Callable[[int], None],
@@ -56,7 +53,7 @@ class ShadowSource:
         source : Source
             The executable's.
         reference : callable
-            Opens the reference for a part of the request.
+            Opens the reference for the slices from one timestamp to another.
         request : Request
             What both answer.
         sample : float
@@ -67,7 +64,6 @@ class ShadowSource:
         """
         self._source = source
         self._reference = reference
-        self._request = request
         self._sample = sample
         self._compared = compared
         self.schema: pa.Schema = source.schema
@@ -78,7 +74,8 @@ class ShadowSource:
         self._slices_next = 1
         # A stretch that is compared takes one; each adds a part.
         self._credit = 1.0
-        self._start_ns = request.start
+        self._start_ns = NS_MIN
+        self._closed = False
         self._passed = 0
         self._ready: deque[pa.RecordBatch] = deque()
         self._failure: OmegaSlicesError | None = None
@@ -113,6 +110,7 @@ class ShadowSource:
 
     def close(self) -> None:
         """Close the executable's source."""
+        self._closed = True
         self._ready.clear()
         self._source.close()
 
@@ -122,8 +120,7 @@ class ShadowSource:
         slices = sum(batch.num_rows for batch in batches) // len(self.symbols)
         if self._credit >= 1.0 and (batches or self._ended):
             self._credit -= 1.0
-            end_ns = self._request.end if self._ended else self._end_ns(batches[-1])
-            same = self._compare(batches, end_ns)
+            same = self._compare(batches, NS_MAX if self._ended else _last_ns(batches))
             self._compared(same)
             batches = _first(batches, same * len(self.symbols))
         self._ready.extend(batches)
@@ -131,7 +128,7 @@ class ShadowSource:
         self._passed += slices
         self._slices_next = min(2 * self._slices_next, self._slices_max)
         if batches:
-            self._start_ns = self._end_ns(batches[-1]) + 1
+            self._start_ns = _last_ns(batches) + 1
 
     def _take(self) -> list[pa.RecordBatch]:
         """Return the batches of the next stretch; notes the end, or the error that comes after them."""
@@ -150,26 +147,16 @@ class ShadowSource:
             slices += batch.num_rows // len(self.symbols)
         return batches
 
-    def _end_ns(self, batch: pa.RecordBatch) -> int:
-        """Return up to when rows belong to no later slice than the last one of a batch."""
-        last_ns: int = batch.column("timestamp")[-1].value
-        if not self._request.normalize:
-            return last_ns
-        end_ns = NS_MAX if self._request.end is None else self._request.end
-        return min(last_ns + timeframe_ns(self._request.timeframe) - 1, end_ns)
-
-    def _compare(self, batches: Sequence[pa.RecordBatch], end_ns: int | None) -> int:
+    def _compare(self, batches: Sequence[pa.RecordBatch], end_ns: int) -> int:
         """Return how many slices are the same; notes the difference after them, if there is one."""
-        start_ns = self._start_ns
-        if start_ns is not None and start_ns > (NS_MAX if end_ns is None else end_ns):
-            return 0  # nothing is left of the window
-        request = replace(self._request, start=start_ns, end=end_ns)
+        if self._start_ns > end_ns:
+            return 0  # there is no later moment
         mine = Walk(self.symbols, iter(batches))
         try:
-            reference = self._reference(request)
+            reference = self._reference((self._start_ns, end_ns))
             if reference.symbols != self.symbols:
                 raise _other_symbols(self.symbols, reference.symbols)
-            found = first_difference(mine, Walk(self.symbols, _batches(reference)), None)
+            found = first_difference(mine, Walk(self.symbols, self._batches(reference)), None)
         except OmegaSlicesError as error:
             self._failure = self._changed_input() or _of_python(error)
             return 0
@@ -178,6 +165,10 @@ class ShadowSource:
         self._failure = self._changed_input() or _difference(found, self._passed)
         position = found.positions[0]
         return mine.passed if position is None else position
+
+    def _batches(self, reference: ReferenceSource) -> Iterator[pa.RecordBatch]:
+        while not self._closed and (batch := reference.read()) is not None:
+            yield batch
 
     def _changed_input(self) -> CorruptInputError | None:
         """Return the error of an input that is no longer what it was at the start; None where there is none."""
@@ -200,9 +191,9 @@ def _identity(path: str) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _batches(source: ReferenceSource) -> Iterator[pa.RecordBatch]:
-    while (batch := source.read()) is not None:
-        yield batch
+def _last_ns(batches: Sequence[pa.RecordBatch]) -> int:
+    last_ns: int = batches[-1].column("timestamp")[-1].value
+    return last_ns
 
 
 def _first(batches: Sequence[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:

@@ -24,7 +24,7 @@ from omega_slices._candle import CandleData, RunReport, RunWarning
 from omega_slices._file import CONTINUATION, END_OF_STREAM, SliceFile
 from omega_slices._process import HEARTBEAT_S, Producer
 from omega_slices._schema import check_schema, content_of, indicator_column, stream_schema
-from omega_slices._times import format_time_ns
+from omega_slices._times import NS_MAX, NS_MIN, format_time_ns
 from omega_slices.errors import DeserializationError, OmegaSlicesError, SystemFailureError
 from omega_slices.reference import open_reference
 
@@ -121,7 +121,6 @@ class BinarySource:
 
     def read(self) -> pa.RecordBatch | None:
         """Return the next batch, or None once everything that makes a stream complete was seen."""
-        self._producer.check_owner()
         while True:
             try:
                 batch = self._reader.read_next_batch()
@@ -192,7 +191,7 @@ class _Pipe:
         data = self._file.read(size)
         if not self._last and not data.startswith(CONTINUATION[: len(data)]):
             # Taken as a length, other bytes would make pyarrow wait for gigabytes.
-            raise ValueError(f"its first bytes are {data!r}")
+            raise ValueError(f"its first bytes are {bytes(data)!r}")
         # Less than asked for comes at the end only.
         self.ended = len(data) < size
         marker = len(END_OF_STREAM)
@@ -404,9 +403,15 @@ class ReferenceSource(_EndedRun):
     """The slices of the reference implementation, put into batches of the stream's schema."""
 
     def __init__(
-        self, request: Request, sessions: Sequence[tuple[int, int]] | None = None, *, follow_links: bool = False
+        self,
+        request: Request,
+        sessions: Sequence[tuple[int, int]] | None = None,
+        *,
+        follow_links: bool = False,
+        part: tuple[int, int] = (NS_MIN, NS_MAX),
     ) -> None:
-        run = open_reference(request, sessions, follow_links=follow_links)
+        """Answer a request, or a part of it; as `open_reference` takes them."""
+        run = open_reference(request, sessions, follow_links=follow_links, part=part)
         self._content = content_of(request)
         self._report = run.report()
         self._warnings = self._report.warnings

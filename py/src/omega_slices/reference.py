@@ -14,6 +14,7 @@ import csv
 import io
 import os
 import re
+import stat
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -50,6 +51,7 @@ _NS_PER_TICK: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _MONDAY, _SATURDAY, _SUNDAY = 0, 5, 6
 _WEEK_ORIGIN_NS: Final = -3 * _DAY_NS  # 1970-01-01 was a Thursday; its week began on Monday 1969-12-29
 _NS_MIN, _NS_MAX = -(2**63), 2**63 - 1
+_ALL: Final = (_NS_MIN, _NS_MAX)
 _NS_PER_AGE_UNIT: Final = {
     unit: seconds * 10**9 for unit, seconds in (("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 604_800))
 }
@@ -130,13 +132,16 @@ class ReferenceRun:
     times.
     """
 
-    def __init__(self, request: Request, symbols: tuple[str, ...], series: dict[_Name, _Series]) -> None:
+    def __init__(
+        self, request: Request, symbols: tuple[str, ...], series: dict[_Name, _Series], part: tuple[int, int] = _ALL
+    ) -> None:
         self.symbols = symbols
         self._request = request
         self._series = series
         primary = [series[name] for name in _primary_names(request, symbols)]
         stamps = {one.name: _timeline_stamps(request, one) for one in primary}
-        self._timeline = _timeline(request, symbols, stamps)
+        whole = _timeline(request, symbols, stamps)
+        self._timeline = [stamp_ns for stamp_ns in whole if part[0] <= stamp_ns <= part[1]]
         self._warnings = [warning for one in series.values() for warning in one.warnings]
         empty = [one for one in series.values() if one.name not in stamps and not one.values]
         if empty:
@@ -191,7 +196,11 @@ class ReferenceRun:
 
 
 def open_reference(
-    request: Request, sessions: Sequence[tuple[int, int]] | None = None, *, follow_links: bool = False
+    request: Request,
+    sessions: Sequence[tuple[int, int]] | None = None,
+    *,
+    follow_links: bool = False,
+    part: tuple[int, int] = _ALL,
 ) -> ReferenceRun:
     """Answer a request.
 
@@ -203,6 +212,10 @@ def open_reference(
         where `request.session` names a market calendar.
     follow_links : bool
         Whether links may lead out of the folder that stands in a path before the symbol.
+    part : tuple of (int, int)
+        The first and the last timestamp of the slices that are wanted, which are the same as
+        in the whole; only rows that these need are kept.  Counts in the report are then
+        those of the part.
 
     Raises
     ------
@@ -225,8 +238,8 @@ def open_reference(
     for name, paths in files.items():
         if not follow_links:
             _check_inside(request, name, paths)
-        series[name] = _read_series(request, name, paths, sessions)
-    return ReferenceRun(request, symbols, series)
+        series[name] = _read_series(request, name, paths, sessions, part)
+    return ReferenceRun(request, symbols, series, part)
 
 
 def series_files(request: Request, symbols: Sequence[str] | None = None) -> list[str]:
@@ -426,7 +439,7 @@ def _all_symbols(request: Request) -> tuple[str, ...]:
 # --- One file to rows --------------------------------------------------------------------
 
 
-def _read_file(request: Request, series: _Name, path: str) -> tuple[int, list[_Row]]:
+def _read_file(request: Request, series: _Name, path: str, part: tuple[int, int]) -> tuple[int, list[_Row]]:
     """Return how many rows a file has, and those of them that may count."""
     time, *values = request.input_columns.values()
     if series.side is None:
@@ -437,7 +450,7 @@ def _read_file(request: Request, series: _Name, path: str) -> tuple[int, list[_R
     for name in values:
         _check_column(table, name, _is_number, "numbers", hint, series, path)
     timestamps = _checked_times(_timestamps_ns(table.column(time), coarse.column(time)), series, path, time)
-    first_ns, last_ns = _span(request, series)
+    first_ns, last_ns = _span(request, series, part)
     kept = [
         number
         for number, raw_ns in enumerate(timestamps)
@@ -543,7 +556,9 @@ _SESSION_HINT: Final = "write the columns open and close, with times such as 202
 def _read_sessions(path: str) -> list[tuple[int, int]]:
     """Return the sessions, in the order of time."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _wrong(CorruptInputError, "is no regular file", "give one that is", None, path)
             content = file.read()
     except OSError as error:
         raise _wrong(CorruptInputError, f"cannot be read: {error}", "check the name", None, path) from error
@@ -605,9 +620,13 @@ def _csv_time(text: str, path: str, row: int, column: str) -> int:
 
 
 def _read_series(
-    request: Request, name: _Name, paths: list[str], sessions: Sequence[tuple[int, int]] | None
+    request: Request,
+    name: _Name,
+    paths: list[str],
+    sessions: Sequence[tuple[int, int]] | None,
+    part: tuple[int, int] = _ALL,
 ) -> _Series:
-    counts, files = zip(*(_read_file(request, name, path) for path in paths), strict=True)
+    counts, files = zip(*(_read_file(request, name, path, part) for path in paths), strict=True)
     in_window = [row for rows in files for row in rows]
     in_session = [row for row in in_window if _in_session(request, name, sessions, row)]
     stamped = [_floored(request, name, row) for row in in_session] if request.normalize else in_session
@@ -633,16 +652,17 @@ def _read_series(
     return _Series(name, values, list(values), report, warnings)
 
 
-def _span(request: Request, name: _Name) -> tuple[int, int]:
+def _span(request: Request, name: _Name, part: tuple[int, int]) -> tuple[int, int]:
     """Return from when to when there may be rows that count, so that the others are passed over quickly."""
-    first_ns = _first_ns(request)
+    first_ns = max(part[0], _NS_MIN if request.start is None else _floor_ns(request.start, request.timeframe))
+    last_ns = part[1] + (timeframe_ns(request.timeframe) - 1 if request.normalize else 0)
     if name.timeframe != request.timeframe:
         age_ns = dict(_further(request))[name.timeframe]
     else:
         age_ns = 0 if request.max_age is None else _age_ns(request.max_age, request.timeframe)
     return (
-        _NS_MIN if first_ns is None or age_ns is None else first_ns - age_ns,
-        _NS_MAX if request.end is None else request.end,
+        _NS_MIN if age_ns is None else first_ns - age_ns,
+        last_ns if request.end is None else min(last_ns, request.end),
     )
 
 
