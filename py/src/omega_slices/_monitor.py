@@ -90,6 +90,7 @@ class StreamMonitor:
         request: Request,
         backend: str,
         reason: str,
+        executable: str | None = None,
         hook: Callable[[StreamMetrics], object] | None = None,
     ) -> None:
         """Log the start of a stream, and start its clock.
@@ -100,6 +101,8 @@ class StreamMonitor:
             What is asked for.
         backend, reason : str
             Who answers, and why it is not another one.
+        executable : str, optional
+            The path of the executable that is started.
         hook : callable, optional
             Is called with the metrics after every batch and at the end.
         """
@@ -109,8 +112,9 @@ class StreamMonitor:
         self._log(
             logging.INFO,
             "stream_start",
-            f"starts with the backend {backend} ({reason}): {_short(request)}",
+            f"starts with the backend {backend} ({reason}{f', {executable}' if executable else ''}): {_short(request)}",
             reason=reason,
+            executable=executable,
             request=msgspec.to_builtins(request),
         )
         self._then = time.perf_counter()
@@ -161,17 +165,17 @@ class StreamMonitor:
             extra["report"] = msgspec.to_builtins(report)
         if error is not None:
             code = error.code.name if isinstance(error, OmegaSlicesError) else type(error).__name__
-            told = f"{told}: {code}"
+            told = f"{told}: {code}, {str(error).splitlines()[0] if str(error) else repr(error)}"
             extra["error"] = {"code": code, "message": str(error)}
         verb = {"complete": "is complete", "closed": "was closed before its end", "failed": "failed"}[outcome]
         self._log(logging.INFO, "stream_end", f"{verb}: {told}", **extra)
         self._call_hook()
 
-    def _log(self, level: int, event: str, text: str, **extra: Any) -> None:
+    def _log(self, level: int, event: str, text: str, exc_info: BaseException | None = None, **extra: Any) -> None:
         if logger.isEnabledFor(level):
             about = {"event": event, "stream": self.metrics.stream, "backend": self.metrics.backend}
             told = text if event == "warning" else f"stream {self.metrics.stream} {text}"
-            logger.log(level, "%s", printable(told), extra=about | extra)
+            logger.log(level, "%s", printable(told), exc_info=exc_info, extra=about | extra)
 
     def _note(self, **changes: Any) -> None:
         self.metrics = msgspec.structs.replace(self.metrics, **changes)
@@ -187,9 +191,10 @@ class StreamMonitor:
             return
         try:
             hook(self.metrics)
-        except Exception:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is none of the stream's
             self._hook = None
-            logger.exception("the metrics hook %r failed; it is not called again for this stream", hook)
+            told = f"goes on without its metrics hook {hook!r}, which failed: {error!r}"
+            self._log(logging.ERROR, "hook_failed", told, exc_info=error)
 
 
 def _short(request: Request) -> str:

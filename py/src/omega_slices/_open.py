@@ -252,7 +252,7 @@ def open_slices(
     threads = None if threads is None else checked_count("threads", threads, 1)
     means = _Means(threads, _cache(cache, cache_size), bool(follow_links), sample)
     answer = _find_answer(chosen, request, means)
-    monitor = StreamMonitor(request, answer.backend, answer.reason, metrics_hook)
+    monitor = StreamMonitor(request, answer.backend, answer.reason, answer.executable, metrics_hook)
     try:
         source = answer.open(monitor)
         monitor.answered()
@@ -263,10 +263,11 @@ def open_slices(
 
 
 class _Choice(NamedTuple):
-    """A backend, and what it was chosen by."""
+    """A backend, what it was chosen by, and whether that is the code that asks."""
 
     backend: Backend
     reason: str
+    by_argument: bool
 
 
 def _choose_backend(backend: str | None) -> _Choice:
@@ -274,15 +275,15 @@ def _choose_backend(backend: str | None) -> _Choice:
         # An empty variable counts as one that is not set.
         text = os.environ.get(BACKEND_VARIABLE)
         if not text:
-            return _Choice("auto", "the default")
+            return _Choice("auto", "the default", by_argument=False)
         if text not in _BACKEND_BY_VARIABLE:
             raise RequestError(
                 f"{BACKEND_VARIABLE}={text!r} is unknown", hint=f"set it to one of {', '.join(_BACKEND_BY_VARIABLE)}"
             )
-        return _Choice(_BACKEND_BY_VARIABLE[text], f"{BACKEND_VARIABLE}={text}")
+        return _Choice(_BACKEND_BY_VARIABLE[text], f"{BACKEND_VARIABLE}={text}", by_argument=False)
     match backend:
         case "auto" | "rust" | "python" | "shadow":
-            return _Choice(backend, f"backend={backend!r}")
+            return _Choice(backend, f"backend={backend!r}", by_argument=True)
         case _:
             raise RequestError(f"backend={backend!r} is unknown", hint=f"choose one of {', '.join(get_args(Backend))}")
 
@@ -300,7 +301,7 @@ def _shadow_sample(given: float | None, backend: Backend) -> float:
         sample = 0.0
     if not 0.0 < sample <= 1.0:
         what = f"{SAMPLE_VARIABLE}={text}" if given is None else f"shadow_sample={given!r}"
-        raise RequestError(f"{what} is no part of the slices", hint="give a number above 0 and up to 1")
+        raise RequestError(f"{what} is no number above 0 and up to 1", hint="give the share that is compared, as 0.05")
     return sample
 
 
@@ -330,20 +331,24 @@ class _Means(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """Who answers a request and why, and how to open it."""
+    """Who answers a request and why, by which executable, and how to open it."""
 
     backend: str
     reason: str
+    executable: str | None
     open: Callable[[StreamMonitor], Source]
 
 
 def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
     threads, cache, follow_links, sample = means
     if chosen.backend == "python" and cache is not None:
-        raise RequestError(
-            "backend='python' has no cache: the executable makes and keeps its files",
-            hint="use backend='rust', or leave cache= out",
-        )
+        if chosen.by_argument:
+            raise RequestError(
+                "backend='python' has no cache: the executable makes and keeps its files",
+                hint="use backend='rust', or leave cache= out",
+            )
+        # Who switches back by the environment cannot change the code as well.
+        logger.warning("%s does not use the cache %s", chosen.reason, printable(repr(cache.folder)))
     sessions: Sequence[tuple[int, int]] | None = None
     if request.calendar is not None:
         # Imports pandas, which takes longer than many a run.
@@ -358,7 +363,7 @@ def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
         return reference((NS_MIN, NS_MAX))
 
     if chosen.backend == "python":
-        return _Answer("python", chosen.reason, plain)
+        return _Answer("python", chosen.reason, None, plain)
     try:
         binary = find_binary()
     except BackendUnavailableError as error:
@@ -367,7 +372,7 @@ def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
             raise
         unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
         logger.warning("the plain Python implementation is used, which is slow%s: %s", unused, printable(error.message))
-        return _Answer("python", f"{chosen.reason}, and there is no executable", plain)
+        return _Answer("python", f"{chosen.reason}, and there is no executable", None, plain)
 
     def executable(_monitor: StreamMonitor) -> Source:
         if cache is not None:
@@ -378,8 +383,8 @@ def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
         return ShadowSource(executable(monitor), reference, request, sample, monitor.compared)
 
     if chosen.backend == "shadow":
-        return _Answer("shadow", chosen.reason, both)
-    return _Answer("rust", chosen.reason, executable)
+        return _Answer("shadow", chosen.reason, str(binary), both)
+    return _Answer("rust", chosen.reason, str(binary), executable)
 
 
 def _default_data() -> str:

@@ -35,7 +35,7 @@ from omega_slices.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # What may lie between the two processes; the system may grant less.
 _CHANNEL_BYTES: Final = 1 << 20
@@ -91,7 +91,9 @@ class Producer:
             message = f"cannot run {self._program!r}: {error.strerror or error}"
             if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
                 raise BackendUnavailableError(
-                    message, hint="install the package anew, for this platform", file=self._program
+                    message,
+                    hint="install the package anew, for this platform, or correct OMEGA_SLICES_BINARY",
+                    file=self._program,
                 ) from error
             raise SystemFailureError(
                 message, hint="close streams that are no longer needed, or ask for fewer symbols", file=self._program
@@ -108,14 +110,6 @@ class Producer:
     def take_warnings(self) -> list[RunWarning]:
         """Return the warnings that came since the last call."""
         return self._messages.take_warnings()
-
-    def check_owner(self) -> None:
-        """Raise a `RequestError` in a child that was forked after the start."""
-        if os.getpid() != self._owner:
-            raise RequestError(
-                f"the stream was opened by another process, {self._owner}, from which this one was forked",
-                hint="open it in the process that reads it",
-            )
 
     def finish(self) -> OmegaSlicesError | None:
         """Wait for the exit of a process whose output has ended well.
@@ -146,12 +140,23 @@ class Producer:
         status = self._exit_status(_EXIT_TIMEOUT_S if ended else _GRACE_S)
         self.close()
         if self._messages.error is not None:
-            return error_from_report(self._messages.error)
+            return self._told(self._messages.error)
         return DeserializationError(
             f"{reason}; {self._program} {_describe_status(status)}{self._messages.tail()}",
             # SIGKILL comes from a person, or from a system that is out of memory.
             hint="memory may have run out" if status == -9 else "run the request on the command line to see more",
         )
+
+    def _told(self, report: Mapping[str, object]) -> OmegaSlicesError:
+        """Return the producer's own error."""
+        error = error_from_report(report)
+        if isinstance(error, RequestError) and "unexpected argument" in error.message:
+            return BackendUnavailableError(
+                f"{self._program!r} does not know what this package asks of it: {error.message}",
+                hint="use the executable of the same release as the package",
+                file=self._program,
+            )
+        return error
 
     def close(self) -> None:
         """End the process, whatever it is doing, and reap it; may be called again."""

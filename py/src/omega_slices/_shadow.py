@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from omega_slices._compare import Walk, first_difference
@@ -20,7 +21,7 @@ from omega_slices.errors import CorruptInputError, DivergenceError, OmegaSlicesE
 from omega_slices.reference import series_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -82,7 +83,8 @@ class ShadowSource:
         self._ended = False
         # The executable reads each file once and the reference again and again: where one has
         # changed meanwhile, nobody is wrong.
-        self._inputs = {path: _identity(path) for path in series_files(request, self.symbols)}
+        self._request = request
+        self._inputs = self._see_inputs(())
 
     def read(self) -> pa.RecordBatch | None:
         """Return the next batch, or None at the end of both.
@@ -170,10 +172,19 @@ class ShadowSource:
         while not self._closed and (batch := reference.read()) is not None:
             yield batch
 
+    def _see_inputs(self, known: Iterable[str]) -> dict[str, tuple[int, ...] | None]:
+        """Return all input files as they are now, those that are known by name among them."""
+        paths = dict.fromkeys(known)
+        with suppress(OmegaSlicesError):  # one that is gone is among the known
+            paths |= dict.fromkeys(series_files(self._request))
+        if self._request.session_file is not None:
+            paths[self._request.session_file] = None
+        return {path: _identity(path) for path in paths}
+
     def _changed_input(self) -> CorruptInputError | None:
         """Return the error of an input that is no longer what it was at the start; None where there is none."""
-        for path, identity in self._inputs.items():
-            if _identity(path) != identity:
+        for path, identity in self._see_inputs(self._inputs).items():
+            if self._inputs.get(path) != identity:
                 return CorruptInputError(
                     f"the file changed while it was being read (file {path})",
                     hint="run again when nothing writes to the inputs",

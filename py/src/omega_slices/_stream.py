@@ -8,6 +8,7 @@ refused rather than mixed in, and that leaving early leaves nothing behind.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -74,6 +75,7 @@ class SliceStream(SlicesDescribed):
         "_layout",
         "_lock",
         "_monitor",
+        "_owner",
         "_report",
         "_request",
         "_rest",
@@ -90,6 +92,7 @@ class SliceStream(SlicesDescribed):
         # source nor the monitor knows the stream: they keep it from neither.
         self._finalizer = weakref.finalize(self, _abandon, source, monitor)
         self._lock = threading.Lock()
+        self._owner = os.getpid()
         self._layout = SliceLayout(source.symbols, content_of(request))
         self._symbols_array = string_array(source.symbols)
         self._report = RunReport(slices=0, batches=0)
@@ -344,7 +347,12 @@ class SliceStream(SlicesDescribed):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other threads out, for as long as the position within the stream is not one that can be left."""
+        """Keep other processes out, and other threads while the position is not one that can be left."""
+        if os.getpid() != self._owner:
+            raise RequestError(
+                f"the stream was opened by another process, {self._owner}, from which this one was forked",
+                hint="open it in the process that reads it",
+            )
         if not self._lock.acquire(blocking=False):
             raise RequestError(
                 "the stream is being read already, by another thread or by the step that called this one",

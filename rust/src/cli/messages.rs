@@ -201,9 +201,9 @@ pub fn printable_json(json: &str) -> String {
     shown
 }
 
-/// Whether a terminal would show what follows in another direction than it is written.
+/// Whether what follows would be shown in another direction than it is written, or on another line.
 fn turns_text(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A document that says what it is.

@@ -361,7 +361,7 @@ impl<'a> Layout<'a> {
             .flatten()
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.eq_ignore_ascii_case(symbol))
+            .filter(|name| name != symbol && name.eq_ignore_ascii_case(symbol))
             .collect();
         near.sort_unstable();
         match near.first() {

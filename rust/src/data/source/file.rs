@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
@@ -25,18 +25,9 @@ struct Identity {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
-    /// When anything of it changed, be it its permissions alone.
+    /// When anything of it changed, be it its permissions alone: nothing tells these from a write after
+    /// which the time of modification was set back.
     changed: (i64, i64),
-    attributes: Attributes,
-}
-
-/// What may change without a change of what is in a file: by `chmod`, `chown`, or a backup by links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Attributes {
-    mode: u32,
-    user: u32,
-    group: u32,
-    links: u64,
 }
 
 impl Identity {
@@ -47,12 +38,6 @@ impl Identity {
             bytes: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
-            attributes: Attributes {
-                mode: metadata.mode(),
-                user: metadata.uid(),
-                group: metadata.gid(),
-                links: metadata.nlink(),
-            },
         }
     }
 
@@ -66,8 +51,10 @@ impl Identity {
             Some("it became longer")
         } else if self.modified != now.modified {
             Some("it was written to")
-        } else if self.changed != now.changed && self.attributes == now.attributes {
-            Some("it was written to, and its time was set back")
+        } else if self.changed != now.changed {
+            Some(
+                "it was written to and its time was set back, or its permissions, owner or links changed",
+            )
         } else {
             None
         }
@@ -80,8 +67,7 @@ pub(super) struct InputFile {
     path: PathBuf,
     /// The folder that it must not lead out of.
     within: Option<Arc<Path>>,
-    /// As it was seen last: a change that is none of its content is taken over.
-    identity: Mutex<Identity>,
+    identity: Identity,
 }
 
 impl InputFile {
@@ -100,7 +86,7 @@ impl InputFile {
 
     /// How many bytes it has.
     pub fn bytes(&self) -> u64 {
-        self.lock().bytes
+        self.identity.bytes
     }
 
     /// Whether its path still names it, and nobody has written to it.
@@ -111,20 +97,10 @@ impl InputFile {
     }
 
     fn check(&self, metadata: &Metadata) -> Result<()> {
-        let now = Identity::of(metadata);
-        let mut known = self.lock();
-        match known.change_to(&now) {
+        match self.identity.change_to(&Identity::of(metadata)) {
             Some(what) => Err(self.changed(what)),
-            None => {
-                *known = now;
-                Ok(())
-            }
+            None => Ok(()),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Identity> {
-        // No code panics while it holds the lock.
-        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gone_or(&self, error: Error) -> Error {
@@ -183,7 +159,7 @@ impl PositionedFile {
 
     /// An open file of this input, if somebody still reads from it.
     pub fn upgrade(file: &Weak<File>, input: &Arc<InputFile>) -> Option<Self> {
-        let bytes = input.lock().bytes;
+        let bytes = input.bytes();
         Some(Self {
             file: file.upgrade()?,
             input: input.clone(),
@@ -287,7 +263,7 @@ pub(super) fn open_file(path: &Path, within: Option<Arc<Path>>) -> Result<Positi
     let input = InputFile {
         path: path.to_owned(),
         within,
-        identity: Mutex::new(Identity::of(&metadata)),
+        identity: Identity::of(&metadata),
     };
     Ok(PositionedFile::new(file, Arc::new(input), metadata.len()))
 }
