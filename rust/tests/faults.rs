@@ -454,7 +454,10 @@ fn check_changes(symbol: &str, timeframe: &str, side: &str) {
         }
         fs::write(&path, &saved).expect("the file");
     }
-    println!("files changed while they were read: {}", Change::ALL.len());
+    println!(
+        "tried: {} (changes of a file that is being read)",
+        Change::ALL.len()
+    );
 }
 
 #[test]

@@ -283,7 +283,7 @@ fn claims_beyond_the_bytes_are_refused_within_a_limit_of_memory() {
         assert_eq!(line["file"].as_str(), path.to_str(), "{what}: {line}");
         assert_eq!(line["symbol"], "A", "{what}: {line}");
     }
-    println!("files that claim what is not so: {}", cases.len());
+    println!("tried: {} (files that claim what is not so)", cases.len());
 }
 
 /// A page of zeros that takes a thousandth of what it stands for, and says so, or does not.
@@ -336,7 +336,7 @@ fn pages_that_grow_are_read_within_a_limit_or_refused() {
             }
         }
     }
-    println!("pages that grow: {tried}");
+    println!("tried: {tried} (pages that grow)");
 }
 
 /// What is looked at twice is read all the same: pages of every compression, in both versions, of doubles,
@@ -840,7 +840,7 @@ fn nothing_drives_a_terminal() {
         }
     }
     println!(
-        "runs over names that would drive a terminal: {}",
+        "tried: {} (runs over names that would drive a terminal)",
         runs.len()
     );
 }
