@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import sysconfig
 from datetime import timedelta
@@ -173,6 +174,31 @@ def test_a_failure_in_mid_run_is_not_papered_over(fake: wire.Fake, data: Path) -
     fake.exit(7)
     with pytest.raises(OmegaSlicesError, match="exit status 7"):
         open_slices(data, symbols=["EURUSD"])
+
+
+def test_an_executable_of_another_release(fake: wire.Fake, data: Path) -> None:
+    """It knows other options."""
+    told = {
+        "kind": "error",
+        "code": 2,
+        "name": "USAGE",
+        "message": "unexpected argument '--heartbeat' found",
+        "hint": None,
+    }
+    fake.err(json.dumps(told)).exit(2)
+    with pytest.raises(BackendUnavailableError, match="same release") as caught:
+        open_slices(data, symbols=["EURUSD"])
+    assert caught.value.file == fake.path
+    assert "--heartbeat" in caught.value.message
+
+
+def test_hints_of_the_executable_name_arguments(fake: wire.Fake, data: Path) -> None:
+    hint = "allow it with --follow-links, or give --max-age a value; not so--this"
+    told = {"kind": "error", "code": 3001, "message": "a link leads out", "hint": hint}
+    fake.err(json.dumps(told)).exit(3)
+    with pytest.raises(OmegaSlicesError) as caught:
+        open_slices(data, symbols=["EURUSD"])
+    assert caught.value.hint == "allow it with follow_links=True, or give max_age= a value; not so--this"
 
 
 def test_the_default_root(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,3 +228,14 @@ def test_the_real_executable_takes_sessions(data: Path, binary: Path, tmp_path: 
         with open_slices(data, cache=tmp_path / "cache", **options) as kept:
             assert list(kept) == expected
         assert kept.report == slices.report
+
+
+def test_switching_back_by_the_environment_passes_over_the_cache(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OMEGA_USE_RUST_MULTI_SYMBOL", "0")
+    with open_slices(data, cache=tmp_path / "cache") as slices:
+        assert len(list(slices)) == 2
+    (record,) = caplog.records
+    assert "OMEGA_USE_RUST_MULTI_SYMBOL=0 does not use the cache" in record.message
+    assert not (tmp_path / "cache").exists()
