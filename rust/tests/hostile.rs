@@ -17,10 +17,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Float64Array};
+use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use arrow::datatypes::TimeUnit;
 use common::forged::{self, Forged, Page, Thrift};
 use common::{MINUTE, omega_slices, run, status, sync, text};
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::file::properties::{WriterProperties, WriterVersion};
 use serde_json::Value;
 
 /// What a hostile file may make the process ask the system for, everything included.
@@ -335,6 +337,76 @@ fn pages_that_grow_are_read_within_a_limit_or_refused() {
         }
     }
     println!("pages that grow: {tried}");
+}
+
+/// What is looked at twice is read all the same: pages of every compression, in both versions, of doubles,
+/// which are decoded by us, and of integers, which are not; with nulls, so that there are levels.
+#[test]
+fn sound_pages_of_every_kind_are_read() {
+    let rows_of = |compression| match compression {
+        // Pages that are large enough to be decompressed twice.
+        Compression::GZIP(_) => 20_000,
+        Compression::LZ4 => 70_000,
+        _ => 500,
+    };
+    let mut seed = 20_261_125_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = common::path(folder.path(), "A", "M1", "BID");
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::try_new(1).expect("a level")),
+        Compression::BROTLI(BrotliLevel::try_new(1).expect("a level")),
+        Compression::LZ4,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::LZ4_RAW,
+    ] {
+        let rows = rows_of(compression);
+        let numbers: Vec<_> = (0..rows)
+            .map(|_| Some(random()).filter(|one| one % 50 > 0))
+            .collect();
+        let doubles: Float64Array = numbers
+            .iter()
+            .map(|one| one.map(|one| one as f64))
+            .collect();
+        let integers: Int64Array = numbers
+            .iter()
+            .map(|one| one.map(u64::cast_signed))
+            .collect();
+        let stamps = (0..rows).map(|minute| Some(minute * 60)).collect();
+        let mut columns = vec![(
+            "UTC time".to_owned(),
+            common::timestamps(TimeUnit::Second, stamps),
+        )];
+        let values: [(&str, ArrayRef); 2] = [("o", Arc::new(doubles)), ("i", Arc::new(integers))];
+        columns.extend(values.map(|(name, column)| (name.to_owned(), column)));
+        for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+            for dictionary in [false, true] {
+                let properties = WriterProperties::builder()
+                    .set_compression(compression)
+                    .set_writer_version(version)
+                    .set_dictionary_enabled(dictionary)
+                    .set_data_page_size_limit(16 << 20);
+                common::write_with(&path, columns.clone(), properties.build());
+                let renamed = "--columns=open=o,high=i,low=o,close=i,volume=i";
+                let output = run_limited(sync_one(folder.path()).arg(renamed), MEMORY_BYTES);
+                let what = format!("{compression:?} {version:?} dictionary {dictionary}");
+                assert_eq!(
+                    output.status.code(),
+                    Some(0),
+                    "{what}: {}",
+                    text(&output.stderr)
+                );
+                assert!(is_complete(&output.stdout), "{what}");
+            }
+        }
+    }
 }
 
 /// Where a page has no bytes, the header of the next one stands in its place.

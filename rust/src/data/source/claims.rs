@@ -63,6 +63,8 @@ struct SeenPage {
     start: u64,
     bytes: usize,
     stands_for: usize,
+    /// How many of them stand before what is compressed; all, where nothing is.
+    plain_bytes: usize,
 }
 
 impl ChunkClaims {
@@ -114,10 +116,12 @@ impl ChunkClaims {
             return Err(implausible("a page header makes no sense"));
         };
         let stands_for = plausible_bytes(claims.uncompressed_bytes)?;
-        let seen = SeenPage {
+        let bytes = plausible_bytes(claims.compressed_bytes)?;
+        let mut seen = SeenPage {
             start: start + claims.header_bytes as u64,
-            bytes: plausible_bytes(claims.compressed_bytes)?,
+            bytes,
             stands_for,
+            plain_bytes: 0,
         };
         match claims.kind {
             PageKind::Dictionary { values } => {
@@ -129,7 +133,17 @@ impl ChunkClaims {
                 }
                 self.lock().dictionary = Some(seen);
             }
-            PageKind::Data => self.lock().data = Some(seen),
+            PageKind::Data {
+                plain_bytes,
+                is_compressed,
+            } => {
+                seen.plain_bytes = if is_compressed {
+                    plausible_bytes(plain_bytes)?
+                } else {
+                    bytes
+                };
+                self.lock().data = Some(seen);
+            }
         }
         Ok(())
     }
@@ -139,15 +153,21 @@ impl ChunkClaims {
         let Some(seen) = self.lock().page_at(start) else {
             return Ok(());
         };
-        let most = seen.stands_for;
+        // Where levels are longer than the page, the library says so.
+        let (Some(most), Some(page)) = (
+            seen.stands_for.checked_sub(seen.plain_bytes),
+            (seen.plain_bytes < page.len()).then(|| page.slice(seen.plain_bytes..)),
+        ) else {
+            return Ok(());
+        };
         let left = match self.compression {
-            Compression::GZIP(_) if may_grow_beyond_a_page(page, GZIP_EXPANSION_MAX) => {
+            Compression::GZIP(_) if may_grow_beyond_a_page(&page, GZIP_EXPANSION_MAX) => {
                 left_beyond(
                     flate2::bufread::MultiGzDecoder::new(page.clone().reader()),
                     most,
                 )
             }
-            Compression::LZ4 if may_grow_beyond_a_page(page, LZ4_EXPANSION_MAX) => left_beyond(
+            Compression::LZ4 if may_grow_beyond_a_page(&page, LZ4_EXPANSION_MAX) => left_beyond(
                 lz4_flex::frame::FrameDecoder::new(page.clone().reader()),
                 most,
             ),

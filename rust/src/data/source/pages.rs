@@ -13,6 +13,9 @@ use super::thrift::{Fields, Kind};
 use super::{SourceFile, TimeBounds};
 use crate::error::Result;
 
+/// The field of the statistics, in the header of a page of the second version.
+const STATISTICS_OF_VERSION_2: i16 = 8;
+
 /// A header with its statistics takes some 60 bytes; one that does not fit here is given up.
 const HEADER_BYTES: u64 = 512;
 
@@ -104,8 +107,14 @@ pub(super) struct PageClaims {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PageKind {
-    Dictionary { values: i64 },
-    Data,
+    Dictionary {
+        values: i64,
+    },
+    Data {
+        /// Levels that stand before what is compressed; in the first version of pages they are part of it.
+        plain_bytes: i64,
+        is_compressed: bool,
+    },
 }
 
 impl PageClaims {
@@ -113,13 +122,21 @@ impl PageClaims {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(bytes);
         let page = PageHeader::read(&mut fields)?;
+        // Of a page of two kinds, nobody knows which one counts.
+        if page.kinds > 1 {
+            return None;
+        }
+        let level_bytes = page.data.as_ref().map_or([0; 2], |data| data.level_bytes);
         Some(Self {
             header_bytes: bytes.len() - fields.rest().len(),
             compressed_bytes: page.compressed_bytes?,
             uncompressed_bytes: page.uncompressed_bytes?,
             kind: match page.dictionary {
                 Some(Dictionary { values, .. }) => PageKind::Dictionary { values: values? },
-                None => PageKind::Data,
+                None => PageKind::Data {
+                    plain_bytes: level_bytes[0].checked_add(level_bytes[1])?,
+                    is_compressed: page.data.is_none_or(|data| !data.is_plain),
+                },
             },
         })
     }
@@ -131,6 +148,8 @@ struct PageHeader {
     uncompressed_bytes: Option<i64>,
     compressed_bytes: Option<i64>,
     has_checksum: bool,
+    /// How many of the kinds of pages it describes.
+    kinds: usize,
     /// `None` for a page that is no dictionary.
     dictionary: Option<Dictionary>,
     /// `None` for a page that holds no rows, such as a dictionary.
@@ -149,12 +168,17 @@ struct DataPage {
     nulls: Option<i64>,
     min: Option<i64>,
     max: Option<i64>,
+    /// Of levels that are never compressed, of definition and of repetition.
+    level_bytes: [i64; 2],
+    /// Whether nothing is compressed, whatever the column is.
+    is_plain: bool,
 }
 
 impl PageHeader {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let mut page = Self::default();
         fields.each(|fields, id, kind| {
+            page.kinds += usize::from(matches!(id, 5 | 7 | 8));
             match (id, kind) {
                 (2, Kind::Integer) => page.uncompressed_bytes = Some(fields.integer()?),
                 (3, Kind::Integer) => page.compressed_bytes = Some(fields.integer()?),
@@ -165,7 +189,9 @@ impl PageHeader {
                 (7, Kind::Struct) => page.dictionary = Some(Dictionary::read(fields)?),
                 // The two versions of data pages; their statistics stand in different fields.
                 (5, Kind::Struct) => page.data = Some(DataPage::read(fields, 5)?),
-                (8, Kind::Struct) => page.data = Some(DataPage::read(fields, 8)?),
+                (8, Kind::Struct) => {
+                    page.data = Some(DataPage::read(fields, STATISTICS_OF_VERSION_2)?);
+                }
                 _ => fields.skip(kind)?,
             }
             Some(())
@@ -194,9 +220,15 @@ impl Dictionary {
 impl DataPage {
     fn read(fields: &mut Fields<'_>, statistics: i16) -> Option<Self> {
         let mut page = Self::default();
+        let has_version_2 = statistics == STATISTICS_OF_VERSION_2;
         fields.each(|fields, id, kind| {
             match (id, kind) {
                 (1, Kind::Integer) => page.rows = Some(fields.integer()?),
+                (5, Kind::Integer) if has_version_2 => page.level_bytes[0] = fields.integer()?,
+                (6, Kind::Integer) if has_version_2 => page.level_bytes[1] = fields.integer()?,
+                (7, Kind::Boolean(is_compressed)) if has_version_2 => {
+                    page.is_plain = !is_compressed;
+                }
                 (_, Kind::Struct) if id == statistics => page.read_statistics(fields)?,
                 _ => fields.skip(kind)?,
             }

@@ -8,7 +8,8 @@ const DEPTH_MAX: usize = 16;
 /// The kinds of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Boolean,
+    /// A field's value stands in its kind; an element's takes a byte.
+    Boolean(bool),
     Byte,
     /// Of 16, 32 or 64 bits: all are written in the same way.
     Integer,
@@ -22,7 +23,8 @@ pub(super) enum Kind {
 impl Kind {
     fn of(number: u8) -> Self {
         match number {
-            1 | 2 => Self::Boolean,
+            1 => Self::Boolean(true),
+            2 => Self::Boolean(false),
             3 => Self::Byte,
             4..=6 => Self::Integer,
             7 => Self::Double,
@@ -91,15 +93,13 @@ impl<'a> Fields<'a> {
 
     pub fn skip(&mut self, kind: Kind) -> Option<()> {
         match kind {
-            // A boolean is told by its kind.
-            Kind::Boolean => {}
+            Kind::Boolean(_) => {}
             Kind::Byte => drop(self.byte()?),
             Kind::Integer => drop(self.integer()?),
             Kind::Double => drop(self.take(8)?),
             Kind::Bytes => drop(self.bytes()?),
             Kind::List => self.elements(|fields, kind, _| match kind {
-                // Not so in a list.
-                Kind::Boolean => fields.byte().map(drop),
+                Kind::Boolean(_) => fields.byte().map(drop),
                 _ => fields.skip(kind),
             })?,
             Kind::Struct => self.each(|fields, _, kind| fields.skip(kind))?,
