@@ -63,7 +63,7 @@ struct StoppedMaker {
 }
 
 impl StoppedMaker {
-    /// Waits until the maker has the file, then stops it.
+    /// Waits until the maker has begun to write its file, and so has locked it, then stops it.
     fn of(data: &Path) -> Self {
         let cache = tempfile::tempdir().expect("a folder");
         let maker = cached(data, cache.path())
@@ -71,7 +71,12 @@ impl StoppedMaker {
             .spawn()
             .expect("the binary starts");
         let began = Instant::now();
-        while names_in(cache.path()).is_empty() {
+        let has_begun = || {
+            let file = fs::read_dir(cache.path()).expect("the folder").next();
+            let file = file.map(|file| file.expect("a file").metadata().expect("the file"));
+            file.is_some_and(|file| file.len() > 0)
+        };
+        while !has_begun() {
             assert!(began.elapsed() < BOUND, "nothing is being made");
         }
         signal(&maker, "STOP");
