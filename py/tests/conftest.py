@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import leaks
 import other_process
 import pytest
 import wire
@@ -65,20 +65,12 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
+def tally(record_property: Callable[[str, object], None]) -> Iterator[leaks.Tally]:
     """Counts what a test tried; `scripts/faults` adds it up, from the report that pytest writes."""
-    counts = Tally()
+    counts = leaks.Tally()
     yield counts
     for name, count in vars(counts).items():
         record_property(name, count)
-
-
-@dataclass
-class Tally:
-    """How many faults a test brought about, and how many streams it opened."""
-
-    faults: int = 0
-    streams: int = 0
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 # A thread or a child that has ended may be listed for some milliseconds more.
@@ -73,3 +74,11 @@ def until(reached: Callable[[], bool], seconds: float = _SETTLE_S) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+@dataclass
+class Tally:
+    """How many faults a test brought about, and how many streams it opened."""
+
+    faults: int = 0
+    streams: int = 0

@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import wire
-from conftest import Tally
+from leaks import Tally
 from other_process import MINUTES, expected, open_market
 
 from omega_slices import DeserializationError, OmegaSlicesError, _sources, open_slices

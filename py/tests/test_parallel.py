@@ -26,7 +26,7 @@ import leaks
 import other_process
 import pytest
 import wire
-from conftest import Tally
+from leaks import Tally
 from other_process import MINUTES, digest, expected, open_market, walk
 
 import omega_slices
