@@ -106,7 +106,6 @@ class StreamMonitor:
         hook : callable, optional
             Is called with the metrics after every batch and at the end.
         """
-        self._request = request
         self._hook = hook
         self.metrics = StreamMetrics(next(_numbers), backend)
         self._log(

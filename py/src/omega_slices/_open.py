@@ -8,6 +8,7 @@ and there is none, and says so.  Leaves the stream itself to `_stream`.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from omega_slices._binary import binary_override, find_binary
@@ -16,7 +17,7 @@ from omega_slices._request import checked_count, make_request
 from omega_slices._shadow import ShadowSource
 from omega_slices._sources import BinarySource, Cache, CachedSource, ReferenceSource
 from omega_slices._stream import SliceStream
-from omega_slices._times import NS_MAX, NS_MIN, TimeLike
+from omega_slices._times import TimeLike
 from omega_slices.errors import BackendUnavailableError, RequestError, printable
 
 if TYPE_CHECKING:
@@ -356,11 +357,10 @@ def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
 
         sessions = calendar_sessions(request)
 
-    def reference(part: tuple[int, int]) -> ReferenceSource:
-        return ReferenceSource(request, sessions, follow_links=follow_links, part=part)
+    reference = partial(ReferenceSource, request, sessions, follow_links=follow_links)
 
     def plain(_monitor: StreamMonitor) -> Source:
-        return reference((NS_MIN, NS_MAX))
+        return reference()
 
     if chosen.backend == "python":
         return _Answer("python", chosen.reason, None, plain)
@@ -380,7 +380,7 @@ def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
         return BinarySource(binary, request, threads, sessions, follow_links=follow_links)
 
     def both(monitor: StreamMonitor) -> Source:
-        return ShadowSource(executable(monitor), reference, request, sample, monitor.compared)
+        return ShadowSource(executable(monitor), lambda part: reference(part=part), request, sample, monitor.compared)
 
     if chosen.backend == "shadow":
         return _Answer("shadow", chosen.reason, str(binary), both)

@@ -10,7 +10,6 @@ together they leave nothing out: a slice that only the reference has is found to
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from omega_slices._compare import Walk, first_difference
 from omega_slices._times import NS_MAX, NS_MIN
 from omega_slices.errors import CorruptInputError, DivergenceError, OmegaSlicesError, SystemFailureError
-from omega_slices.reference import series_files
+from omega_slices.reference import file_identity, series_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,6 +64,7 @@ class ShadowSource:
         """
         self._source = source
         self._reference = reference
+        self._request = request
         self._sample = sample
         self._compared = compared
         self.schema: pa.Schema = source.schema
@@ -83,7 +83,6 @@ class ShadowSource:
         self._ended = False
         # The executable reads each file once and the reference again and again: where one has
         # changed meanwhile, nobody is wrong.
-        self._request = request
         self._inputs = self._see_inputs(())
 
     def read(self) -> pa.RecordBatch | None:
@@ -194,12 +193,11 @@ class ShadowSource:
 
 
 def _identity(path: str) -> tuple[int, ...] | None:
-    """Return what tells whether a path still names the very same, unchanged file."""
+    """Return what tells a file from what it becomes; None where there is none."""
     try:
-        found = os.stat(path)
+        return file_identity(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _last_ns(batches: Sequence[pa.RecordBatch]) -> int:

@@ -44,7 +44,7 @@ from omega_slices.errors import (
     UnsortedInputError,
 )
 
-__all__ = ["ReferenceCell", "ReferenceRun", "open_reference", "series_files"]
+__all__ = ["ReferenceCell", "ReferenceRun", "file_identity", "open_reference", "series_files"]
 
 _DAY_NS: Final = 86_400 * 10**9
 _NS_PER_TICK: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -265,6 +265,18 @@ def series_files(request: Request, symbols: Sequence[str] | None = None) -> list
     return [path for paths in _all_files(request, names).values() for path in paths]
 
 
+def file_identity(path: str) -> tuple[int, ...]:
+    """Return what tells whether a path still names the very same, unchanged file.
+
+    Raises
+    ------
+    OSError
+        There is no such file.
+    """
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 # --- The words of the request -----------------------------------------------------------
 
 
@@ -468,25 +480,19 @@ def _read_file(request: Request, series: _Name, path: str, part: tuple[int, int]
 def _read_table(path: str, times: list[str], values: list[str], series: _Name | None) -> tuple[pa.Table, pa.Table]:
     """Return those of the columns that are there, and the times once more, those of the old INT96 in milliseconds."""
     try:
-        before = _identity(path)
+        before = file_identity(path)
         with pq.ParquetFile(path) as file:
             table = file.read(columns=[*times, *values])
         # The deprecated INT96 timestamps may wrap around in nanoseconds; in this unit they cannot.
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="ms") as file:
             coarse = file.read(columns=times)
-        if _identity(path) != before:
+        if file_identity(path) != before:
             raise _wrong(CorruptInputError, "the file changed while it was being read", "run again", series, path)
         return table, coarse
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise _wrong(SystemFailureError, f"cannot be opened: {error}", "check the file", series, path) from error
         raise _wrong(CorruptInputError, f"no readable Parquet: {error}", "write the file anew", series, path) from error
-
-
-def _identity(path: str) -> tuple[int, ...]:
-    """Return what tells whether a path still names the very same, unchanged file."""
-    found = os.stat(path)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _check_column(
