@@ -18,7 +18,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{MINUTE, run, status, sync, text};
+use common::{MINUTE, omega_slices, run, status, sync, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -529,4 +529,51 @@ fn an_entry_of_changed_inputs_is_not_kept() {
     let (output, _) = wait(maker, BOUND);
     check_names(&output, &path, "B", "in a cache");
     assert_eq!(names_in(cache.path()), [""; 0]);
+}
+
+/// A device that takes nothing: one error, whatever is written to it.
+#[test]
+fn a_full_device_is_one_error() {
+    let data = common::two_symbols(10);
+    let slices = data.path().join("x.arrow");
+    assert_eq!(status(&run(sync(data.path()).arg("-o").arg(&slices))), 0);
+    let cache = data.path().join("cache");
+    let asked = ["--symbols", "A,B", "--data"];
+    let mut commands = Vec::new();
+    for command in ["sync", "coverage"] {
+        let mut one = omega_slices();
+        one.arg(command).args(asked).arg(data.path());
+        commands.push(one);
+    }
+    for cached in [&["--cache"][..], &["--print-path", "--cache"]] {
+        let mut one = sync(data.path());
+        one.args(cached).arg(&cache);
+        commands.push(one);
+    }
+    for command in [
+        &["inspect"][..],
+        &["diff", "x"],
+        &["cache", "list", "--cache"],
+    ] {
+        let mut one = omega_slices();
+        match command {
+            ["inspect"] => one.arg("inspect").arg(&slices),
+            ["diff", _] => one.arg("diff").arg(&slices).arg(&slices),
+            _ => one.args(command).arg(&cache),
+        };
+        commands.push(one);
+    }
+    for mut command in commands {
+        let full = File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a full device");
+        let output = run(command.args(["--error-format", "json"]).stdout(full));
+        assert_eq!(status(&output), 4, "{command:?}: {}", text(&output.stderr));
+        let said = text(&output.stderr);
+        let errors = said
+            .lines()
+            .filter(|line| line.contains(r#""kind":"error""#));
+        assert_eq!(errors.count(), 1, "{command:?}: {said}");
+    }
 }
