@@ -162,19 +162,14 @@ impl ChunkClaims {
         };
         let left = match self.compression {
             Compression::GZIP(_) if may_grow_beyond_a_page(&page, GZIP_EXPANSION_MAX) => {
-                left_beyond(
-                    flate2::bufread::MultiGzDecoder::new(page.clone().reader()),
-                    most,
-                )
+                left_beyond(flate2::bufread::MultiGzDecoder::new(page.reader()), most)
             }
-            Compression::LZ4 if may_grow_beyond_a_page(&page, LZ4_EXPANSION_MAX) => left_beyond(
-                lz4_flex::frame::FrameDecoder::new(page.clone().reader()),
-                most,
-            ),
-            Compression::BROTLI(_) => left_beyond(
-                brotli::Decompressor::new(page.clone().reader(), 1 << 12),
-                most,
-            ),
+            Compression::LZ4 if may_grow_beyond_a_page(&page, LZ4_EXPANSION_MAX) => {
+                left_beyond(lz4_flex::frame::FrameDecoder::new(page.reader()), most)
+            }
+            Compression::BROTLI(_) => {
+                left_beyond(brotli::Decompressor::new(page.reader(), 1 << 12), most)
+            }
             // The others write no more than they are told to.
             _ => false,
         };
