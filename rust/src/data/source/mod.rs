@@ -4,6 +4,7 @@
 //! Decoder errors and panics become [`Code::CorruptInput`] with the file's name; nothing here
 //! knows windows, sessions or order.
 
+mod arrays;
 mod claims;
 mod columns;
 mod file;
@@ -24,16 +25,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMillisecondType};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder, RowSelector,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type as PhysicalType;
-use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 
-use self::claims::{ClaimedFile, ROWS_PER_BYTE_MAX, check_footer};
+use self::arrays::ArrayBatches;
+use self::claims::{ROWS_PER_BYTE_MAX, check_footer};
 use self::columns::{
     Column, find_column, is_number, is_timestamp, nanoseconds_per_unit, with_column_type,
     with_seconds,
@@ -182,46 +179,14 @@ impl SourceFile {
         leaves: &[usize],
         spans: &[Span],
         batch_rows: usize,
-    ) -> Result<ParquetRecordBatchReader> {
-        file.guarded(|| {
-            let metadata = self.metadata.clone();
-            self.batches(file.clone(), metadata, leaves, spans, batch_rows)
-        })
-    }
-
-    fn batches(
-        &self,
-        file: PositionedFile,
-        metadata: ArrowReaderMetadata,
-        leaves: &[usize],
-        spans: &[Span],
-        batch_rows: usize,
-    ) -> Result<ParquetRecordBatchReader, ParquetError> {
-        let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves.iter().copied());
-        let group_rows: Vec<_> = self.row_group_rows().collect();
-        let chunks = spans.iter().flat_map(|span| {
-            let group = self.metadata.metadata().row_group(span.row_group);
-            leaves.iter().map(|&leaf| group.column(leaf))
-        });
-        let file = ClaimedFile::new(file, chunks)?;
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-            .with_batch_size(batch_rows)
-            .with_projection(mask)
-            .with_row_groups(spans.iter().map(|span| span.row_group).collect());
-        if spans
-            .iter()
-            .any(|span| span.rows < group_rows[span.row_group])
-        {
-            let selectors = spans.iter().flat_map(|span| {
-                [
-                    RowSelector::skip(span.skip),
-                    RowSelector::select(span.rows),
-                    RowSelector::skip(group_rows[span.row_group] - span.skip - span.rows),
-                ]
-            });
-            builder = builder.with_row_selection(selectors.collect::<Vec<_>>().into());
-        }
-        builder.build()
+    ) -> ArrayBatches {
+        ArrayBatches::new(
+            file.clone(),
+            self.metadata.clone(),
+            leaves,
+            spans,
+            batch_rows,
+        )
     }
 
     fn timestamp_type(&self) -> &DataType {
@@ -273,13 +238,12 @@ impl SourceFile {
         let file = self.opened()?;
         let spans = self.all_rows();
         let mut row = 0;
-        let mut reader = file.guarded(|| {
-            let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
-            let metadata = with_column_type(&self.metadata, &self.timestamp.name, &milliseconds)?;
-            let file = file.clone();
-            self.batches(file, metadata, &[self.timestamp.leaf], &spans, 8_192)
-        })?;
-        while let Some(batch) = file.guarded(|| reader.next().transpose().map_err(Into::into))? {
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let metadata =
+            file.guarded(|| with_column_type(&self.metadata, &self.timestamp.name, &milliseconds))?;
+        let leaves = [self.timestamp.leaf];
+        let mut batches = ArrayBatches::new(file.clone(), metadata, &leaves, &spans, 8_192);
+        while let Some(batch) = file.guarded(|| batches.next())? {
             let column = batch.column(0).as_primitive::<TimestampMillisecondType>();
             let (smallest, largest) = (i64::MIN / 1_000_000 + 1, i64::MAX / 1_000_000 - 1);
             if let Some(bad) = (0..column.len()).find(|&at| {

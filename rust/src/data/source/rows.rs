@@ -7,10 +7,9 @@ use arrow::datatypes::{
     DataType, Date32Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::basic::Type as PhysicalType;
-use parquet::errors::ParquetError;
 
+use super::arrays::ArrayBatches;
 use super::columns::{float64, nanoseconds_per_unit};
 use super::file::PositionedFile;
 use super::spans::FlatSpans;
@@ -63,7 +62,7 @@ enum Decoder {
     /// Timestamps of eight bytes, straight from their pages.
     Flat(Box<FlatSpans>),
     Arrays {
-        reader: ParquetRecordBatchReader,
+        reader: ArrayBatches,
         timestamp_place: usize,
         value_places: Option<[usize; VALUES_PER_CANDLE]>,
     },
@@ -90,7 +89,7 @@ impl SourceFile {
             let flat = FlatSpans::new(file.clone(), leaf, spans);
             Decoder::Flat(Box::new(flat.going_on(goes_on)))
         } else {
-            self.row_arrays(&file, pass, spans, batch_rows)?
+            self.row_arrays(&file, pass, spans, batch_rows)
         };
         let group_rows: Vec<_> = self.row_group_rows().collect();
         let mut starts = Vec::with_capacity(spans.len());
@@ -117,7 +116,7 @@ impl SourceFile {
         pass: Pass,
         spans: &[Span],
         batch_rows: usize,
-    ) -> Result<Decoder> {
+    ) -> Decoder {
         let with_values = pass == Pass::Candles;
         let mut leaves = vec![self.timestamp.leaf];
         if with_values {
@@ -130,12 +129,12 @@ impl SourceFile {
                 .binary_search(&leaf)
                 .expect("every column that is read was projected")
         };
-        Ok(Decoder::Arrays {
+        Decoder::Arrays {
             timestamp_place: place_of(self.timestamp.leaf),
             value_places: with_values
                 .then(|| std::array::from_fn(|field| place_of(self.values[field].leaf))),
-            reader: self.arrays(file, &leaves, spans, batch_rows)?,
-        })
+            reader: self.arrays(file, &leaves, spans, batch_rows),
+        }
     }
 
     /// The timestamps of a decoded column in nanoseconds.
@@ -229,8 +228,7 @@ impl SourceReader {
                 let row = |position| self.row_in_file(position);
                 source.scale(&mut timestamps, source.timestamp_type(), row)?;
                 if let Some(rest) = rest {
-                    self.decoder =
-                        source.row_arrays(&self.file, self.pass, &rest, self.batch_rows)?;
+                    self.decoder = source.row_arrays(&self.file, self.pass, &rest, self.batch_rows);
                     if timestamps.is_empty() {
                         return self.next_rows(source);
                     }
@@ -246,10 +244,7 @@ impl SourceReader {
                 value_places,
             } => {
                 let places = (*timestamp_place, *value_places);
-                let batch = self
-                    .file
-                    .guarded(|| reader.next().transpose().map_err(ParquetError::from))?;
-                match batch {
+                match self.file.guarded(|| reader.next())? {
                     Some(batch) => Some(self.rows_of(source, &batch, places)?),
                     None => None,
                 }
@@ -268,9 +263,6 @@ impl SourceReader {
         batch: &RecordBatch,
         (timestamps, values): (usize, Option<[usize; VALUES_PER_CANDLE]>),
     ) -> Result<RawRows> {
-        if self.decoded_rows + batch.num_rows() > self.rows {
-            return Err(source.more_rows());
-        }
         let row = |position| self.row_in_file(position);
         Ok(RawRows {
             timestamps: source.timestamps(batch.column(timestamps), row)?,

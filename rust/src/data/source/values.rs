@@ -4,9 +4,9 @@
 //! without an array between; every other type takes the way over Arrow's arrays.
 
 use arrow::buffer::ScalarBuffer;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::basic::Type as PhysicalType;
 
+use super::arrays::ArrayBatches;
 use super::columns::float64;
 use super::file::PositionedFile;
 use super::spans::FlatSpans;
@@ -38,7 +38,7 @@ enum Decoder {
         used: usize,
     },
     Arrays {
-        reader: ParquetRecordBatchReader,
+        reader: ArrayBatches,
         decoded: ScalarBuffer<f64>,
     },
 }
@@ -61,7 +61,7 @@ impl SourceFile {
                 used: 0,
             }
         } else {
-            self.value_arrays(&file, field, spans)?
+            self.value_arrays(&file, field, spans)
         };
         Ok(ValueReader {
             file,
@@ -73,12 +73,11 @@ impl SourceFile {
         })
     }
 
-    fn value_arrays(&self, file: &PositionedFile, field: usize, spans: &[Span]) -> Result<Decoder> {
-        let reader = self.arrays(file, &[self.values[field].leaf], spans, ARRAY_ROWS);
-        Ok(Decoder::Arrays {
-            reader: reader.map_err(|error| error.at_column(&self.values[field].name))?,
+    fn value_arrays(&self, file: &PositionedFile, field: usize, spans: &[Span]) -> Decoder {
+        Decoder::Arrays {
+            reader: self.arrays(file, &[self.values[field].leaf], spans, ARRAY_ROWS),
             decoded: ScalarBuffer::from(Vec::new()),
-        })
+        }
     }
 }
 
@@ -107,8 +106,7 @@ impl ValueReader {
                         spans.read(source, rest)?
                     };
                     if read.foreign && read.rows == 0 {
-                        self.decoder =
-                            source.value_arrays(&self.file, self.field, &spans.rest())?;
+                        self.decoder = source.value_arrays(&self.file, self.field, &spans.rest());
                     } else if read.rows == 0 {
                         return Err(self.fewer_rows(source));
                     }
@@ -155,12 +153,12 @@ impl ValueReader {
 
 /// The next values as an array; `None` after the last ones. Never an empty one.
 fn next_array(
-    reader: &mut ParquetRecordBatchReader,
+    reader: &mut ArrayBatches,
     file: &PositionedFile,
     source: &SourceFile,
     field: usize,
 ) -> Result<Option<ScalarBuffer<f64>>> {
-    let batch = file.guarded(|| reader.next().transpose().map_err(Into::into));
+    let batch = file.guarded(|| reader.next());
     let batch = batch.map_err(|error| error.at_column(&source.values[field].name))?;
     Ok(batch.map(|batch| float64(batch.column(0))))
 }

@@ -1,0 +1,102 @@
+//! Owns reading columns through the Parquet library over some spans of their file, one row group after the
+//! other, each held against what the footer says.
+//!
+//! The library goes on from page to page of a column for as long as rows are asked for, also where the row
+//! group has no more: bytes that stand behind its last page are then another page, or an error, or never
+//! looked at, as batches happen to end. So each row group is read by itself, and always to its end.
+
+use std::vec;
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelector,
+};
+use parquet::errors::ParquetError;
+
+use super::Span;
+use super::claims::ClaimedFile;
+use super::file::PositionedFile;
+
+/// Some columns over some spans of a file, in batches that end where a row group does.
+pub(super) struct ArrayBatches {
+    file: PositionedFile,
+    metadata: ArrowReaderMetadata,
+    leaves: Vec<usize>,
+    spans: vec::IntoIter<Span>,
+    batch_rows: usize,
+    /// The span that is being read, and how many of its rows are left.
+    current: Option<(ParquetRecordBatchReader, usize)>,
+}
+
+impl ArrayBatches {
+    /// Over `spans`, in their order, in batches of at most `batch_rows` rows.
+    pub fn new(
+        file: PositionedFile,
+        metadata: ArrowReaderMetadata,
+        leaves: &[usize],
+        spans: &[Span],
+        batch_rows: usize,
+    ) -> Self {
+        Self {
+            file,
+            metadata,
+            leaves: leaves.to_vec(),
+            spans: spans.to_vec().into_iter(),
+            batch_rows,
+            current: None,
+        }
+    }
+
+    /// The next rows; `None` after the last ones.
+    pub fn next(&mut self) -> Result<Option<RecordBatch>, ParquetError> {
+        loop {
+            if let Some((reader, left)) = &mut self.current {
+                if let Some(batch) = reader.next().transpose()? {
+                    *left = left
+                        .checked_sub(batch.num_rows())
+                        .ok_or_else(|| wrong_rows("more"))?;
+                    return Ok(Some(batch));
+                }
+                if *left > 0 {
+                    return Err(wrong_rows("fewer"));
+                }
+            }
+            let Some(span) = self.spans.next() else {
+                self.current = None;
+                return Ok(None);
+            };
+            self.current = Some((self.open(span)?, span.rows));
+        }
+    }
+
+    fn open(&self, span: Span) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let group = self.metadata.metadata().row_group(span.row_group);
+        let columns = self.leaves.iter().map(|&leaf| group.column(leaf));
+        let file = ClaimedFile::new(self.file.clone(), columns)?;
+        let leaves = self.leaves.iter().copied();
+        let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves);
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+                .with_batch_size(self.batch_rows)
+                .with_projection(mask)
+                .with_row_groups(vec![span.row_group]);
+        // Checked when the file was opened: a row count is not negative.
+        let rows = group.num_rows() as usize;
+        if span.rows < rows {
+            let selectors = vec![
+                RowSelector::skip(span.skip),
+                RowSelector::select(span.rows),
+                RowSelector::skip(rows - span.skip - span.rows),
+            ];
+            builder = builder.with_row_selection(selectors.into());
+        }
+        builder.build()
+    }
+}
+
+fn wrong_rows(how_many: &str) -> ParquetError {
+    ParquetError::General(format!(
+        "a row group holds {how_many} rows than the footer says"
+    ))
+}
