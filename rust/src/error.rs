@@ -43,11 +43,25 @@ pub enum Code {
     BackendUnavailable = 3011,
     /// 3012: two implementations disagree.
     Divergence = 3012,
+    /// 3013: an input can be read in more than one way, and the request does not say in which.
+    AmbiguousInput = 3013,
+    /// 3014: a format, a table or a scheme that this program cannot read.
+    UnsupportedInput = 3014,
+    /// 3021: a series beside the timeline has no candle, and the run is strict.
+    EmptySeries = 3021,
+    /// 3022: the timeline holds no timestamp, and the run is strict.
+    EmptyTimeline = 3022,
+    /// 3023: rows of one timestamp differ, and the run is strict.
+    ConflictingDuplicates = 3023,
+    /// 3024: the steps of a series contradict its timeframe, and the run is strict.
+    TimeframeMismatch = 3024,
+    /// 3025: days are not stamped at midnight UTC, and the run is strict.
+    LocalDays = 3025,
 }
 
 impl Code {
     /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::Usage,
         Self::SystemFailure,
         Self::SymbolNotFound,
@@ -62,6 +76,13 @@ impl Code {
         Self::UnsortedInput,
         Self::BackendUnavailable,
         Self::Divergence,
+        Self::AmbiguousInput,
+        Self::UnsupportedInput,
+        Self::EmptySeries,
+        Self::EmptyTimeline,
+        Self::ConflictingDuplicates,
+        Self::TimeframeMismatch,
+        Self::LocalDays,
     ];
 
     /// The number that users and programs see.
@@ -88,6 +109,13 @@ impl Code {
             Self::UnsortedInput => "UNSORTED_INPUT",
             Self::BackendUnavailable => "BACKEND_UNAVAILABLE",
             Self::Divergence => "DIVERGENCE",
+            Self::AmbiguousInput => "AMBIGUOUS_INPUT",
+            Self::UnsupportedInput => "UNSUPPORTED_INPUT",
+            Self::EmptySeries => "EMPTY_SERIES",
+            Self::EmptyTimeline => "EMPTY_TIMELINE",
+            Self::ConflictingDuplicates => "CONFLICTING_DUPLICATES",
+            Self::TimeframeMismatch => "TIMEFRAME_MISMATCH",
+            Self::LocalDays => "LOCAL_DAYS",
         }
     }
 }

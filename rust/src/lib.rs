@@ -23,6 +23,7 @@ mod error;
 #[doc(hidden)]
 pub mod floors;
 mod guard;
+mod inputs;
 mod inspect;
 pub mod ipc;
 mod report;
@@ -32,18 +33,21 @@ pub use coverage::{
     Coverage, Gap, Gaps, HeatMap, HeatMapCell, Inconsistent, SeriesCoverage, SymbolCoverage,
 };
 pub use data::candle::CandleData;
+pub use data::input_list::InputFileDocument;
 pub use data::multi_symbol::{
     FurtherCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress,
     ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
 };
 pub use diff::{Diff, Tolerance, diff};
 pub use error::{Class, Code, Error, Place, Result};
+pub use inputs::{InputList, InputSeries, inputs};
 pub use inspect::{ColumnType, Inspection, inspect};
-pub use report::{Report, SeriesReport, Warning};
+pub use report::{FileUnit, Report, SeriesReport, Warning};
 pub use request::{
-    ColumnNames, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS, MaxAge,
-    PathTemplate, PriceType, Request, RequestBuilder, Session, Symbols, Timeframe, Timeline,
-    UnsortedPolicy, format_timestamp, parse_timestamp,
+    Ambiguous, ColumnNames, Days, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS,
+    MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, Stamped, SymbolPattern,
+    Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone, check_location,
+    format_timestamp, parse_timestamp, zone_rules_release,
 };
 
 /// Whether this thread is inside a decoder of Parquet or Arrow, where a panic is caught and turned into an

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::Error;
-use crate::request::PriceType;
+use crate::error::{Code, Error};
+use crate::request::{PriceType, TimestampUnit};
 
 /// Which series something is about; indicators have no price type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct SeriesReport {
     pub outside_session: u64,
     /// Rows dropped because another row of the same timestamp won.
     pub duplicates: u64,
+    /// Timestamps whose rows differ in a value that is read.
+    pub conflicting_duplicates: u64,
     /// Candles of the series.
     pub candles: u64,
     /// The first candle's timestamp, nanoseconds UTC.
@@ -61,6 +63,18 @@ pub struct SeriesReport {
     pub last_timestamp_ns: Option<i64>,
     /// Whether the kept rows were in time order as they stood in the files.
     pub sorted: bool,
+    /// The unit of each file whose timestamps are integers, where one was asked for.
+    pub timestamp_units: Vec<FileUnit>,
+}
+
+/// The unit of the timestamps of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FileUnit {
+    /// The file.
+    pub file: String,
+    /// The unit.
+    pub unit: TimestampUnit,
 }
 
 impl SeriesReport {
@@ -74,10 +88,12 @@ impl SeriesReport {
             inside_window: 0,
             outside_session: 0,
             duplicates: 0,
+            conflicting_duplicates: 0,
             candles: 0,
             first_timestamp_ns: None,
             last_timestamp_ns: None,
             sorted: true,
+            timestamp_units: Vec::new(),
         }
     }
 
@@ -119,6 +135,34 @@ pub struct Warning {
     pub price_type: Option<PriceType>,
 }
 
+impl Warning {
+    /// The error that it is where a run is strict.
+    #[must_use]
+    pub fn to_error(&self) -> Error {
+        let mut error = Error::input(code_of(self.name), &*self.message)
+            .with_hint("correct the input or the request, or run without --strict");
+        if let Some(file) = &self.file {
+            error = error.at_file(file);
+        }
+        match &self.symbol {
+            Some(symbol) => error.at_series(symbol, self.price_type),
+            None => error,
+        }
+    }
+}
+
+/// The number that a warning has where a run is strict, by its name.
+fn code_of(warning: &str) -> Code {
+    let code = Code::ALL.into_iter().find(|code| code.name() == warning);
+    code.expect("every warning has the name of a code")
+}
+
+/// The name of a warning that was read back; `None` where there is no such one.
+pub(crate) fn known_name(warning: &str) -> Option<&'static str> {
+    let mut names = Code::ALL.into_iter().map(Code::name);
+    names.find(|name| *name == warning)
+}
+
 /// What a whole run emitted and read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -139,7 +183,7 @@ pub struct Report {
 impl Serialize for SeriesReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut document = serializer.serialize_struct("SeriesReport", 12)?;
+        let mut document = serializer.serialize_struct("SeriesReport", 14)?;
         document.serialize_field("symbol", &self.symbol)?;
         document.serialize_field("timeframe", &self.timeframe)?;
         document.serialize_field("price_type", &self.price_type)?;
@@ -148,10 +192,14 @@ impl Serialize for SeriesReport {
         document.serialize_field("outside_window", &self.outside_window())?;
         document.serialize_field("outside_session", &self.outside_session)?;
         document.serialize_field("duplicates", &self.duplicates)?;
+        document.serialize_field("conflicting_duplicates", &self.conflicting_duplicates)?;
         document.serialize_field("candles", &self.candles)?;
         document.serialize_field("first_timestamp_ns", &self.first_timestamp_ns)?;
         document.serialize_field("last_timestamp_ns", &self.last_timestamp_ns)?;
         document.serialize_field("sorted", &self.sorted)?;
+        if !self.timestamp_units.is_empty() {
+            document.serialize_field("timestamp_units", &self.timestamp_units)?;
+        }
         document.end()
     }
 }

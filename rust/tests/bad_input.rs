@@ -112,16 +112,20 @@ fn a_missing_side_is_no_reason_to_drop_a_symbol() {
 #[test]
 fn files_that_are_no_parquet_files() {
     let (folder, path) = data();
-    for content in [
-        &b""[..],
-        b"P",
-        b"PAR1",
-        b"PAR1PAR1",
-        b"no Parquet at all, but long enough to look",
+    for (content, code) in [
+        (&b""[..], Code::CorruptInput),
+        (b"\0\x01\x02\x03", Code::CorruptInput),
+        (b"PAR1", Code::CorruptInput),
+        (b"PAR1PAR1", Code::CorruptInput),
+        (b"P", Code::UnsupportedInput),
+        (
+            b"no Parquet at all, but long enough to look",
+            Code::UnsupportedInput,
+        ),
     ] {
         fs::write(&path, content).expect("a file");
         let error = failure(request(folder.path()));
-        assert_eq!(error.code(), Code::CorruptInput, "{content:?}");
+        assert_eq!(error.code(), code, "{content:?}");
         assert_eq!(error.place().file.as_deref(), Some(path.as_path()));
         assert_eq!(error.place().symbol.as_deref(), Some("A"));
     }
@@ -315,7 +319,12 @@ fn timestamps_beyond_nanoseconds_are_errors_in_every_unit() {
     }
     let days = Date32Array::from(vec![Some(0), Some(106_751), Some(106_752)]);
     with_timestamps(&path, Arc::new(days));
-    assert_eq!(failure(request(folder.path())).place().row, Some(2));
+    let days = request(folder.path()).timeframe("H24".parse().expect("a timeframe"));
+    let days = days.path_template(Some(
+        omega_slices::PathTemplate::parse("{root}/{symbol}/{symbol}_M1_{SIDE}.parquet")
+            .expect("a template"),
+    ));
+    assert_eq!(failure(days).place().row, Some(2));
 }
 
 #[test]

@@ -408,9 +408,14 @@ fn help_and_version_go_to_stdout() {
         assert!(text(&help.stdout).contains(option), "{option}");
     }
     let version = run(binary().arg("--version"));
+    let zones = omega_slices::zone_rules_release();
+    assert!(zones.starts_with("20"), "{zones}");
     assert_eq!(
         text(&version.stdout),
-        concat!("omega-slices ", env!("CARGO_PKG_VERSION"), "\n")
+        format!(
+            "omega-slices {} (time zones {zones})\n",
+            env!("CARGO_PKG_VERSION")
+        )
     );
 }
 

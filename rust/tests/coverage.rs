@@ -473,7 +473,8 @@ fn json_is_one_document_with_every_figure() {
     assert_eq!(document["price_types"], serde_json::json!(["bid", "ask"]));
     let expected = serde_json::json!({
         "symbol": "B", "timeframe": "M1", "price_type": "ask", "files": 1, "rows": 8,
-        "outside_window": 0, "outside_session": 0, "duplicates": 0, "candles": 8,
+        "outside_window": 0, "outside_session": 0, "duplicates": 0, "conflicting_duplicates": 0,
+        "candles": 8,
         "first_timestamp_ns": 0, "last_timestamp_ns": 9 * MINUTE, "sorted": true,
         "share": 0.8, "misses": 2, "alone": 1,
         "gaps": {"count": 1, "bars": 2, "longest": {

@@ -463,7 +463,8 @@ fn millions_of_equal_rows_are_read_within_a_limit() {
 fn too_little_memory_is_no_success() {
     let data = common::long_data(100_000);
     let mut failed = 0;
-    for mebibytes in [48, 64, 80, 96, 112, 128] {
+    // In less than its own size a program does not even start, and the system says nothing of why.
+    for mebibytes in [64, 72, 80, 96, 112, 128] {
         let output = run_limited(&sync_one(data.path()), mebibytes << 20);
         if output.status.success() {
             continue;

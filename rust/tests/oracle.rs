@@ -15,8 +15,8 @@ use arrow::datatypes::{Float64Type, Int16Type, TimestampNanosecondType};
 use arrow::ipc::reader::StreamReader;
 use omega_slices::{
     CandleData, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MultiSymbolDataIterator,
-    PathTemplate, PriceType, ReadOptions, Request, RequestBuilder, SliceBatches, Timeframe,
-    Timeline, format_timestamp, ipc,
+    PathTemplate, PriceType, ReadOptions, Request, RequestBuilder, SliceBatches, Stamped,
+    Timeframe, Timeline, format_timestamp, ipc,
 };
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -36,6 +36,10 @@ struct Case {
     series: Vec<Vec<Row>>,
     row_group_rows: usize,
     files: usize,
+    /// Whether the files with the later rows have the earlier names.
+    backward_names: bool,
+    /// Whether the files hold when candles close.
+    stamped: Stamped,
     window: Option<(i64, i64)>,
     timeline: Timeline,
     duplicates: DuplicatePolicy,
@@ -119,7 +123,12 @@ fn case() -> impl Strategy<Value = Case> {
         (prop::option::of(age()), rows)
     };
     let series = prop::collection::vec(rows(1), every_series);
-    let files = (1..40_usize, 1..4_usize);
+    let files = (
+        1..40_usize,
+        1..4_usize,
+        any::<bool>(),
+        prop::sample::select(Stamped::ALL),
+    );
     let words = (
         prop::option::of((0..130_i64, 0..60_i64, 0..3_i64)),
         timeline(),
@@ -140,6 +149,8 @@ fn case() -> impl Strategy<Value = Case> {
             series,
             row_group_rows: files.0,
             files: files.1,
+            backward_names: files.2,
+            stamped: files.3,
             // Now and then it begins within a minute.
             window: window.map(|(start, minutes, seconds)| {
                 let seconds_ns = seconds / 2 * 1_000_000_000;
@@ -174,7 +185,8 @@ impl Case {
             self.write_candles(root, timeframe, 1, series);
         }
         for (symbol, rows) in SYMBOLS.iter().zip(self.indicators.iter().flatten()) {
-            let stamps = TimestampNanosecondArray::from_iter_values(rows.iter().map(|row| row.0));
+            let stamps = rows.iter().map(|row| row.0 + self.stored_after(MINUTE));
+            let stamps = TimestampNanosecondArray::from_iter_values(stamps);
             let mut columns: Vec<(String, ArrayRef)> = vec![("UTC time".into(), Arc::new(stamps))];
             for (field, name) in INDICATORS.iter().enumerate() {
                 let values: Float64Array = rows.iter().map(|row| row.1[field]).collect();
@@ -195,18 +207,39 @@ impl Case {
     /// Each series in `files` files of nearly the same length, in name order.
     fn write_candles(&self, root: &Path, timeframe: &str, files: usize, series: &[Vec<Row>]) {
         let mut series = series.iter();
+        let stored_after = self.stored_after(minutes(timeframe));
         for symbol in SYMBOLS {
             for (_, side) in SIDES {
                 let rows = series.next().expect("rows for every series");
-                let file_rows = rows.len().div_ceil(files).max(1);
-                for (number, part) in
-                    (0..files).zip(rows.chunks(file_rows).chain(std::iter::repeat(&[][..])))
-                {
+                for (number, part) in self.parts(rows, files).into_iter().enumerate() {
                     let name = format!("{timeframe}_{side}_{number}.parquet");
-                    common::write(&root.join(symbol).join(name), part, self.row_group_rows);
+                    let part: Vec<Row> = part
+                        .iter()
+                        .map(|(at, values)| (at + stored_after, *values))
+                        .collect();
+                    common::write(&root.join(symbol).join(name), &part, self.row_group_rows);
                 }
             }
         }
+    }
+
+    /// How much later than its stamp a row of a timeframe is in its file.
+    fn stored_after(&self, timeframe_ns: i64) -> i64 {
+        match self.stamped {
+            Stamped::Open => 0,
+            Stamped::Close => timeframe_ns,
+        }
+    }
+
+    /// The rows of each file, in the order of their names.
+    fn parts<'a>(&self, rows: &'a [Row], files: usize) -> Vec<&'a [Row]> {
+        let file_rows = rows.len().div_ceil(files).max(1);
+        let parts = rows.chunks(file_rows).chain(std::iter::repeat(&[][..]));
+        let mut parts: Vec<_> = parts.take(files).collect();
+        if self.backward_names {
+            parts.reverse();
+        }
+        parts
     }
 
     fn request(&self, root: &Path) -> RequestBuilder {
@@ -225,6 +258,7 @@ impl Case {
             .end_ns(self.window.map(|window| window.1))
             .timeline(self.timeline.clone())
             .duplicates(self.duplicates)
+            .stamped(self.stamped)
             .normalize(self.normalize)
             .fill(if self.max_age.is_some() {
                 Fill::Forward
@@ -276,22 +310,21 @@ impl Case {
         let primary: Vec<Map> = self
             .series
             .iter()
-            .map(|rows| self.map(rows, MINUTE, |at| in_window(at) || leads_in(at)))
+            .map(|rows| self.map(rows, self.files, MINUTE, |at| in_window(at) || leads_in(at)))
             .collect();
-        let minutes = |timeframe: &str| timeframe[1..].parse::<i64>().expect("minutes") * MINUTE;
         let further: Vec<(i64, Option<i64>, Vec<Map>)> = FURTHER
             .iter()
             .zip(&self.further)
             .map(|(text, (max_age, series))| {
                 let maps = series
                     .iter()
-                    .map(|rows| self.map(rows, minutes(text), |at| at <= end));
+                    .map(|rows| self.map(rows, 1, minutes(text), |at| at <= end));
                 (minutes(text), *max_age, maps.collect())
             })
             .collect();
         let indicators = self.indicators.iter().flatten();
         let indicators: Vec<Map> = indicators
-            .map(|rows| self.map(rows, MINUTE, in_window))
+            .map(|rows| self.map(rows, 1, MINUTE, in_window))
             .collect();
 
         let all: BTreeSet<i64> = primary.iter().flat_map(|one| one.keys().copied()).collect();
@@ -329,9 +362,15 @@ impl Case {
             .collect()
     }
 
-    fn map(&self, rows: &[Row], timeframe_ns: i64, is_kept: impl Fn(i64) -> bool) -> Map {
+    fn map(
+        &self,
+        rows: &[Row],
+        files: usize,
+        timeframe_ns: i64,
+        is_kept: impl Fn(i64) -> bool,
+    ) -> Map {
         let mut map = Map::new();
-        for &(at, values) in rows {
+        for &(at, values) in self.parts(rows, files).into_iter().flatten() {
             let inside = |&(open, close): &(i64, i64)| open <= at && at < close;
             let is_open = self
                 .hours
@@ -366,7 +405,7 @@ impl Case {
             .iter()
             .zip(&self.further)
             .map(|(text, (max_age, series))| {
-                let timeframe_ns = text[1..].parse::<i64>().expect("minutes") * MINUTE;
+                let timeframe_ns = minutes(text);
                 let is_complete =
                     |row: i64| self.floored(row, timeframe_ns) + timeframe_ns <= self.known_ns(at);
                 (*max_age, keep(series, &is_complete))
@@ -381,6 +420,11 @@ impl Case {
             ..self.clone()
         }
     }
+}
+
+/// The length of a timeframe of minutes.
+fn minutes(timeframe: &str) -> i64 {
+    timeframe[1..].parse::<i64>().expect("minutes") * MINUTE
 }
 
 type Map = BTreeMap<i64, [u64; 5]>;
@@ -574,6 +618,8 @@ proptest! {
     /// same, to the last bit, and so are all slices before it.
     #[test]
     fn no_slice_depends_on_anything_later(case in case(), cut in any::<prop::sample::Index>()) {
+        // Which file a row is in must not depend on the rows after it.
+        let case = Case { backward_names: false, ..case };
         let folder = tempfile::tempdir().expect("a folder");
         let read = |case: &Case, name: &str| {
             let root = folder.path().join(name);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::cache::folder::open_regular;
 use crate::error::{Error, Result};
 use crate::ipc::{self, Format, Seal, SliceContent};
+use crate::report::{Warning, known_name};
 
 /// A complete file of slices in a cache.
 #[derive(Debug)]
@@ -69,6 +70,20 @@ impl Entry {
     #[must_use]
     pub fn report(&self) -> &Value {
         &self.report
+    }
+
+    /// The error that the first warning of the run is where a run is strict.
+    pub(super) fn first_warning(&self) -> Option<Error> {
+        let warning = self.report.get("warnings")?.get(0)?;
+        let text = |key: &str| warning.get(key).and_then(Value::as_str);
+        let warning = Warning {
+            name: text("name").and_then(known_name)?,
+            message: text("message")?.to_owned(),
+            file: text("file").map(PathBuf::from),
+            symbol: text("symbol").map(str::to_owned),
+            price_type: text("price_type").and_then(|one| one.parse().ok()),
+        };
+        Some(warning.to_error())
     }
 
     /// Bytes on disk.

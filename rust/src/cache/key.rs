@@ -14,10 +14,10 @@ use crate::data::multi_symbol::Inputs;
 use crate::data::source;
 use crate::error::{Code, Error, Result};
 use crate::report::SeriesName;
-use crate::request::Request;
+use crate::request::{Request, zone_rules_release};
 
 /// Changes where the same key would name another file.
-const FORMAT: &str = "omega-slices cache 2";
+const FORMAT: &str = "omega-slices cache 3";
 
 /// Of a footer of Parquet: its length and the magic behind it.
 const TRAILER_BYTES: u64 = 8;
@@ -66,6 +66,9 @@ pub(super) fn key_of(request: &Request, inputs: &Inputs) -> Result<EntryKey> {
     key.add(FORMAT.as_bytes());
     key.add(PRODUCER.as_bytes());
     key.add(request.to_json(&inputs.resolved.symbols).as_bytes());
+    // Whether somebody chose shows in the warnings alone.
+    key.add(&[u8::from(request.duplicates().is_some())]);
+    key.add(zone_rules_release().as_bytes());
     if let Some(hours) = &inputs.hours {
         key.add(&hours.sessions_ns().len().to_le_bytes());
         for session in hours.sessions_ns() {
@@ -76,12 +79,16 @@ pub(super) fn key_of(request: &Request, inputs: &Inputs) -> Result<EntryKey> {
     for series in &inputs.resolved.series {
         key.add(series.name.to_string().as_bytes());
         for file in &series.files {
-            let hash =
-                hash_of(file, series.within.as_deref()).map_err(|error| series.name.on(error))?;
+            let hash = hash_of(&file.path, series.within.as_deref());
+            let hash = hash.map_err(|error| series.name.on(error))?;
             key.add(&hash);
+            if let Some(listed) = &file.listed {
+                // What a list says of a file is as good as an option.
+                key.add(format!("{listed:?}").as_bytes());
+            }
             files.push(KeyedFile {
                 series: series.name.clone(),
-                path: file.clone(),
+                path: file.path.clone(),
                 hash,
             });
         }

@@ -93,15 +93,20 @@ impl SliceCache {
     ) -> Result<Entry> {
         let inputs = Inputs::find(request, options)?;
         let key = key::key_of(request, &inputs)?;
+        // Whoever made an entry may have been content with its warnings.
+        let checked = |entry: Entry| match entry.first_warning().filter(|_| options.is_strict()) {
+            Some(warning) => Err(warning),
+            None => Ok(entry),
+        };
         if let Some(entry) = self.folder.find(&key.digits) {
-            return Ok(entry);
+            return checked(entry);
         }
         let tell_waiting = || tell(Event::Waiting);
         let making = match self
             .folder
             .take_turn(&key.digits, self.patience, tell_waiting)?
         {
-            Turn::Made(entry) => return Ok(entry),
+            Turn::Made(entry) => return checked(entry),
             Turn::Ours(making) => making,
         };
         let entry = self.make(request, inputs, options, making, &key, &mut tell)?;

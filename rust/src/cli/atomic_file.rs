@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use omega_slices::{Class, Error};
+use omega_slices::{Class, Error, check_location};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use tempfile::NamedTempFile;
 
@@ -49,6 +49,14 @@ enum FileData {
 impl Target {
     /// Checks a name before any work is done for it. An existing file is replaced only by `force`.
     pub fn check(path: &Path, force: bool) -> Result<Named, Error> {
+        check_location(&path.to_string_lossy()).map_err(|error| {
+            Error::bad_request(
+                error.code(),
+                error.message().replacen("read", "write to", 1),
+            )
+            .at_file(path)
+            .with_hint("name a local file")
+        })?;
         let existing = match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(is_folder(path)),
             Ok(metadata) if !metadata.is_file() => return Ok(Named::Device),

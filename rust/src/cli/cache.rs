@@ -27,13 +27,13 @@ pub fn sync(
     messages: &Messages,
     heartbeat: Option<Duration>,
 ) -> Result<(), Error> {
-    let request = arguments.request()?;
+    let request = arguments.request.request()?;
     let output = if arguments.cache.print_path {
         None
     } else {
         let path = arguments.output.as_deref();
         let output = Output::check(path, arguments.force)?;
-        output.check_no_input(&arguments.series, &request)?;
+        output.check_no_input(&arguments.request.series, &request)?;
         Some(output)
     };
     let cache = Arc::new(cache);
@@ -70,7 +70,7 @@ fn find_or_make(
     let mut bar = None;
     let entry = cache.entry(
         request,
-        &arguments.series.read_options(),
+        &arguments.request.series.read_options(),
         |event| match event {
             Event::Waiting => {
                 messages.note("another process is making these slices; waiting for it");

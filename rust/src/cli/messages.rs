@@ -151,11 +151,13 @@ impl Messages {
                 one_line(&target.to_string_lossy())
             ));
             say(&format!(
-                "of {} rows {} lay outside the window, {} outside the session, {} were duplicates",
+                "of {} rows {} lay outside the window, {} outside the session, {} were duplicates; \
+                 {} timestamps had duplicates that differ",
                 sum("rows"),
                 sum("outside_window"),
                 sum("outside_session"),
-                sum("duplicates")
+                sum("duplicates"),
+                sum("conflicting_duplicates")
             ));
         }
     }

@@ -8,6 +8,7 @@ mod atomic_file;
 mod cache;
 mod coverage;
 mod diff;
+mod inputs;
 mod inspect;
 mod messages;
 mod output;
@@ -81,6 +82,7 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> 
     match &arguments.command {
         Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),
         Command::Cache(arguments) => cache::run(&arguments.command).map(|()| Answer::Yes),
+        Command::Inputs(arguments) => inputs::run(arguments).map(|()| Answer::Yes),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
         Command::Coverage(arguments) => coverage::coverage(arguments, messages),
         Command::Diff(arguments) => diff::run(arguments),
@@ -92,14 +94,15 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     if let Some(cache) = arguments.cache.open()? {
         return cache::sync(cache, arguments, messages, heartbeat);
     }
-    let request = arguments.request()?;
+    let request = arguments.request.request()?;
+    let series = &arguments.request.series;
     let output = Output::check(arguments.output.as_deref(), arguments.force)?;
-    output.check_no_input(&arguments.series, &request)?;
+    output.check_no_input(series, &request)?;
     let watch = Watch::start(*messages, heartbeat)?;
     if output.is_stdout() {
         watch.end_without_reader(|| {})?;
     }
-    let mut batches = SliceBatches::open(&request, &arguments.series.read_options())?;
+    let mut batches = SliceBatches::open(&request, &series.read_options())?;
     let mut said = 0;
     let mut say_new_warnings = |batches: &SliceBatches| {
         messages.warnings(&batches.warnings()[said..]);

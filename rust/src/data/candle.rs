@@ -19,6 +19,9 @@ pub const SCHEMA_NAME: &str = "multi_symbol_slice";
 /// `schema_version` of every stream and file written by this crate.
 pub const SCHEMA_VERSION: &str = "1.0.0";
 
+/// `schema_version` where the metadata say when slices are known.
+pub const SCHEMA_VERSION_OF_DAYS: &str = "1.1.0";
+
 /// `producer` of every stream and file written by this crate.
 pub const PRODUCER: &str = concat!("omega-slices/", env!("CARGO_PKG_VERSION"));
 
@@ -179,8 +182,14 @@ impl StreamLayout {
             .extend(panels.map(|panel| Column::Valid { panel }));
     }
 
-    /// The schema of the stream, with the symbols that the request came down to.
-    pub fn schema(&self, request: &Request, symbols: &[String]) -> SchemaRef {
+    /// The schema of the stream, with the symbols that the request came down to, and how long after their
+    /// timestamp slices are known where that is not the timeframe.
+    pub fn schema(
+        &self,
+        request: &Request,
+        symbols: &[String],
+        known_after_ns: Option<i64>,
+    ) -> SchemaRef {
         let mut fields = vec![
             Field::new("timestamp", timestamp_type(), false),
             Field::new("symbol", symbol_type(), false),
@@ -202,14 +211,21 @@ impl StreamLayout {
         let symbols_json = serde_json::to_string(symbols).expect("a list of strings is JSON");
         let metadata = [
             ("schema_name", SCHEMA_NAME.to_owned()),
-            ("schema_version", SCHEMA_VERSION.to_owned()),
+            (
+                "schema_version",
+                known_after_ns
+                    .map_or(SCHEMA_VERSION, |_| SCHEMA_VERSION_OF_DAYS)
+                    .to_owned(),
+            ),
             ("symbols", symbols_json),
             ("timeframe", request.timeframe().as_str().to_owned()),
             ("request", request.to_json(symbols)),
             ("producer", PRODUCER.to_owned()),
         ];
+        let known_after = known_after_ns.map(|ns| ("known_after_ns", ns.to_string()));
         let metadata: HashMap<_, _> = metadata
             .into_iter()
+            .chain(known_after)
             .map(|(key, value)| (key.to_owned(), value))
             .collect();
         Arc::new(Schema::new_with_metadata(fields, metadata))
@@ -266,7 +282,7 @@ mod tests {
             .build()
             .expect("a request");
         let layout = StreamLayout::new(&request, 2);
-        let schema = layout.schema(&request, &["A".to_owned(), "B".to_owned()]);
+        let schema = layout.schema(&request, &["A".to_owned(), "B".to_owned()], None);
         let names = names_of(&schema);
         assert_eq!(names[6..9], ["bid_volume", "valid_bid", "bid_timestamp"]);
         assert_eq!(names[9..11], ["H4_bid_timestamp", "H4_bid_open"]);
@@ -287,7 +303,7 @@ mod tests {
             .build()
             .expect("a request");
         let layout = StreamLayout::new(&request, 1);
-        let schema = layout.schema(&request, &["A".to_owned()]);
+        let schema = layout.schema(&request, &["A".to_owned()], None);
         assert_eq!(
             names_of(&schema),
             [
@@ -309,6 +325,10 @@ mod tests {
         );
         assert_eq!(schema.metadata()["symbols"], r#"["A"]"#);
         assert_eq!(schema.metadata()["schema_version"], SCHEMA_VERSION);
+        assert!(!schema.metadata().contains_key("known_after_ns"));
+        let dated = layout.schema(&request, &["A".to_owned()], Some(7));
+        assert_eq!(dated.metadata()["known_after_ns"], "7");
+        assert_eq!(dated.metadata()["schema_version"], SCHEMA_VERSION_OF_DAYS);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Owns the question which files are which series: the default layout, path templates, and what
 //! to say where a file is missing. Opens no file.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -9,11 +10,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::data::input_list::{self, ListedFile};
 use crate::error::{Code, Error, Result};
 use crate::report::SeriesName;
 use crate::request::{
-    Fields, MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Request, Symbols, Timeframe,
-    check_timeline,
+    Fields, MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Reading, Request, Symbols,
+    Timeframe, check_timeline, owner,
 };
 
 /// What the series of one kind have in common.
@@ -26,12 +28,26 @@ pub(crate) enum Role {
     Indicators,
 }
 
-/// One series of a request and its files, in name order.
+/// One file of a series, and what a list of inputs says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileEntry {
+    pub path: PathBuf,
+    /// Where the files are listed.
+    pub listed: Option<Arc<ListedFile>>,
+}
+
+impl From<PathBuf> for FileEntry {
+    fn from(path: PathBuf) -> Self {
+        Self { path, listed: None }
+    }
+}
+
+/// One series of a request and its files, in name order, or in the order of their list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeriesFiles {
     pub name: SeriesName,
     pub role: Role,
-    pub files: Vec<PathBuf>,
+    pub files: Vec<FileEntry>,
     /// The folder that these may not lead out of, through links neither.
     pub within: Option<Arc<Path>>,
 }
@@ -54,6 +70,9 @@ pub(crate) struct Resolved {
 /// [`Code::InvalidPriceType`], by what is missing. Where all symbols are asked for, also a timeline that
 /// they do not allow.
 pub(crate) fn resolve(request: &Request, follow_links: bool) -> Result<Resolved> {
+    if let Some(list) = request.inputs() {
+        return input_list::resolve(request, list);
+    }
     let primary = Layout::candles(request, request.timeframe(), follow_links)?;
     let symbols = match request.symbols() {
         Symbols::Listed(symbols) => symbols.clone(),
@@ -86,6 +105,8 @@ struct Layout<'a> {
     templates: Vec<PathTemplate>,
     /// For each template, the folder that its files may not lead out of.
     within: Vec<Option<Arc<Path>>>,
+    /// Folders that were looked at, and the format of the table that they are.
+    tables: RefCell<HashMap<PathBuf, Option<&'static str>>>,
 }
 
 impl<'a> Layout<'a> {
@@ -138,6 +159,7 @@ impl<'a> Layout<'a> {
             root,
             within: templates.iter().map(within).collect(),
             templates,
+            tables: RefCell::default(),
         })
     }
 
@@ -149,12 +171,15 @@ impl<'a> Layout<'a> {
         sides: &[Option<PriceType>],
         series: &mut Vec<SeriesFiles>,
     ) -> Result<()> {
+        self.check_stars(Some(symbols), sides)?;
         for symbol in symbols {
             for &price_type in sides {
-                let (files, within) = self.files(symbol, price_type)?;
+                let found = self.files(symbol, price_type);
+                let (files, within) = found.map_err(|error| error.at_series(symbol, price_type))?;
                 if files.is_empty() {
                     return Err(self.missing(symbol, price_type)?);
                 }
+                let files = files.into_iter().map(FileEntry::from).collect();
                 let name = SeriesName {
                     symbol: symbol.clone(),
                     timeframe: self.timeframe.as_str().to_owned(),
@@ -189,7 +214,8 @@ impl<'a> Layout<'a> {
         for (template, within) in self.templates.iter().zip(&self.within) {
             let fields = self.fields(symbol, price_type);
             let files = if template.has_star() {
-                matching_files(&template.pattern(fields))?
+                let matching = matching_files(&template.pattern(fields))?;
+                self.own_files(template, symbol, price_type, matching)?
             } else {
                 let path = PathBuf::from(template.path(fields));
                 if may_exist(&path) {
@@ -199,14 +225,208 @@ impl<'a> Layout<'a> {
                 }
             };
             if !files.is_empty() {
+                self.check_tables(template, &files)?;
                 return Ok((files, within.clone()));
             }
         }
         Ok((Vec::new(), None))
     }
 
+    /// Refuses templates that leave open where a symbol ends, also where one file alone matches.
+    fn check_stars(&self, symbols: Option<&[String]>, sides: &[Option<PriceType>]) -> Result<()> {
+        let beside = |template: &&PathTemplate| template.has_star_beside_symbol();
+        let Some(template) = self.templates.iter().find(beside) else {
+            return Ok(());
+        };
+        let mut message = format!("the path template {template} has a * right beside {{symbol}}");
+        let hint = "put the text that stands between them into the template: {symbol}-1m-*";
+        let refuse = |message: String| Error::input(Code::AmbiguousInput, message).with_hint(hint);
+        let price_type = sides.first().copied().flatten();
+        for &price_type in sides {
+            let second = self.second_reading(template, symbols, price_type)?;
+            if let Some((file, symbol, other)) = second {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                message.push_str(&format!(
+                    ": {name} can be read as a file of {symbol} and of {other}"
+                ));
+                return Err(refuse(message)
+                    .at_series(&symbol, price_type)
+                    .at_file(&file));
+            }
+        }
+        Err(match symbols.and_then(<[_]>::first) {
+            Some(symbol) => refuse(message).at_series(symbol, price_type),
+            None => refuse(message),
+        })
+    }
+
+    /// A file that can be read as that of a symbol and as that of another one, rather by whole words.
+    fn second_reading(
+        &self,
+        template: &PathTemplate,
+        symbols: Option<&[String]>,
+        price_type: Option<PriceType>,
+    ) -> Result<Option<(PathBuf, String, String)>> {
+        let fields = self.fields_of_any_symbol(price_type);
+        let mut candidates: Vec<(PathBuf, String, Vec<Reading>)> = Vec::new();
+        let mut add = |symbol: Option<&String>| -> Result<()> {
+            let of_symbol = Fields {
+                symbol: symbol.map(String::as_str),
+                ..fields
+            };
+            for file in matching_files(&template.pattern(of_symbol))? {
+                let mut readings = self.readings(template, &file, fields);
+                let in_a_word = |one: &Reading| {
+                    let rest = one.rest.as_deref().and_then(|rest| rest.chars().next());
+                    rest.is_some_and(|next| next.is_alphanumeric() || next == '_')
+                };
+                readings.sort_by_key(|one| (in_a_word(one), one.symbol.len()));
+                let shortest = readings.first().map(|one| &one.symbol);
+                if let Some(symbol) = symbol.or(shortest).cloned() {
+                    candidates.push((file, symbol, readings));
+                }
+            }
+            Ok(())
+        };
+        match symbols {
+            Some(symbols) => symbols.iter().try_for_each(|symbol| add(Some(symbol)))?,
+            None => add(None)?,
+        }
+        for most in [1, usize::MAX] {
+            for (file, symbol, readings) in &candidates {
+                let other = readings.iter().take(most).find(|one| one.symbol != *symbol);
+                if let Some(other) = other {
+                    return Ok(Some((file.clone(), symbol.clone(), other.symbol.clone())));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those of the files that match for a symbol that are its own, and no other symbol's.
+    fn own_files(
+        &self,
+        template: &PathTemplate,
+        symbol: &str,
+        price_type: Option<PriceType>,
+        files: Vec<PathBuf>,
+    ) -> Result<Vec<PathBuf>> {
+        let of_series = self.fields(symbol, price_type);
+        for file in &files {
+            let text = file.to_str().unwrap_or_default();
+            let timeframe = self.timeframe.as_str();
+            if let Some(other) = template.longer_timeframe(text, timeframe, of_series) {
+                let message =
+                    format!("the file can be read as one of {timeframe} and as one of {other}");
+                return Err(Error::input(Code::AmbiguousInput, message)
+                    .at_file(file)
+                    .with_hint("put the text that follows {timeframe} into the path template"));
+            }
+        }
+        let fields = self.fields_of_any_symbol(price_type);
+        if !template.may_have_readings(fields) {
+            return Ok(files);
+        }
+        let mut own = Vec::with_capacity(files.len());
+        for file in files {
+            let readings = self.readings(template, &file, fields);
+            match owner(&readings) {
+                Some(owner) if owner.symbol != symbol => {
+                    // Of all symbols, each gets its own. Who names one may mean the other's rows too.
+                    if *self.request.symbols() != Symbols::All {
+                        let message = format!(
+                            "the file can be read as {symbol}'s and as {}'s, which it is",
+                            owner.symbol
+                        );
+                        return Err(Error::input(Code::AmbiguousInput, message)
+                            .at_file(&file)
+                            .with_hint(
+                                "say which texts are symbols with --symbol-pattern, or put more \
+                                 of the names into the path template",
+                            ));
+                    }
+                }
+                _ => own.push(file),
+            }
+        }
+        Ok(own)
+    }
+
+    /// The ways to read a path that count.
+    fn readings(&self, template: &PathTemplate, path: &Path, fields: Fields<'_>) -> Vec<Reading> {
+        let Some(path) = path.to_str() else {
+            return Vec::new();
+        };
+        let mut readings = template.readings(path, fields);
+        if let Some(pattern) = self.request.symbol_pattern() {
+            readings.retain(|reading| pattern.matches(&reading.symbol));
+        }
+        readings
+    }
+
+    fn fields_of_any_symbol(&self, price_type: Option<PriceType>) -> Fields<'_> {
+        Fields {
+            root: self.root,
+            symbol: None,
+            timeframe: Some(self.timeframe.as_str()),
+            price_type,
+        }
+    }
+
+    /// Refuses files of a table whose own library knows which of its files count.
+    fn check_tables(&self, template: &PathTemplate, files: &[PathBuf]) -> Result<()> {
+        let depth = |path: &Path| path.components().count();
+        let top = if template.as_str().starts_with("{root}") {
+            Some(depth(Path::new(self.root)))
+        } else {
+            template.spelled_folder(self.root).map(|folder| {
+                // Names below the folder that the process is in begin without it.
+                let is_here = folder == Path::new(".");
+                if is_here { 0 } else { depth(&folder) }
+            })
+        };
+        for file in files {
+            let Some(parent) = file.parent() else {
+                continue;
+            };
+            let top = top.unwrap_or_else(|| depth(parent));
+            let folders = parent.ancestors().take_while(|folder| depth(folder) >= top);
+            for folder in folders {
+                let mut tables = self.tables.borrow_mut();
+                let table = match tables.get(folder) {
+                    Some(known) => *known,
+                    None => *tables
+                        .entry(folder.to_owned())
+                        .or_insert(table_format(folder)),
+                };
+                if let Some(format) = table {
+                    let message = format!(
+                        "cannot read the file by its name: {} is {format}, of which only some \
+                         files are live",
+                        folder.display()
+                    );
+                    return Err(Error::input(Code::UnsupportedInput, message)
+                        .at_file(file)
+                        .with_hint("list the table's live files with --inputs"));
+                }
+                if folder.as_os_str().is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Symbols with a file of the timeframe and of any requested price type, in name order.
     fn all_symbols(&self) -> Result<Vec<String>> {
+        let sides: Vec<_> = self
+            .request
+            .price_types()
+            .iter()
+            .copied()
+            .map(Some)
+            .collect();
+        self.check_stars(None, &sides)?;
         let mut symbols = BTreeSet::new();
         for &price_type in self.request.price_types() {
             for template in &self.templates {
@@ -216,21 +436,10 @@ impl<'a> Layout<'a> {
                     timeframe: Some(self.timeframe.as_str()),
                     price_type: Some(price_type),
                 };
-                for path in matching_files(&template.pattern(fields))? {
-                    let Some(path) = path.to_str() else { continue };
-                    let mut readings = template.symbols_of(path, fields);
-                    match readings.len() {
-                        0 => {}
-                        1 => symbols.extend(readings.pop()),
-                        _ => {
-                            return Err(Error::usage(format!(
-                                "the path template {template} leaves open which symbol {path:?} \
-                                 belongs to: {}",
-                                readings.join(", ")
-                            ))
-                            .with_hint("list the symbols with --symbols"));
-                        }
-                    }
+                let files = matching_files(&template.pattern(fields))?;
+                for file in files {
+                    let readings = self.readings(template, &file, fields);
+                    symbols.extend(owner(&readings).map(|reading| reading.symbol.clone()));
                 }
             }
         }
@@ -369,6 +578,22 @@ impl<'a> Layout<'a> {
             None => self.layout_hint(),
         }
     }
+}
+
+/// The format of the table that a folder is, where it is one.
+fn table_format(folder: &Path) -> Option<&'static str> {
+    if folder.join("_delta_log").is_dir() {
+        return Some("a Delta Lake table (_delta_log)");
+    }
+    if folder.join(".hoodie").is_dir() {
+        return Some("a Hudi table (.hoodie)");
+    }
+    let metadata = fs::read_dir(folder.join("metadata")).ok()?;
+    let is_of_iceberg = |name: OsString| name.as_bytes().ends_with(b".metadata.json");
+    let mut names = metadata.flatten().map(|entry| entry.file_name());
+    names
+        .any(is_of_iceberg)
+        .then_some("an Iceberg table (metadata/*.metadata.json)")
 }
 
 /// Whether opening the path is worth trying: it is there, or only opening it will tell why not.

@@ -2,7 +2,7 @@
 //!
 //! 1. [`candle`]: what a candle is, and the columns of the stream.
 //! 2. `session`, `runs`, `bins`, [`sync`]: pure rules over timestamps. `workers`: threads.
-//! 3. `layout`, `source`: which files there are, and what one Parquet file holds.
+//! 3. `layout`, `input_list`, `source`: which files there are, and what one Parquet file holds.
 //! 4. `series`: one ordered, cleaned series from its files: its candle times, its values.
 //! 5. `gather`: values and timestamps brought together, by a plan.
 //! 6. `read_ahead`, `plan`: the plan, from the candle times of all series.
@@ -12,6 +12,7 @@ pub(crate) mod assemble;
 pub(crate) mod bins;
 pub mod candle;
 pub(crate) mod gather;
+pub(crate) mod input_list;
 pub(crate) mod layout;
 pub mod multi_symbol;
 pub(crate) mod plan;

@@ -75,6 +75,8 @@ struct Window {
     /// In one piece; the first `used` of them are used up, but for what the last of those is still
     /// shown in.
     timestamps: Vec<i64>,
+    /// For each the instant from which its age counts, where that is not its timestamp.
+    begins: Option<Vec<i64>>,
     rows: Rows,
     used: usize,
     exhausted: bool,
@@ -178,7 +180,7 @@ impl Planner {
         }
         let loaded = self.windows.iter().zip(&self.joins);
         let loaded =
-            loaded.map(|(window, join)| (window.left(), join.delay_ns(), window.exhausted));
+            loaded.map(|(window, join)| (window.begins_left(), join.delay_ns(), window.exhausted));
         let horizon =
             sync::safe_horizon(loaded).expect("a series with more to come was just topped up");
         let finals: Vec<&[i64]> = self
@@ -186,9 +188,9 @@ impl Planner {
             .iter()
             .zip(&self.joins)
             .map(|(window, join)| {
-                let left = window.left();
                 let is_final = |&at: &i64| at.saturating_add(join.delay_ns()) <= horizon;
-                &left[..left.partition_point(is_final)]
+                let finals = window.begins_left().partition_point(is_final);
+                &window.left()[..finals]
             })
             .collect();
         let shapes = |join: &Join| matches!(join, Join::Primary { .. });
@@ -254,6 +256,14 @@ impl Window {
         &self.timestamps[self.used..]
     }
 
+    /// From when on the ages of those that are left count.
+    fn begins_left(&self) -> &[i64] {
+        match &self.begins {
+            Some(begins) => &begins[self.used..],
+            None => self.left(),
+        }
+    }
+
     /// The candle before those that are left.
     fn before(&self) -> Option<usize> {
         self.used.checked_sub(1)
@@ -262,10 +272,18 @@ impl Window {
     fn load(&mut self, chunk: &CandleTimes) {
         if let Some(before) = self.before() {
             self.timestamps.drain(..before);
+            if let Some(begins) = &mut self.begins {
+                begins.drain(..before);
+            }
             self.rows = self.rows.slice(before..self.rows.len());
             self.used = 1;
         }
         self.timestamps.extend_from_slice(&chunk.timestamps);
+        if let Some(begins) = &chunk.begins {
+            self.begins
+                .get_or_insert_default()
+                .extend_from_slice(begins);
+        }
         self.rows.append(&chunk.rows);
         if let Some(rows) = &chunk.shuffled
             && self.shuffled.last() != Some(rows)
@@ -299,8 +317,18 @@ impl Window {
                 max_age_ns,
             } => {
                 let candles = self.before().unwrap_or(self.used)..end;
-                let known = &self.timestamps[candles.clone()];
-                self.rows_of(&sync::hold(axis, known, delay_ns, max_age_ns), candles)
+                let stamps = &self.timestamps[candles.clone()];
+                let known = match &self.begins {
+                    Some(begins) => &begins[candles.clone()],
+                    None => stamps,
+                };
+                let mut held = sync::hold(axis, known, delay_ns, max_age_ns);
+                if self.begins.is_some() {
+                    for stretch in &mut held {
+                        stretch.held_ns = Some(stamps[stretch.row as usize]);
+                    }
+                }
+                self.rows_of(&held, candles)
             }
         }
     }

@@ -1,13 +1,10 @@
-//! Owns the session filter: which rows lie in trading hours. Pure; the only place with a time zone.
+//! Owns the session filter: which rows lie in trading hours. Pure.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, Duration, NaiveDate, Offset, Utc};
-use chrono_tz::Australia::Sydney;
-
 use crate::data::candle::VALUES_PER_CANDLE;
-use crate::request::{Session, Timeframe};
+use crate::request::{Session, Timeframe, Zone};
 
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_HOUR: i64 = 3_600;
@@ -115,6 +112,7 @@ fn is_placeholder([open, high, low, close, volume]: [f64; VALUES_PER_CANDLE]) ->
 /// The FX week: open from Monday 07:00 to Saturday 07:00 in Sydney.
 #[derive(Debug, Clone)]
 pub(crate) struct FxWeek {
+    sydney: Zone,
     /// The stretch looked up last, in seconds since 1970-01-01T00:00Z.
     stretch_s: Range<i64>,
     stretch_is_open: bool,
@@ -123,6 +121,7 @@ pub(crate) struct FxWeek {
 impl Default for FxWeek {
     fn default() -> Self {
         Self {
+            sydney: Zone::named("Australia/Sydney").expect("its rules are compiled in"),
             stretch_s: 0..0,
             stretch_is_open: false,
         }
@@ -144,60 +143,30 @@ impl FxWeek {
     }
 
     fn look_up(&mut self, timestamp_s: i64) {
-        let local_s = timestamp_s + sydney_offset_s(timestamp_s);
+        let local_s = timestamp_s + self.sydney.offset_s(timestamp_s);
         // Local time counted from Monday 1969-12-29.
         let into_week = (local_s + 3 * SECONDS_PER_DAY).rem_euclid(SECONDS_PER_WEEK);
         let monday_s = local_s - into_week;
-        let opens = |monday_s| utc_of_local_s(monday_s + Self::OPENS_S);
-        let closes = |monday_s| utc_of_local_s(monday_s + Self::CLOSES_S);
-        self.stretch_is_open = (Self::OPENS_S..Self::CLOSES_S).contains(&into_week);
-        self.stretch_s = if self.stretch_is_open {
+        let opens = |monday_s| self.utc_of_local_s(monday_s + Self::OPENS_S);
+        let closes = |monday_s| self.utc_of_local_s(monday_s + Self::CLOSES_S);
+        let is_open = (Self::OPENS_S..Self::CLOSES_S).contains(&into_week);
+        let stretch_s = if is_open {
             opens(monday_s)..closes(monday_s)
         } else if into_week < Self::OPENS_S {
             closes(monday_s - SECONDS_PER_WEEK)..opens(monday_s)
         } else {
             closes(monday_s)..opens(monday_s + SECONDS_PER_WEEK)
         };
+        (self.stretch_is_open, self.stretch_s) = (is_open, stretch_s);
     }
-}
 
-/// The instant of a Sydney local time. Only asked for Mondays and Saturdays at 07:00, where no
-/// change of clocks ever fell: those local times exist once.
-fn utc_of_local_s(local_s: i64) -> i64 {
-    // A guess that is at most an hour off is on the right side of the nearest change of clocks.
-    let guess_s = local_s - sydney_offset_s(local_s - 10 * SECONDS_PER_HOUR);
-    local_s - sydney_offset_s(guess_s)
-}
-
-/// Sydney's distance from UTC at an instant, in seconds.
-fn sydney_offset_s(timestamp_s: i64) -> i64 {
-    let instant = DateTime::<Utc>::from_timestamp(timestamp_s, 0)
-        .expect("seconds of an i64 nanosecond timestamp lie within chrono's range");
-    let known = instant_with_known_rules(instant);
-    i64::from(
-        known
-            .with_timezone(&Sydney)
-            .offset()
-            .fix()
-            .local_minus_utc(),
-    )
-}
-
-/// The zone tables end with the year 2099. Later instants are asked for in an earlier year with
-/// the same calendar, since the rule in force (first Sundays of April and October) depends on
-/// nothing else.
-fn instant_with_known_rules(instant: DateTime<Utc>) -> DateTime<Utc> {
-    const LAST_SAFE_YEAR: i32 = 2098;
-    if instant.year() <= LAST_SAFE_YEAR {
-        return instant;
+    /// The instant of a Sydney local time. Only asked for Mondays and Saturdays at 07:00, where no
+    /// change of clocks ever fell: those local times exist once.
+    fn utc_of_local_s(&self, local_s: i64) -> i64 {
+        // A guess that is at most an hour off is on the right side of the nearest change of clocks.
+        let guess_s = local_s - self.sydney.offset_s(local_s - 10 * SECONDS_PER_HOUR);
+        local_s - self.sydney.offset_s(guess_s)
     }
-    let new_year = |year| NaiveDate::from_ymd_opt(year, 1, 1).expect("every year has a first day");
-    let this = new_year(instant.year());
-    let twin = (LAST_SAFE_YEAR - 40..=LAST_SAFE_YEAR)
-        .map(new_year)
-        .find(|year| year.weekday() == this.weekday() && year.leap_year() == this.leap_year())
-        .expect("28 years in a row hold every calendar, and 2058 to 2098 skip no leap year");
-    instant - Duration::days((this - twin).num_days())
 }
 
 /// Trading hours: each from its opening to its close, the close excluded; ascending, none
@@ -274,7 +243,8 @@ impl HoursFilter {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeZone, Timelike, Weekday};
+    use chrono::{Datelike, TimeZone, Timelike, Weekday};
+    use chrono_tz::Australia::Sydney;
     use proptest::prelude::*;
 
     use super::*;

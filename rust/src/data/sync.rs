@@ -8,8 +8,8 @@
 //! What else a slice shows is one question with two numbers: of the candles that are at least `delay`
 //! old at a position, the latest, if it is no older than `max_age`. Without delay and age that is the
 //! candle at the position itself; with an age it is carried forward; with the delay of its timeframe it
-//! is the latest complete candle. No position ever sees a candle that comes after it, since a delay is
-//! never negative.
+//! is the latest complete candle. No position ever sees a candle that is not complete when the slice is
+//! known.
 
 use std::ops::Range;
 
@@ -228,7 +228,6 @@ pub fn carry_forward(
 /// each until the next one is shown or it is older than `max_age_ns`.
 #[must_use]
 pub fn hold(axis: &[i64], candles: &[i64], delay_ns: i64, max_age_ns: Option<i64>) -> Vec<Stretch> {
-    debug_assert!(delay_ns >= 0);
     let mut held = Vec::with_capacity(candles.len());
     // The first position at which a candle is shown; none where that is beyond all time.
     let shown_from = |candle: usize, searched: usize| {

@@ -26,6 +26,7 @@ use crate::guard::catch_panic;
 use crate::ipc::footer::{self, Seal};
 use crate::ipc::messages::{CONTINUATION, Messages, wrong};
 use crate::ipc::write::Format;
+use crate::request::check_location;
 
 /// What a file begins with, and ends with.
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -119,6 +120,7 @@ impl SliceReader {
     ///
     /// [`Code::DeserializationError`] where it is not there, cannot be read, or is none of ours.
     pub fn open(path: &Path) -> Result<Self> {
+        check_location(&path.to_string_lossy())?;
         let input: Input = if is_stdin(path) {
             Box::new(io::stdin())
         } else {

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::{
-    ColumnNames, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS, MaxAge,
-    PathTemplate, PriceType, Request, Session, Symbols, Timeframe, Timeline, UnsortedPolicy,
-    format_timestamp,
+    Ambiguous, ColumnNames, Days, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS,
+    MaxAge, PathTemplate, PriceType, Request, Session, Stamped, SymbolPattern, Symbols, Timeframe,
+    Timeline, TimestampUnit, UnsortedPolicy, Zone, check_location, format_timestamp,
 };
 use crate::error::{Code, Error, Result};
 
@@ -79,9 +79,10 @@ impl RequestBuilder {
         self
     }
 
-    /// Which row wins where several share a timestamp.
-    pub fn duplicates(mut self, duplicates: DuplicatePolicy) -> Self {
-        self.request.duplicates = duplicates;
+    /// Which row wins where several share a timestamp. Where it is not set, the last one does, and rows
+    /// that differ are warned of.
+    pub fn duplicates(mut self, duplicates: impl Into<Option<DuplicatePolicy>>) -> Self {
+        self.request.duplicates = duplicates.into();
         self
     }
 
@@ -148,6 +149,54 @@ impl RequestBuilder {
         self
     }
 
+    /// A JSON document that lists the input files, in the place of a root folder and templates.
+    pub fn inputs(mut self, inputs: Option<PathBuf>) -> Self {
+        self.request.inputs = inputs;
+        self
+    }
+
+    /// Which texts in names of files may be symbols.
+    pub fn symbol_pattern(mut self, symbol_pattern: Option<SymbolPattern>) -> Self {
+        self.request.symbol_pattern = symbol_pattern;
+        self
+    }
+
+    /// Whether the files of a series may name several instruments in a column.
+    pub fn one_instrument(mut self, one_instrument: bool) -> Self {
+        self.request.one_instrument = one_instrument;
+        self
+    }
+
+    /// The unit of timestamps that are stored as integers.
+    pub fn timestamp_unit(mut self, timestamp_unit: Option<TimestampUnit>) -> Self {
+        self.request.timestamp_unit = timestamp_unit;
+        self
+    }
+
+    /// The zone of wall clocks, and of days in columns of UTC instants.
+    pub fn zone(mut self, zone: Option<Zone>) -> Self {
+        self.request.zone = zone;
+        self
+    }
+
+    /// What a wall-clock time is that the clocks showed twice.
+    pub fn ambiguous(mut self, ambiguous: Ambiguous) -> Self {
+        self.request.ambiguous = ambiguous;
+        self
+    }
+
+    /// Which side of a candle its timestamp is.
+    pub fn stamped(mut self, stamped: Stamped) -> Self {
+        self.request.stamped = stamped;
+        self
+    }
+
+    /// What the timestamps of candles of days and weeks mean.
+    pub fn days(mut self, days: Option<Days>) -> Self {
+        self.request.days = days;
+        self
+    }
+
     /// Checks the request as a whole. Opens nothing.
     ///
     /// # Errors
@@ -159,11 +208,10 @@ impl RequestBuilder {
     /// the primary one.
     pub fn build(self) -> Result<Request> {
         let mut request = self.request;
+        check_places(&request)?;
         if let Symbols::Listed(symbols) = &request.symbols {
-            check_symbols(symbols)?;
-        }
-        if request.data.as_os_str().is_empty() {
-            return Err(Error::usage("the data root has no name"));
+            check_symbols(symbols, request.inputs.is_some())?;
+            check_pattern(symbols, request.symbol_pattern.as_ref())?;
         }
         let asked = request.price_types.len();
         request.price_types.sort_unstable();
@@ -186,6 +234,7 @@ impl RequestBuilder {
             .with_hint("both ends belong to the window; give --start no later than --end"));
         }
         check_templates(&request)?;
+        check_times(&request)?;
         check_fill(&request)?;
         check_further_timeframes(&request)?;
         check_sessions(&request)?;
@@ -195,6 +244,73 @@ impl RequestBuilder {
         }
         Ok(request)
     }
+}
+
+/// Where the files are: below a root, or in a list; and nowhere that cannot be read.
+fn check_places(request: &Request) -> Result<()> {
+    let Some(inputs) = &request.inputs else {
+        if request.data.as_os_str().is_empty() {
+            return Err(Error::usage("the data root has no name"));
+        }
+        let templates = [&request.path_template, &request.indicator_template];
+        let templates = templates.into_iter().flatten().map(PathTemplate::as_str);
+        let places = [Some(&request.data), request.session_file.as_ref()];
+        let places = places
+            .into_iter()
+            .flatten()
+            .map(|path| path.to_string_lossy());
+        return places
+            .chain(templates.map(Into::into))
+            .try_for_each(|place| check_location(&place));
+    };
+    check_location(&inputs.to_string_lossy())?;
+    if !request.data.as_os_str().is_empty()
+        || request.path_template.is_some()
+        || request.indicator_template.is_some()
+    {
+        return Err(Error::usage(
+            "the input files are listed, and looked for by a root or template as well",
+        )
+        .with_hint("choose one of --inputs and --data with its templates"));
+    }
+    let sessions = request.session_file.iter();
+    sessions
+        .map(|path| path.to_string_lossy())
+        .try_for_each(|place| check_location(&place))
+}
+
+fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<()> {
+    let Some(pattern) = pattern else {
+        return Ok(());
+    };
+    match symbols.iter().find(|symbol| !pattern.matches(symbol)) {
+        None => Ok(()),
+        Some(symbol) => Err(Error::usage(format!(
+            "the symbol {symbol:?} does not match the symbol pattern {:?}",
+            pattern.as_str()
+        ))
+        .at_symbol(symbol)
+        .with_hint("widen the pattern, or request other symbols")),
+    }
+}
+
+fn check_times(request: &Request) -> Result<()> {
+    if request.ambiguous != Ambiguous::Error && request.zone.is_none() {
+        return Err(Error::usage(
+            "a policy for ambiguous times is given, but no zone in which there are any",
+        )
+        .with_hint("name the zone of the wall clocks with --zone"));
+    }
+    let further = request.further_timeframes.iter();
+    let further = further.map(FurtherTimeframe::timeframe);
+    let mut timeframes = [&request.timeframe].into_iter().chain(further);
+    if request.days.is_some() && timeframes.all(|one| one.whole_days().is_none()) {
+        return Err(
+            Error::usage("a kind of days is given, but no timeframe lasts whole days")
+                .with_hint("leave out --days, or request a timeframe of days or weeks"),
+        );
+    }
+    Ok(())
 }
 
 fn check_templates(request: &Request) -> Result<()> {
@@ -339,7 +455,7 @@ pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<
     }
 }
 
-fn check_symbols(symbols: &[String]) -> Result<()> {
+fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
     if symbols.is_empty() {
         return Err(Error::usage("no symbol is requested")
             .with_hint("give --symbols A,B, --symbols-file FILE or --all-symbols"));
@@ -353,7 +469,7 @@ fn check_symbols(symbols: &[String]) -> Result<()> {
     }
     let mut seen = HashSet::with_capacity(symbols.len());
     for symbol in symbols {
-        check_symbol(symbol)?;
+        check_symbol(symbol, are_listed)?;
         if !seen.insert(symbol.as_str()) {
             return Err(
                 Error::usage(format!("the symbol {symbol:?} is requested twice")).at_symbol(symbol),
@@ -363,8 +479,9 @@ fn check_symbols(symbols: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a name that could leave the root or could not be written in a list of symbols.
-fn check_symbol(symbol: &str) -> Result<()> {
+/// Refuses a name that could leave the root, unless files are listed and it is part of no path; and one
+/// that could not be written in a list of symbols.
+fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::bad_request(
             Code::SymbolNotFound,
@@ -376,10 +493,10 @@ fn check_symbol(symbol: &str) -> Result<()> {
     if symbol.is_empty() {
         return refuse("it is empty");
     }
-    if symbol == "." || symbol.contains("..") {
+    if !is_listed && (symbol == "." || symbol.contains("..")) {
         return refuse("it could leave the data root");
     }
-    if symbol.contains(['/', '\\']) {
+    if !is_listed && symbol.contains(['/', '\\']) {
         return refuse("it holds a path separator");
     }
     if symbol.contains(|character: char| character.is_control()) {

@@ -5,11 +5,15 @@
 
 mod builder;
 mod further;
+mod location;
+mod pattern;
+mod readings;
 mod template;
 mod time;
 mod timeframe;
 mod timeline;
 mod words;
+mod zone;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,12 +23,20 @@ use serde::Serialize;
 pub use builder::RequestBuilder;
 pub(crate) use builder::check_timeline;
 pub use further::{FurtherTimeframe, MaxAge};
+pub use location::check_location;
+pub use pattern::SymbolPattern;
+pub(crate) use readings::{Reading, owner};
 pub use template::PathTemplate;
 pub(crate) use template::{Fields, PathPattern};
 pub use time::{format_timestamp, parse_timestamp};
 pub use timeframe::Timeframe;
 pub use timeline::Timeline;
-pub use words::{DuplicatePolicy, Fill, KnownAt, PriceType, Session, UnsortedPolicy};
+pub use words::{
+    Ambiguous, Days, DuplicatePolicy, Fill, KnownAt, PriceType, Session, Stamped, TimestampUnit,
+    UnsortedPolicy,
+};
+pub(crate) use zone::{ClockChange, Instants, WallClock};
+pub use zone::{Zone, zone_rules_release};
 
 use crate::error::{Error, Result};
 
@@ -69,6 +81,18 @@ impl ColumnNames {
         };
         column.clone_into(slot);
         Ok(())
+    }
+
+    /// The name that a field was given; `None` where it has its plain one.
+    pub(crate) fn renaming(&self, field: &str) -> Option<&String> {
+        let place = Self::VALUE_FIELDS.iter().position(|name| *name == field);
+        let plain = Self::default();
+        let (name, plain) = match place {
+            Some(place) => (&self.values[place], &plain.values[place]),
+            None if field == "timestamp" => (&self.timestamp, &plain.timestamp),
+            None => return None,
+        };
+        (name != plain).then_some(name)
     }
 
     fn renamed(&self) -> BTreeMap<&'static str, String> {
@@ -131,7 +155,7 @@ pub struct Request {
     session: Session,
     normalize: bool,
     unsorted: UnsortedPolicy,
-    duplicates: DuplicatePolicy,
+    duplicates: Option<DuplicatePolicy>,
     path_template: Option<PathTemplate>,
     columns: ColumnNames,
     fill: Fill,
@@ -142,6 +166,14 @@ pub struct Request {
     session_name: Option<String>,
     indicators: Vec<String>,
     indicator_template: Option<PathTemplate>,
+    inputs: Option<PathBuf>,
+    symbol_pattern: Option<SymbolPattern>,
+    one_instrument: bool,
+    timestamp_unit: Option<TimestampUnit>,
+    zone: Option<Zone>,
+    ambiguous: Ambiguous,
+    stamped: Stamped,
+    days: Option<Days>,
 }
 
 impl Request {
@@ -159,7 +191,7 @@ impl Request {
                 session: Session::default(),
                 normalize: false,
                 unsorted: UnsortedPolicy::default(),
-                duplicates: DuplicatePolicy::default(),
+                duplicates: None,
                 path_template: None,
                 columns: ColumnNames::default(),
                 fill: Fill::default(),
@@ -170,11 +202,19 @@ impl Request {
                 session_name: None,
                 indicators: Vec::new(),
                 indicator_template: None,
+                inputs: None,
+                symbol_pattern: None,
+                one_instrument: false,
+                timestamp_unit: None,
+                zone: None,
+                ambiguous: Ambiguous::default(),
+                stamped: Stamped::default(),
+                days: None,
             },
         }
     }
 
-    /// The root folder of the input files.
+    /// The root folder of the input files; empty where these are listed.
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
@@ -234,9 +274,10 @@ impl Request {
         self.unsorted
     }
 
-    /// Which row wins where several share a timestamp.
+    /// Which row wins where several share a timestamp; `None` where nobody has chosen, and the last one
+    /// does.
     #[must_use]
-    pub fn duplicates(&self) -> DuplicatePolicy {
+    pub fn duplicates(&self) -> Option<DuplicatePolicy> {
         self.duplicates
     }
 
@@ -294,6 +335,59 @@ impl Request {
         self.indicator_template.as_ref()
     }
 
+    /// The JSON document that lists the input files, in the place of a root folder and templates.
+    #[must_use]
+    pub fn inputs(&self) -> Option<&Path> {
+        self.inputs.as_deref()
+    }
+
+    /// Which texts in names of files may be symbols.
+    #[must_use]
+    pub fn symbol_pattern(&self) -> Option<&SymbolPattern> {
+        self.symbol_pattern.as_ref()
+    }
+
+    /// Whether the files of a series may name several instruments in a column.
+    #[must_use]
+    pub fn one_instrument(&self) -> bool {
+        self.one_instrument
+    }
+
+    /// The unit of timestamps that are stored as integers; `None` refuses these.
+    #[must_use]
+    pub fn timestamp_unit(&self) -> Option<TimestampUnit> {
+        self.timestamp_unit
+    }
+
+    /// The zone of wall clocks, and of days in columns of UTC instants.
+    #[must_use]
+    pub fn zone(&self) -> Option<&Zone> {
+        self.zone.as_ref()
+    }
+
+    /// What a wall-clock time is that the clocks showed twice.
+    #[must_use]
+    pub fn ambiguous(&self) -> Ambiguous {
+        self.ambiguous
+    }
+
+    /// Which side of a candle its timestamp is.
+    #[must_use]
+    pub fn stamped(&self) -> Stamped {
+        self.stamped
+    }
+
+    /// What the timestamps of candles of days and weeks mean; `None` is [`Days::Utc`], unchosen.
+    #[must_use]
+    pub fn days(&self) -> Option<Days> {
+        self.days
+    }
+
+    /// Whether the slices are stamped with dates: those of the zones in which the primary candles are.
+    pub(crate) fn is_dated(&self) -> bool {
+        self.days == Some(Days::Local) && self.timeframe.whole_days().is_some()
+    }
+
     /// The slices at every timestamp that any of the same series has a candle at, and nothing but their own
     /// candles in them.
     pub(crate) fn over_union(&self) -> Self {
@@ -326,12 +420,17 @@ impl Request {
     }
 
     /// How much later than its timestamp a candle of a further timeframe is shown at the earliest, and
-    /// how old it may be, in nanoseconds.
-    pub(crate) fn further_times_ns(&self, further: &FurtherTimeframe) -> (i64, Option<i64>) {
+    /// how old it may be, in nanoseconds. The primary candles are known `known_after_ns` after theirs,
+    /// where that is not their timeframe.
+    pub(crate) fn further_times_ns(
+        &self,
+        further: &FurtherTimeframe,
+        known_after_ns: Option<i64>,
+    ) -> (i64, Option<i64>) {
         let timeframe = further.timeframe();
         let known_ns = match self.known_at {
             KnownAt::Open => 0,
-            KnownAt::Close => self.timeframe.duration_ns(),
+            KnownAt::Close => known_after_ns.unwrap_or(self.timeframe.duration_ns()),
         };
         let max_age = further.max_age();
         (
@@ -344,7 +443,10 @@ impl Request {
     #[must_use]
     pub(crate) fn to_json(&self, symbols: &[String]) -> String {
         let document = RequestDocument {
-            data: self.data.to_string_lossy().into_owned(),
+            data: self
+                .inputs
+                .is_none()
+                .then(|| self.data.to_string_lossy().into_owned()),
             symbols,
             timeframe: self.timeframe.as_str(),
             price_types: &self.price_types,
@@ -357,7 +459,7 @@ impl Request {
                 .unwrap_or(self.session.as_str()),
             normalize: self.normalize,
             unsorted: self.unsorted,
-            duplicates: self.duplicates,
+            duplicates: self.duplicates.unwrap_or_default(),
             path_template: self.path_template.as_ref().map(PathTemplate::as_str),
             columns: self.columns.renamed(),
             fill: self.fill,
@@ -371,6 +473,17 @@ impl Request {
                 .map(|path| path.to_string_lossy().into_owned()),
             indicators: &self.indicators,
             indicator_template: self.indicator_template.as_ref().map(PathTemplate::as_str),
+            inputs: self
+                .inputs
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned()),
+            symbol_pattern: self.symbol_pattern.as_ref().map(SymbolPattern::as_str),
+            one_instrument: self.one_instrument.then_some(true),
+            timestamp_unit: self.timestamp_unit,
+            zone: self.zone.as_ref(),
+            ambiguous: Some(self.ambiguous).filter(|chosen| *chosen != Ambiguous::default()),
+            stamped: Some(self.stamped).filter(|chosen| *chosen != Stamped::default()),
+            days: self.days,
         };
         serde_json::to_string(&document).expect("strings, lists and maps with string keys are JSON")
     }
@@ -379,7 +492,7 @@ impl Request {
 /// The request as it stands in the stream's metadata; the order of the fields is part of it.
 #[derive(Serialize)]
 struct RequestDocument<'a> {
-    data: String,
+    data: Option<String>,
     symbols: &'a [String],
     timeframe: &'a str,
     price_types: &'a [PriceType],
@@ -399,6 +512,23 @@ struct RequestDocument<'a> {
     session_file: Option<String>,
     indicators: &'a [String],
     indicator_template: Option<&'a str>,
+    // What a request does not use does not show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbol_pattern: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_instrument: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_unit: Option<TimestampUnit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a Zone>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ambiguous: Option<Ambiguous>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stamped: Option<Stamped>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days: Option<Days>,
 }
 
 /// An age that the builder has seen to fit.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::request::PriceType;
+use crate::request::{PriceType, Reading};
 
 /// A path with the fields `{root}`, `{symbol}`, `{timeframe}`, `{side}` (lower case) and `{SIDE}`
 /// (upper case), in which `*` stands for any run of characters of one path component.
@@ -104,6 +104,44 @@ impl PathTemplate {
         self.pieces.contains(&Piece::Star)
     }
 
+    /// Whether a `*` stands right beside `{symbol}`, so that nothing says where a symbol ends.
+    pub(crate) fn has_star_beside_symbol(&self) -> bool {
+        let mut pairs = self.pieces.windows(2);
+        pairs.any(|pair| pair.contains(&Piece::Star) && pair.contains(&Piece::Symbol))
+    }
+
+    /// The longer timeframe of which a file of `timeframe` may be just as well, since a `*` follows the
+    /// field, and stands for a number: `M15` where `{timeframe}*` was looked for as `M1`.
+    pub(crate) fn longer_timeframe(
+        &self,
+        path: &str,
+        timeframe: &str,
+        fields: Fields<'_>,
+    ) -> Option<String> {
+        let open = [Piece::Timeframe, Piece::Star];
+        if !self.pieces.windows(2).any(|pair| pair == open) {
+            return None;
+        }
+        let names: Vec<_> = path.split('/').collect();
+        let mut longest = timeframe.to_owned();
+        loop {
+            let longer = (0..10)
+                .map(|digit| format!("{longest}{digit}"))
+                .find(|longer| {
+                    let timeframe = Some(longer.as_str());
+                    self.pattern(Fields {
+                        timeframe,
+                        ..fields
+                    })
+                    .matches(&names)
+                });
+            match longer {
+                Some(longer) => longest = longer,
+                None => return (longest != timeframe).then_some(longest),
+            }
+        }
+    }
+
     /// The path with all fields given; a `*` stays one.
     pub(crate) fn path(&self, fields: Fields<'_>) -> String {
         self.pattern(fields).text("*")
@@ -168,10 +206,7 @@ impl PathTemplate {
     ///
     /// None where the path is no file of this layout; several where a `*` or plain text next to
     /// the symbol leaves open where it begins or ends.
-    pub(crate) fn symbols_of(&self, path: &str, fields: Fields<'_>) -> Vec<String> {
-        // A text that no path holds shows which name of the path the symbol stands in, and what
-        // stands around it.
-        const MARK: &str = "\0";
+    pub(crate) fn readings(&self, path: &str, fields: Fields<'_>) -> Vec<Reading> {
         let marked = self.pattern(Fields {
             symbol: Some(MARK),
             ..fields
@@ -182,18 +217,13 @@ impl PathTemplate {
             .iter()
             .zip(&names)
             .find_map(|(pattern, name)| Some((pattern.around(MARK)?, *name)));
-        let Some(((before, after), name)) = of_symbol.filter(|_| names.len() == marked.parts.len())
-        else {
+        let Some((around, name)) = of_symbol.filter(|_| names.len() == marked.parts.len()) else {
             return Vec::new();
         };
         let edges = || name.char_indices().map(|(at, _)| at).chain([name.len()]);
-        let starts: Vec<_> = edges()
-            .filter(|&at| before.is_none_or(|before| before.len() == at))
-            .collect();
-        let ends: Vec<_> = edges()
-            .filter(|&at| after.is_none_or(|after| at + after.len() == name.len()))
-            .collect();
-        let mut symbols = Vec::new();
+        let starts: Vec<_> = edges().filter(|&at| around.may_begin(name, at)).collect();
+        let ends: Vec<_> = edges().filter(|&at| around.may_end(name, at)).collect();
+        let mut readings: Vec<Reading> = Vec::new();
         for &start in &starts {
             for &end in ends.iter().filter(|&&end| end > start) {
                 let symbol = &name[start..end];
@@ -201,14 +231,32 @@ impl PathTemplate {
                     symbol: Some(symbol),
                     ..fields
                 });
-                if candidate.matches(&names) && !symbols.iter().any(|known| known == symbol) {
-                    symbols.push(symbol.to_owned());
+                let is_known = readings.iter().any(|known| known.symbol == symbol);
+                if !is_known && candidate.matches(&names) {
+                    readings.push(Reading {
+                        symbol: symbol.to_owned(),
+                        rest: around.rest(name, end).map(str::to_owned),
+                    });
                 }
             }
         }
-        symbols
+        readings
+    }
+
+    /// Whether the name in which the symbol stands first leaves open where it begins or ends.
+    pub(crate) fn may_have_readings(&self, fields: Fields<'_>) -> bool {
+        let marked = self.pattern(Fields {
+            symbol: Some(MARK),
+            ..fields
+        });
+        let of_symbol = marked.parts.iter().find(|part| part.around(MARK).is_some());
+        of_symbol.is_some_and(|part| part.literal().is_none())
     }
 }
+
+/// A text that no path holds, in the place of a symbol: it shows which name of a path the symbol stands
+/// in, and what stands around it.
+const MARK: &str = "\0";
 
 fn last(parts: &mut [NamePattern]) -> &mut NamePattern {
     parts.last_mut().expect("a pattern has at least one part")
@@ -300,15 +348,47 @@ impl NamePattern {
         true
     }
 
-    /// The plain text before and after the first `mark`; each `None` where it is not all known.
-    fn around(&self, mark: &str) -> Option<(Option<&str>, Option<&str>)> {
+    /// What stands around the first `mark`; `None` where there is no mark.
+    fn around(&self, mark: &str) -> Option<Around<'_>> {
         let number = self.texts.iter().position(|text| text.contains(mark))?;
         let (before, after) = self.texts[number].split_once(mark)?;
         let is_last = number + 1 == self.texts.len();
-        Some((
-            (number == 0).then_some(before),
-            (is_last && !after.contains(mark)).then_some(after),
-        ))
+        Some(Around {
+            before,
+            begins: number == 0,
+            // A second mark stands for the symbol once more: what follows the first is plain up to there.
+            after: after.split(mark).next().unwrap_or_default(),
+            ends: is_last && !after.contains(mark),
+            last: (!is_last).then(|| self.texts[self.texts.len() - 1].as_str()),
+        })
+    }
+}
+
+/// The plain texts around a symbol in a name.
+struct Around<'a> {
+    before: &'a str,
+    /// Whether the name begins with that text.
+    begins: bool,
+    after: &'a str,
+    /// Whether the name ends with that text.
+    ends: bool,
+    /// The last text of the name, where a `*` stands before it and behind the symbol.
+    last: Option<&'a str>,
+}
+
+impl Around<'_> {
+    fn may_begin(&self, name: &str, at: usize) -> bool {
+        name[..at].ends_with(self.before) && (!self.begins || at == self.before.len())
+    }
+
+    fn may_end(&self, name: &str, at: usize) -> bool {
+        name[at..].starts_with(self.after) && (!self.ends || at + self.after.len() == name.len())
+    }
+
+    /// What stands in a name behind the symbol that ends there, and the text behind that.
+    fn rest<'n>(&self, name: &'n str, end: usize) -> Option<&'n str> {
+        let last = self.last?;
+        name.get(end + self.after.len()..name.len().checked_sub(last.len())?)
     }
 }
 
@@ -377,7 +457,9 @@ mod tests {
                 ..fields("S")
             };
             assert_eq!(template.path(fields), expected);
-            assert_eq!(template.symbols_of(expected, fields), ["S"]);
+            let readings = template.readings(expected, fields);
+            assert_eq!(readings.len(), 1);
+            assert_eq!(readings[0].symbol, "S");
         }
     }
 
@@ -410,6 +492,36 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_knows_what_stands_behind_its_symbol() {
+        let template = PathTemplate::parse("{root}/{symbol}_*.parquet").expect("a template");
+        let readings = template.readings("data/ES_MICRO_2023.parquet", fields("ignored"));
+        let rests: Vec<_> = readings.iter().map(|one| one.rest.as_deref()).collect();
+        assert_eq!(rests, [Some("MICRO_2023"), Some("2023")]);
+        for (text, open) in [
+            ("{root}/{symbol}/{symbol}-*.x", false),
+            ("{root}/{symbol}-*.x", true),
+            ("{root}/*/{symbol}.x", false),
+            ("{root}/*-{symbol}.x", true),
+        ] {
+            let template = PathTemplate::parse(text).expect("a template");
+            assert_eq!(
+                template.may_have_readings(fields("ignored")),
+                open,
+                "{text}"
+            );
+        }
+        for (text, beside) in [
+            ("{symbol}*", true),
+            ("*{symbol}", true),
+            ("{symbol}-*", false),
+            ("{symbol}/*", false),
+        ] {
+            let template = PathTemplate::parse(text).expect("a template");
+            assert_eq!(template.has_star_beside_symbol(), beside, "{text}");
+        }
+    }
+
+    #[test]
     fn unknown_fields_and_stray_braces_are_refused() {
         for text in ["", "{root}/{sym}", "{root", "root}", "{}", "a\0b"] {
             assert!(PathTemplate::parse(text).is_err(), "{text:?}");
@@ -419,9 +531,10 @@ mod tests {
     #[test]
     fn the_symbol_is_read_back_from_a_path() {
         let of = |template: &str, path: &str| {
-            PathTemplate::parse(template)
-                .expect("a template")
-                .symbols_of(path, fields("ignored"))
+            let template = PathTemplate::parse(template).expect("a template");
+            let readings = template.readings(path, fields("ignored"));
+            let symbols = readings.into_iter().map(|reading| reading.symbol);
+            symbols.collect::<Vec<_>>()
         };
         assert_eq!(
             of("{root}/{symbol}_{SIDE}.parquet", "data/A_B_ASK.parquet"),

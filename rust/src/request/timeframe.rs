@@ -32,6 +32,12 @@ impl Timeframe {
         self.duration_ns
     }
 
+    /// How many days it lasts, where that is a whole number of them.
+    pub(crate) fn whole_days(&self) -> Option<i64> {
+        let days = self.duration_ns / NANOSECONDS_PER_DAY;
+        (self.duration_ns % NANOSECONDS_PER_DAY == 0).then_some(days)
+    }
+
     /// Whether the timeframe is shorter than a day.
     #[must_use]
     pub fn is_intraday(&self) -> bool {
@@ -66,6 +72,14 @@ impl Timeframe {
     }
 }
 
+/// The spelling `5m`, with the unit behind and in lower case, as `M5`; `None` for any other text.
+fn canonical(text: &str) -> Option<String> {
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit)?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && "smhdw".contains(unit)).then(|| format!("{}{digits}", unit.to_ascii_uppercase()))
+}
+
 impl FromStr for Timeframe {
     type Err = Error;
 
@@ -75,8 +89,10 @@ impl FromStr for Timeframe {
                 Code::TimeframeNotFound,
                 format!("{text:?} is no timeframe: {why}"),
             )
-            .with_hint("write a unit (S, M, H, D or W) and a positive number: S10, M1, H4, D1, W1")
+            .with_hint("write S10, M1, H4, D1, W1, or 10s, 1m, 4h, 1d, 1w")
         };
+        let canonical = canonical(text);
+        let text = canonical.as_deref().unwrap_or(text);
         let mut characters = text.chars();
         let (unit_seconds, origin_ns) = match characters.next() {
             Some('S') => (1, 0),
@@ -153,6 +169,23 @@ mod tests {
         ] {
             let error = text.parse::<Timeframe>().expect_err(text);
             assert_eq!(error.code(), Code::TimeframeNotFound, "{text}");
+        }
+    }
+
+    #[test]
+    fn units_may_stand_behind_in_lower_case() {
+        for (spelt, canonical) in [
+            ("1m", "M1"),
+            ("15m", "M15"),
+            ("4h", "H4"),
+            ("1d", "D1"),
+            ("1w", "W1"),
+            ("10s", "S10"),
+        ] {
+            assert_eq!(timeframe(spelt).as_str(), canonical);
+        }
+        for text in ["1M", "1H", "01m", "0m", "m", "1mo", "1 m", "-1m"] {
+            assert!(text.parse::<Timeframe>().is_err(), "{text}");
         }
     }
 

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
 
 /// The side of a candle. `mid` is derived by readers and never stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PriceType {
     /// The bid side.
@@ -78,7 +78,7 @@ macro_rules! request_words {
         $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+
     }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
         }
@@ -173,8 +173,64 @@ request_words! {
         Last = "last",
         /// The first one in file order.
         First = "first",
+        /// The last one in file order, where all of them hold the same values; otherwise fail.
+        Identical = "identical",
         /// None: fail.
         Error = "error",
+    }
+}
+
+request_words! {
+    /// The unit of timestamps that are stored as integers since 1970.
+    TimestampUnit, "unit of timestamps" {
+        /// Seconds.
+        #[default]
+        Seconds = "s",
+        /// Milliseconds.
+        Milliseconds = "ms",
+        /// Microseconds.
+        Microseconds = "us",
+        /// Nanoseconds.
+        Nanoseconds = "ns",
+        /// The one under which all values of a file lie from 1990 to 2100.
+        Magnitude = "magnitude",
+    }
+}
+
+request_words! {
+    /// What a wall-clock time is that the clocks showed twice.
+    Ambiguous, "policy for ambiguous times" {
+        /// An error.
+        #[default]
+        Error = "error",
+        /// Told by the order of the rows: a backward step begins the second pass.
+        Infer = "infer",
+        /// The earlier of the two instants.
+        Earlier = "earlier",
+        /// The later of the two instants.
+        Later = "later",
+    }
+}
+
+request_words! {
+    /// Which side of a candle its timestamp is.
+    Stamped, "side of a candle" {
+        /// The instant at which it opens.
+        #[default]
+        Open = "open",
+        /// The instant at which it closes.
+        Close = "close",
+    }
+}
+
+request_words! {
+    /// What the timestamps of candles of days and weeks mean.
+    Days, "kind of days" {
+        /// Instants.
+        #[default]
+        Utc = "utc",
+        /// Dates in the zone of their column.
+        Local = "local",
     }
 }
 

@@ -3,24 +3,35 @@
 mod cache;
 mod coverage;
 mod diff;
+mod inputs;
 mod inspect;
+mod request;
 mod series;
 mod sync;
 
 use std::ffi::OsString;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use omega_slices::zone_rules_release;
 
 pub use self::cache::{CacheArguments, CacheCommand, CacheCommandArguments};
 pub use self::coverage::CoverageArguments;
 pub use self::diff::DiffArguments;
+pub use self::inputs::InputsArguments;
 pub use self::inspect::InspectArguments;
+pub use self::request::RequestArguments;
 pub use self::series::SeriesArguments;
 pub use self::sync::SyncArguments;
 
 /// Walk through the synchronised candles of many symbols: Parquet in, Arrow slices out.
 #[derive(Debug, Parser)]
-#[command(name = "omega-slices", version, max_term_width = 100, after_help = EXIT_STATUS_HELP)]
+#[command(
+    name = "omega-slices",
+    version = VERSION.as_str(),
+    max_term_width = 100,
+    after_help = EXIT_STATUS_HELP
+)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -29,6 +40,12 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub error_format: ErrorFormat,
 }
+
+/// The version, and the release of the zone rules that are compiled in.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{version} (time zones {})", zone_rules_release())
+});
 
 const EXIT_STATUS_HELP: &str = "\
 Exit status:
@@ -42,6 +59,8 @@ Exit status:
 pub enum Command {
     /// Synchronise candles and write slices: to stdout as an Arrow IPC stream, or to a file.
     Sync(Box<SyncArguments>),
+    /// List exactly the files, columns, units and zones that a request would read.
+    Inputs(Box<InputsArguments>),
     /// Show what a file or stream of slices holds, and whether it is complete.
     Inspect(InspectArguments),
     /// Say how much of the timeline each series covers, and which ones cost how many slices.

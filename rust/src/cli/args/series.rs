@@ -3,29 +3,34 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
 use omega_slices::{
-    ColumnNames, Error, PathTemplate, PriceType, ReadOptions, Request, RequestBuilder,
+    ColumnNames, Error, PathTemplate, PriceType, ReadOptions, Request, RequestBuilder, Zone,
     parse_timestamp,
 };
+
+/// Names the root of the input files where no argument does.
+const DATA_VARIABLE: &str = "OMEGA_DATA_PARQUET_ROOT";
+const DEFAULT_DATA: &str = "data/parquet";
 
 #[derive(Debug, Args)]
 pub struct SeriesArguments {
     /// Root folder of the candle files.
-    #[arg(
-        long,
-        value_name = "ROOT",
-        env = "OMEGA_DATA_PARQUET_ROOT",
-        hide_env_values = true,
-        default_value = "data/parquet"
-    )]
-    pub data: PathBuf,
+    /// [default: the environment variable OMEGA_DATA_PARQUET_ROOT, else data/parquet]
+    #[arg(long, value_name = "ROOT", conflicts_with = "inputs")]
+    data: Option<PathBuf>,
+
+    /// Read exactly the files that this JSON document lists, as `omega-slices inputs` prints it. Paths are
+    /// relative to its folder.
+    #[arg(long, value_name = "FILE.json", conflicts_with = "path_template")]
+    inputs: Option<PathBuf>,
 
     #[command(flatten)]
     symbols: SymbolArguments,
 
-    /// Length of the candles in the files (nothing is resampled): S, M, H, D or W and a number.
+    /// Length of the candles in the files (nothing is resampled): M1, H4, D1, or 1m, 4h, 1d.
     #[arg(long, value_name = "TIMEFRAME", default_value = "M1")]
     timeframe: String,
 
@@ -71,9 +76,52 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "sort|error", default_value = "sort")]
     unsorted: String,
 
-    /// Which row wins where several rows of a series share a timestamp.
-    #[arg(long, value_name = "last|first|error", default_value = "last")]
-    duplicates: String,
+    /// Which row wins where several rows of a series share a timestamp: the last or the first by name and
+    /// row; any of them if they are identical, else an error; or always an error. [default: last, with a
+    /// warning where rows differ]
+    #[arg(long, value_name = "last|first|identical|error")]
+    duplicates: Option<String>,
+
+    /// Unit of timestamps that are integers since 1970: s, ms, us, ns, or magnitude, the one under which
+    /// all values of a file lie from 1990 to 2100.
+    #[arg(long, value_name = "UNIT")]
+    timestamp_unit: Option<String>,
+
+    /// Zone (IANA name) of timestamps that are wall-clock times without a zone. For columns of UTC instants
+    /// it says in which zone their days are.
+    #[arg(long, value_name = "NAME")]
+    zone: Option<String>,
+
+    /// What a wall-clock time is that the clocks showed twice: an error, told by the order of the rows
+    /// (infer), or the earlier or later instant.
+    #[arg(
+        long,
+        value_name = "error|infer|earlier|later",
+        default_value = "error"
+    )]
+    ambiguous: String,
+
+    /// Which side of a candle its timestamp is. Those of closes are moved one timeframe back first.
+    #[arg(long, value_name = "open|close", default_value = "open")]
+    stamped: String,
+
+    /// What candles of days and weeks are stamped with: instants (utc), or the date on which their middle
+    /// lies in the zone of their column (local).
+    #[arg(long, value_name = "utc|local")]
+    days: Option<String>,
+
+    /// Regular expression that a symbol matches as a whole, where names of files can be read in several
+    /// ways.
+    #[arg(long, value_name = "REGEX")]
+    symbol_pattern: Option<String>,
+
+    /// Allow a column of instruments with several values, such as ids that change at a roll.
+    #[arg(long)]
+    one_instrument: bool,
+
+    /// Fail where a run would warn, with exit status 3 and the warning's name.
+    #[arg(long)]
+    pub strict: bool,
 
     /// Where the files lie: fields {root} {symbol} {timeframe} {side} {SIDE}, and `*` for any text within
     /// a name: all files that match are one series, in name order.
@@ -124,7 +172,7 @@ struct SymbolArguments {
 impl SeriesArguments {
     /// What is asked for, for further options to be added. Opens nothing but a file of symbols.
     pub fn builder(&self) -> Result<RequestBuilder, Error> {
-        let builder = Request::builder(&self.data);
+        let builder = Request::builder(self.data()).inputs(self.inputs.clone());
         let builder = match &self.symbols {
             SymbolArguments {
                 symbols: Some(symbols),
@@ -160,7 +208,14 @@ impl SeriesArguments {
             })?)
             .normalize(self.normalize)
             .unsorted(self.unsorted.parse()?)
-            .duplicates(self.duplicates.parse()?)
+            .duplicates(parsed(self.duplicates.as_deref())?)
+            .timestamp_unit(parsed(self.timestamp_unit.as_deref())?)
+            .zone(self.zone.as_deref().map(Zone::named).transpose()?)
+            .ambiguous(self.ambiguous.parse()?)
+            .stamped(self.stamped.parse()?)
+            .days(parsed(self.days.as_deref())?)
+            .symbol_pattern(parsed(self.symbol_pattern.as_deref())?)
+            .one_instrument(self.one_instrument)
             .path_template(
                 self.path_template
                     .as_deref()
@@ -172,13 +227,25 @@ impl SeriesArguments {
             .session_name(self.session_name.clone()))
     }
 
+    /// The root of the input files; empty where they are listed.
+    fn data(&self) -> PathBuf {
+        if self.inputs.is_some() {
+            return PathBuf::new();
+        }
+        let variable = || std::env::var_os(DATA_VARIABLE).map(PathBuf::from);
+        let given = self.data.clone().or_else(variable);
+        given.unwrap_or_else(|| DEFAULT_DATA.into())
+    }
+
     /// The file with the symbols, where one was named.
     pub fn symbols_file(&self) -> Option<&Path> {
         self.symbols.symbols_file.as_deref()
     }
 
     pub fn read_options(&self) -> ReadOptions {
-        let mut options = ReadOptions::new().with_follow_links(self.follow_links);
+        let mut options = ReadOptions::new()
+            .with_follow_links(self.follow_links)
+            .with_strict(self.strict);
         if let Some(threads) = self.threads {
             options = options.with_threads(threads);
         }
@@ -187,6 +254,11 @@ impl SeriesArguments {
         }
         options
     }
+}
+
+/// A word of the request, where it was given.
+fn parsed<T: FromStr<Err = Error>>(text: Option<&str>) -> Result<Option<T>, Error> {
+    text.map(str::parse).transpose()
 }
 
 fn symbols_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {

@@ -24,15 +24,18 @@ pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<An
     }
     let mut bar = None;
     let mut said = 0;
+    let mut first_warning = None;
     let measured = Coverage::measure(
         &request,
-        &arguments.series.read_options(),
+        // The report comes first, whatever is to be warned of.
+        &arguments.series.read_options().with_strict(false),
         |batches: &SliceBatches| {
             let progress = batches.progress();
             bar.get_or_insert_with(|| ProgressBar::start(ProgressMode::Auto, messages, progress))
                 .update(progress, None);
             messages.warnings(&batches.warnings()[said..]);
             said = batches.warnings().len();
+            first_warning = batches.warnings().first().cloned();
         },
     );
     if let Some(bar) = bar {
@@ -49,8 +52,11 @@ pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<An
     })?;
     let too_little = fail_under.and_then(|share| coverage.check(share));
     messages.warnings(too_little.as_slice());
-    Ok(match too_little {
-        None => Answer::Yes,
-        Some(_) => Answer::No,
-    })
+    if too_little.is_some() {
+        return Ok(Answer::No);
+    }
+    match first_warning.filter(|_| arguments.series.strict) {
+        None => Ok(Answer::Yes),
+        Some(warning) => Err(warning.to_error()),
+    }
 }

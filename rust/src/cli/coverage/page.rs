@@ -333,6 +333,7 @@ fn series_table(coverage: &Coverage) -> String {
             count_cell(report.outside_window()),
             count_cell(report.outside_session),
             count_cell(report.duplicates),
+            count_cell(report.conflicting_duplicates),
             count_cell(faults.high_below_low),
             count_cell(faults.outside_range),
             count_cell(faults.negative_volume),
@@ -344,7 +345,7 @@ fn series_table(coverage: &Coverage) -> String {
     };
     let caption = "For each series: at how many of the union's timestamps it has no candle (misses), and at how many it is the \
                    only one without (alone); the gaps between its own candles, in bars that the session filter would \
-                   keep; its rows, and those that each rule dropped; its candles that contradict themselves.";
+                   keep; its rows, those that each rule dropped, and the timestamps whose duplicates differ; its candles that contradict themselves.";
     table(
         "Series, by harm",
         caption,
@@ -362,6 +363,7 @@ fn series_table(coverage: &Coverage) -> String {
             ("outside window", Kind::Number),
             ("outside session", Kind::Number),
             ("duplicates", Kind::Number),
+            ("conflicting duplicates", Kind::Number),
             ("high < low", Kind::Number),
             ("open or close outside", Kind::Number),
             ("volume < 0", Kind::Number),

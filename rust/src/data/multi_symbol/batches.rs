@@ -67,6 +67,8 @@ pub struct SliceBatches {
     timeline: Timeline,
     /// How many of the series shape it; these come first.
     shaping: usize,
+    /// Whether a warning ends the run.
+    strict: bool,
     symbols: Arc<[String]>,
     schema: SchemaRef,
     layout: Arc<BatchLayout>,
@@ -115,11 +117,7 @@ impl SliceBatches {
         let Inputs { hours, resolved } = inputs;
         let rules = options.series_rules(request, hours.as_ref(), resolved.series.len());
         let workers = Workers::start(options.threads())?;
-        let joins: Vec<_> = resolved
-            .series
-            .iter()
-            .map(|files| join(request, files.role))
-            .collect();
+        let roles: Vec<_> = resolved.series.iter().map(|files| files.role).collect();
         let mut series: Vec<_> = resolved
             .series
             .into_iter()
@@ -135,7 +133,13 @@ impl SliceBatches {
         let sources = opened.into_iter().collect::<Result<Vec<_>>>()?;
         let symbols: Arc<[String]> = resolved.symbols.into();
         let layout = Arc::new(StreamLayout::new(request, symbols.len()));
-        let schema = layout.schema(request, &symbols);
+        let shaping = symbols.len() * request.price_types().len();
+        let known_after_ns = known_after_ns(request, &sources[..shaping]);
+        let joins = roles
+            .into_iter()
+            .map(|role| join(request, role, known_after_ns))
+            .collect();
+        let schema = layout.schema(request, &symbols, known_after_ns);
         let batch_slices = (BATCH_ROWS / symbols.len()).max(1);
         let batches = (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES);
         let spare = (Spare::default(), Spare::default());
@@ -146,7 +150,12 @@ impl SliceBatches {
             first_ns: request.first_slice_ns().unwrap_or(i64::MIN),
         };
         Ok(Self {
-            layout: Arc::new(BatchLayout::new(request, layout.clone(), symbols.clone())),
+            layout: Arc::new(BatchLayout::new(
+                request,
+                layout.clone(),
+                symbols.clone(),
+                known_after_ns,
+            )),
             planner: Planner::new(
                 rule,
                 (series, joins),
@@ -157,7 +166,8 @@ impl SliceBatches {
             columns: Columns::new(&layout, symbols.len(), &sources, &workers, &spare),
             assembler: Assembler::new(schema.clone(), layout, &symbols, batch_slices, spare),
             timeline: request.timeline().clone(),
-            shaping: symbols.len() * price_types,
+            shaping,
+            strict: options.is_strict(),
             symbols,
             schema,
             sources,
@@ -329,27 +339,48 @@ impl Iterator for SliceBatches {
         if self.ended {
             return None;
         }
-        let batch = self.next_batch().transpose();
-        match &batch {
-            None => self.end(),
-            Some(Err(_)) => self.ended = true,
-            Some(Ok(_)) => {}
+        let mut batch = self.next_batch().transpose();
+        if batch.is_none() {
+            self.end();
         }
+        if self.strict
+            && !matches!(batch, Some(Err(_)))
+            && let Some(warning) = self.warnings.first()
+        {
+            self.at_end = false;
+            batch = Some(Err(warning.to_error()));
+        }
+        self.ended |= !matches!(batch, Some(Ok(_)));
         batch
     }
 }
 
 impl std::iter::FusedIterator for SliceBatches {}
 
-/// Which candle of a series of a role is shown in a slice.
-fn join(request: &Request, role: Role) -> Join {
+/// How long after its date a day is over everywhere among the series that shape the timeline; `None` where
+/// slices are stamped with instants.
+fn known_after_ns(request: &Request, shaping: &[Arc<SeriesSource>]) -> Option<i64> {
+    const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
+    if !request.is_dated() {
+        return None;
+    }
+    let offsets = shaping
+        .iter()
+        .filter_map(|source| source.smallest_offset_s());
+    let offset_ns = offsets.min().unwrap_or(0) * NANOSECONDS_PER_SECOND;
+    Some(request.timeframe().duration_ns() - offset_ns)
+}
+
+/// Which candle of a series of a role is shown in a slice; the primary ones are known `known_after_ns`
+/// after their timestamp, where that is not their timeframe.
+fn join(request: &Request, role: Role, known_after_ns: Option<i64>) -> Join {
     match role {
         Role::Primary => Join::Primary {
             max_age_ns: request.max_age_ns(),
         },
         Role::Further(number) => {
             let further = &request.further_timeframes()[number];
-            let (delay_ns, max_age_ns) = request.further_times_ns(further);
+            let (delay_ns, max_age_ns) = request.further_times_ns(further, known_after_ns);
             Join::Complete {
                 delay_ns,
                 max_age_ns,

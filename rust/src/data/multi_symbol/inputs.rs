@@ -32,8 +32,8 @@ impl Inputs {
     }
 }
 
-/// The files that a request reads: those of all its series, and its file of sessions. Opens none of the
-/// former.
+/// The files that a request reads: those of all its series, its file of sessions and its list of inputs.
+/// Opens none of the former.
 ///
 /// # Errors
 ///
@@ -41,6 +41,8 @@ impl Inputs {
 pub fn input_files(request: &Request, options: &ReadOptions) -> Result<Vec<PathBuf>> {
     let resolved = layout::resolve(request, options.follows_links())?;
     let of_series = resolved.series.into_iter().flat_map(|series| series.files);
-    let sessions = request.session_file().map(Path::to_owned);
-    Ok(of_series.chain(sessions).collect())
+    let of_series = of_series.map(|file| file.path);
+    let others = [request.session_file(), request.inputs()];
+    let others = others.into_iter().flatten().map(Path::to_owned);
+    Ok(of_series.chain(others).collect())
 }

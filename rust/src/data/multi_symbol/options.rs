@@ -36,6 +36,7 @@ pub struct ReadOptions {
     threads: Option<NonZeroUsize>,
     chunk_rows: Option<NonZeroUsize>,
     follow_links: bool,
+    strict: bool,
     survey: bool,
 }
 
@@ -66,6 +67,17 @@ impl ReadOptions {
     pub fn with_follow_links(mut self, follow_links: bool) -> Self {
         self.follow_links = follow_links;
         self
+    }
+
+    /// Whether a run that would warn fails instead, with the number and name of its first warning.
+    #[must_use]
+    pub fn with_strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
     }
 
     pub(crate) fn follows_links(&self) -> bool {

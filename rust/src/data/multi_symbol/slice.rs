@@ -20,6 +20,8 @@ pub(super) struct BatchLayout {
     symbols: Arc<[String]>,
     index: HashMap<String, usize>,
     timeframe: Timeframe,
+    /// How long after its timestamp a slice is known.
+    known_after_ns: i64,
     /// The further timeframes, in the order of the request.
     further: Vec<Timeframe>,
     indicators: Vec<String>,
@@ -31,7 +33,13 @@ pub(super) struct BatchLayout {
 }
 
 impl BatchLayout {
-    pub fn new(request: &Request, stream: Arc<StreamLayout>, symbols: Arc<[String]>) -> Self {
+    /// `known_after_ns` is how long after its timestamp a slice is known, where that is not the timeframe.
+    pub fn new(
+        request: &Request,
+        stream: Arc<StreamLayout>,
+        symbols: Arc<[String]>,
+        known_after_ns: Option<i64>,
+    ) -> Self {
         let panels = || stream.panels.iter().enumerate();
         let columns = panels().flat_map(|(panel, one)| {
             let names = one.values.iter().cloned().enumerate();
@@ -42,6 +50,7 @@ impl BatchLayout {
         let further = request.further_timeframes().iter();
         Self {
             index: symbols.iter().cloned().zip(0..).collect(),
+            known_after_ns: known_after_ns.unwrap_or(request.timeframe().duration_ns()),
             timeframe: request.timeframe().clone(),
             further: further.map(|one| one.timeframe().clone()).collect(),
             indicators: request.indicators().to_vec(),
@@ -297,7 +306,7 @@ impl<'a> MultiSymbolSliceRef<'a> {
     #[must_use]
     pub fn known_at_ns(&self) -> i64 {
         self.timestamp_ns()
-            .saturating_add(self.batch.layout.timeframe.duration_ns())
+            .saturating_add(self.batch.layout.known_after_ns)
     }
 
     /// The symbols, in the order of the request.
@@ -461,8 +470,7 @@ impl MultiSymbolSlice {
     /// When the slice's candles are complete: the timestamp plus the timeframe, nanoseconds UTC.
     #[must_use]
     pub fn known_at_ns(&self) -> i64 {
-        self.timestamp_ns
-            .saturating_add(self.layout.timeframe.duration_ns())
+        self.timestamp_ns.saturating_add(self.layout.known_after_ns)
     }
 
     /// The symbols, in the order of the request.

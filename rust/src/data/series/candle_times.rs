@@ -9,6 +9,8 @@ use crate::data::series::Rows;
 /// Consecutive candles of a series.
 pub(crate) struct CandleTimes {
     pub timestamps: ScalarBuffer<i64>,
+    /// The end of each less its timeframe, where that is not its timestamp.
+    pub begins: Option<ScalarBuffer<i64>>,
     pub rows: Rows,
     /// Where the rows do not ascend: the rows that all of them lie among, and no row of any other
     /// candle does.
@@ -34,6 +36,7 @@ impl CandleTimes {
     pub fn slice(&self, offset: usize, len: usize) -> Self {
         Self {
             timestamps: self.timestamps.slice(offset, len),
+            begins: self.begins.as_ref().map(|begins| begins.slice(offset, len)),
             rows: self.rows.slice(offset..offset + len),
             shuffled: self.shuffled.clone(),
         }
@@ -41,10 +44,8 @@ impl CandleTimes {
 
     pub fn take(&self, kept: &[u32]) -> Self {
         Self {
-            timestamps: kept
-                .iter()
-                .map(|&at| self.timestamps[at as usize])
-                .collect(),
+            timestamps: taken(&self.timestamps, kept),
+            begins: self.begins.as_ref().map(|begins| taken(begins, kept)),
             rows: self.rows.take(kept),
             shuffled: self.shuffled.clone(),
         }
@@ -53,15 +54,27 @@ impl CandleTimes {
     /// All parts, one after the other, as they came from the files.
     pub fn concat(parts: &[Self]) -> Self {
         let mut timestamps = Vec::with_capacity(parts.iter().map(Self::len).sum());
+        let mut begins = parts
+            .iter()
+            .all(|part| part.begins.is_some())
+            .then(|| Vec::with_capacity(timestamps.capacity()));
         let mut rows = Rows::default();
         for part in parts {
             timestamps.extend_from_slice(&part.timestamps);
+            if let (Some(begins), Some(of_part)) = (&mut begins, &part.begins) {
+                begins.extend_from_slice(of_part);
+            }
             rows.append(&part.rows);
         }
         Self {
             timestamps: timestamps.into(),
+            begins: begins.map(Into::into),
             rows,
             shuffled: None,
         }
     }
+}
+
+fn taken(instants: &[i64], kept: &[u32]) -> ScalarBuffer<i64> {
+    kept.iter().map(|&at| instants[at as usize]).collect()
 }

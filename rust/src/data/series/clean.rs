@@ -49,6 +49,13 @@ impl Cleaner {
         source: &SeriesSource,
         findings: &mut Findings,
     ) -> Result<CandleTimes> {
+        if let Some(begins) = &raw.begins
+            && begins
+                .iter()
+                .any(|&begin_ns| begin_ns < self.rules.first_begin_ns)
+        {
+            return self.clean_late(raw, begins, first_row, source, findings);
+        }
         let timestamps = &raw.timestamps;
         let all = timestamps.iter();
         let inside = if self.rules.has_window() {
@@ -64,6 +71,7 @@ impl Cleaner {
         findings.report.inside_window += inside as u64;
         let mut cleaned = CandleTimes {
             timestamps: timestamps.clone(),
+            begins: raw.begins.clone(),
             rows: Rows::consecutive(first_row, timestamps.len()),
             shuffled: None,
         };
@@ -81,9 +89,31 @@ impl Cleaner {
             }
         }
         if self.rules.normalize {
+            if self.rules.time.guesses_days() {
+                findings.add_days(&cleaned.timestamps);
+            }
             cleaned.timestamps = self.floored(&cleaned, source)?.into();
         }
         Ok(cleaned)
+    }
+
+    /// The same, of rows some of which are too old to be shown: they count as outside of the window.
+    fn clean_late(
+        &mut self,
+        raw: &RawRows,
+        begins: &[i64],
+        first_row: u64,
+        source: &SeriesSource,
+        findings: &mut Findings,
+    ) -> Result<CandleTimes> {
+        let is_young = |place: &usize| begins[*place] >= self.rules.first_begin_ns;
+        let young: Vec<_> = (0..begins.len()).filter(is_young).collect();
+        let mut parts = Vec::new();
+        for run in young.chunk_by(|a, b| a + 1 == *b) {
+            let part = raw.slice(run[0], run.len());
+            parts.push(self.clean(&part, first_row + run[0] as u64, source, findings)?);
+        }
+        Ok(CandleTimes::concat(&parts))
     }
 
     fn kept(&mut self, raw: &RawRows) -> Vec<u32> {

@@ -2,15 +2,22 @@
 //! rows were dropped and where bars are missing.
 
 use crate::data::bins::TimeCounts;
-use crate::data::series::SeriesRules;
+use crate::data::series::steps::Steps;
+use crate::data::series::{SeriesRules, SeriesSource};
 use crate::data::session::SessionFilter;
-use crate::report::{SeriesName, SeriesReport};
+use crate::error::Code;
+use crate::report::{SeriesName, SeriesReport, Warning};
 use crate::request::Timeframe;
 
 /// What is known of a series so far.
 pub(super) struct Findings {
     pub report: SeriesReport,
     survey: Option<Box<SeriesSurvey>>,
+    /// `None` for indicators, which may be of any step.
+    steps: Option<Steps>,
+    /// Days that are floored, and those of them that are not stamped at midnight UTC.
+    days: u64,
+    days_off_midnight: u64,
 }
 
 impl Findings {
@@ -21,15 +28,65 @@ impl Findings {
         Self {
             report: SeriesReport::new(name, files, rows),
             survey,
+            steps: rules.is_of_candles.then(|| Steps::new(&rules.timeframe)),
+            days: 0,
+            days_off_midnight: 0,
         }
     }
 
     /// Notes the next candles of the series.
     pub fn add_candles(&mut self, timestamps: &[i64]) {
         self.report.add_candles(timestamps);
+        if let Some(steps) = &mut self.steps {
+            steps.add(timestamps);
+        }
         if let Some(survey) = &mut self.survey {
             survey.gaps.add(timestamps);
         }
+    }
+
+    /// Notes days that are about to be floored.
+    pub fn add_days(&mut self, timestamps: &[i64]) {
+        const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
+        let is_off = |at: &&i64| **at % NANOSECONDS_PER_DAY != 0;
+        self.days += timestamps.len() as u64;
+        self.days_off_midnight += timestamps.iter().filter(is_off).count() as u64;
+    }
+
+    /// What a person should know of the series, now that it has ended.
+    pub fn warnings(&self, source: &SeriesSource) -> Vec<Warning> {
+        let warning = |code: Code, message: String| Warning {
+            name: code.name(),
+            message,
+            file: Some(source.first_path.clone()),
+            symbol: Some(source.name.symbol.clone()),
+            price_type: source.name.price_type,
+        };
+        let name = &source.name;
+        let local_days = (self.days_off_midnight > self.days / 2).then(|| {
+            let message = format!(
+                "{name}: {} of {} candles are not stamped at 00:00Z, as if their writer had lost a \
+                 zone; they were floored in UTC; choose the days utc, or local with a zone",
+                self.days_off_midnight, self.days
+            );
+            warning(Code::LocalDays, message)
+        });
+        let mismatch = self.steps.as_ref().and_then(Steps::mismatch);
+        let mismatch = mismatch.map(|found| {
+            let mut message = format!(
+                "{name}: the steps contradict the timeframe {}: {}; ",
+                name.timeframe, found.what
+            );
+            message.push_str(&match found.fits {
+                Some(fits) => format!("{fits} fits"),
+                None => "no usual timeframe fits".to_owned(),
+            });
+            if found.looks_local {
+                message.push_str("; days of a local zone are read by choosing the days local");
+            }
+            warning(Code::TimeframeMismatch, message)
+        });
+        local_days.into_iter().chain(mismatch).collect()
     }
 
     /// Notes when rows were dropped that lie in the window; nobody looks at them where nothing is surveyed.

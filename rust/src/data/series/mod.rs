@@ -8,30 +8,40 @@
 
 mod candle_times;
 mod clean;
+mod duplicates;
 mod findings;
+mod open;
 mod row_stream;
 mod rows;
 mod scan;
 mod segment_plan;
 mod segments;
+mod steps;
 mod timestamps;
 mod values;
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use self::candle_times::CandleTimes;
 pub(crate) use self::findings::{GapCount, SeriesSurvey};
+use self::open::OpenedFiles;
 pub(crate) use self::rows::Rows;
 pub(crate) use self::timestamps::TimestampReader;
 pub(crate) use self::values::ValueCursor;
+use crate::data::input_list::InputFileDocument;
 use crate::data::layout::{Role, SeriesFiles};
 use crate::data::session::{Hours, SessionFilter};
-use crate::data::source::{SourceFile, Span};
+use crate::data::source::{EmptyFile, SourceFile, Span, TimeRules};
 use crate::error::{Error, Result};
 use crate::report::SeriesName;
-use crate::request::{DuplicatePolicy, Fill, Request, Timeframe, UnsortedPolicy};
+use crate::request::{
+    ColumnNames, Days, DuplicatePolicy, Fill, Request, Timeframe, TimestampUnit, UnsortedPolicy,
+};
+
+/// How much earlier than the instant from which its age counts a candle's date may begin, at most.
+const DATE_MARGIN_NS: i64 = 2 * 86_400_000_000_000;
 
 /// How a column is found that has another name.
 const RENAME: &str = "rename with --columns (timestamp=…,open=…)";
@@ -42,6 +52,11 @@ pub(crate) struct SeriesRules {
     /// The column of timestamps, and those of numbers.
     timestamp: String,
     values: Vec<String>,
+    /// What a list of inputs calls the latter.
+    fields: Vec<String>,
+    time: Arc<TimeRules>,
+    unit: Option<TimestampUnit>,
+    one_instrument: bool,
     /// What to do where one of these is not there.
     other_values: &'static str,
     /// Raw timestamps that are read.
@@ -49,6 +64,8 @@ pub(crate) struct SeriesRules {
     end_ns: i64,
     /// Raw timestamps before this one belong to the lead-in: they are read to be carried into the window.
     window_ns: i64,
+    /// The first instant from which a candle's age may count, where that is not its timestamp.
+    first_begin_ns: i64,
     /// The first timestamp of a candle that the window can hold.
     first_ns: i64,
     session: SessionFilter,
@@ -56,6 +73,9 @@ pub(crate) struct SeriesRules {
     normalize: bool,
     unsorted: UnsortedPolicy,
     duplicates: DuplicatePolicy,
+    /// Whether nobody has chosen that policy.
+    warns_of_conflicts: bool,
+    is_of_candles: bool,
     chunk_rows: usize,
     /// The longest segment that is held whole to be looked through.
     segment_rows: usize,
@@ -76,6 +96,7 @@ impl SeriesRules {
         let no_earlier_than =
             |age_ns: i64| first_slice_ns.map(|first| first.saturating_sub(age_ns));
         let window_ns = request.start_ns().unwrap_or(i64::MIN);
+        let mut first_begin_ns = i64::MIN;
         let (timeframe, values, start_ns, window_ns, first_ns) = match role {
             Role::Primary => {
                 let lead_in = (request.fill() == Fill::Forward)
@@ -91,8 +112,14 @@ impl SeriesRules {
             }
             Role::Further(number) => {
                 let further = &request.further_timeframes()[number];
-                let (_, max_age_ns) = request.further_times_ns(further);
-                let start_ns = max_age_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
+                let (_, max_age_ns) = request.further_times_ns(further, None);
+                // A date may lie so much before the instant from which its candle's age counts.
+                let is_dated = request.days() == Some(Days::Local)
+                    && further.timeframe().whole_days().is_some();
+                let margin_ns = if is_dated { DATE_MARGIN_NS } else { 0 };
+                let reach_ns = max_age_ns.map(|age_ns| age_ns.saturating_add(margin_ns));
+                let start_ns = reach_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
+                first_begin_ns = max_age_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
                 let values = &request.columns().values[..];
                 (further.timeframe(), values, start_ns, start_ns, i64::MIN)
             }
@@ -102,17 +129,38 @@ impl SeriesRules {
             }
         };
         let has_prices = role != Role::Indicators;
+        let end_ns = request.end_ns().unwrap_or(i64::MAX);
         Self {
             timestamp: request.columns().timestamp.clone(),
             values: values.to_vec(),
+            fields: if has_prices {
+                ColumnNames::VALUE_FIELDS.map(str::to_owned).to_vec()
+            } else {
+                values.to_vec()
+            },
+            time: Arc::new(TimeRules {
+                unit: request.timestamp_unit(),
+                zone: request.zone().cloned(),
+                ambiguous: request.ambiguous(),
+                stamped: request.stamped(),
+                days: request.days(),
+                timeframe: Some(timeframe.clone()),
+                normalize: request.normalize(),
+                is_primary: role == Role::Primary,
+                reach_ns: start_ns..=end_ns,
+                asks_zone: false,
+            }),
+            unit: request.timestamp_unit(),
+            one_instrument: request.one_instrument(),
             other_values: if has_prices {
                 RENAME
             } else {
                 "name indicators that it has with --indicators"
             },
             start_ns,
-            end_ns: request.end_ns().unwrap_or(i64::MAX),
+            end_ns,
             window_ns,
+            first_begin_ns,
             first_ns,
             session: hours.map_or_else(
                 || SessionFilter::new(request.session(), timeframe, has_prices),
@@ -121,7 +169,9 @@ impl SeriesRules {
             timeframe: timeframe.clone(),
             normalize: request.normalize(),
             unsorted: request.unsorted(),
-            duplicates: request.duplicates(),
+            duplicates: request.duplicates().unwrap_or_default(),
+            warns_of_conflicts: request.duplicates().is_none(),
+            is_of_candles: has_prices,
             chunk_rows,
             segment_rows,
             survey_bins: None,
@@ -132,6 +182,14 @@ impl SeriesRules {
     pub fn with_survey(mut self, bins: Option<usize>) -> Self {
         self.survey_bins = bins;
         self
+    }
+
+    /// Whether rows of one timestamp may be an error.
+    fn fails_on_duplicates(&self) -> bool {
+        matches!(
+            self.duplicates,
+            DuplicatePolicy::Error | DuplicatePolicy::Identical
+        )
     }
 
     /// How many rows are decoded at a time.
@@ -179,7 +237,12 @@ impl SeriesRules {
 /// The rows of a series that are decoded, as they stand in its files.
 pub(crate) struct SeriesSource {
     name: SeriesName,
+    /// In the order in which they are read.
     files: Vec<PlannedFile>,
+    /// Those without rows.
+    empty: Vec<EmptyFile>,
+    /// The first file of all by name.
+    first_path: PathBuf,
 }
 
 /// A file of the series and the rows of it that lie between the window's first and last row.
@@ -188,12 +251,16 @@ struct PlannedFile {
     spans: Vec<Span>,
     /// How many rows that is.
     rows: u64,
+    /// Its place among all files of the series by name: of rows that share a timestamp, this decides
+    /// which one is last.
+    place: usize,
 }
 
 impl PlannedFile {
-    fn new(file: SourceFile, spans: Vec<Span>) -> Self {
+    fn new((place, file): (usize, SourceFile), spans: Vec<Span>) -> Self {
         Self {
             file,
+            place,
             rows: spans.iter().map(|span| span.rows as u64).sum(),
             spans,
         }
@@ -251,8 +318,30 @@ impl SeriesSource {
     ///
     /// The first one that is not.
     pub fn check_named(&self) -> Result<()> {
-        let mut checks = self.files.iter().map(|planned| planned.file.check_named());
+        let files = self.files.iter().map(|planned| planned.file.check_named());
+        let empty = self.empty.iter().map(EmptyFile::check_named);
+        let mut checks = files.chain(empty);
         checks.try_for_each(|check| check.map_err(|error| self.named(error)))
+    }
+
+    /// The smallest distance from UTC that the zones of its days ever had since 1970, in seconds; `None`
+    /// without rows.
+    pub fn smallest_offset_s(&self) -> Option<i64> {
+        let files = self.files.iter();
+        files.map(|planned| planned.file.smallest_offset_s()).min()
+    }
+
+    /// What decides between rows that share a timestamp: the place of their file by name, then the row in
+    /// it.
+    fn rank(&self, row: u64) -> (usize, u64) {
+        let mut left = row;
+        for planned in &self.files {
+            if left < planned.rows {
+                return (planned.place, left);
+            }
+            left -= planned.rows;
+        }
+        unreachable!("row {row} of {} rows", self.rows())
     }
 
     /// The error, with file and row of a row of the series.
@@ -275,6 +364,18 @@ impl SeriesSource {
     fn named(&self, error: Error) -> Error {
         self.name.on(error)
     }
+}
+
+/// What the files of a series are, and as what they would be read, in the order of their names.
+///
+/// # Errors
+///
+/// Whatever is wrong with the files as a whole.
+pub(crate) fn inputs(
+    series: &SeriesFiles,
+    rules: &Arc<SeriesRules>,
+) -> Result<Vec<InputFileDocument>> {
+    OpenedFiles::inputs(series, rules).map_err(|error| series.name.on(error))
 }
 
 /// Opens all files of a series and finds out in which segments it can be read.

@@ -60,6 +60,7 @@ impl RowStream {
             self.position += timestamps.len() as u64;
             return Ok((!timestamps.is_empty()).then(|| RawRows {
                 timestamps: timestamps.into(),
+                begins: None,
                 values: None,
             }));
         }

@@ -28,7 +28,8 @@ impl<'a> Scan<'a> {
             previous_ns: i64::MIN,
             in_order: true,
             repeats: false,
-            runs: Some(TimestampRuns::default()),
+            // They hold timestamps alone.
+            runs: (!rules.time.needs_begins()).then(TimestampRuns::default),
         }
     }
 

@@ -9,7 +9,7 @@ use super::segments::{PageBounds, Segment, as_one, first_and_rest, segments};
 use crate::data::runs::TimestampRuns;
 use crate::data::source::{Pass, SourceFile, Span, TimeBounds};
 use crate::error::{Code, Error, Result};
-use crate::request::{DuplicatePolicy, UnsortedPolicy, format_timestamp};
+use crate::request::{UnsortedPolicy, format_timestamp};
 
 /// So few chunks are looked through at once, without segments.
 const SCANNED_AT_ONCE_CHUNKS: u64 = 12;
@@ -29,7 +29,7 @@ impl SegmentPlan {
     /// By what the files say of their pages, without decoding any. `None` where they do not say
     /// enough, or where the rules are that any disorder ends the run, however late in the file.
     pub fn by_pages(files: &[SourceFile], rules: &SeriesRules) -> Result<Option<Self>> {
-        if rules.unsorted == UnsortedPolicy::Error || rules.duplicates == DuplicatePolicy::Error {
+        if rules.unsorted == UnsortedPolicy::Error || rules.fails_on_duplicates() {
             return Ok(None);
         }
         let mut spans = Vec::with_capacity(files.len());

@@ -71,6 +71,14 @@ pub(super) fn as_one(segments: &[Segment]) -> Option<Segment> {
     })
 }
 
+/// All segments as one that is looked at whole; `None` where there is none.
+pub(super) fn look_at_all(segments: &[Segment]) -> Option<Segment> {
+    as_one(segments).map(|segment| Segment {
+        order: Order::LookAtAll,
+        ..segment
+    })
+}
+
 /// Between which timestamps the files say that the rows of each page lie, over all rows that are read.
 #[derive(Debug, Default)]
 pub(super) struct PageBounds(Vec<(u64, TimeBounds)>);

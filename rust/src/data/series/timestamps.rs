@@ -9,17 +9,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::clean::{Cleaner, left_out};
+use super::duplicates::Duplicates;
 use super::findings::{Findings, SeriesSurvey};
+use super::open::OpenedFiles;
 use super::row_stream::RowStream;
 use super::scan::Scan;
 use super::segment_plan::{SegmentPlan, contradiction};
-use super::segments::{Order, PageBounds, Segment};
-use super::{CandleTimes, PlannedFile, RENAME, SeriesRules, SeriesSource};
+use super::segments::{Order, PageBounds, Segment, look_at_all};
+use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
 use crate::data::layout::SeriesFiles;
 use crate::data::source::{Pass, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::report::{SeriesName, SeriesReport, Warning};
-use crate::request::{DuplicatePolicy, UnsortedPolicy, format_timestamp};
+use crate::request::{UnsortedPolicy, format_timestamp};
 
 /// The candles of one series, chunk by chunk.
 pub(crate) struct TimestampReader {
@@ -35,7 +37,9 @@ pub(crate) struct TimestampReader {
     /// until the next one shows whether its last candle is superseded.
     may_repeat: bool,
     held: Option<CandleTimes>,
+    duplicates: Duplicates,
     findings: Findings,
+    ended: bool,
     warnings: Vec<Warning>,
 }
 
@@ -44,35 +48,39 @@ impl TimestampReader {
         series: &SeriesFiles,
         rules: Arc<SeriesRules>,
     ) -> Result<(Arc<SeriesSource>, Self)> {
-        let mut files = Vec::with_capacity(series.files.len());
-        // Of many files, only those that are being read are open.
-        let held = series.files.len() == 1;
-        for path in &series.files {
-            files.push(SourceFile::open(
-                (path, series.within.as_ref()),
-                (&rules.timestamp, RENAME),
-                (&rules.values, rules.other_values),
-                held,
-            )?);
-        }
+        let OpenedFiles {
+            files,
+            places,
+            empty,
+            units,
+        } = OpenedFiles::open(series, &rules)?;
         let rows = files.iter().map(SourceFile::rows).sum();
         let cleaner = Cleaner::new(&rules);
-        let by_pages = if cleaner.needs_values() {
+        let by_pages = if cleaner.needs_values() || rules.time.needs_begins() {
             None
         } else {
             SegmentPlan::by_pages(&files, &rules)?
         };
-        let plan = match by_pages {
+        let mut plan = match by_pages {
             Some(plan) => plan,
             None => SegmentPlan::by_scan(&files, &rules)?,
         };
-        let files = files.into_iter().zip(plan.spans);
+        // Rows of one date are looked at together; they are few.
+        let is_whole = rules.time.needs_begins();
+        if is_whole {
+            plan.segments = look_at_all(&plan.segments).into_iter().collect();
+        }
+        let files = places.into_iter().zip(files).zip(plan.spans);
         let source = Arc::new(SeriesSource {
             name: series.name.clone(),
             files: files
                 .map(|(file, spans)| PlannedFile::new(file, spans))
                 .collect(),
+            empty,
+            first_path: series.files[0].path.clone(),
         });
+        let mut findings = Findings::new(&series.name, series.files.len(), rows, &rules);
+        findings.report.timestamp_units = units;
         let reader = Self {
             rows: if cleaner.needs_values() {
                 RowStream::new(Pass::Candles, None, source.rows())
@@ -85,9 +93,11 @@ impl TimestampReader {
             segments: plan.segments.into(),
             bounds: plan.bounds,
             whole: None,
-            may_repeat: rules.normalize || plan.may_repeat,
+            may_repeat: (rules.normalize || plan.may_repeat) && !is_whole,
             held: None,
-            findings: Findings::new(&series.name, series.files.len(), rows, &rules),
+            duplicates: Duplicates::new(&rules),
+            findings,
+            ended: false,
             warnings: Vec::new(),
             rules,
             source: source.clone(),
@@ -103,7 +113,23 @@ impl TimestampReader {
         if let Some(chunk) = &chunk {
             let before = |&at: &i64| at < self.rules.first_ns;
             let lead_in = chunk.timestamps.partition_point(before);
-            self.findings.add_candles(&chunk.timestamps[lead_in..]);
+            let timestamps = &chunk.timestamps[lead_in..];
+            if chunk.begins.is_none() {
+                self.findings.add_candles(timestamps);
+            } else {
+                // Of one date there may be several, each until the next is complete.
+                let last = self.findings.report.last_timestamp_ns;
+                let mut dates: Vec<_> =
+                    last.into_iter().chain(timestamps.iter().copied()).collect();
+                dates.dedup();
+                self.findings.add_candles(&dates[last.iter().count()..]);
+            }
+        } else if !self.ended {
+            self.ended = true;
+            if self.rules.warns_of_conflicts {
+                self.warnings.extend(self.duplicates.warning(&self.source));
+            }
+            self.warnings.extend(self.findings.warnings(&self.source));
         }
         Ok(chunk)
     }
@@ -139,7 +165,7 @@ impl TimestampReader {
             };
             self.check_border(&before, &after)?;
             let after = self.unique(after)?;
-            let (before, after) = self.resolve_border(before, after);
+            let (before, after) = self.resolve_border(before, after)?;
             if after.is_empty() {
                 self.held = Some(before);
                 continue;
@@ -253,9 +279,14 @@ impl TimestampReader {
             let mut order: Vec<u32> = (0..row_index(all.len())?).collect();
             order.sort_by_key(|&at| all.timestamps[at as usize]);
             all = all.take(&order);
-            all.shuffled = Some(all_rows);
+            all.shuffled = Some(all_rows.clone());
         }
-        self.whole = Some((self.unique(all)?, 0));
+        let mut unique = self.unique(all)?;
+        if unique.begins.is_some() {
+            // Rows of one date may have been put into the order of their ends.
+            unique.shuffled = Some(all_rows);
+        }
+        self.whole = Some((unique, 0));
         Ok(())
     }
 
@@ -276,23 +307,15 @@ impl TimestampReader {
             return Ok(cleaned);
         }
         let end = timestamps.len();
-        let mut kept = Vec::with_capacity(end);
-        for at in 0..end {
-            let stays = match self.rules.duplicates {
-                DuplicatePolicy::Last => at + 1 == end || timestamps[at] != timestamps[at + 1],
-                DuplicatePolicy::First => at == 0 || timestamps[at - 1] != timestamps[at],
-                DuplicatePolicy::Error if at > 0 && timestamps[at - 1] == timestamps[at] => {
-                    return Err(self.repeated(timestamps[at], cleaned.rows.row(at)));
-                }
-                DuplicatePolicy::Error => true,
-            };
-            if stays {
-                kept.push(at as u32);
-            }
-        }
+        let kept = self.duplicates.choose(&self.source, &cleaned)?;
+        self.findings.report.conflicting_duplicates = self.duplicates.conflicts();
         let lead_in = timestamps.partition_point(|&at| at < self.rules.first_ns);
         let kept_of_it = kept.partition_point(|&at| (at as usize) < lead_in);
-        let dropped = (end - lead_in) - (kept.len() - kept_of_it);
+        let candles = match &cleaned.begins {
+            None => kept.len() - kept_of_it,
+            Some(_) => timestamps[lead_in..].chunk_by(|a, b| a == b).count(),
+        };
+        let dropped = (end - lead_in) - candles;
         self.findings.report.duplicates += dropped as u64;
         self.findings
             .add_dropped(|| left_out(timestamps, &kept).filter(|&at| at >= self.rules.first_ns));
@@ -301,7 +324,7 @@ impl TimestampReader {
 
     /// Fails where a chunk may not follow another. Comes before anything is said about the rows of
     /// the later chunk: the first row at fault is the one to be named.
-    fn check_border(&self, before: &CandleTimes, after: &CandleTimes) -> Result<()> {
+    fn check_border(&mut self, before: &CandleTimes, after: &CandleTimes) -> Result<()> {
         match before.border(after) {
             Some((last, first)) if last > first => {
                 // The pass over the timestamps saw them in order.
@@ -309,10 +332,10 @@ impl TimestampReader {
                 let error = Error::input(Code::CorruptInput, message);
                 Err(self.source.at_row(error, after.rows.row(0)))
             }
-            Some((last, first))
-                if last == first && self.rules.duplicates == DuplicatePolicy::Error =>
-            {
-                Err(self.repeated(first, after.rows.row(0)))
+            Some((last, first)) if last == first && self.rules.fails_on_duplicates() => {
+                let rows = (before.rows.row(before.len() - 1), after.rows.row(0));
+                let kept = self.duplicates.keeps_before(&self.source, first, rows);
+                kept.map(drop)
             }
             _ => Ok(()),
         }
@@ -323,37 +346,23 @@ impl TimestampReader {
         &mut self,
         before: CandleTimes,
         after: CandleTimes,
-    ) -> (CandleTimes, CandleTimes) {
-        if before
-            .border(&after)
-            .is_none_or(|(last, first)| last != first)
-        {
-            return (before, after);
-        }
-        let first = after.timestamps.first().copied();
-        let dropped = first.filter(|&at| at >= self.rules.first_ns);
+    ) -> Result<(CandleTimes, CandleTimes)> {
+        let Some((_, shared)) = before.border(&after).filter(|(last, first)| last == first) else {
+            return Ok((before, after));
+        };
+        let rows = (before.rows.row(before.len() - 1), after.rows.row(0));
+        let keeps_before = self.duplicates.keeps_before(&self.source, shared, rows)?;
+        self.findings.report.conflicting_duplicates = self.duplicates.conflicts();
+        let dropped = Some(shared).filter(|&at| at >= self.rules.first_ns);
         self.findings.report.duplicates += u64::from(dropped.is_some());
         self.findings.add_dropped(|| dropped.into_iter());
-        if self.rules.duplicates == DuplicatePolicy::First {
+        Ok(if keeps_before {
             let len = after.len() - 1;
             (before, after.slice(1, len))
         } else {
             let len = before.len() - 1;
             (before.slice(0, len), after)
-        }
-    }
-
-    fn repeated(&self, timestamp_ns: i64, row: u64) -> Error {
-        let error = Error::input(
-            Code::DuplicateTimestamp,
-            format!(
-                "the timestamp {} occurs twice in the series",
-                format_timestamp(timestamp_ns)
-            ),
-        );
-        self.source
-            .at_row(error, row)
-            .with_hint("remove one of the rows, or choose --duplicates last or first")
+        })
     }
 }
 

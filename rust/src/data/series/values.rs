@@ -45,6 +45,29 @@ impl ValueCursor {
         }
     }
 
+    /// The same, from a row on: those before it are not decoded.
+    pub fn starting_at(source: Arc<SeriesSource>, field: usize, row: u64) -> Result<Self> {
+        let mut cursor = Self::new(source, field, 0);
+        while let Some(planned) = cursor.source.files.get(cursor.file)
+            && row >= cursor.rows_before + planned.rows
+        {
+            cursor.rows_before += planned.rows;
+            cursor.file += 1;
+        }
+        if let Some(planned) = cursor.source.files.get(cursor.file) {
+            let spans = planned.spans_between(row - cursor.rows_before..planned.rows);
+            let reader = planned.file.read_values(field, &spans, 0);
+            cursor.reader = Some(reader.map_err(|error| cursor.source.named(error))?);
+        }
+        cursor.position = row;
+        Ok(cursor)
+    }
+
+    /// The next row to be read.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Fills `into` with the next values. There must be so many.
     pub fn read(&mut self, into: &mut [f64]) -> Result<()> {
         self.read_unnamed(into)

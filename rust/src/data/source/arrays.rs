@@ -5,7 +5,7 @@
 //! group has no more: bytes that stand behind its last page are then another page, or an error, or never
 //! looked at, as batches happen to end. So each row group is read by itself, and always to its end.
 
-use std::vec;
+use std::collections::VecDeque;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
@@ -23,7 +23,7 @@ pub(super) struct ArrayBatches {
     file: PositionedFile,
     metadata: ArrowReaderMetadata,
     leaves: Vec<usize>,
-    spans: vec::IntoIter<Span>,
+    spans: VecDeque<Span>,
     batch_rows: usize,
     /// The span that is being read, and how many of its rows are left.
     current: Option<(ParquetRecordBatchReader, usize)>,
@@ -42,7 +42,7 @@ impl ArrayBatches {
             file,
             metadata,
             leaves: leaves.to_vec(),
-            spans: spans.to_vec().into_iter(),
+            spans: spans.iter().copied().collect(),
             batch_rows,
             current: None,
         }
@@ -62,7 +62,7 @@ impl ArrayBatches {
                     return Err(wrong_rows("fewer"));
                 }
             }
-            let Some(span) = self.spans.next() else {
+            let Some(span) = self.spans.pop_front() else {
                 self.current = None;
                 return Ok(None);
             };

@@ -225,13 +225,13 @@ fn implausible(what: &str) -> ParquetError {
 }
 
 /// Looks at the footer, before the library sets memory aside for what it lists, or goes as deep as its
-/// schema does.
-pub(super) fn check_footer(file: &PositionedFile) -> Result<(), ParquetError> {
+/// schema does. Whether it says that columns are encrypted.
+pub(super) fn check_footer(file: &PositionedFile) -> Result<bool, ParquetError> {
     /// Of the footer: its length, and the magic behind it.
     const TRAILER_BYTES: u64 = 8;
     // What is too short is for the library to complain about.
     let Some(end) = file.len().checked_sub(TRAILER_BYTES) else {
-        return Ok(());
+        return Ok(false);
     };
     let trailer = file.get_bytes(end, TRAILER_BYTES as usize)?;
     let length = trailer
@@ -246,19 +246,26 @@ pub(super) fn check_footer(file: &PositionedFile) -> Result<(), ParquetError> {
         .checked_sub(length as u64)
         .filter(|_| trailer.ends_with(b"PAR1"))
     else {
-        return Ok(());
+        return Ok(false);
     };
     let footer = file.get_bytes(start, length)?;
     read_footer(&mut Fields::new(&footer))
         .ok_or_else(|| implausible("the footer makes no sense, or goes too deep"))
 }
 
-fn read_footer(fields: &mut Fields<'_>) -> Option<()> {
+/// Reads a whole footer. Whether it names a way in which columns are encrypted.
+fn read_footer(fields: &mut Fields<'_>) -> Option<bool> {
     const SCHEMA: i16 = 2;
+    const ENCRYPTION: i16 = 8;
+    let mut is_encrypted = false;
     fields.each(|fields, id, kind| match (id, kind) {
         (SCHEMA, Kind::List) => read_schema(fields),
-        _ => fields.skip(kind),
-    })
+        _ => {
+            is_encrypted |= id == ENCRYPTION;
+            fields.skip(kind)
+        }
+    })?;
+    Some(is_encrypted)
 }
 
 /// Goes through the nodes of a schema, which stand one behind the other, each before its children.

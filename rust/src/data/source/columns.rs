@@ -11,6 +11,11 @@ use arrow::datatypes::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::root_as_message;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 
@@ -152,6 +157,47 @@ pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
     }
 }
 
+/// A column of integers as 64-bit ones; those of the larger half of 64 bits without a sign are negative.
+/// Values under nulls are anything.
+pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
+    fn wide<T: ArrowPrimitiveType>(column: &ArrayRef) -> Vec<i64>
+    where
+        i64: From<T::Native>,
+    {
+        let values = column.as_primitive::<T>().values();
+        values.iter().map(|&value| value.into()).collect()
+    }
+    match column.data_type() {
+        DataType::Int8 => wide::<Int8Type>(column),
+        DataType::Int16 => wide::<Int16Type>(column),
+        DataType::Int32 => wide::<Int32Type>(column),
+        DataType::Int64 => column.as_primitive::<Int64Type>().values().to_vec(),
+        DataType::UInt8 => wide::<UInt8Type>(column),
+        DataType::UInt16 => wide::<UInt16Type>(column),
+        DataType::UInt32 => wide::<UInt32Type>(column),
+        DataType::UInt64 => {
+            let values = column.as_primitive::<UInt64Type>().values();
+            values.iter().map(|&value| value.cast_signed()).collect()
+        }
+        other => unreachable!("{other} is no integer"),
+    }
+}
+
+/// A column of texts or bytes; `None` for a null.
+pub(super) fn bytes(column: &ArrayRef) -> Vec<Option<&[u8]>> {
+    fn utf8(text: Option<&str>) -> Option<&[u8]> {
+        text.map(str::as_bytes)
+    }
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().iter().map(utf8).collect(),
+        DataType::LargeUtf8 => column.as_string::<i64>().iter().map(utf8).collect(),
+        DataType::Binary => column.as_binary::<i32>().iter().collect(),
+        DataType::LargeBinary => column.as_binary::<i64>().iter().collect(),
+        DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().iter().collect(),
+        other => unreachable!("{other} is no text"),
+    }
+}
+
 fn converted<T: ArrowPrimitiveType>(
     column: &PrimitiveArray<T>,
     convert: impl Fn(T::Native) -> f64,
@@ -205,6 +251,37 @@ pub(super) fn nanoseconds_per_unit(data_type: &DataType) -> Option<i64> {
 
 pub(super) fn is_timestamp(data_type: &DataType) -> bool {
     nanoseconds_per_unit(data_type).is_some()
+}
+
+/// Whether a column can say when candles are, if need be with the request's help.
+pub(super) fn is_time(data_type: &DataType) -> bool {
+    is_timestamp(data_type)
+        || data_type.is_integer()
+        || matches!(
+            data_type,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary
+        )
+}
+
+/// The zone of a timestamp column, by the Arrow schema that its writer embedded.
+pub(super) fn own_zone(metadata: &ArrowReaderMetadata, column: &str) -> Option<String> {
+    let entries = metadata.metadata().file_metadata().key_value_metadata()?;
+    let entry = entries
+        .iter()
+        .find(|entry| entry.key == ARROW_SCHEMA_META_KEY)?;
+    // Not by the library's reader of files, which takes a zone only along with the unit; and the unit of
+    // the file is often another one.
+    let bytes = BASE64_STANDARD.decode(entry.value.as_ref()?).ok()?;
+    let message = match bytes.strip_prefix(&[0xff; 4]) {
+        Some(prefixed) => prefixed.get(4..)?,
+        None => &bytes[..],
+    };
+    let message = root_as_message(message).ok()?;
+    let embedded = try_fb_to_schema(message.header_as_schema()?).ok()?;
+    match embedded.field_with_name(column).ok()?.data_type() {
+        DataType::Timestamp(_, zone) => zone.as_ref().map(ToString::to_string),
+        _ => None,
+    }
 }
 
 pub(super) fn is_number(data_type: &DataType) -> bool {

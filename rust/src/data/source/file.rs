@@ -84,6 +84,14 @@ impl InputFile {
         Ok(PositionedFile::new(file, self.clone(), metadata.len()))
     }
 
+    /// When it was written to last, in nanoseconds since 1970.
+    pub fn modified_ns(&self) -> i64 {
+        let (seconds, nanoseconds) = self.identity.modified;
+        seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(nanoseconds)
+    }
+
     /// How many bytes it has.
     pub fn bytes(&self) -> u64 {
         self.identity.bytes

@@ -7,7 +7,6 @@
 
 use parquet::file::reader::ChunkReader;
 
-use super::columns::nanoseconds_per_unit;
 use super::file::PositionedFile;
 use super::thrift::{Fields, Kind};
 use super::{SourceFile, TimeBounds};
@@ -23,24 +22,33 @@ impl SourceFile {
     /// Rows and bounds of each page of a row group's timestamps; of the whole group where the pages
     /// do not say it. `None` where nothing says it for certain.
     pub fn timestamp_pages(&self, row_group: usize) -> Result<Option<Vec<TimeBounds>>> {
-        let Some((min_ns, max_ns)) = self.timestamp_bounds(row_group) else {
+        let Some((min, max)) = self.stored_bounds(row_group) else {
             return Ok(None);
         };
         let file = self.opened()?;
         // Together they must say what the footer says of all of them.
         let pages = self.page_bounds(&file, row_group).filter(|pages| {
-            pages.iter().map(|page| page.min_ns).min() == Some(min_ns)
-                && pages.iter().map(|page| page.max_ns).max() == Some(max_ns)
+            pages.iter().map(|page| page.min).min() == Some(min)
+                && pages.iter().map(|page| page.max).max() == Some(max)
         });
-        let whole = || TimeBounds {
+        let whole = || StoredBounds {
             rows: self.row_group_rows().nth(row_group).unwrap_or_default(),
-            min_ns,
-            max_ns,
+            min,
+            max,
         };
-        Ok(Some(pages.unwrap_or_else(|| vec![whole()])))
+        let pages = pages.unwrap_or_else(|| vec![whole()]);
+        let stamped = pages.into_iter().map(|page| {
+            let (min_ns, max_ns) = self.stamps_between(page.min, page.max);
+            TimeBounds {
+                rows: page.rows,
+                min_ns,
+                max_ns,
+            }
+        });
+        Ok(Some(stamped.collect()))
     }
 
-    fn page_bounds(&self, file: &PositionedFile, row_group: usize) -> Option<Vec<TimeBounds>> {
+    fn page_bounds(&self, file: &PositionedFile, row_group: usize) -> Option<Vec<StoredBounds>> {
         let group = self.metadata.metadata().row_group(row_group);
         let column = group.column(self.timestamp.leaf);
         // Not by the library's byte_range, which panics where a damaged footer makes it negative.
@@ -49,7 +57,6 @@ impl SourceFile {
             .unwrap_or(column.data_page_offset());
         let start = u64::try_from(start).ok()?;
         let bytes = u64::try_from(column.compressed_size()).ok()?;
-        let scale = nanoseconds_per_unit(self.timestamp_type())?;
         let (mut at, end) = (start, start.checked_add(bytes)?);
         let mut left = usize::try_from(group.num_rows()).ok()?;
         let mut pages = Vec::new();
@@ -62,13 +69,21 @@ impl SourceFile {
             at =
                 at.checked_add(header_bytes as u64 + u64::try_from(page.compressed_bytes?).ok()?)?;
             if let Some(data) = page.data {
-                let bounds = data.bounds(scale)?;
+                let bounds = data.bounds()?;
                 left = left.checked_sub(bounds.rows)?;
                 pages.push(bounds);
             }
         }
         Some(pages)
     }
+}
+
+/// How many rows a page has, and between which values they lie, as they are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct StoredBounds {
+    rows: usize,
+    min: i64,
+    max: i64,
 }
 
 /// A dictionary page that may be read in part: plain values, and no checksum over all of it.
@@ -249,15 +264,12 @@ impl DataPage {
         })
     }
 
-    fn bounds(&self, scale: i64) -> Option<TimeBounds> {
-        if self.nulls != Some(0) {
-            return None;
-        }
-        let (min_ns, max_ns) = (self.min?.checked_mul(scale)?, self.max?.checked_mul(scale)?);
-        (min_ns <= max_ns).then_some(TimeBounds {
+    fn bounds(&self) -> Option<StoredBounds> {
+        let (min, max) = (self.min?, self.max?);
+        (self.nulls == Some(0) && min <= max).then_some(StoredBounds {
             rows: usize::try_from(self.rows?).ok()?,
-            min_ns,
-            max_ns,
+            min,
+            max,
         })
     }
 }
@@ -298,14 +310,8 @@ mod tests {
         let page = PageHeader::read(&mut fields).expect("a header");
         assert_eq!(fields.rest(), [9, 9, 9]);
         assert_eq!(page.compressed_bytes, Some(32));
-        let bounds = page
-            .data
-            .and_then(|data| data.bounds(1_000))
-            .expect("bounds");
-        assert_eq!(
-            (bounds.rows, bounds.min_ns, bounds.max_ns),
-            (20_000, -1_000, 2_000)
-        );
+        let bounds = page.data.and_then(|data| data.bounds()).expect("bounds");
+        assert_eq!((bounds.rows, bounds.min, bounds.max), (20_000, -1, 2));
     }
 
     proptest! {
@@ -316,7 +322,7 @@ mod tests {
             bytes[at] = byte;
             for bytes in [&bytes[..], &bytes[..len]] {
                 if let Some(page) = PageHeader::read(&mut Fields::new(bytes)) {
-                    let _ = page.data.map(|data| data.bounds(1_000_000_000));
+                    let _ = page.data.map(|data| data.bounds());
                 }
             }
         }

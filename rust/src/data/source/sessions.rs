@@ -1,11 +1,12 @@
 //! Owns reading a file of sessions: two columns of instants, in Parquet or in CSV.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::open_file;
-use super::{Pass, SourceFile};
+use super::{FileOptions, Opened, Pass, SourceFile, TimeRules};
 use crate::data::session::{Hours, SessionFault};
 use crate::error::{Code, Error, Result};
 use crate::request::parse_timestamp;
@@ -61,7 +62,19 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
 
 fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
     let named = "a file of sessions has the columns open and close";
-    let file = SourceFile::open((path, None), (name, named), (&[], named), true)?;
+    let opened = SourceFile::open(FileOptions {
+        path,
+        within: None,
+        timestamp: (name, named),
+        values: (&[], named),
+        time: &Arc::new(TimeRules::of_instants()),
+        unit: None,
+        zone: None,
+        held: true,
+    })?;
+    let Opened::File(file) = opened else {
+        return Ok(Vec::new());
+    };
     let mut reader = file.read(Pass::Timestamps, &file.all_rows(), 8_192)?;
     let mut instants_ns = Vec::new();
     while let Some(rows) = reader.next_rows(&file)? {

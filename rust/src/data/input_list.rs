@@ -1,0 +1,359 @@
+//! Owns lists of inputs: the JSON document that names exactly the files of each series, and what it says
+//! of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::layout::{FileEntry, Resolved, Role, SeriesFiles};
+use crate::error::{Code, Error, Result};
+use crate::report::SeriesName;
+use crate::request::{
+    ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_location,
+    check_timeline,
+};
+
+/// A list of a thousand symbols with a file a day for ten years.
+const LIST_BYTES_MAX: u64 = 1 << 30;
+
+/// What a list says of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ListedFile {
+    /// Names of columns, by `timestamp`, the fields of a candle, or the names of indicators.
+    pub columns: BTreeMap<String, String>,
+    pub unit: Option<TimestampUnit>,
+    pub zone: Option<Zone>,
+    pub size: Option<u64>,
+    pub modified_ns: Option<i64>,
+}
+
+/// The whole document.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    series: Vec<ListedSeries>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListedSeries {
+    symbol: String,
+    price_type: Option<PriceType>,
+    timeframe: String,
+    files: Vec<FileOrPath>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum FileOrPath {
+    Path(PathBuf),
+    File(Box<FileDocument>),
+}
+
+/// A file with all that may be said of it; as it is printed too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct InputFileDocument {
+    /// Where it is; relative to the folder of the list.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// When it was written to last, nanoseconds since 1970.
+    #[serde(default)]
+    pub modified_ns: Option<i64>,
+    /// How many rows it has.
+    #[serde(default)]
+    pub rows: Option<u64>,
+    /// Its smallest stamp, nanoseconds UTC; `None` without rows.
+    #[serde(default)]
+    pub first_timestamp_ns: Option<i64>,
+    /// Its largest stamp, nanoseconds UTC; `None` without rows.
+    #[serde(default)]
+    pub last_timestamp_ns: Option<i64>,
+    /// The columns that are read, by `timestamp`, the fields of a candle, or the names of indicators.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+    /// The unit of timestamps that are integers.
+    #[serde(default)]
+    pub unit: Option<TimestampUnit>,
+    /// The zone of wall clocks and of days.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The column of symbols in files of several symbols, which cannot be read yet.
+    #[serde(default, skip_serializing)]
+    symbol_column: Option<String>,
+}
+
+type FileDocument = InputFileDocument;
+
+impl InputFileDocument {
+    /// Of a file of which nothing but its place is known.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            size: None,
+            modified_ns: None,
+            rows: None,
+            first_timestamp_ns: None,
+            last_timestamp_ns: None,
+            columns: BTreeMap::new(),
+            unit: None,
+            zone: None,
+            symbol_column: None,
+        }
+    }
+}
+
+/// A list that was read: for each series its files, in their order.
+struct InputList<'a> {
+    file: &'a Path,
+    series: BTreeMap<(String, String, Option<PriceType>), Vec<FileEntry>>,
+}
+
+/// Finds the files of every requested series in a list.
+///
+/// # Errors
+///
+/// [`Code::CorruptInput`] where the list cannot be read, [`Code::SymbolNotFound`],
+/// [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] where it lacks a series, a usage error where
+/// an option of the request contradicts it.
+pub(crate) fn resolve(request: &Request, file: &Path) -> Result<Resolved> {
+    let list = InputList::read(file, request)?;
+    let symbols = match request.symbols() {
+        Symbols::Listed(symbols) => symbols.clone(),
+        Symbols::All => {
+            let symbols = list.all_symbols(request)?;
+            check_timeline(request.timeline(), &symbols)?;
+            symbols
+        }
+    };
+    let sides: Vec<_> = request.price_types().iter().copied().map(Some).collect();
+    let mut series = Vec::new();
+    let mut add = |role, timeframe: &Timeframe, sides: &[Option<PriceType>]| -> Result<()> {
+        for symbol in &symbols {
+            for &price_type in sides {
+                let name = SeriesName {
+                    symbol: symbol.clone(),
+                    timeframe: timeframe.as_str().to_owned(),
+                    price_type,
+                };
+                series.push(SeriesFiles {
+                    files: list.files(&name)?,
+                    name,
+                    role,
+                    within: None,
+                });
+            }
+        }
+        Ok(())
+    };
+    add(Role::Primary, request.timeframe(), &sides)?;
+    for (number, further) in request.further_timeframes().iter().enumerate() {
+        add(Role::Further(number), further.timeframe(), &sides)?;
+    }
+    if !request.indicators().is_empty() {
+        add(Role::Indicators, request.timeframe(), &[None])?;
+    }
+    Ok(Resolved { symbols, series })
+}
+
+impl<'a> InputList<'a> {
+    fn read(file: &'a Path, request: &Request) -> Result<Self> {
+        let wrong = |message: String| {
+            Error::input(Code::CorruptInput, message)
+                .at_file(file)
+                .with_hint("write the list as omega-slices inputs prints it")
+        };
+        let unreadable = |error: std::io::Error| {
+            wrong(format!("cannot read the list of inputs: {error}")).with_source(error)
+        };
+        let metadata = fs::metadata(file).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > LIST_BYTES_MAX {
+            return Err(wrong(
+                "cannot read the list of inputs: it is no regular file of a sensible size"
+                    .to_owned(),
+            ));
+        }
+        let text = fs::read(file).map_err(unreadable)?;
+        let document: Document = serde_json::from_slice(&text)
+            .map_err(|error| wrong(format!("cannot read the list of inputs: {error}")))?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let mut series = BTreeMap::new();
+        for listed in document.series {
+            let timeframe: Timeframe = listed.timeframe.parse().map_err(|error: Error| {
+                wrong(error.message().to_owned()).at_symbol(&listed.symbol)
+            })?;
+            let name = SeriesName {
+                symbol: listed.symbol.clone(),
+                timeframe: timeframe.as_str().to_owned(),
+                price_type: listed.price_type,
+            };
+            if listed.files.is_empty() {
+                return Err(name.on(wrong(format!("the list has no file of {name}"))));
+            }
+            let entries = listed.files.into_iter().map(|one| {
+                let document = match one {
+                    FileOrPath::Path(path) => FileDocument::new(path),
+                    FileOrPath::File(document) => *document,
+                };
+                entry(folder, &document, &name, request).map_err(|error| {
+                    let error = name.on(error);
+                    if error.place().file.is_some() {
+                        error
+                    } else {
+                        error.at_file(file)
+                    }
+                })
+            });
+            let entries = entries.collect::<Result<Vec<_>>>()?;
+            let key = (name.symbol.clone(), name.timeframe.clone(), name.price_type);
+            if series.insert(key, entries).is_some() {
+                return Err(name.on(wrong(format!("the list has the series {name} twice"))));
+            }
+        }
+        Ok(Self { file, series })
+    }
+
+    fn files(&self, name: &SeriesName) -> Result<Vec<FileEntry>> {
+        let key = (name.symbol.clone(), name.timeframe.clone(), name.price_type);
+        if let Some(files) = self.series.get(&key) {
+            return Ok(files.clone());
+        }
+        let of_symbol = || self.series.keys().filter(|key| key.0 == name.symbol);
+        let of_timeframe = || of_symbol().filter(|key| key.1 == name.timeframe);
+        let code = if of_timeframe().any(|key| key.2.is_some()) && name.price_type.is_some() {
+            Code::InvalidPriceType
+        } else if of_symbol().next().is_some() {
+            Code::TimeframeNotFound
+        } else {
+            Code::SymbolNotFound
+        };
+        let error = Error::input(code, format!("the list of inputs has no series {name}"));
+        Err(name
+            .on(error.at_file(self.file))
+            .with_hint("add it to the list, or request another series"))
+    }
+
+    /// The symbols with the primary timeframe and any requested price type, in name order.
+    fn all_symbols(&self, request: &Request) -> Result<Vec<String>> {
+        let timeframe = request.timeframe().as_str();
+        let is_requested = |side: PriceType| request.price_types().contains(&side);
+        let keys = self.series.keys();
+        let symbols: BTreeSet<_> = keys
+            .filter(|key| key.1 == timeframe && key.2.is_some_and(is_requested))
+            .filter(|key| {
+                request
+                    .symbol_pattern()
+                    .is_none_or(|pattern| pattern.matches(&key.0))
+            })
+            .map(|key| key.0.clone())
+            .collect();
+        if symbols.is_empty() {
+            let message =
+                format!("the list of inputs has no {timeframe} candles that are requested");
+            return Err(Error::input(Code::SymbolNotFound, message)
+                .at_file(self.file)
+                .with_hint("request another timeframe or price type, or add series to the list"));
+        }
+        let symbols: Vec<_> = symbols.into_iter().collect();
+        // The names came from the list; they obey the same rules as names from a request.
+        let checked = Request::builder("").inputs(Some(self.file.to_owned()));
+        let checked = checked.symbols(symbols.clone()).build();
+        checked.map_err(|error| {
+            Error::input(error.code(), error.message())
+                .at_file(self.file)
+                .with_hint("correct the list, or request its other symbols by name")
+        })?;
+        Ok(symbols)
+    }
+}
+
+/// A file of the list, held against the request.
+fn entry(
+    folder: &Path,
+    document: &FileDocument,
+    name: &SeriesName,
+    request: &Request,
+) -> Result<FileEntry> {
+    check_location(&document.path.to_string_lossy())?;
+    let path = folder.join(&document.path);
+    if document.symbol_column.is_some() {
+        let message = "cannot read a file of several symbols";
+        return Err(Error::input(Code::UnsupportedInput, message)
+            .at_file(&path)
+            .with_hint("write one file per symbol"));
+    }
+    let fields: Vec<&str> = if name.price_type.is_some() {
+        ColumnNames::VALUE_FIELDS.to_vec()
+    } else {
+        request.indicators().iter().map(String::as_str).collect()
+    };
+    let unknown = document
+        .columns
+        .keys()
+        .find(|field| *field != "timestamp" && !fields.contains(&field.as_str()));
+    // A list may name indicators that this request does not ask for.
+    if let Some(field) = unknown.filter(|_| name.price_type.is_some()) {
+        let message =
+            format!("the list names a column for {field:?}, which is no field of a candle");
+        return Err(Error::input(Code::CorruptInput, message)
+            .with_hint("the fields are timestamp, open, high, low, close and volume"));
+    }
+    for (field, column) in &document.columns {
+        if column.is_empty() {
+            let message = format!("the list names no column for {field:?}");
+            return Err(Error::input(Code::CorruptInput, message)
+                .with_hint("leave the field out, or name its column"));
+        }
+        let asked = request.columns().renaming(field);
+        if let Some(asked) = asked.filter(|asked| *asked != column) {
+            return Err(contradiction("columns", &path, asked, column));
+        }
+    }
+    let zone = match &document.zone {
+        None => None,
+        Some(text) => Some(Zone::of_column(text).ok_or_else(|| {
+            Error::input(
+                Code::CorruptInput,
+                format!("invalid time zone {text:?} in the list"),
+            )
+            .at_file(&path)
+            .with_hint("write an IANA name, such as Europe/Paris or UTC")
+        })?),
+    };
+    if let (Some(asked), Some(listed)) = (request.zone(), &zone)
+        && asked != listed
+    {
+        return Err(contradiction("zone", &path, asked.name(), listed.name()));
+    }
+    if let (Some(asked), Some(listed)) = (request.timestamp_unit(), document.unit)
+        && asked != listed
+        && asked != TimestampUnit::Magnitude
+    {
+        let (asked, listed) = (asked.as_str(), listed.as_str());
+        return Err(contradiction("timestamp-unit", &path, asked, listed));
+    }
+    Ok(FileEntry {
+        path,
+        listed: Some(Arc::new(ListedFile {
+            columns: document.columns.clone(),
+            unit: document.unit,
+            zone,
+            size: document.size,
+            modified_ns: document.modified_ns,
+        })),
+    })
+}
+
+fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
+    Error::usage(format!(
+        "--{option} says {asked:?}, the list of inputs says {listed:?}"
+    ))
+    .at_file(path)
+    .with_hint("leave the option out, or correct the list")
+}

@@ -1,0 +1,233 @@
+//! Owns opening the files of a series: their order in time, what they hold of instruments, and which times
+//! of a doubled hour are of its second pass.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{RENAME, SeriesRules};
+use crate::data::input_list::InputFileDocument;
+use crate::data::layout::{FileEntry, SeriesFiles};
+use crate::data::source::{
+    DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SourceFile, TimeRules,
+};
+use crate::error::{Code, Error, Result};
+use crate::report::FileUnit;
+
+/// The files of a series, in the order in which they are read.
+pub(super) struct OpenedFiles {
+    pub files: Vec<SourceFile>,
+    /// For each of them its place among all by name.
+    pub places: Vec<usize>,
+    pub empty: Vec<EmptyFile>,
+    /// In the order of names.
+    pub units: Vec<FileUnit>,
+}
+
+impl OpenedFiles {
+    pub fn open(series: &SeriesFiles, rules: &SeriesRules) -> Result<Self> {
+        let mut files = Vec::with_capacity(series.files.len());
+        let mut empty = Vec::new();
+        // Of many files, only those that are being read are open.
+        let held = series.files.len() == 1;
+        for (place, entry) in series.files.iter().enumerate() {
+            match open_file(series, entry, rules, &rules.time, held)? {
+                Opened::File(file) => files.push((place, *file)),
+                Opened::Empty(file) => empty.push(file),
+            }
+        }
+        if !rules.one_instrument {
+            let mut instruments = Instruments::default();
+            files
+                .iter()
+                .try_for_each(|(_, file)| instruments.look_at(file))?;
+        }
+        let units = files.iter().filter_map(|(_, file)| {
+            let unit = file.unit().filter(|_| rules.unit.is_some())?;
+            Some(FileUnit {
+                file: file.path().to_string_lossy().into_owned(),
+                unit,
+            })
+        });
+        let units = units.collect();
+        if files.len() > 1 {
+            let smallest: Result<Vec<_>> =
+                files.iter().map(|(_, file)| file.smallest_ns()).collect();
+            let mut in_time: Vec<_> = smallest?.into_iter().zip(files).collect();
+            // Stable: names decide where times do not.
+            in_time.sort_by_key(|(smallest_ns, _)| *smallest_ns);
+            files = in_time.into_iter().map(|(_, file)| file).collect();
+        }
+        let (places, mut files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        infer_second_passes(&mut files)?;
+        Ok(Self {
+            files,
+            places,
+            empty,
+            units,
+        })
+    }
+
+    /// What the files are, in the order of their names. No value is read.
+    pub fn inputs(series: &SeriesFiles, rules: &SeriesRules) -> Result<Vec<InputFileDocument>> {
+        let time = Arc::new(TimeRules {
+            asks_zone: true,
+            // Rows beyond 64-bit nanoseconds have a place in no list; their files have.
+            reach_ns: 0..=0,
+            ..(*rules.time).clone()
+        });
+        let mut instruments = Instruments::default();
+        let mut documents = Vec::with_capacity(series.files.len());
+        for entry in &series.files {
+            let mut document = InputFileDocument::new(entry.path.clone());
+            let (size, modified_ns) = match open_file(series, entry, rules, &time, false)? {
+                Opened::Empty(file) => {
+                    document.rows = Some(0);
+                    file.size_and_modified_ns()
+                }
+                Opened::File(file) => {
+                    if !rules.one_instrument {
+                        instruments.look_at(&file)?;
+                    }
+                    let (first_ns, last_ns) = file.stamp_range()?;
+                    let fields =
+                        std::iter::once("timestamp").chain(rules.fields.iter().map(String::as_str));
+                    let columns = fields.zip(file.column_names());
+                    document.rows = Some(file.rows());
+                    document.first_timestamp_ns = Some(first_ns);
+                    document.last_timestamp_ns = Some(last_ns);
+                    document.columns = columns
+                        .map(|(field, column)| (field.to_owned(), column.to_owned()))
+                        .collect();
+                    document.unit = file.unit();
+                    document.zone = file.zone().map(|zone| zone.name().to_owned());
+                    file.size_and_modified_ns()
+                }
+            };
+            document.size = Some(size);
+            document.modified_ns = Some(modified_ns);
+            documents.push(document);
+        }
+        Ok(documents)
+    }
+}
+
+/// Opens one file of a series as its rules and the list of inputs say.
+fn open_file(
+    series: &SeriesFiles,
+    entry: &FileEntry,
+    rules: &SeriesRules,
+    time: &Arc<TimeRules>,
+    held: bool,
+) -> Result<Opened> {
+    let listed = entry.listed.as_deref();
+    let column = |field: &str| listed.and_then(|listed| listed.columns.get(field)).cloned();
+    let timestamp = column("timestamp").unwrap_or_else(|| rules.timestamp.clone());
+    let fields = rules.fields.iter().zip(&rules.values);
+    let values: Vec<_> = fields
+        .map(|(field, name)| column(field).unwrap_or_else(|| name.clone()))
+        .collect();
+    let opened = SourceFile::open(FileOptions {
+        path: &entry.path,
+        within: series.within.as_ref(),
+        timestamp: (&timestamp, RENAME),
+        values: (&values, rules.other_values),
+        time,
+        unit: listed.and_then(|listed| listed.unit).or(time.unit),
+        zone: listed
+            .and_then(|listed| listed.zone.as_ref())
+            .or(time.zone.as_ref()),
+        held,
+    })?;
+    let (size, modified_ns) = match &opened {
+        Opened::File(file) => file.size_and_modified_ns(),
+        Opened::Empty(file) => file.size_and_modified_ns(),
+    };
+    if let Some(listed) = listed {
+        let differs = |what: &str, listed: String, is: String| {
+            let message = format!(
+                "the file is another one than in the list of inputs: {what} {is}, not {listed}"
+            );
+            Err(Error::input(Code::CorruptInput, message)
+                .at_file(&entry.path)
+                .with_hint("make the list anew with omega-slices inputs"))
+        };
+        if let Some(known) = listed.size.filter(|known| *known != size) {
+            return differs("its size is", known.to_string(), size.to_string());
+        }
+        if let Some(known) = listed.modified_ns.filter(|known| *known != modified_ns) {
+            return differs(
+                "it was changed at",
+                known.to_string(),
+                modified_ns.to_string(),
+            );
+        }
+    }
+    Ok(opened)
+}
+
+/// A doubled hour of a series, as far as its rows have been looked at.
+struct DoubledHour {
+    /// File and row of its first row, and that row's time.
+    first: (usize, u64, i64),
+    latest_wall_ns: i64,
+    /// File and row of the first backward step.
+    second_pass: Option<(usize, u64)>,
+    /// Those of another one.
+    third_pass: Option<(usize, u64, i64)>,
+    is_in_reach: bool,
+}
+
+/// Finds out, over all files in the order in which they are read, from which row on the times of each
+/// doubled hour are later than the change of the clocks: a backward step begins the second pass.
+///
+/// # Errors
+///
+/// [`Code::CorruptInput`] where an hour that is looked at has no such step, or more than one.
+fn infer_second_passes(files: &mut [SourceFile]) -> Result<()> {
+    let mut hours: BTreeMap<i64, DoubledHour> = BTreeMap::new();
+    for (number, file) in files.iter().enumerate() {
+        file.doubled_rows(|doubled: DoubledRow| {
+            let DoubledRow { row, wall_ns, .. } = doubled;
+            let hour = hours
+                .entry(doubled.change.change_ns)
+                .or_insert(DoubledHour {
+                    first: (number, row, wall_ns),
+                    latest_wall_ns: wall_ns,
+                    second_pass: None,
+                    third_pass: None,
+                    is_in_reach: false,
+                });
+            hour.is_in_reach |= doubled.is_in_reach;
+            if wall_ns < hour.latest_wall_ns {
+                if hour.second_pass.is_none() {
+                    hour.second_pass = Some((number, row));
+                } else if hour.third_pass.is_none() {
+                    hour.third_pass = Some((number, row, wall_ns));
+                }
+            }
+            hour.latest_wall_ns = wall_ns;
+        })?;
+    }
+    for hour in hours.values().filter(|hour| hour.is_in_reach) {
+        let fault = match (hour.second_pass, hour.third_pass) {
+            (Some(_), None) => continue,
+            (None, _) => hour.first,
+            (_, Some(third)) => third,
+        };
+        let (file, row, wall_ns) = fault;
+        return Err(files[file].not_inferred(row, wall_ns, hour.second_pass.is_some()));
+    }
+    for (number, file) in files.iter_mut().enumerate() {
+        let from = hours.iter().filter_map(|(&change_ns, hour)| {
+            let (second_file, row) = hour.second_pass?;
+            let from = match number.cmp(&second_file) {
+                std::cmp::Ordering::Less => return None,
+                std::cmp::Ordering::Equal => row,
+                std::cmp::Ordering::Greater => 0,
+            };
+            Some((change_ns, from))
+        });
+        file.set_second_passes(from.collect());
+    }
+    Ok(())
+}

@@ -1,0 +1,675 @@
+//! Owns what the timestamps of a file mean: from what its column holds to the instant of each row, and
+//! from there to its stamp. Pure, but for the file's name in errors.
+//!
+//! A value becomes an instant (by its unit, its text, the wall clock of a zone); an instant of a close
+//! becomes that of the open; and where days go by local dates, an instant becomes the midnight UTC of its
+//! date. Every later step sees the stamp alone.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::error::{Code, Error, Result};
+use crate::request::{
+    Ambiguous, ClockChange, Days, Instants, Stamped, Timeframe, TimestampUnit, WallClock, Zone,
+    format_timestamp,
+};
+
+const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
+const NANOSECONDS_PER_DAY: i64 = 24 * NANOSECONDS_PER_HOUR;
+
+/// By so much at most a zone moves an instant, or a change of the clocks puts two of them out of order.
+const ZONE_MARGIN_NS: i64 = 2 * NANOSECONDS_PER_DAY;
+
+/// How the timestamps of a series are read: the same for all of its files.
+#[derive(Debug, Clone)]
+pub(crate) struct TimeRules {
+    /// The unit of integers; `None` refuses them.
+    pub unit: Option<TimestampUnit>,
+    /// The zone of wall clocks, and of days in columns of UTC instants.
+    pub zone: Option<Zone>,
+    pub ambiguous: Ambiguous,
+    pub stamped: Stamped,
+    pub days: Option<Days>,
+    /// How long the candles are; `None` where the instants belong to no candles.
+    pub timeframe: Option<Timeframe>,
+    pub normalize: bool,
+    pub is_primary: bool,
+    /// The stamps that are looked at, both ends included.
+    pub reach_ns: RangeInclusive<i64>,
+    /// Whether somebody wants to know the zone of a column, whatever it is good for.
+    pub asks_zone: bool,
+}
+
+impl TimeRules {
+    /// Of instants that belong to no candles, all of which are looked at.
+    pub fn of_instants() -> Self {
+        Self {
+            unit: None,
+            zone: None,
+            ambiguous: Ambiguous::Error,
+            stamped: Stamped::Open,
+            days: None,
+            timeframe: None,
+            normalize: false,
+            is_primary: false,
+            reach_ns: i64::MIN..=i64::MAX,
+            asks_zone: false,
+        }
+    }
+
+    /// How many days a candle lasts, where that is a whole number of them.
+    fn days_per_candle(&self) -> Option<i64> {
+        self.timeframe.as_ref().and_then(Timeframe::whole_days)
+    }
+
+    /// Whether the zone that a column itself names matters.
+    pub fn needs_zone(&self) -> bool {
+        self.asks_zone || self.days_per_candle().is_some()
+    }
+
+    /// Whether stamps are dates.
+    pub fn is_dated(&self) -> bool {
+        self.days == Some(Days::Local) && self.days_per_candle().is_some()
+    }
+
+    /// Whether the instant matters from which a candle's age counts, beside its stamp.
+    pub fn needs_begins(&self) -> bool {
+        self.is_dated() && !self.is_primary
+    }
+
+    /// Whether a date without a time can say when a candle is.
+    pub fn takes_dates(&self) -> bool {
+        let timeframe = self.timeframe.as_ref();
+        timeframe.is_none_or(|timeframe| !timeframe.is_intraday())
+    }
+
+    /// Whether days are floored in UTC only because nobody said which days they are.
+    pub fn guesses_days(&self) -> bool {
+        self.normalize && self.days.is_none() && self.days_per_candle().is_some()
+    }
+}
+
+/// What a column of timestamps holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// Instants, so many nanoseconds each unit.
+    Instants(i64),
+    /// Wall-clock times without a zone, likewise.
+    Wall(i64),
+    /// Days since 1970-01-01.
+    Dates,
+    /// Integers since 1970 of a unit that has to be said; whether they have no sign.
+    Integers {
+        unsigned: bool,
+    },
+    Text,
+}
+
+/// What one row holds, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoredTime {
+    Instant(i64),
+    Wall(i64),
+    /// The midnight of a date.
+    Date(i64),
+    /// Less or more than 64-bit nanoseconds hold.
+    TooSmall,
+    TooLarge,
+}
+
+/// The stamps of consecutive rows.
+pub(super) struct Stamps {
+    pub stamps_ns: Vec<i64>,
+    /// The end of each candle less its timeframe, where that is not its stamp: ages count from there.
+    pub begins_ns: Option<Vec<i64>>,
+}
+
+/// The clock of one file. Keeps what it looked up last, so that each reader has its own.
+#[derive(Debug, Clone)]
+pub(super) struct FileClock {
+    rules: Arc<TimeRules>,
+    stored: Stored,
+    /// The wall clock that times without a zone are shown by.
+    wall: Option<WallClock>,
+    /// The zone of days and weeks, where it is not UTC.
+    calendar: Option<WallClock>,
+    /// For each change that put the clocks back: the row of the file from which on times beside it are
+    /// later than it.
+    second_passes: Option<Arc<BTreeMap<i64, u64>>>,
+}
+
+impl FileClock {
+    /// Of a column whose own zone is `own`, where it has one. Times without a zone are shown by
+    /// `zone`, which is the zone of days too, unless the column has one that is not UTC.
+    pub fn new(
+        rules: Arc<TimeRules>,
+        stored: Stored,
+        own: Option<Zone>,
+        zone: Option<&Zone>,
+    ) -> Self {
+        let wall = matches!(stored, Stored::Wall(_) | Stored::Dates | Stored::Text);
+        let not_utc = |zone: &Zone| !zone.is_utc();
+        let given = zone.filter(|zone| not_utc(zone)).cloned();
+        let own = own.filter(not_utc);
+        let needs_calendar = rules.days_per_candle().is_some();
+        Self {
+            wall: given.clone().filter(|_| wall).map(WallClock::new),
+            calendar: own.or(given).filter(|_| needs_calendar).map(WallClock::new),
+            rules,
+            stored,
+            second_passes: None,
+        }
+    }
+
+    pub fn stored(&self) -> Stored {
+        self.stored
+    }
+
+    pub fn rules(&self) -> &Arc<TimeRules> {
+        &self.rules
+    }
+
+    /// Whether all that happens to a value is a multiplication.
+    pub fn only_scales(&self) -> bool {
+        !matches!(self.stored, Stored::Text)
+            && self.wall.is_none()
+            && self.rules.stamped == Stamped::Open
+            && !self.rules.is_dated()
+    }
+
+    /// Whether what happens to a value is a multiplication and, between changes of the clocks, a shift.
+    pub fn only_shifts(&self) -> bool {
+        matches!(self.stored, Stored::Instants(_) | Stored::Wall(_))
+            && !self.rules.is_dated()
+            && (self.rules.stamped == Stamped::Open || self.calendar.is_none())
+    }
+
+    /// The stamps of consecutive rows, which hold instants or wall-clock times in nanoseconds that fit. The
+    /// same as [`Self::stamp`] makes of them, many at a time. For what [`Self::only_shifts`].
+    pub fn shift(&mut self, times_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
+        let mut at = 0;
+        while self.wall.is_some() && at < times_ns.len() {
+            let (range, offset_ns) = self.wall.as_ref().map_or((0..0, 0), WallClock::plain);
+            let is_plain = |time_ns: &i64| range.contains(time_ns);
+            let rest = &mut times_ns[at..];
+            let plain = rest.iter().position(|time_ns| !is_plain(time_ns));
+            let plain = plain.unwrap_or(rest.len());
+            rest[..plain]
+                .iter_mut()
+                .for_each(|time_ns| *time_ns -= offset_ns);
+            at += plain;
+            if let Some(time_ns) = times_ns.get_mut(at) {
+                let instant = self.instant(StoredTime::Wall(*time_ns), || row(at))?;
+                *time_ns = instant.unwrap_or(*time_ns);
+                at += 1;
+            }
+        }
+        if let (Stamped::Close, Some(timeframe)) = (self.rules.stamped, &self.rules.timeframe) {
+            let duration_ns = timeframe.duration_ns();
+            let opened = |time_ns: &mut i64| *time_ns = time_ns.saturating_sub(duration_ns);
+            times_ns.iter_mut().for_each(opened);
+        }
+        Ok(())
+    }
+
+    /// Which rows of each doubled hour are of its second pass.
+    pub fn set_second_passes(&mut self, second_passes: BTreeMap<i64, u64>) {
+        self.second_passes = Some(Arc::new(second_passes));
+    }
+
+    /// Whether times may be shown twice, and only the order of rows tells which is which.
+    pub fn infers(&self) -> bool {
+        self.wall.is_some() && self.rules.ambiguous == Ambiguous::Infer
+    }
+
+    /// The zone of days and weeks, where it is not UTC.
+    pub fn has_calendar(&self) -> bool {
+        self.calendar.is_some()
+    }
+
+    /// Whether a value that is too small or too large lies outside of what is looked at, whatever it is.
+    fn is_excluded(&self, time: StoredTime) -> bool {
+        let margin_ns = if self.only_scales() {
+            0
+        } else {
+            let candle_ns = self
+                .rules
+                .timeframe
+                .as_ref()
+                .map_or(0, Timeframe::duration_ns);
+            ZONE_MARGIN_NS.saturating_add(candle_ns)
+        };
+        let (start_ns, end_ns) = (self.rules.reach_ns.start(), self.rules.reach_ns.end());
+        match time {
+            StoredTime::TooSmall => *start_ns > i64::MIN.saturating_add(margin_ns),
+            StoredTime::TooLarge => *end_ns < i64::MAX.saturating_sub(margin_ns),
+            _ => false,
+        }
+    }
+
+    /// The stamp in the place of a value that is too small or too large. `None` where it may be looked at.
+    pub fn far_stamp(&self, time: StoredTime) -> Option<i64> {
+        self.is_excluded(time).then_some(match time {
+            StoredTime::TooSmall => i64::MIN,
+            _ => i64::MAX,
+        })
+    }
+
+    /// The stamps of consecutive rows. `row` is the number of the file's row at a position; `too_far`
+    /// makes the error of a value that does not fit.
+    pub fn stamp(
+        &mut self,
+        times: impl ExactSizeIterator<Item = StoredTime>,
+        row: impl Fn(usize) -> u64,
+        too_far: impl Fn(usize) -> Error,
+    ) -> Result<Stamps> {
+        let mut stamps_ns = Vec::with_capacity(times.len());
+        let mut begins_ns = self
+            .rules
+            .needs_begins()
+            .then(|| Vec::with_capacity(times.len()));
+        for (position, time) in times.enumerate() {
+            let (stamp_ns, begin_ns) = match self.row(time, || row(position))? {
+                Some(stamp) => stamp,
+                None => {
+                    let far = self.far_stamp(time).ok_or_else(|| too_far(position))?;
+                    (far, far)
+                }
+            };
+            stamps_ns.push(stamp_ns);
+            if let Some(begins_ns) = &mut begins_ns {
+                begins_ns.push(begin_ns);
+            }
+        }
+        Ok(Stamps {
+            stamps_ns,
+            begins_ns,
+        })
+    }
+
+    /// The stamp of one row, and the instant from which its age counts. `None` where it is too far.
+    fn row(&mut self, time: StoredTime, row: impl Fn() -> u64) -> Result<Option<(i64, i64)>> {
+        let Some(instant_ns) = self.instant(time, &row)? else {
+            return Ok(None);
+        };
+        let open_ns = self.opened(instant_ns);
+        let stamp_ns = self.dated(open_ns);
+        if self.rules.is_dated() && self.rules.is_primary && !self.rules.normalize {
+            self.check_date(time, open_ns, stamp_ns, row)?;
+        }
+        let begin_ns = if self.rules.needs_begins() {
+            self.begins(open_ns)
+        } else {
+            stamp_ns
+        };
+        Ok(Some((stamp_ns, begin_ns)))
+    }
+
+    fn instant(&mut self, time: StoredTime, row: impl Fn() -> u64) -> Result<Option<i64>> {
+        let (wall_ns, is_date) = match time {
+            StoredTime::Instant(instant_ns) => return Ok(Some(instant_ns)),
+            StoredTime::TooSmall | StoredTime::TooLarge => return Ok(None),
+            StoredTime::Wall(wall_ns) => (wall_ns, false),
+            StoredTime::Date(wall_ns) => (wall_ns, true),
+        };
+        let Some(instants) = self.wall.as_mut().map(|clock| clock.instants(wall_ns)) else {
+            return Ok(Some(wall_ns));
+        };
+        if is_date {
+            // The first instant of the date.
+            return Ok(Some(instants.nearest()));
+        }
+        let policy = self.rules.ambiguous;
+        Ok(Some(match instants {
+            Instants::Once(instant_ns) => instant_ns,
+            Instants::Skipped(change) if self.is_in_reach(change) => {
+                return Err(self.skipped(wall_ns).at_row(row()));
+            }
+            Instants::Skipped(change) => change.change_ns,
+            Instants::Twice(change) => match policy {
+                Ambiguous::Earlier => change.earlier_ns,
+                Ambiguous::Later => change.later_ns,
+                Ambiguous::Error if self.is_in_reach(change) => {
+                    return Err(self.ambiguous(wall_ns).at_row(row()));
+                }
+                Ambiguous::Error => change.earlier_ns,
+                Ambiguous::Infer => {
+                    let passes = self.second_passes.as_deref();
+                    let from = passes.and_then(|passes| passes.get(&change.change_ns));
+                    if from.is_some_and(|&from| from <= row()) {
+                        change.later_ns
+                    } else {
+                        change.earlier_ns
+                    }
+                }
+            },
+        }))
+    }
+
+    /// Whether a time beside a change of the clocks may be looked at.
+    pub fn is_in_reach(&mut self, change: ClockChange) -> bool {
+        let [earlier, later] = [change.earlier_ns, change.later_ns].map(|instant_ns| {
+            let open_ns = self.opened(instant_ns);
+            self.dated(open_ns)
+        });
+        earlier <= *self.rules.reach_ns.end() && *self.rules.reach_ns.start() <= later
+    }
+
+    /// The change of the clocks beside which a wall-clock time stands that is shown twice.
+    pub fn doubled(&mut self, time: StoredTime) -> Option<ClockChange> {
+        let (StoredTime::Wall(wall_ns), Some(clock)) = (time, &mut self.wall) else {
+            return None;
+        };
+        match clock.instants(wall_ns) {
+            Instants::Twice(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// The instant at which the candle opens.
+    fn opened(&mut self, instant_ns: i64) -> i64 {
+        let (Stamped::Close, Some(timeframe)) = (self.rules.stamped, &self.rules.timeframe) else {
+            return instant_ns;
+        };
+        let (days, duration_ns) = (timeframe.whole_days(), timeframe.duration_ns());
+        match (days, &mut self.calendar) {
+            (Some(days), Some(calendar)) => calendar.days_after(instant_ns, -days),
+            _ => instant_ns.saturating_sub(duration_ns),
+        }
+    }
+
+    /// The stamp of a candle that opens at an instant.
+    fn dated(&mut self, open_ns: i64) -> i64 {
+        if !self.rules.is_dated() {
+            return open_ns;
+        }
+        // Without a calendar, the clock shows UTC.
+        let middle_ns = self
+            .shown(open_ns)
+            .saturating_add(12 * NANOSECONDS_PER_HOUR);
+        middle_ns.saturating_sub(middle_ns.rem_euclid(NANOSECONDS_PER_DAY))
+    }
+
+    /// What the calendar's clock shows.
+    fn shown(&mut self, instant_ns: i64) -> i64 {
+        match &mut self.calendar {
+            Some(calendar) => calendar.shown(instant_ns),
+            None => instant_ns,
+        }
+    }
+
+    /// The end of a candle that opens at an instant, less its timeframe.
+    fn begins(&mut self, open_ns: i64) -> i64 {
+        let days = self.rules.days_per_candle().unwrap_or(0);
+        match &mut self.calendar {
+            Some(calendar) => {
+                let end_ns = calendar.days_after(open_ns, days);
+                end_ns.saturating_sub(days.saturating_mul(NANOSECONDS_PER_DAY))
+            }
+            None => open_ns,
+        }
+    }
+
+    /// Fails where nothing says whether a candle belongs to the date that it is stamped in.
+    fn check_date(
+        &mut self,
+        time: StoredTime,
+        open_ns: i64,
+        stamp_ns: i64,
+        row: impl Fn() -> u64,
+    ) -> Result<()> {
+        let into_date_ns = self.shown(open_ns).rem_euclid(NANOSECONDS_PER_DAY);
+        if matches!(time, StoredTime::Date(_))
+            || !(1..12 * NANOSECONDS_PER_HOUR).contains(&into_date_ns)
+            || !self.rules.reach_ns.contains(&stamp_ns)
+        {
+            return Ok(());
+        }
+        // Where the clocks skipped midnight, a date begins later.
+        let begins = self
+            .calendar
+            .as_mut()
+            .map(|clock| clock.instants(stamp_ns).nearest());
+        if begins == Some(open_ns) {
+            return Ok(());
+        }
+        let shown = wall_text(self.shown(open_ns));
+        let message = format!(
+            "cannot tell the date of a candle stamped {shown} local time: it is neither midnight nor \
+             the evening before"
+        );
+        Err(Error::input(Code::AmbiguousInput, message)
+            .at_row(row())
+            .with_hint("add --normalize if the time lies within the candle's date"))
+    }
+
+    fn skipped(&self, wall_ns: i64) -> Error {
+        let message = format!(
+            "the time {} does not exist{}: the clocks skipped it",
+            wall_text(wall_ns),
+            self.in_zone()
+        );
+        Error::input(Code::CorruptInput, message)
+            .with_hint("correct the row, or name the right zone with --zone")
+    }
+
+    pub fn ambiguous(&self, wall_ns: i64) -> Error {
+        let message = format!(
+            "the time {} exists twice{}: the clocks were put back",
+            wall_text(wall_ns),
+            self.in_zone()
+        );
+        Error::input(Code::CorruptInput, message)
+            .with_hint("choose with --ambiguous infer (by the order of the rows), earlier or later")
+    }
+
+    fn in_zone(&self) -> String {
+        let zone = self.rules.zone.as_ref();
+        zone.map_or_else(String::new, |zone| format!(" in {zone}"))
+    }
+
+    /// Between which stamps rows lie that hold no less than the smaller and no more than the larger of
+    /// two values. Saturates.
+    pub fn bounds(&mut self, smallest: StoredTime, largest: StoredTime) -> (i64, i64) {
+        let [earliest, latest] = [smallest, largest].map(|time| match time {
+            StoredTime::TooSmall => [i64::MIN; 2],
+            StoredTime::TooLarge => [i64::MAX; 2],
+            StoredTime::Instant(instant_ns) => [instant_ns; 2],
+            StoredTime::Wall(wall_ns) | StoredTime::Date(wall_ns) => match &mut self.wall {
+                Some(clock) => {
+                    let instants = clock.instants(wall_ns);
+                    [instants.nearest(), instants.latest()]
+                }
+                None => [wall_ns; 2],
+            },
+        });
+        let [first_ns, last_ns] = [earliest[0], latest[1]].map(|instant_ns| {
+            if matches!(instant_ns, i64::MIN | i64::MAX) {
+                return instant_ns;
+            }
+            let open_ns = self.opened(instant_ns);
+            self.dated(open_ns)
+        });
+        (first_ns, last_ns)
+    }
+
+    /// The same, by so much wider that no calendar moves a row out of it.
+    pub fn outer_bounds(&mut self, smallest: StoredTime, largest: StoredTime) -> (i64, i64) {
+        let (first_ns, last_ns) = self.bounds(smallest, largest);
+        let moves = self.has_calendar() && !self.only_scales();
+        let margin_ns = if moves { ZONE_MARGIN_NS } else { 0 };
+        (
+            first_ns.saturating_sub(margin_ns),
+            last_ns.saturating_add(margin_ns),
+        )
+    }
+}
+
+/// A time of a wall clock, as text without a zone.
+fn wall_text(wall_ns: i64) -> String {
+    let text = format_timestamp(wall_ns).replace('T', " ");
+    text.trim_end_matches('Z')
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::request::parse_timestamp;
+
+    fn ns(text: &str) -> i64 {
+        parse_timestamp(text).expect(text)
+    }
+
+    fn clock(
+        timeframe: &str,
+        stored: Stored,
+        own: Option<&str>,
+        change: impl FnOnce(&mut TimeRules),
+    ) -> FileClock {
+        let mut rules = TimeRules {
+            timeframe: Some(timeframe.parse().expect(timeframe)),
+            ..TimeRules::of_instants()
+        };
+        change(&mut rules);
+        let own = own.map(|name| Zone::of_column(name).expect(name));
+        let zone = rules.zone.clone();
+        FileClock::new(Arc::new(rules), stored, own, zone.as_ref())
+    }
+
+    fn stamps(clock: &mut FileClock, times: Vec<StoredTime>) -> Result<Stamps> {
+        let too_far = |_| Error::input(Code::CorruptInput, "too far");
+        clock.stamp(times.into_iter(), |position| position as u64, too_far)
+    }
+
+    fn stamp(clock: &mut FileClock, time: StoredTime) -> i64 {
+        stamps(clock, vec![time]).expect("a stamp").stamps_ns[0]
+    }
+
+    #[test]
+    fn a_local_day_is_the_date_of_its_middle() {
+        let mut paris = clock("D1", Stored::Instants(1), Some("Europe/Paris"), |rules| {
+            rules.days = Some(Days::Local);
+            rules.normalize = true;
+        });
+        for (instant, date) in [
+            ("2024-06-02T22:00", "2024-06-03"), // midnight
+            ("2024-06-03T07:30", "2024-06-03"), // 09:30
+            ("2024-06-03T15:00", "2024-06-04"), // 17:00
+            ("2024-06-03T10:00", "2024-06-04"), // noon
+        ] {
+            let stamped = stamp(&mut paris, StoredTime::Instant(ns(instant)));
+            assert_eq!(stamped, ns(date), "{instant}");
+        }
+    }
+
+    #[test]
+    fn a_morning_says_nothing_of_its_date_unless_days_are_floored() {
+        for (normalize, is_primary, fails) in [
+            (false, true, true),
+            (true, true, false),
+            (false, false, false),
+        ] {
+            let mut days = clock("D1", Stored::Wall(1), None, |rules| {
+                rules.days = Some(Days::Local);
+                rules.zone = Some(Zone::named("Asia/Tokyo").expect("a zone"));
+                rules.normalize = normalize;
+                rules.is_primary = is_primary;
+            });
+            let morning = stamps(&mut days, vec![StoredTime::Wall(ns("2024-06-03T09:00"))]);
+            assert_eq!(morning.is_err(), fails);
+            let evening = stamp(&mut days, StoredTime::Wall(ns("2024-06-03T17:00")));
+            assert_eq!(evening, ns("2024-06-04"));
+        }
+    }
+
+    #[test]
+    fn a_day_of_23_hours_is_one_day_back() {
+        let mut london = clock("D1", Stored::Instants(1), Some("Europe/London"), |rules| {
+            rules.stamped = Stamped::Close;
+        });
+        let closed = StoredTime::Instant(ns("2024-03-31T23:00"));
+        assert_eq!(stamp(&mut london, closed), ns("2024-03-31T00:00"));
+        let mut hours = clock("H1", Stored::Instants(1), Some("Europe/London"), |rules| {
+            rules.stamped = Stamped::Close;
+        });
+        assert_eq!(stamp(&mut hours, closed), ns("2024-03-31T22:00"));
+    }
+
+    #[test]
+    fn a_further_day_is_complete_a_calendar_day_later() {
+        let mut days = clock(
+            "D1",
+            Stored::Instants(1),
+            Some("America/New_York"),
+            |rules| {
+                rules.days = Some(Days::Local);
+            },
+        );
+        let opens = StoredTime::Instant(ns("2024-03-10T05:00"));
+        let read = stamps(&mut days, vec![opens]).expect("stamps");
+        assert_eq!(read.stamps_ns, [ns("2024-03-10")]);
+        // A day of 23 hours ends at 04:00Z.
+        assert_eq!(read.begins_ns, Some(vec![ns("2024-03-10T04:00")]));
+    }
+
+    #[test]
+    fn far_times_matter_only_where_the_window_has_no_end_before_them() {
+        let mut open = clock("D1", Stored::Instants(1), None, |_| {});
+        assert!(stamps(&mut open, vec![StoredTime::TooLarge]).is_err());
+        let mut ended = clock("D1", Stored::Instants(1), None, |rules| {
+            rules.reach_ns = i64::MIN..=ns("2024-01-01");
+        });
+        assert_eq!(stamp(&mut ended, StoredTime::TooLarge), i64::MAX);
+        assert!(stamps(&mut ended, vec![StoredTime::TooSmall]).is_err());
+    }
+
+    proptest! {
+        /// Many at a time, stamps are what they are one by one.
+        #[test]
+        fn shifting_is_stamping(
+            zone in prop::sample::select(vec!["America/New_York", "Australia/Lord_Howe", "UTC"]),
+            closes in any::<bool>(),
+            is_wall in any::<bool>(),
+            times_s in prop::collection::vec(1_700_000_000_i64..1_740_000_000, 0..200),
+        ) {
+            let stored = if is_wall { Stored::Wall(1) } else { Stored::Instants(1) };
+            let mut one_by_one = clock("M5", stored, None, |rules| {
+                rules.zone = Some(Zone::named(zone).expect(zone));
+                rules.ambiguous = Ambiguous::Later;
+                // Times that were skipped are no error here.
+                rules.reach_ns = 0..=0;
+                if closes {
+                    rules.stamped = Stamped::Close;
+                }
+            });
+            let mut at_once = one_by_one.clone();
+            prop_assert!(at_once.only_shifts());
+            let mut shifted: Vec<_> = times_s.iter().map(|time_s| time_s * 1_000_000_000).collect();
+            let make = if is_wall { StoredTime::Wall } else { StoredTime::Instant };
+            let times: Vec<_> = shifted.iter().map(|&time_ns| make(time_ns)).collect();
+            at_once.shift(&mut shifted, |_| 0).expect("no error");
+            prop_assert_eq!(stamps(&mut one_by_one, times).expect("no error").stamps_ns, shifted);
+        }
+    }
+
+    #[test]
+    fn times_of_a_changing_clock_are_errors_only_within_reach() {
+        let new_york = |reach_ns| {
+            clock("M1", Stored::Wall(1), None, |rules| {
+                rules.zone = Some(Zone::named("America/New_York").expect("a zone"));
+                rules.reach_ns = reach_ns;
+            })
+        };
+        for wall in ["2024-11-03T01:30", "2024-03-10T02:30"] {
+            let wall = StoredTime::Wall(ns(wall));
+            assert!(stamps(&mut new_york(i64::MIN..=i64::MAX), vec![wall]).is_err());
+            assert!(stamps(&mut new_york(ns("2024-12-01")..=i64::MAX), vec![wall]).is_ok());
+        }
+    }
+}

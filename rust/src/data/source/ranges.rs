@@ -1,0 +1,227 @@
+//! Owns the range of the timestamps of a whole file: its smallest and largest value, the unit that fits
+//! integers, and where the clocks of a zone showed a time twice. By the footer, and by a pass over the
+//! rows where that does not say it.
+
+use super::clock::{Stored, StoredTime};
+use super::{Pass, SourceFile};
+use crate::error::{Code, Error, Result};
+use crate::request::{ClockChange, TimestampUnit};
+
+/// Rows that a pass decodes at a time.
+const PASS_ROWS: usize = 8_192;
+
+/// 1990-01-01 and 2101-01-01 in seconds since 1970: integers that are dates lie between them.
+const DATES_S: std::ops::Range<i64> = 631_152_000..4_133_980_800;
+
+/// The units that integers have, and how many of them a second has.
+const UNITS: [(TimestampUnit, i64); 4] = [
+    (TimestampUnit::Seconds, 1),
+    (TimestampUnit::Milliseconds, 1_000),
+    (TimestampUnit::Microseconds, 1_000_000),
+    (TimestampUnit::Nanoseconds, 1_000_000_000),
+];
+
+/// The unit under which a value lies from 1990 to 2100. There is one at most.
+fn unit_that_fits(value: i64) -> Option<TimestampUnit> {
+    let fits = |per_second: i64| DATES_S.contains(&value.div_euclid(per_second));
+    let unit = UNITS.iter().find(|(_, per_second)| fits(*per_second));
+    unit.map(|(unit, _)| *unit)
+}
+
+/// A time that the clocks showed twice, in a row.
+pub(crate) struct DoubledRow {
+    pub row: u64,
+    pub wall_ns: i64,
+    pub change: ClockChange,
+    /// Whether it may be looked at.
+    pub is_in_reach: bool,
+}
+
+impl SourceFile {
+    /// The smallest value of the timestamps, in nanoseconds; what decides in which order files are read.
+    pub fn smallest_ns(&self) -> Result<i64> {
+        let (smallest, _) = self.whole_range()?;
+        Ok(match smallest {
+            StoredTime::TooSmall => i64::MIN,
+            StoredTime::TooLarge => i64::MAX,
+            StoredTime::Instant(ns) | StoredTime::Wall(ns) | StoredTime::Date(ns) => ns,
+        })
+    }
+
+    /// The smallest and the largest stamp of the file.
+    pub fn stamp_range(&self) -> Result<(i64, i64)> {
+        let mut clock = self.clock.clone();
+        if self.clock.stored() != Stored::Text {
+            let (smallest, largest) = self.whole_range()?;
+            return Ok(clock.bounds(smallest, largest));
+        }
+        // Texts with and without a zone have no order of their own.
+        let (mut first_ns, mut last_ns) = (i64::MAX, i64::MIN);
+        self.each_time(|_, time| {
+            let (from_ns, to_ns) = clock.bounds(time, time);
+            first_ns = first_ns.min(from_ns);
+            last_ns = last_ns.max(to_ns);
+            Ok(())
+        })?;
+        Ok((first_ns, last_ns))
+    }
+
+    /// Every row whose time the clocks showed twice, where only the order of rows tells which is which.
+    pub fn doubled_rows(&self, mut each: impl FnMut(DoubledRow)) -> Result<()> {
+        if !self.clock.infers() {
+            return Ok(());
+        }
+        let mut clock = self.clock.clone();
+        self.each_time(|row, time| {
+            if let Some(change) = clock.doubled(time)
+                && let StoredTime::Wall(wall_ns) = time
+            {
+                each(DoubledRow {
+                    row,
+                    wall_ns,
+                    change,
+                    is_in_reach: clock.is_in_reach(change),
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// The smallest and the largest value.
+    fn whole_range(&self) -> Result<(StoredTime, StoredTime)> {
+        let groups = 0..self.row_group_rows().len();
+        let rows: Vec<_> = self.row_group_rows().collect();
+        let bounds = groups
+            .filter(|&group| rows[group] > 0)
+            .map(|group| self.stored_bounds(group));
+        if let Some(bounds) = bounds.collect::<Option<Vec<_>>>()
+            && let (Some(min), Some(max)) = (
+                bounds.iter().map(|bounds| bounds.0).min(),
+                bounds.iter().map(|bounds| bounds.1).max(),
+            )
+        {
+            return Ok((self.stored_time(min), self.stored_time(max)));
+        }
+        let mut range: Option<(StoredTime, StoredTime)> = None;
+        self.each_time(|_, time| {
+            let (smallest, largest) = range.get_or_insert((time, time));
+            if order(time) < order(*smallest) {
+                *smallest = time;
+            }
+            if order(time) > order(*largest) {
+                *largest = time;
+            }
+            Ok(())
+        })?;
+        range.ok_or_else(|| self.fewer_rows(0, self.rows() as usize))
+    }
+
+    /// Calls for the time of every row, by its number.
+    fn each_time(&self, mut each: impl FnMut(u64, StoredTime) -> Result<()>) -> Result<()> {
+        let mut reader = self.read(Pass::Timestamps, &self.all_rows(), PASS_ROWS)?;
+        let mut row = 0;
+        while let Some(times) = reader.next_times(self)? {
+            for time in times {
+                each(row, time)?;
+                row += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The unit of a column of integers, by what the request says and what the values allow.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::SchemaMismatch`] where none was given, or one under which all values lie elsewhere than
+    /// from 1990 to 2100, while another one fits; [`Code::CorruptInput`] where no single unit fits and
+    /// none was given.
+    pub(super) fn unit_of_integers(&self, given: Option<TimestampUnit>) -> Result<TimestampUnit> {
+        let value = |time| match time {
+            StoredTime::Instant(value) => value,
+            StoredTime::TooSmall => i64::MIN,
+            _ => i64::MAX,
+        };
+        let (smallest, largest) = self.whole_range()?;
+        let fitting = unit_that_fits(value(smallest));
+        let fitting = fitting.filter(|_| fitting == unit_that_fits(value(largest)));
+        let at_column = |error: Error| error.at_file(self.path()).at_column(&self.timestamp.name);
+        match (given, fitting) {
+            (Some(TimestampUnit::Magnitude), Some(fitting)) => Ok(fitting),
+            (Some(TimestampUnit::Magnitude), None) => Err(self.no_single_unit()?),
+            (Some(given), Some(fitting)) if given != fitting => {
+                let message = format!(
+                    "the timestamps do not fit the unit {given}: as {fitting} they lie from 1990 to 2100"
+                );
+                Err(at_column(Error::input(Code::SchemaMismatch, message))
+                    .with_hint(format!("the values fit --timestamp-unit {fitting}")))
+            }
+            (Some(given), _) => Ok(given),
+            (None, fitting) => {
+                let message = "the timestamps are integers, which say nothing of their unit";
+                let hint = fitting.map_or_else(
+                    || "name the unit with --timestamp-unit s, ms, us or ns".to_owned(),
+                    |fitting| format!("the values fit --timestamp-unit {fitting}"),
+                );
+                Err(at_column(Error::input(Code::SchemaMismatch, message)).with_hint(hint))
+            }
+        }
+    }
+
+    /// The error for the first row that fits no unit, or another one than the rows before it.
+    fn no_single_unit(&self) -> Result<Error> {
+        let mut first = None;
+        let mut found = None;
+        self.each_time(|row, time| {
+            let unit = match time {
+                StoredTime::Instant(value) => unit_that_fits(value),
+                _ => None,
+            };
+            let same = unit.is_some() && *first.get_or_insert(unit) == unit;
+            if !same && found.is_none() {
+                found = Some((row, unit));
+            }
+            Ok(())
+        })?;
+        let (row, unit) = found.unwrap_or_default();
+        let message = match (unit, first.flatten()) {
+            (Some(unit), Some(first)) => {
+                format!("the timestamp fits the unit {unit}, those before it {first}")
+            }
+            _ => "the timestamp fits no unit: under none it lies from 1990 to 2100".to_owned(),
+        };
+        Ok(self
+            .corrupt(message)
+            .at_row(row)
+            .at_column(&self.timestamp.name)
+            .with_hint("correct the row, or name the unit with --timestamp-unit"))
+    }
+}
+
+/// What times are compared by: values of one column, whatever they mean.
+fn order(time: StoredTime) -> (i8, i64) {
+    match time {
+        StoredTime::TooSmall => (-1, 0),
+        StoredTime::Instant(ns) | StoredTime::Wall(ns) | StoredTime::Date(ns) => (0, ns),
+        StoredTime::TooLarge => (1, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_fits_one_unit_at_most() {
+        let second_2024 = 1_704_153_600;
+        for (unit, per_second) in UNITS {
+            assert_eq!(unit_that_fits(second_2024 * per_second), Some(unit));
+            assert_eq!(unit_that_fits(DATES_S.start * per_second), Some(unit));
+            assert_eq!(unit_that_fits(DATES_S.start * per_second - 1), None);
+            assert_eq!(unit_that_fits(DATES_S.end * per_second - 1), Some(unit));
+        }
+        for value in [0, -second_2024, i64::MAX, i64::MIN, 20_240_102] {
+            assert_eq!(unit_that_fits(value), None, "{value}");
+        }
+    }
+}

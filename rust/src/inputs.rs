@@ -1,0 +1,66 @@
+//! The inputs of a request: exactly which files it would read, and as what. Nothing is synchronised, and
+//! no value is read.
+
+use std::path;
+
+use serde::Serialize;
+
+use crate::data::input_list::InputFileDocument;
+use crate::data::layout;
+use crate::data::multi_symbol::ReadOptions;
+use crate::data::series;
+use crate::error::{Error, Result};
+use crate::request::{PriceType, Request};
+
+/// The series of a request and their files. Serializes to the document that [`crate::Request::inputs`]
+/// names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InputList {
+    /// In the order of the stream.
+    pub series: Vec<InputSeries>,
+}
+
+/// A series and its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InputSeries {
+    /// The symbol.
+    pub symbol: String,
+    /// The price type; `None` for indicators.
+    pub price_type: Option<PriceType>,
+    /// The timeframe of its candles.
+    pub timeframe: String,
+    /// Its files, in the order of their names, or of the list that they come from.
+    pub files: Vec<InputFileDocument>,
+}
+
+/// Lists the inputs of a request: opens each file, reads its footer, and its timestamps where the footer
+/// does not say their range.
+///
+/// # Errors
+///
+/// Those of [`crate::SliceBatches::open`] for files that are missing or malformed in general.
+pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
+    let resolved = layout::resolve(request, options.follows_links())?;
+    let rules = options.series_rules(request, None, resolved.series.len());
+    let listed = resolved.series.iter().map(|files| {
+        let documents = series::inputs(files, rules.of(files.role))?;
+        let absolute = documents.into_iter().map(|mut document| {
+            document.path = path::absolute(&document.path).map_err(|error| {
+                let message = format!("cannot tell the folder of the process: {error}");
+                Error::system(message).with_source(error)
+            })?;
+            Ok(document)
+        });
+        Ok(InputSeries {
+            symbol: files.name.symbol.clone(),
+            price_type: files.name.price_type,
+            timeframe: files.name.timeframe.clone(),
+            files: absolute.collect::<Result<_>>()?,
+        })
+    });
+    Ok(InputList {
+        series: listed.collect::<Result<_>>()?,
+    })
+}

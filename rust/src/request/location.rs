@@ -1,0 +1,46 @@
+//! Owns the question whether a text names a local path or a place that this program cannot read.
+
+use crate::error::{Code, Error, Result};
+
+/// Refuses a URI: only local paths can be read and written.
+///
+/// # Errors
+///
+/// [`Code::UnsupportedInput`], naming the scheme, where `text` begins like `s3://`.
+pub fn check_location(text: &str) -> Result<()> {
+    match scheme(text) {
+        None => Ok(()),
+        Some(scheme) => Err(Error::input(
+            Code::UnsupportedInput,
+            format!("cannot read {text:?}: the scheme {scheme} is not supported"),
+        )
+        .with_hint("give a local path; fetch remote files first")),
+    }
+}
+
+/// What stands before `://`, where it can be a scheme.
+fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
+    is_scheme.then_some(scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_begins_like_a_scheme_is_a_uri() {
+        for text in ["s3://bucket/x", "hdfs://cluster", "file:///data", "a+b://x"] {
+            assert!(check_location(text).is_err(), "{text}");
+        }
+        for text in [
+            "data/x", "/data", "C:/x", "a:b", "://x", "1s://x", "a b://x", "",
+        ] {
+            assert!(check_location(text).is_ok(), "{text}");
+        }
+    }
+}

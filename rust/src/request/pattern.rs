@@ -1,0 +1,82 @@
+//! Owns the pattern that tells the symbols among the texts in names of files.
+
+use std::fmt;
+use std::str::FromStr;
+
+use regex::Regex;
+
+use crate::error::{Error, Result};
+
+/// A regular expression that a symbol matches as a whole.
+#[derive(Debug, Clone)]
+pub struct SymbolPattern {
+    text: String,
+    whole: Regex,
+}
+
+impl SymbolPattern {
+    /// The text that was parsed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a symbol matches as a whole.
+    #[must_use]
+    pub fn matches(&self, symbol: &str) -> bool {
+        self.whole.is_match(symbol)
+    }
+}
+
+impl PartialEq for SymbolPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for SymbolPattern {}
+
+impl fmt::Display for SymbolPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for SymbolPattern {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // By itself first: what is put around it could make one of two halves that are none.
+        let whole = Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
+        let whole = whole.map_err(|error| {
+            Error::usage(format!("invalid symbol pattern {text:?}: {error}"))
+                .with_hint("write a regular expression such as [A-Z]+_[A-Z]+, without look-around")
+                .with_source(error)
+        })?;
+        Ok(Self {
+            text: text.to_owned(),
+            whole,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_matches_as_a_whole() {
+        let pattern: SymbolPattern = "[A-Z]+|btc".parse().expect("a pattern");
+        for (symbol, expected) in [
+            ("EURUSD", true),
+            ("btc", true),
+            ("xbtc", false),
+            ("A1", false),
+        ] {
+            assert_eq!(pattern.matches(symbol), expected, "{symbol}");
+        }
+        for text in ["(", "a)(b", "(?=a)", "[z-a]"] {
+            assert!(text.parse::<SymbolPattern>().is_err(), "{text}");
+        }
+    }
+}
