@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omega_slices._binary import find_binary
-from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport
+from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, TimestampUnit
 from omega_slices._request import Request
 from omega_slices._times import format_time_ns
 
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 
 END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 FIELDS: Final = ("open", "high", "low", "close", "volume")
+DAY_NS: Final = 86_400 * 10**9
+
+# Options that stand in the request's JSON only where they are not the default, which is given here.
+LATER: Final = {
+    "inputs": None,
+    "symbol_pattern": None,
+    "one_instrument": False,
+    "timestamp_unit": None,
+    "zone": None,
+    "ambiguous": "error",
+    "stamped": "open",
+    "days": None,
+}
 
 _VALID_FURTHER: Final = re.compile("([SMHDW][1-9][0-9]*)_valid_(bid|ask|trade)")
 
@@ -76,13 +89,17 @@ class Run:
             batches=report["batches"],
             first_timestamp_ns=report["first_timestamp_ns"],
             last_timestamp_ns=report["last_timestamp_ns"],
-            series=tuple(
-                SeriesReport(**{key: series[key] for key in SeriesReport.__struct_fields__})
-                for series in report["series"]
-            ),
+            series=tuple(map(_series_report, report["series"])),
             warnings=tuple(RunWarning(**warning) for warning in warnings),
             complete=True,
         )
+
+
+def _series_report(series: dict[str, Any]) -> SeriesReport:
+    plain = {key: series[key] for key in SeriesReport.__struct_fields__ if key != "timestamp_units"}
+    units = series.get("timestamp_units")
+    assert units != [], "it is there only where a file has one"
+    return SeriesReport(**plain, timestamp_units=units and tuple(TimestampUnit(**unit) for unit in units))
 
 
 @dataclass(frozen=True)
@@ -97,6 +114,12 @@ class Stream:
         """The symbols of every slice."""
         return tuple(json.loads(self.schema.metadata[b"symbols"]))
 
+    @property
+    def known_after_ns(self) -> int | None:
+        """How long after a slice its candles are complete, where the stream says it."""
+        text = self.schema.metadata.get(b"known_after_ns")
+        return None if text is None else int(text)
+
 
 def executable() -> str:
     """Return the executable under test, the very one that the package runs."""
@@ -105,17 +128,20 @@ def executable() -> str:
 
 def command(request: Request, *options: str) -> list[str]:
     """Return the command line of a request, written from the contract and not from the package's own."""
-    words = [executable(), "sync", f"--data={request.data}", f"--timeframe={request.timeframe}"]
+    words = [executable(), "sync", f"--timeframe={request.timeframe}"]
     words += ["--all-symbols"] if request.symbols is None else [f"--symbols={name}" for name in request.symbols]
     words.append(f"--price-types={','.join(request.price_types)}")
     for edge, timestamp_ns in (("start", request.start), ("end", request.end)):
         words += [] if timestamp_ns is None else [f"--{edge}={format_time_ns(timestamp_ns)}"]
-    for name in ("timeline", "session", "unsorted", "duplicates"):
-        words.append(f"--{name}={getattr(request, name)}")
-    for name in ("fill", "known-at"):
-        words.append(f"--{name}={getattr(request, name.replace('-', '_'))}")
-    words += ["--normalize"] if request.normalize else []
-    for name in ("path-template", "max-age", "session-file", "indicator-template"):
+    for name in ("timeline", "session", "unsorted", "fill", "known-at", "stamped"):
+        value = getattr(request, name.replace("-", "_"))
+        words.append(f"--{name}={value}")
+    words += [f"--{name}" for name in ("normalize", "one-instrument") if getattr(request, name.replace("-", "_"))]
+    words += [] if request.zone is None else [f"--zone={request.zone}", f"--ambiguous={request.ambiguous}"]
+    for name in (
+        *("data", "inputs", "duplicates", "path-template", "max-age", "session-file", "indicator-template"),
+        *("symbol-pattern", "timestamp-unit", "days"),
+    ):
         value = getattr(request, name.replace("-", "_"))
         words += [] if value is None else [f"--{name}={value}"]
     words += [f"--with-timeframe={further}" for further in request.with_timeframe]
@@ -188,15 +214,19 @@ def check_schema(stream: Stream, request: Request) -> None:
     expected += [(f"ind_{name}", pa.float64(), True) for name in request.indicators]
     assert [(field.name, field.type, field.nullable) for field in stream.schema] == expected
     metadata = {key.decode(): value.decode() for key, value in stream.schema.metadata.items()}
+    known_after = metadata.pop("known_after_ns", None)
+    assert (known_after is not None) == (request.days == "local" and request.timeframe_ns % DAY_NS == 0)
     assert metadata.keys() == {"schema_name", "schema_version", "symbols", "timeframe", "request", "producer"}
     assert metadata["schema_name"] == "multi_symbol_slice"
-    assert metadata["schema_version"] == "1.0.0"
+    assert metadata["schema_version"] == ("1.0.0" if known_after is None else "1.1.0")
     assert metadata["timeframe"] == request.timeframe
     told = {name: getattr(request, name) for name in Request.__struct_fields__}
     told |= {"symbols": list(stream.symbols)}
     told |= {name: list(getattr(request, name)) for name in ("price_types", "with_timeframe", "indicators")}
     for edge in ("start", "end"):
         told[edge] = None if told[edge] is None else format_time_ns(told[edge])
+    told["duplicates"] = told["duplicates"] or "last"
+    told = {name: value for name, value in told.items() if name not in LATER or value != LATER[name]}
     assert list(json.loads(metadata["request"]).items()) == list(told.items())
     if request.symbols is not None:
         assert stream.symbols == request.symbols

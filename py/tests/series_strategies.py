@@ -12,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zone_oracle
 from hypothesis import strategies as st
 
 from omega_slices._request import Request, make_request
@@ -27,8 +29,23 @@ from omega_slices._times import format_time_ns, parse_time_ns, timeframe_ns
 SECOND_NS: Final = 10**9
 DAY_NS: Final = 86_400 * SECOND_NS
 
+# Those that have days beside them, or are days.
+LOCAL_TIMEFRAMES: Final = ("H8", "H12", "H24", "D1", "W1")
 TIMEFRAMES: Final = ("S1", "S10", "M1", "M15", "H1", "H4", "H24", "D1", "W1", "W2")
-NS_PER_TICK: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1, "date32": DAY_NS, "int96": 1}
+UNITS_NS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+NS_PER_TICK: Final = {
+    **UNITS_NS,
+    "date32": DAY_NS,
+    "int96": 1,
+    "text": 1,
+    **{f"{sign}int {unit}": tick_ns for sign in ("", "u") for unit, tick_ns in UNITS_NS.items()},
+}
+
+# Of columns, and of requests: those of days are less than half a day apart, so that no day of one is over before it
+# begins in the other.
+COLUMN_ZONES: Final = (None, "UTC", "America/New_York", "+05:30")
+DAY_ZONES: Final = ("America/New_York", "Europe/Paris", "Europe/London", "UTC")
+ZONES: Final = (*DAY_ZONES, "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Tokyo")
 
 # Times around which something can go wrong.
 ANCHORS_NS: Final = tuple(
@@ -45,6 +62,11 @@ ANCHORS_NS: Final = tuple(
         "2051-10-06T20:00:00Z",  # beyond the tables that some time-zone libraries carry
         "2149-04-11T21:00:00Z",
         "1700-01-01T00:00:00Z",
+        "2024-03-10T01:30:00Z",  # the clocks of New York go forward, and back
+        "2024-11-03T00:00:00Z",
+        "2024-03-30T23:00:00Z",  # likewise those of Paris and London
+        "2024-10-27T00:00:00Z",
+        "2024-04-07T01:00:00Z",  # those of Lord Howe go back by half an hour
     )
 )
 
@@ -83,7 +105,11 @@ class FilePlan:
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays: list[pa.Array] = [pa.array(["extra"] * len(self.kinds))]
         ticks = [None if stamp is None else stamp // NS_PER_TICK[self.unit] for stamp in self.timestamps_ns]
-        if self.unit == "date32":
+        if self.unit == "text":
+            arrays.append(pa.array([None if stamp is None else self.text_of(stamp) for stamp in ticks], pa.string()))
+        elif "int " in self.unit:
+            arrays.append(pa.array(ticks, pa.uint64() if self.unit.startswith("u") else pa.int64()))
+        elif self.unit == "date32":
             arrays.append(pa.array(ticks, pa.int32()).cast(pa.date32()))
         else:
             unit = "ns" if self.unit == "int96" else self.unit
@@ -105,6 +131,27 @@ class FilePlan:
             data_page_version=self.page_version,
             use_deprecated_int96_timestamps=self.unit == "int96",
         )
+
+    def is_date(self, held_ns: int) -> bool:
+        """Return whether a row says no time of day: all of a column of dates, and in texts of days every other date."""
+        is_midnight = timeframe_ns(self.timeframe) >= DAY_NS and held_ns % DAY_NS == 0
+        is_text = self.unit == "text" and self.zone is None
+        return self.unit == "date32" or (is_text and is_midnight and held_ns // DAY_NS % 2 == 0)
+
+    def is_wall_clock(self, held_ns: int) -> bool:
+        """Return whether a row says what a clock shows, and not where."""
+        return self.zone is None and "int " not in self.unit and not self.is_date(held_ns)
+
+    def text_of(self, held_ns: int) -> str:
+        """Return a time as text: a date, or what a clock shows, with the distance from UTC that the zone says."""
+        if self.is_date(held_ns):
+            written = time_text(held_ns)[:10]
+            return written if held_ns // DAY_NS % 4 else written.replace("-", "")
+        shift_ns = {None: 0, "UTC": 0, "+05:30": 19_800 * SECOND_NS}[self.zone]
+        written = time_text(held_ns + shift_ns)
+        if held_ns % 5:
+            written = written.replace("T", " ")
+        return written.removesuffix(".000000000") + {None: "", "UTC": "Z"}.get(self.zone, self.zone or "")
 
     def where(self, keeps: Callable[[int], bool]) -> FilePlan:
         """Return the file with those of its rows alone whose timestamps are to be kept."""
@@ -166,7 +213,7 @@ class World:
             self.sessions.write(root / "sessions")
         return request
 
-    def options_under(self, root: str | Path) -> dict[str, Any]:
+    def options_under(self, root: str | Path | None) -> dict[str, Any]:
         """Return the options of the request for the files under a root."""
         return self.options | ({} if self.sessions is None else {"session_file": f"{root}/sessions"})
 
@@ -177,6 +224,12 @@ class World:
     def with_files(self, change: Callable[[FilePlan], FilePlan]) -> World:
         """Return the same request for files that differ."""
         return dataclasses.replace(self, files={path: change(file) for path, file in self.files.items()})
+
+
+def time_text(time_ns: int) -> str:
+    """Return a time as text, without a zone and of any year from 1 to 9999."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time_ns // SECOND_NS)
+    return f"{moment.replace(tzinfo=None).isoformat()}.{time_ns % SECOND_NS:09}"
 
 
 def row_values(kind: str, number: int) -> tuple[Any, ...]:
@@ -226,7 +279,9 @@ class Fault:
         """Return the world with the row in one of its files, or None where the file cannot hold it."""
         path = sorted(world.files)[self.file % len(world.files)]
         plan = world.files[path]
-        if self.stamp_ns is not None and plan.unit in ("ns", "int96"):
+        if self.stamp_ns is not None and (
+            plan.unit in ("ns", "int96", "int ns", "uint ns") or (plan.unit.startswith("u") and self.stamp_ns < 0)
+        ):
             return None
 
         row = self.row % (len(plan.kinds) + 1)
@@ -267,12 +322,22 @@ def stamps(draw: st.DrawFn, anchor_ns: int, step_ns: int, unit: str) -> tuple[in
 
 @st.composite
 def file_plans(
-    draw: st.DrawFn, timeframe: str, anchor_ns: int, step_ns: int, first_number: int, indicators: int = 0
+    draw: st.DrawFn,
+    timeframe: str,
+    anchor_ns: int,
+    step_ns: int,
+    first_number: int,
+    indicators: int = 0,
+    timestamp_unit: str | None = None,
 ) -> FilePlan:
     """Draw one file, of candles or of so many indicators."""
-    units = ("s", "ms", "us", "ns", "ns", "ns", "int96") + (("date32",) if step_ns >= DAY_NS else ())
+    units: tuple[str, ...] = ("s", "ms", "us", "ns", "ns", "ns", "int96", "text")
+    units += ("date32",) if step_ns >= DAY_NS else ()
+    if timestamp_unit is not None:
+        fitting = UNITS_NS if timestamp_unit == "magnitude" else (timestamp_unit,)
+        units += tuple(f"{sign}int {unit}" for sign in ("", "u") for unit in fitting) * 3
     unit = draw(st.sampled_from(units))
-    zoned = unit in ("s", "ms", "us", "ns")
+    zones = COLUMN_ZONES if unit in UNITS_NS else (None, "UTC", "+05:30") if unit == "text" else (None,)
     timestamps_ns = draw(stamps(anchor_ns, step_ns, unit))
     size = len(timestamps_ns)
     columns = indicators or 5
@@ -280,7 +345,7 @@ def file_plans(
         timeframe=timeframe,
         is_candles=not indicators,
         unit=unit,
-        zone=draw(st.sampled_from((None, "UTC", "America/New_York", "+05:30"))) if zoned else None,
+        zone=draw(st.sampled_from(zones)),
         timestamps_ns=timestamps_ns,
         kinds=tuple(draw(st.lists(st.sampled_from(KINDS), min_size=size, max_size=size))),
         numbers=tuple(range(first_number, first_number + size)),
@@ -313,6 +378,8 @@ def further_timeframes(draw: st.DrawFn, primary: str) -> str:
     """Draw a timeframe no shorter than the primary one, and not so long that none of its candles is complete."""
     letter, count = primary[0], int(primary[1:])
     longer = [f"{letter}{count * factor}" for factor in (2, 3, 5)]
+    if primary in ("H8", "H12"):
+        longer = ["D1", "H24", "D2", "W1"]
     # The same length in another word has columns, files and a grid of its own.
     same = {"M1": ["S60"], "H1": ["M60"], "H24": ["D1"], "D1": ["H24", "W1"], "W1": ["D7"]}
     return draw(st.sampled_from(longer + same.get(primary, [])))
@@ -345,14 +412,29 @@ class Grid:
     layout: str
     anchor_ns: int
     step_ns: int
+    timestamp_unit: str | None
+
+    @property
+    def has_days(self) -> bool:
+        """Whether one of the timeframes is a whole number of days."""
+        return any(is_of_days(timeframe) for timeframe in (self.timeframe, *self.further))
+
+
+def is_of_days(timeframe: str) -> bool:
+    """Return whether a timeframe is a whole number of days."""
+    return timeframe_ns(timeframe) % DAY_NS == 0
 
 
 @st.composite
-def grids(draw: st.DrawFn) -> Grid:
+def grids(draw: st.DrawFn, local: bool) -> Grid:
     """Draw the series of a world."""
-    timeframe = draw(st.sampled_from(TIMEFRAMES))
+    timeframe = draw(st.sampled_from(LOCAL_TIMEFRAMES if local else TIMEFRAMES))
     symbols = st.sampled_from(("EURUSD", "GBP*USD", "BRK.B", "Ünï [x]"))
     further = st.lists(further_timeframes(timeframe), min_size=1, max_size=2, unique=True)
+    anchor_ns = draw(st.sampled_from(ANCHORS_NS))
+    # Small numbers are dates under other units too.
+    is_recent = 0 < anchor_ns - parse_time_ns("2000-01-01", "edge") < 80 * 365 * DAY_NS
+    integers = st.sampled_from((None, None, None, *UNITS_NS, "magnitude")) if is_recent else st.none()
     indicators = st.lists(
         st.sampled_from(("sma", "x y", "Ünï=1", "Close", "M1_valid_bid")), min_size=1, max_size=3, unique=True
     )
@@ -360,11 +442,12 @@ def grids(draw: st.DrawFn) -> Grid:
         symbols=draw(st.lists(symbols, min_size=1, max_size=3, unique=True)),
         timeframe=timeframe,
         price_types=draw(st.lists(st.sampled_from(("bid", "ask", "trade")), min_size=1, max_size=3, unique=True)),
-        further=draw(further) if draw(st.booleans()) else [],
+        further=draw(further) if draw(st.booleans()) or (local and not is_of_days(timeframe)) else [],
         indicators=draw(indicators) if draw(st.sampled_from((False, False, True))) else [],
         layout=draw(st.sampled_from(("default", "default", "lower case", "template", "several files"))),
-        anchor_ns=draw(st.sampled_from(ANCHORS_NS)),
+        anchor_ns=anchor_ns,
         step_ns=timeframe_ns(timeframe) // draw(st.sampled_from((1, 1, 1, 2))),
+        timestamp_unit=draw(integers),
     )
 
 
@@ -378,7 +461,9 @@ def files_of(draw: st.DrawFn, grid: Grid) -> dict[str, FilePlan]:
             for side in sides:
                 for path in paths(draw, grid.layout, symbol, timeframe, side):
                     first_number = 10 * len(files) + 1
-                    files[path] = draw(file_plans(timeframe, first_ns, step_ns, first_number, indicators))
+                    files[path] = draw(
+                        file_plans(timeframe, first_ns, step_ns, first_number, indicators, grid.timestamp_unit)
+                    )
 
     draw_files(grid.timeframe, grid.price_types, grid.anchor_ns, grid.step_ns)
     for longer in grid.further:
@@ -391,10 +476,13 @@ def files_of(draw: st.DrawFn, grid: Grid) -> dict[str, FilePlan]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, errors: bool = True) -> World:
-    """Draw files and a request; without `errors`, a request that cannot fail."""
-    grid = draw(grids())
+def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False) -> World:
+    """Draw files and a request; without `errors`, a request that cannot fail; with `local`, one for local days."""
+    grid = draw(grids(local))
     files = draw(files_of(grid))
+    times = draw(time_options(grid, errors, local))
+    if not errors and times["zone"] is not None:
+        files = {path: file.where(shown_by(file, times["zone"])) for path, file in files.items()}
     primary = [file for file in files.values() if file.is_candles and file.timeframe == grid.timeframe]
     known = sorted({stamp_ns for file in primary for stamp_ns in file.timestamps_ns if stamp_ns is not None})
     timelines = ["intersection", f"leader:{draw(st.sampled_from(grid.symbols))}", "union", "union"]
@@ -412,9 +500,11 @@ def worlds(draw: st.DrawFn, errors: bool = True) -> World:
         "end": window[1],
         "timeline": draw(st.sampled_from(timelines)),
         "session": "fx" if session == "fx" else "none",
-        "normalize": draw(st.booleans()),
+        "normalize": draw(st.booleans()) or (not errors and times["days"] == "local" and is_of_days(grid.timeframe)),
         "unsorted": draw(st.sampled_from(("sort", "sort", "error"))) if errors else "sort",
-        "duplicates": draw(st.sampled_from(("last", "first", "error") if errors else ("last", "first"))),
+        "duplicates": draw(
+            st.sampled_from((None, "last", "first", "identical", "error") if errors else (None, "last", "first"))
+        ),
         "columns": draw(st.sampled_from(({}, {"timestamp": "ts", "open": "Close", "close": "o", "volume": "v=1"}))),
         "with_timeframe": [
             f"{longer}:max-age={draw(ages(longer))}" if draw(st.booleans()) else longer for longer in grid.further
@@ -422,9 +512,33 @@ def worlds(draw: st.DrawFn, errors: bool = True) -> World:
         "known_at": draw(st.sampled_from(("open", "close"))),
         "indicators": grid.indicators,
         **({"fill": "forward", "max_age": draw(ages(grid.timeframe))} if draw(st.booleans()) else {}),
+        **times,
         **templates(grid),
     }
+    if not errors and options["normalize"] and options["days"] is None and grid.has_days:
+        # Floored days of a zone have to say which ones they are.
+        options["days"] = draw(st.sampled_from(("utc", "local")))
     return World(files, options, draw(session_plans(known or [grid.anchor_ns])) if session == "file" else None)
+
+
+@st.composite
+def time_options(draw: st.DrawFn, grid: Grid, errors: bool, local: bool) -> dict[str, Any]:
+    """Draw what a request says of its times; half of all requests that need not have local days say nothing."""
+    options: dict[str, Any] = {"zone": None, "stamped": "open", "days": None, "timestamp_unit": grid.timestamp_unit}
+    if not local and draw(st.booleans()):
+        return options
+    options["zone"] = draw(st.none() | st.sampled_from(DAY_ZONES if grid.has_days else ZONES))
+    if options["zone"] is not None:
+        options["ambiguous"] = draw(st.sampled_from(("earlier", "later", *(("error", "infer") if errors else ()))))
+    options["stamped"] = draw(st.sampled_from(("open", "close")))
+    if grid.has_days:
+        options["days"] = "local" if local else draw(st.sampled_from((None, "utc", "local")))
+    return options
+
+
+def shown_by(file: FilePlan, zone: str) -> Callable[[int], bool]:
+    """Return whether the clocks of a zone show what a row of a file says, if it is what a clock shows."""
+    return lambda held_ns: not file.is_wall_clock(held_ns) or bool(zone_oracle.instants(zone, held_ns))
 
 
 def templates(grid: Grid) -> dict[str, str]:

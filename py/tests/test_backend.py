@@ -16,7 +16,7 @@ from wire import write_series
 from omega_slices import BackendUnavailableError, ErrorCode, OmegaSlicesError, RequestError, SliceStream, open_slices
 from omega_slices import _binary as binary_module
 from omega_slices._request import make_request
-from omega_slices._sources import sync_arguments
+from omega_slices._sources import Permissions, sync_arguments
 
 PYTHON = "omega-slices-python/"
 
@@ -282,6 +282,25 @@ def test_each_option_is_told() -> None:
     assert told(timeline="leader:A") == ["--timeline=leader:A"]
     assert told(timeline="quorum:2") == ["--timeline=quorum:2"]
     assert told(session="NYSE") == ["--session-file=/dev/stdin", "--session-name=NYSE"]
+    for duplicates in ("last", "first", "identical", "error"):
+        assert told(duplicates=duplicates) == [f"--duplicates={duplicates}"]
+    assert told(timeframe="4h", with_timeframe="1d:max-age=2d") == ["--timeframe=H4", "--with-timeframe=D1:max-age=2d"]
+    assert told(symbol_pattern="-[A-Z]+", one_instrument=True) == ["--one-instrument", "--symbol-pattern=-[A-Z]+"]
+    assert told(timestamp_unit="magnitude", stamped="close") == ["--timestamp-unit=magnitude", "--stamped=close"]
+    assert told(zone="Europe/Paris", ambiguous="infer") == ["--zone=Europe/Paris", "--ambiguous=infer"]
+    assert told(timeframe="D1", days="local") == ["--timeframe=D1", "--days=local"]
+
+
+def test_a_list_of_inputs_stands_for_the_root() -> None:
+    arguments = sync_arguments(make_request(None, inputs="-list.json", symbols=["BTC/USDT"]), None)
+    assert arguments[1:3] == ["--inputs=-list.json", "--symbols=BTC/USDT"]
+    assert not [one for one in arguments if one.startswith("--data")]
+
+
+def test_permissions_are_told() -> None:
+    plain = sync_arguments(make_request("root"), None)
+    allowed = sync_arguments(make_request("root"), None, Permissions(follow_links=True, strict=True))
+    assert [one for one in allowed if one not in plain] == ["--follow-links", "--strict"]
 
 
 def test_defaults_are_told_too() -> None:
@@ -295,7 +314,6 @@ def test_defaults_are_told_too() -> None:
         "--timeline=intersection",
         "--session=none",
         "--unsorted=sort",
-        "--duplicates=last",
         "--error-format=json",
         "--heartbeat=5",
         "--progress=never",

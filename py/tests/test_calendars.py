@@ -16,7 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 import wire
 
-from omega_slices import ErrorCode, OmegaSlicesError, Request, RequestError, open_slices
+from omega_slices import (
+    ErrorCode,
+    InputFile,
+    InputList,
+    InputSeries,
+    OmegaSlicesError,
+    Request,
+    RequestError,
+    open_slices,
+)
 from omega_slices import _calendars as calendars
 from omega_slices._request import make_request
 from omega_slices._times import parse_time_ns
@@ -41,9 +50,18 @@ def request(root: Path, session: str, **options: Any) -> Request:
     return make_request(root, symbols=["A"], price_types=["bid"], session=session, **options)
 
 
+def sessions(asked: Request) -> list[tuple[int, int]]:
+    """Return the sessions of a request, for the range of the files under its root."""
+    assert asked.data is not None
+    stamps = [
+        stamp.value for path in Path(asked.data).rglob("*.parquet") for stamp in pq.read_table(path).column("UTC time")
+    ]
+    return calendars.calendar_sessions(asked, (min(stamps), max(stamps)) if stamps else None)
+
+
 def sessions_of(root: Path, session: str, day: str, **options: Any) -> list[str]:
     """Return the sessions that overlap a UTC day, as texts."""
-    found = calendars.calendar_sessions(request(root, session, **options))
+    found = sessions(request(root, session, **options))
     assert found == sorted(found)
     assert all(start < stop for start, stop in found)
     assert all(before[1] < after[0] for before, after in pairwise(found))
@@ -58,7 +76,7 @@ def sessions_of(root: Path, session: str, day: str, **options: Any) -> list[str]
 def kept(root: Path, session: str, **options: Any) -> list[str]:
     """Return the times of the slices."""
     asked: dict[str, Any] = {"symbols": ["A"], "price_types": ["bid"], "backend": "python"}
-    with open_slices(root, **asked, session=session, **options) as slices:
+    with open_slices(root, session=session, **(asked | options)) as slices:
         return [f"{one.timestamp:%Y-%m-%d %H:%M}" for one in slices]
 
 
@@ -119,7 +137,7 @@ def test_sessions_that_open_on_the_day_before(tmp_path: Path) -> None:
 
 def test_touching_sessions_are_one(tmp_path: Path) -> None:
     write(tmp_path, ["2024-06-29 00:00", "2024-06-30 00:00"])
-    (whole,) = calendars.calendar_sessions(request(tmp_path, "24/7"))
+    (whole,) = sessions(request(tmp_path, "24/7"))
     assert whole[0] < ns("2024-06-29") < ns("2024-07-01") < whole[1]
     assert len(kept(tmp_path, "24/7")) == 2
 
@@ -158,70 +176,40 @@ def test_no_row_is_dropped_since_the_range_is_short(tmp_path: Path) -> None:
     expected = ["1998-06-01 14:00", "2024-11-29 15:00", "2035-06-01 14:00"]
     assert kept(tmp_path, "NYSE") == expected
     assert kept(tmp_path, "NYSE", end="2024-11-29 15:00") == expected[:2]
-    ends = calendars.calendar_sessions(request(tmp_path, "NYSE", end="2024-11-29"))[-1]
+    ends = sessions(request(tmp_path, "NYSE", end="2024-11-29"))[-1]
     assert ns("2024-11-29") < ends[1] < ns("2025-01-01")
-    assert calendars.calendar_sessions(request(tmp_path, "NYSE", end="2200-01-01"))[-1][1] < ns("2035-07-01")
-    assert calendars.calendar_sessions(request(tmp_path, "NYSE", end="1998-05-31")) == []
+    assert sessions(request(tmp_path, "NYSE", end="2200-01-01"))[-1][1] < ns("2035-07-01")
+    assert sessions(request(tmp_path, "NYSE", end="1998-05-31")) == []
     assert kept(tmp_path, "NYSE", end="1998-05-31") == []
+
+
+@pytest.mark.parametrize("backend", ["rust", "python"])
+def test_local_days_count_by_their_date(tmp_path: Path, binary: Path, backend: str) -> None:
+    """Days of Paris, stamped when they begin there, which is the evening before in UTC."""
+    days = pd.date_range("2024-12-23", "2024-12-27", tz="Europe/Paris").tz_convert("UTC")
+    rows = [((day.value - wire.START_NS) // wire.MINUTE_NS, 1.0) for day in days]
+    wire.write_series(tmp_path, "A", "BID", rows, timeframe="D1")
+    dates = ["2024-12-23 00:00", "2024-12-24 00:00", "2024-12-27 00:00"]
+    asked: dict[str, Any] = {"timeframe": "1d", "zone": "Europe/Paris", "backend": backend}
+    assert kept(tmp_path, "XPAR", days="local", **asked) == dates
+    # The exchange is closed on the 25th and 26th; by the UTC day, other candles are dropped.
+    assert kept(tmp_path, "XPAR", days="utc", **asked) == ["2024-12-23 23:00", "2024-12-24 23:00"]
+
+
+def test_both_backends_ask_for_the_same_sessions(tmp_path: Path, binary: Path) -> None:
+    write(tmp_path, ["2024-11-27 15:00", "2024-11-29 15:00", "2024-11-29 18:30"])
+    assert kept(tmp_path, "NYSE", backend="rust") == kept(tmp_path, "NYSE") == ["2024-11-27 15:00", "2024-11-29 15:00"]
 
 
 def test_no_rows_are_no_sessions(tmp_path: Path) -> None:
     write(tmp_path, [])
-    assert calendars.calendar_sessions(request(tmp_path, "NYSE")) == []
+    assert sessions(request(tmp_path, "NYSE")) == []
     assert kept(tmp_path, "NYSE") == []
 
 
-TIMES = pa.array([5, -7, None, 3], pa.int64())
-
-
-@pytest.mark.parametrize(
-    ("column", "tick_ns"),
-    [
-        *(
-            (TIMES.cast(pa.timestamp(unit)), tick)
-            for unit, tick in (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
-        ),
-        (TIMES.cast(pa.timestamp("us", "Europe/Berlin")), 10**3),
-        (TIMES.cast(pa.int32()).cast(pa.date32()), DAY_NS),
-    ],
-)
-@pytest.mark.parametrize(
-    "how",
-    [
-        {},
-        {"write_statistics": False},
-        {"row_group_size": 1},
-        {"version": "1.0"},
-        {"use_deprecated_int96_timestamps": True},
-    ],
-)
-def test_the_range_of_a_file(tmp_path: Path, column: pa.Array, tick_ns: int, how: dict[str, Any]) -> None:
-    path = tmp_path / "a.parquet"
-    if how.get("version") == "1.0" and column.type == pa.timestamp("ns"):
-        how = how | {"coerce_timestamps": "us", "allow_truncated_timestamps": True}
-        column, tick_ns = TIMES.cast(pa.timestamp("us")).cast(pa.timestamp("ns")), 10**3
-    pq.write_table(pa.table({"other": [1.0] * 4, "ts": column}), path, **how)
-    assert calendars._file_range(str(path), "ts") == (-7 * tick_ns, 5 * tick_ns)
-
-
-def test_statistics_spare_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, ["2024-11-29 15:00", "2024-11-29 15:01"])
-    monkeypatch.delattr(calendars, "_column_range")
-    found = calendars._file_range(str(tmp_path / "A" / "A_M1_BID.parquet"), "UTC time")
-    assert found == (ns("2024-11-29 15:00"), ns("2024-11-29 15:01"))
-
-
-def test_times_beyond_64_bits_are_cut(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"ts": pa.array([-(10**12), 10**12]).cast(pa.timestamp("s"))}), path)
-    assert calendars._file_range(str(path), "ts") == (-(2**63), 2**63 - 1)
-
-
+@pytest.mark.parametrize("backend", ["rust", "python"])
 @pytest.mark.parametrize("spoil", ["bytes", "column", "twice", "type"])
-def test_who_reads_the_rows_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str) -> None:
-    # All times there are take seconds.
-    monkeypatch.setattr(calendars, "NS_MIN", ns("2024-01-01"))
-    monkeypatch.setattr(calendars, "NS_MAX", ns("2025-01-01"))
+def test_a_broken_file_is_told_as_ever(tmp_path: Path, binary: Path, spoil: str, backend: str) -> None:
     write(tmp_path, ["2024-11-29 15:00"])
     path = tmp_path / "A" / "A_M1_BID.parquet"
     table = pq.read_table(path)
@@ -233,10 +221,9 @@ def test_who_reads_the_rows_says_what_is_wrong(tmp_path: Path, monkeypatch: pyte
         case "twice":
             pq.write_table(table.append_column("UTC time", table.column(0)), path)
         case "type":
-            pq.write_table(table.set_column(0, "UTC time", pa.array(["x"])), path)
+            pq.write_table(table.set_column(0, "UTC time", pa.array([True])), path)
     with pytest.raises(OmegaSlicesError) as caught:
-        kept(tmp_path, "NYSE")
-    assert calendars._file_range(str(path), "UTC time") == (ns("2024-01-01"), ns("2025-01-01"))
+        kept(tmp_path, "NYSE", backend=backend)
     wrong = ErrorCode.CORRUPT_INPUT if spoil == "bytes" else ErrorCode.SCHEMA_MISMATCH
     assert (caught.value.code, caught.value.file) == (wrong, str(path))
     assert (caught.value.symbol, caught.value.price_type) == ("A", "bid")
@@ -311,7 +298,7 @@ def test_overlaps_and_empty_sessions_of_a_calendar(tmp_path: Path, monkeypatch: 
             return frame
 
     monkeypatch.setattr("pandas_market_calendars.get_calendar", Odd)
-    found = calendars.calendar_sessions(request(tmp_path, "NYSE"))
+    found = sessions(request(tmp_path, "NYSE"))
     assert found == [
         (ns("2024-11-28 10:00"), ns("2024-11-28 12:00")),
         (ns("2024-11-29 09:00"), ns("2024-11-29 12:00")),
@@ -339,8 +326,17 @@ def test_the_library_is_imported_for_calendars_only(data: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def listed(first: str, last: str) -> str:
+    """Return what the executable says of the inputs, for files from one time to another."""
+    file = InputFile(
+        path="/a", size=1, modified_ns=1, rows=2, first_timestamp_ns=ns(first), last_timestamp_ns=ns(last), columns={}
+    )
+    return InputList((InputSeries(symbol="A", price_type="bid", timeframe="M1", files=(file,)),)).to_json()
+
+
 def test_the_executable_is_given_the_sessions(tmp_path: Path, fake: wire.Fake) -> None:
     write(tmp_path, ["2024-11-27 15:00", "2024-11-29 15:00"])
+    fake.lists(listed("2024-11-27 15:00", "2024-11-29 15:00"))
     schema = wire.schema(["A"], price_types=["bid"])
     fake.out(b"".join(wire.encode(schema, [wire.batch(schema, 0, 3)])))
     with open_slices(tmp_path, symbols=["A"], price_types=["bid"], session="NYSE") as slices:
@@ -350,14 +346,14 @@ def test_the_executable_is_given_the_sessions(tmp_path: Path, fake: wire.Fake) -
     assert header == "open,close"
     assert "2024-11-27T14:30:00.000000000Z,2024-11-27T21:00:00.000000000Z" in lines
     assert "2024-11-29T14:30:00.000000000Z,2024-11-29T18:00:00.000000000Z" in lines
-    sessions = [tuple(map(ns, line.split(","))) for line in lines]
-    assert sessions == calendars.calendar_sessions(request(tmp_path, "NYSE"))
+    assert [tuple(map(ns, line.split(","))) for line in lines] == sessions(request(tmp_path, "NYSE"))
 
 
 def test_long_calendars_lock_nobody(tmp_path: Path, fake: wire.Fake) -> None:
     # Megabytes, and a program that reads none of them.
     write(tmp_path, ["1900-01-04 15:00", "2100-01-04 15:00"])
-    Path(fake.path).write_text("#!/bin/sh\nexit 3\n")
+    fake.lists(listed("1900-01-04 15:00", "2100-01-04 15:00"))
+    Path(fake.path).write_text(f"#!/bin/sh\n[ $1 = inputs ] && exec cat {fake.folder}/inputs.json\nexit 3\n")
     with pytest.raises(OmegaSlicesError, match="exit status 3"):
         open_slices(tmp_path, symbols=["A"], price_types=["bid"], session="NYSE")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from omega_slices import errors
-from omega_slices.errors import ErrorCode, OmegaSlicesError, error_from_report
+from omega_slices.errors import ErrorCode, OmegaSlicesError, error_from_report, error_from_warning
 
 CODES = {
     "USAGE": 2,
@@ -25,6 +25,13 @@ CODES = {
     "UNSORTED_INPUT": 3010,
     "BACKEND_UNAVAILABLE": 3011,
     "DIVERGENCE": 3012,
+    "AMBIGUOUS_INPUT": 3013,
+    "UNSUPPORTED_INPUT": 3014,
+    "EMPTY_SERIES": 3021,
+    "EMPTY_TIMELINE": 3022,
+    "CONFLICTING_DUPLICATES": 3023,
+    "TIMEFRAME_MISMATCH": 3024,
+    "LOCAL_DAYS": 3025,
 }
 CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OmegaSlicesError)]
 CONCRETE = [kind for kind in CLASSES if kind is not OmegaSlicesError]
@@ -101,6 +108,17 @@ def test_the_class_follows_from_the_report(kind: type[OmegaSlicesError]) -> None
     )
     assert type(error) is kind
     assert (error.message, error.hint, error.file, error.row) == ("it is broken", None, "a.parquet", 7)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["UNSORTED_INPUT", "EMPTY_SERIES", "EMPTY_TIMELINE", "CONFLICTING_DUPLICATES", "TIMEFRAME_MISMATCH", "LOCAL_DAYS"],
+)
+def test_every_warning_has_its_error(name: str) -> None:
+    error = error_from_warning(name, "look", file="a.parquet", symbol="A", price_type="bid")
+    assert error.code is ErrorCode[name]
+    assert (error.message, error.file, error.symbol, error.price_type) == ("look", "a.parquet", "A", "bid")
+    assert error.hint == "correct the input, or leave out strict=True"
 
 
 @pytest.mark.parametrize("report", [{}, {"code": 9999, "message": "new"}, {"code": "3001"}, {"code": None, "row": "x"}])

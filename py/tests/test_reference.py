@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from omega_slices import (
+    AmbiguousInputError,
     CorruptInputError,
     InvalidPriceTypeError,
     OmegaSlicesError,
@@ -27,7 +28,8 @@ from omega_slices import (
     reference,
 )
 from omega_slices._request import make_request
-from omega_slices.reference import open_reference, series_files
+from omega_slices._times import parse_time_ns
+from omega_slices.reference import open_reference, timestamp_range
 
 both_backends = pytest.mark.parametrize("backend", ["python", "rust"])
 
@@ -66,22 +68,43 @@ def volumes(data: Path, backend: str, **options: Any) -> dict[str, list[float]]:
     return found
 
 
-def test_reference_shares_only_request_candles_and_errors() -> None:
-    tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
+REFERENCE = Path(reference.__file__)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules that one imports, but for most of the standard library."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {
         name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
-    ours = {"omega_slices._candle", "omega_slices._request", "omega_slices._times", "omega_slices.errors"}
-    assert {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names} == {
-        "msgspec.structs",
-        "pyarrow",
-        "pyarrow.parquet",
-        *ours,
+    library = sys.stdlib_module_names - {"subprocess"}
+    return {name for name in imported if name.split(".")[0] not in library}
+
+
+def test_reference_shares_only_request_candles_and_errors() -> None:
+    # Each part imports only from those before it.
+    parts = ["words", "time", "parquet", "rows", "sessions", "inputs", "files", "window", "instants", "series"]
+    assert {path.stem for path in REFERENCE.parent.glob("_reference_*.py")} == {f"_reference_{part}" for part in parts}
+    allowed = {"omega_slices._candle", "omega_slices._request", "omega_slices._times", "omega_slices.errors"}
+    allowed |= {"msgspec.structs", "pyarrow", "pyarrow.parquet"}
+    for part in parts:
+        name = f"_reference_{part}"
+        assert imports_of(REFERENCE.with_name(f"{name}.py")) <= allowed, name
+        allowed.add(f"omega_slices.{name}")
+    assert imports_of(REFERENCE) <= allowed
+
+
+def test_no_product_module_imports_the_reference_but_its_backend() -> None:
+    importing = {
+        path.stem
+        for path in REFERENCE.parent.glob("*.py")
+        if not path.stem.startswith("_reference_")
+        and any(name.startswith(("omega_slices.reference", "omega_slices._reference")) for name in imports_of(path))
     }
-    assert "subprocess" not in imported
+    assert importing == {"_sources", "reference"}
 
 
 def test_a_run_can_be_iterated_again(tmp_path: Path) -> None:
@@ -91,24 +114,44 @@ def test_a_run_can_be_iterated_again(tmp_path: Path) -> None:
     assert list(run) == list(run)
 
 
-def test_series_files_are_all_files_in_the_order_of_the_series(tmp_path: Path) -> None:
-    for symbol in ("A", "B"):
-        write(tmp_path / f"M1-{symbol}-bid-1.parquet", [0])
-        write(tmp_path / f"M1-{symbol}-bid-2.parquet", [1])
-        write(tmp_path / f"H1-{symbol}-bid-1.parquet", [0])
-        write_indicator(tmp_path / f"{symbol}.parquet", {0: 1.0})
-    options: dict[str, Any] = {
-        "price_types": ["bid"],
-        "with_timeframe": ["H1"],
-        "path_template": "{root}/{timeframe}-{symbol}-{side}-*.parquet",
-        "indicators": ["x"],
-        "indicator_template": "{root}/{symbol}.parquet",
-    }
-    names = ["M1-B-bid-1", "M1-B-bid-2", "M1-A-bid-1", "M1-A-bid-2", "H1-B-bid-1", "H1-A-bid-1", "B", "A"]
-    expected = [str(tmp_path / f"{name}.parquet") for name in names]
-    assert series_files(make_request(tmp_path, symbols=["B", "A"], **options)) == expected
-    assert series_files(make_request(tmp_path, **options), ["B", "A"]) == expected
-    assert sorted(series_files(make_request(tmp_path, **options))) == sorted(expected)
+def test_the_range_of_a_request_is_that_of_all_its_rows(tmp_path: Path) -> None:
+    """Of rows as they are stamped, in all series, whether the window keeps them or not."""
+    write(tmp_path / "A" / "A_M1_BID.parquet", [0, 10])
+    write(tmp_path / "B" / "B_M1_BID.parquet", [])
+    write(tmp_path / "C" / "C_M1_BID.parquet", [])
+    write(tmp_path / "A" / "A_H1_BID.parquet", [-90])
+    write(tmp_path / "B" / "B_H1_BID.parquet", [])
+    write_indicator(tmp_path / "A" / "A_M1_IND.parquet", {15: 1.0})
+    write_indicator(tmp_path / "B" / "B_M1_IND.parquet", {})
+
+    def minutes(*symbols: str, **options: Any) -> tuple[float, ...] | None:
+        request = make_request(tmp_path, symbols=symbols, price_types=["bid"], **options)
+        found = timestamp_range(request)
+        return None if found is None else tuple((edge - START_NS) / MINUTE_NS for edge in found)
+
+    assert minutes("A") == minutes("A", "B") == minutes("A", end="2024-01-02T00:05:00Z") == (0, 10)
+    assert minutes("B", "C") is None
+    more: dict[str, Any] = {"with_timeframe": "H1", "indicators": ["x"]}
+    assert minutes("A", "B", **more) == (-90, 15)
+    assert minutes("A", "B", **more, stamped="close") == (-150, 14)
+    with pytest.raises(TimeframeNotFoundError):
+        minutes("A", with_timeframe="H4")
+
+    # Both passes of an hour that happens twice, and what does not fit, cut to 64 bits.
+    stamps = pa.array(["2024-11-03 01:00:00", "9999-01-01 00:00:00"])
+    values = {name: [1.0, 1.0] for name in ("Open", "High", "Low", "Close", "Volume")}
+    pq.write_table(pa.table({"UTC time": stamps, **values}), tmp_path / "C" / "C_M1_BID.parquet")
+    request = make_request(tmp_path, symbols=["C"], price_types=["bid"], zone="America/New_York")
+    first_ns = parse_time_ns("2024-11-03T05:00:00Z", "first")
+    assert timestamp_range(request) == (first_ns, 2**63 - 1)
+
+
+def test_the_range_of_local_days_is_that_of_their_dates(tmp_path: Path) -> None:
+    write(tmp_path / "A" / "A_D1_BID.parquet", [-60, 60 * 24 * 3 - 60])
+    request = make_request(
+        tmp_path, symbols=["A"], price_types=["bid"], timeframe="D1", zone="Europe/Paris", days="local"
+    )
+    assert timestamp_range(request) == (START_NS, START_NS + 3 * 24 * 60 * MINUTE_NS)
 
 
 def test_sessions_that_a_calendar_gave(tmp_path: Path) -> None:
@@ -344,12 +387,14 @@ def test_faults_of_sessions(
 
 
 @both_backends
-def test_a_path_that_reads_as_several_symbols_is_refused(backend: str, tmp_path: Path) -> None:
+def test_a_path_that_reads_as_several_symbols_is_that_of_the_shortest(backend: str, tmp_path: Path) -> None:
     write(tmp_path / "A_B_C.parquet", [0], 1.0)
     template = "{root}/{symbol}_*.parquet"
-    with pytest.raises(RequestError):
-        volumes(tmp_path, backend, path_template=template)
+    assert volumes(tmp_path, backend, path_template=template) == {"A": [1.0]}
     assert volumes(tmp_path, backend, symbols=["A"], path_template=template) == {"A": [1.0]}
+    with pytest.raises(AmbiguousInputError) as caught:
+        volumes(tmp_path, backend, symbols=["A_B"], path_template=template)
+    assert caught.value.file == str(tmp_path / "A_B_C.parquet")
 
 
 @both_backends
@@ -375,7 +420,7 @@ def test_two_stars_are_one(backend: str, tmp_path: Path) -> None:
     write(tmp_path / "x" / "A.parquet", [0], 1.0)
     write(tmp_path / "A.parquet", [1], 2.0)
     write(tmp_path / "x" / "y" / "A.parquet", [2], 3.0)
-    assert volumes(tmp_path, backend, symbols=["A"], path_template="{root}/**/{symbol}**.parquet") == {"A": [1.0]}
+    assert volumes(tmp_path, backend, symbols=["A"], path_template="{root}/**/{symbol}.**") == {"A": [1.0]}
 
 
 @both_backends

@@ -14,7 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omega_slices import ErrorCode, OmegaSlicesError, Request, RequestError, SymbolNotFoundError
+from omega_slices import (
+    ErrorCode,
+    OmegaSlicesError,
+    Request,
+    RequestError,
+    SymbolNotFoundError,
+    TimeframeNotFoundError,
+)
 from omega_slices._request import SYMBOLS_MAX, make_request
 from omega_slices._times import age_ns, format_time_ns, parse_time_ns, timeframe_ns
 
@@ -46,7 +53,96 @@ def test_defaults() -> None:
         "indicators": [],
         "indicator_template": None,
     }
-    assert list(json.loads(request.to_json())) == list(Request.__struct_fields__)
+    assert list(json.loads(request.to_json())) == list(Request.__struct_fields__)[:20]
+
+
+# What came later, in the order of the JSON, each with a value that is not the default.
+LATER: dict[str, Any] = {
+    "symbol_pattern": "[A-Z]+",
+    "one_instrument": True,
+    "timestamp_unit": "ms",
+    "zone": "Europe/Paris",
+    "ambiguous": "infer",
+    "stamped": "close",
+    "days": "local",
+}
+
+
+def test_later_options_are_told_only_where_they_are_given() -> None:
+    plain: dict[str, Any] = {"symbols": ["A"], "timeframe": "D1"}
+    text = make_request("root", **plain).to_json()
+    for name, value in LATER.items():
+        given = {name: value} | ({"zone": "UTC"} if name == "ambiguous" else {})
+        told = json.loads(make_request("root", **plain, **given).to_json())
+        assert told == json.loads(text) | given
+    everything = make_request("root", **plain, **LATER).to_json()
+    assert everything.startswith(text[:-1])
+    assert list(json.loads(everything))[20:] == list(LATER)
+    assert list(Request.__struct_fields__)[20:] == ["inputs", *LATER]
+
+
+def test_how_duplicates_are_dropped_is_told_alike_whether_it_was_given_or_not() -> None:
+    default, given = (make_request("root", symbols=["A"], duplicates=one) for one in (None, "last"))
+    assert (default.duplicates, given.duplicates) == (None, "last")
+    assert default != given
+    assert default.to_json() == given.to_json()
+    assert (
+        json.loads(make_request("root", symbols=["A"], duplicates="identical").to_json())["duplicates"] == "identical"
+    )
+
+
+def test_a_list_of_inputs_takes_the_place_of_root_and_templates() -> None:
+    request = make_request(None, inputs=Path("list.json"), symbols=["BTC/USDT", "a\\b", ".."], indicators=["x"])
+    assert (request.data, request.inputs) == (None, "list.json")
+    told = json.loads(request.to_json())
+    assert (told["data"], told["inputs"]) == (None, "list.json")
+    # No template has to tell them apart.
+    make_request(None, inputs="list.json", with_timeframe="H1", indicators=["x"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"data": "root"},
+        {"path_template": "{root}/{symbol}_{side}.parquet"},
+        {"indicators": ["x"], "indicator_template": "{root}/{symbol}.parquet"},
+        {"inputs": ""},
+        {"inputs": "a\0b"},
+        {"inputs": 7},
+    ],
+)
+def test_what_a_list_of_inputs_does_not_go_with(options: dict[str, Any]) -> None:
+    refused(ErrorCode.USAGE, **({"data": None, "inputs": "list.json"} | options))
+
+
+@pytest.mark.parametrize("symbol", ["", " A", "a,b", "a\n", "\ud800"])
+def test_listed_symbols_have_names_too(symbol: str) -> None:
+    error = refused(ErrorCode.SYMBOL_NOT_FOUND, data=None, inputs="list.json", symbols=["A", symbol])
+    assert error.symbol == symbol
+    assert "slash" not in str(error.hint)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "file", "HTTP", "abfs+x", "a-1.b"])
+def test_a_uri_is_no_path(scheme: str) -> None:
+    uri = f"{scheme}://bucket/a"
+    places: list[dict[str, Any]] = [
+        {"data": uri},
+        {"path_template": f"{uri}/{{symbol}}_{{side}}.parquet"},
+        {"indicators": ["x"], "indicator_template": f"{uri}/{{symbol}}.parquet"},
+        {"session_file": uri},
+        {"data": None, "inputs": uri},
+    ]
+    for place in places:
+        error = refused(ErrorCode.UNSUPPORTED_INPUT, **place)
+        assert repr(scheme) in error.message
+        assert error.file is not None
+        assert error.file.startswith(uri)
+        assert error.hint
+
+
+@pytest.mark.parametrize("path", ["s3:/bucket", "1s://bucket", "://bucket", "a/s3://bucket", "ä://b", "C:\\data"])
+def test_paths_that_only_look_like_a_uri(path: str) -> None:
+    assert make_request(path, symbols=["A"]).data == path
 
 
 def test_forms_become_plain_values() -> None:
@@ -145,6 +241,80 @@ def test_timeframes(text: str, seconds: int) -> None:
 )
 def test_what_is_no_timeframe(text: Any) -> None:
     refused(ErrorCode.TIMEFRAME_NOT_FOUND, timeframe=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("10s", "S10"), ("1m", "M1"), ("5m", "M5"), ("1h", "H1"), ("4h", "H4"), ("1d", "D1"), ("1w", "W1"), ("M1", "M1")],
+)
+def test_timeframes_are_spelled_in_two_ways(text: str, name: str) -> None:
+    request = make_request("root", symbols=["A"], timeframe=text, with_timeframe=["9w", "8w:max-age=1d"])
+    assert request.timeframe == name
+    assert request.with_timeframe == ("W9", "W8:max-age=1d")
+    assert request == make_request("root", symbols=["A"], timeframe=name, with_timeframe=["W9", "W8:max-age=1d"])
+    # The plain values have one spelling.
+    if text != name:
+        with pytest.raises(TimeframeNotFoundError):
+            Request(data="root", symbols=("A",), timeframe=text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0m", "01m", "1M", "1H", "m", "1 m", "1m ", "1min", "+1m", "١m", "1.5h", "9" * 30 + "s"]
+)
+def test_what_is_no_spelling_of_a_timeframe(text: str) -> None:
+    refused(ErrorCode.TIMEFRAME_NOT_FOUND, timeframe=text)
+    refused(ErrorCode.TIMEFRAME_NOT_FOUND, with_timeframe=[text])
+
+
+def test_spellings_of_one_timeframe_are_that_timeframe() -> None:
+    refused(ErrorCode.USAGE, with_timeframe=["H1", "1h"])
+    refused(ErrorCode.USAGE, timeframe="1m", with_timeframe="M1")
+
+
+def test_zones() -> None:
+    for zone in ("Europe/Paris", "UTC", "America/Argentina/Buenos_Aires", "EST5EDT"):
+        assert make_request("root", symbols=["A"], zone=zone, ambiguous="later").zone == zone
+    assert "Europe/Paris" in str(refused(ErrorCode.USAGE, zone="europe/paris").hint)
+
+
+def test_days_need_a_timeframe_of_days() -> None:
+    for options in ({"timeframe": "D1"}, {"timeframe": "W2"}, {"timeframe": "H48"}, {"with_timeframe": ["H1", "1d"]}):
+        assert make_request("root", symbols=["A"], days="utc", **options).days == "utc"
+    refused(ErrorCode.USAGE, days="local", timeframe="H36")
+
+
+def test_symbol_patterns_are_for_whole_names() -> None:
+    make_request("root", symbols=["EURUSD", "GBPUSD"], symbol_pattern="[A-Z]{6}")
+    make_request("root", symbol_pattern="[{]A{1}B{2,}C{3,4}}")
+    make_request("root", symbol_pattern="(?i)(?:eur|gbp)(?P<quote>usd)|[^]*+]+|a\\.b\\+")
+    error = refused(ErrorCode.USAGE, symbols=["EURUSD", "EURUSDT"], symbol_pattern="EUR...")
+    assert error.symbol == "EURUSDT"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("(", "[", "a{2,1}", "*", "(?=A)A", "(?!B)A", "(?<=A)B", "(?<!A)B", "(A)\\1", "(?P<x>A)(?P=x)", "(?#c)A"),
+        *(
+            "A{",
+            "A{,3}",
+            "A{x}",
+            "(?>A)",
+            "A++",
+            "A*+",
+            "A{1}+",
+            "(A)(?(1)B|C)",
+            "[[:alpha:]]",
+            "[A&&B]",
+            "\\Z",
+            "\\p{L}",
+            "A\0",
+            7,
+        ),
+    ],
+)
+def test_what_is_no_symbol_pattern(pattern: Any) -> None:
+    assert "symbol_pattern" in refused(ErrorCode.USAGE, symbol_pattern=pattern).message
 
 
 @pytest.mark.parametrize(
@@ -261,6 +431,30 @@ def test_what_is_no_price_type(price_type: Any) -> None:
         {"normalize": "yes"},
         {"unsorted": "ignore"},
         {"duplicates": "mean"},
+        {"duplicates": False},
+        {"one_instrument": 1},
+        {"one_instrument": None},
+        {"timestamp_unit": "m"},
+        {"timestamp_unit": ""},
+        {"zone": "Europe/Atlantis"},
+        {"zone": ""},
+        {"zone": "localtime"},
+        {"zone": "posixrules"},
+        {"zone": "+01:00"},
+        {"zone": "../etc/passwd"},
+        {"zone": "/usr/share/zoneinfo/Europe/Paris"},
+        {"zone": "Europe"},
+        {"zone": 7},
+        {"zone": "a\0b"},
+        {"ambiguous": "earlier"},
+        {"ambiguous": "guess", "zone": "UTC"},
+        {"ambiguous": None},
+        {"stamped": "middle"},
+        {"stamped": None},
+        {"days": "local"},
+        {"days": "utc"},
+        {"days": "Local", "timeframe": "D1"},
+        {"days": "local", "with_timeframe": "H23"},
         {"path_template": ""},
         {"path_template": 7},
         {"path_template": "{root}/{symbol}_{side}_{sym}"},
@@ -447,6 +641,13 @@ def test_indicators() -> None:
         {"start": 2**63},
         {"timeframe": "Q1"},
         {"columns": {"x": "y"}},
+        {"data": None},
+        {"inputs": "list.json"},
+        {"days": "local"},
+        {"zone": "Nowhere"},
+        {"ambiguous": "later"},
+        {"symbol_pattern": "B"},
+        {"data": "s3://bucket"},
     ],
 )
 def test_the_constructor_checks_too(fields: dict[str, Any]) -> None:

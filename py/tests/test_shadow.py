@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -97,6 +98,19 @@ def of(asked: Request) -> Callable[[tuple[int, int]], ReferenceSource]:
     return lambda part: ReferenceSource(asked, part=part)
 
 
+def compare(
+    source: Batches,
+    reference: Callable[[tuple[int, int]], ReferenceSource],
+    asked: Request,
+    sample: float,
+    compared: Callable[[int], None],
+) -> ShadowSource:
+    """Compare a source with the reference; the inputs are all files under the root."""
+    assert asked.data is not None
+    root = Path(asked.data)
+    return ShadowSource(source, reference, asked, sample, compared, lambda: map(str, root.rglob("*.parquet")))
+
+
 def walk(source: ShadowSource) -> tuple[list[int], OmegaSlicesError | None]:
     """Return the timestamps of the slices that come, and the error that ends them."""
     stamps: list[int] = []
@@ -143,7 +157,7 @@ def test_the_real_executable_agrees(root: Path, binary: Path, options: dict[str,
 def test_stretches_leave_nothing_out_and_add_nothing(root: Path, options: dict[str, Any], size: int) -> None:
     asked = request(root, **options)
     compared: list[int] = []
-    stamps, error = walk(ShadowSource(Batches(asked, size), of(asked), asked, 1.0, compared.append))
+    stamps, error = walk(compare(Batches(asked, size), of(asked), asked, 1.0, compared.append))
     assert error is None
     told = ReferenceSource(asked).report()
     assert told is not None
@@ -164,7 +178,7 @@ def test_stretches_of_any_request_join_to_the_whole(world: World, size: int) -> 
             source = Batches(asked, size)
         except OmegaSlicesError:
             assume(False)
-        stamps, error = walk(ShadowSource(source, of(asked), asked, 1.0, lambda _: None))
+        stamps, error = walk(compare(source, of(asked), asked, 1.0, lambda _: None))
         assert error is None, error
         event(f"{min(len(stamps), 5)} slices")
 
@@ -209,7 +223,7 @@ def test_the_first_difference_is_named_and_what_is_before_it_comes(
         first, seen = seen, seen + batch.num_rows
         return changed(batch, at - first, column, new) if first <= at < seen else batch
 
-    stamps, error = walk(ShadowSource(Batches(asked, size, spoil), of(asked), asked, 1.0, lambda _: None))
+    stamps, error = walk(compare(Batches(asked, size, spoil), of(asked), asked, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     position, symbol = divmod(at, 2)
     assert len(stamps) == position
@@ -229,7 +243,7 @@ def test_a_candle_that_the_window_cuts_is_cut_in_every_stretch(tmp_path: Path) -
     wire.write_series(tmp_path, "B", "BID", [(minute, 1.0 + minute) for minute in range(1, 31)])
     options: dict[str, Any] = {"normalize": True, "start": "2024-01-02T00:00:30Z", "timeline": "union"}
     asked = request(tmp_path, symbols=["A", "B"], price_types=["bid"], fill="forward", max_age="40bars", **options)
-    stamps, error = walk(ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))
+    stamps, error = walk(compare(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))
     assert error is None, error
     assert len(stamps) == 30
 
@@ -237,13 +251,13 @@ def test_a_candle_that_the_window_cuts_is_cut_in_every_stretch(tmp_path: Path) -
 @pytest.mark.parametrize("lacking", [0, 1, 57, -1])
 def test_a_slice_that_only_python_has(root: Path, lacking: int) -> None:
     asked = request(root)
-    stamps = walk(ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))[0]
+    stamps = walk(compare(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))[0]
     gone = stamps[lacking]
 
     def spoil(batch: pa.RecordBatch) -> pa.RecordBatch | None:
         return None if batch.column("timestamp")[0].value == gone else batch
 
-    left, error = walk(ShadowSource(Batches(asked, 1, spoil), of(asked), asked, 1.0, lambda _: None))
+    left, error = walk(compare(Batches(asked, 1, spoil), of(asked), asked, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert (error.timestamp_ns, error.symbol, error.column) == (gone, None, None)
     assert left == stamps[:lacking]
@@ -252,7 +266,7 @@ def test_a_slice_that_only_python_has(root: Path, lacking: int) -> None:
 
 def test_a_slice_that_only_rust_has(root: Path) -> None:
     asked, less = request(root, timeline="union"), request(root)
-    _, error = walk(ShadowSource(Batches(asked, 7), of(less), less, 1.0, lambda _: None))
+    _, error = walk(compare(Batches(asked, 7), of(less), less, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert "python      no slice" in str(error)
 
@@ -260,12 +274,12 @@ def test_a_slice_that_only_rust_has(root: Path) -> None:
 def test_bits_are_compared(tmp_path: Path) -> None:
     wire.write_series(tmp_path, "A", "BID", [(0, 0.0), (1, float("nan"))])
     asked = request(tmp_path, symbols=["A"], price_types=["bid"])
-    assert walk(ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))[1] is None
+    assert walk(compare(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None))[1] is None
 
     def spoil(batch: pa.RecordBatch) -> pa.RecordBatch:
         return changed(batch, 0, "bid_close", -batch.column("bid_close")[0].as_py())
 
-    stamps, error = walk(ShadowSource(Batches(asked, 1, spoil), of(asked), asked, 1.0, lambda _: None))
+    stamps, error = walk(compare(Batches(asked, 1, spoil), of(asked), asked, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert (stamps, str(error.rust), str(error.python)) == ([], "-0.0", "0.0")
 
@@ -274,7 +288,7 @@ def test_bits_are_compared(tmp_path: Path) -> None:
 def test_a_sample_is_spread_evenly(root: Path, sample: float, least: float, most: float) -> None:
     asked = request(root, timeline="union")
     compared: list[int] = []
-    stamps, error = walk(ShadowSource(Batches(asked, 1), of(asked), asked, sample, compared.append))
+    stamps, error = walk(compare(Batches(asked, 1), of(asked), asked, sample, compared.append))
     assert error is None
     assert least <= sum(compared) / len(stamps) <= most
 
@@ -293,7 +307,7 @@ def test_a_difference_outside_of_the_sample_passes(root: Path, sample: float) ->
         number += 1
         return spoil(batch) if number == 2 else batch
 
-    stamps, error = walk(ShadowSource(Batches(asked, 1, second_stretch), of(asked), asked, sample, lambda _: None))
+    stamps, error = walk(compare(Batches(asked, 1, second_stretch), of(asked), asked, sample, lambda _: None))
     assert (error is None) == (sample < 1.0)
     assert len(stamps) == 1 or error is None
 
@@ -311,7 +325,7 @@ def test_an_error_of_rust_is_raised_as_it_is(root: Path) -> None:
                 raise broken
             return super().read()
 
-    stamps, error = walk(ShadowSource(Failing(asked, 1), of(asked), asked, 1.0, lambda _: None))
+    stamps, error = walk(compare(Failing(asked, 1), of(asked), asked, 1.0, lambda _: None))
     assert error is broken
     assert len(stamps) == 20
 
@@ -320,7 +334,7 @@ def test_an_error_of_python_alone_is_a_difference(root: Path, tmp_path: Path) ->
     wire.write_series(tmp_path, "EURUSD", "BID", [(1, 1.0), (0, 1.0)])
     other = request(tmp_path, symbols=["EURUSD"], price_types=["bid"], unsorted="error")
     source = Batches(request(root, symbols=["EURUSD"], price_types=["bid"]), 10)
-    stamps, error = walk(ShadowSource(source, of(other), other, 1.0, lambda _: None))
+    stamps, error = walk(compare(source, of(other), other, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert "only python fails, with UNSORTED_INPUT" in str(error)
     assert stamps == []
@@ -331,7 +345,7 @@ def test_other_symbols_are_a_difference(root: Path, tmp_path: Path) -> None:
         wire.write_series(tmp_path, symbol, "BID", [(0, 1.0)])
     source = Batches(request(root, symbols=None, price_types=["bid"]), 10)
     other = request(tmp_path, symbols=None, price_types=["bid"])
-    _, error = walk(ShadowSource(source, of(other), other, 1.0, lambda _: None))
+    _, error = walk(compare(source, of(other), other, 1.0, lambda _: None))
     assert isinstance(error, DivergenceError)
     assert "USDJPY" in str(error)
 
@@ -347,21 +361,58 @@ def test_memory_is_that_of_one_stretch(root: Path) -> None:
             held.append(sum(series.candles for series in told.series))
 
     asked = request(root, timeline="union")
-    walk(ShadowSource(Batches(asked, 1), lambda part: Counted(asked, part=part), asked, 1.0, lambda _: None))
+    walk(compare(Batches(asked, 1), lambda part: Counted(asked, part=part), asked, 1.0, lambda _: None))
     assert len(held) > 20
     assert max(held) <= 64
 
 
-@pytest.mark.parametrize("change", ["rewritten", "removed"])
+@pytest.mark.parametrize("what", ["session_file", "inputs"])
+def test_a_list_or_sessions_that_change_are_no_difference(tmp_path: Path, what: str) -> None:
+    wire.write_series(tmp_path, "A", "BID", [(minute, 1.0 + minute) for minute in range(4)])
+    watched = tmp_path / "watched"
+    watched.write_text("before")
+    asked = request(tmp_path, symbols=["A"], price_types=["bid"])
+    told = msgspec.structs.replace(
+        asked, **({"inputs": str(watched), "data": None} if what == "inputs" else {what: str(watched)})
+    )
+    other = request(tmp_path, symbols=["A"], price_types=["bid"], start="2024-01-02T00:01")
+    source = ShadowSource(Batches(asked, 1), of(other), told, 1.0, lambda _: None, lambda: ())
+    watched.write_text("after it was opened")
+    _, error = walk(source)
+    assert isinstance(error, CorruptInputError)
+    assert error.file == str(watched)
+
+
+def test_another_time_of_knowing_is_a_difference(root: Path) -> None:
+    asked = request(root)
+
+    class Later(Batches):
+        def __init__(self) -> None:
+            super().__init__(asked, 10)
+            self.schema = self.schema.with_metadata(self.schema.metadata | {b"known_after_ns": b"86400000000000"})
+
+    stamps, error = walk(compare(Later(), of(asked), asked, 1.0, lambda _: None))
+    assert isinstance(error, DivergenceError)
+    assert (stamps, error.rust, error.python) == ([], 86_400 * 10**9, None)
+    assert "known_after_ns" in str(error)
+
+
+@pytest.mark.parametrize("change", ["rewritten", "removed", "added"])
 def test_an_input_that_changes_is_no_difference(tmp_path: Path, change: str) -> None:
     minutes = [(minute, 1.0 + minute) for minute in range(40)]
     wire.write_series(tmp_path, "A", "BID", minutes)
     path = tmp_path / "A" / "A_M1_BID.parquet"
-    asked = request(tmp_path, symbols=["A"], price_types=["bid"])
-    source = ShadowSource(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None)
+    template = "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}*.parquet"
+    asked = request(tmp_path, symbols=["A"], price_types=["bid"], path_template=template)
+    source = compare(Batches(asked, 1), of(asked), asked, 1.0, lambda _: None)
     assert source.read() is not None
     if change == "removed":
         path.unlink()
+    elif change == "added":
+        added = tmp_path / "new"
+        wire.write_series(added, "A", "BID", [(30, 5.0)])
+        path = path.with_name("A_M1_BID_2.parquet")
+        (added / "A" / "A_M1_BID.parquet").rename(path)
     else:
         wire.write_series(tmp_path, "A", "BID", minutes[::2])
     _, error = walk(source)

@@ -205,6 +205,11 @@ class Fake:
         """What it was last given as its standard input, read by the name that it has in the folder of devices."""
         return (self.folder / "stdin").read_text()
 
+    def lists(self, text: str) -> Fake:
+        """Answer the command `inputs` with this text, and not with an empty list."""
+        (self.folder / "inputs.json").write_text(text)
+        return self
+
     def out(self, data: bytes) -> Fake:
         """Write bytes to stdout."""
         name = self.folder / f"out-{len(self.steps)}"
@@ -271,6 +276,14 @@ class Fake:
 _PROGRAM: Final = """
 import json, os, signal, sys, time
 folder, *arguments = sys.argv[1:]
+if arguments[:1] == ["inputs"]:
+    # Asked beside the run that is told its steps.
+    try:
+        with open(folder + "/inputs.json") as file:
+            print(file.read())
+    except FileNotFoundError:
+        print('{"series": []}')
+    sys.exit()
 with open(folder + "/pid", "w") as file:
     file.write(str(os.getpid()))
 with open(folder + "/arguments.json", "w") as file:

@@ -41,6 +41,9 @@ _PLAIN_TYPES: Final = {
     "float": pa.float32(),
     "halffloat": pa.float16(),
     "string": pa.string(),
+    "binary": pa.binary(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+    "null": pa.null(),
     **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 
@@ -74,8 +77,8 @@ class Column:
             return ticks
         if self.kind == "date32":
             return time_ns(text) // (86_400 * 10**9)
-        if self.kind == "string":
-            return text
+        if self.kind in ("string", "dictionary", "binary"):
+            return text.encode() if self.kind == "binary" else text
         if _DECIMAL.fullmatch(self.kind):
             return Decimal(text)
         return float(text) if pa.types.is_floating(self.arrow_type) else int(text)
@@ -138,13 +141,13 @@ class Case:
         root.mkdir()
         for file in self.files:
             file.write(root)
-        return make_request(root, **self.options(root))
+        return make_request(**self.options(root))
 
     def options(self, root: Path) -> dict[str, Any]:
-        """Return the options for the input under `root`, where the session file lies too."""
-        if "session_file" not in self.request:
-            return self.request
-        return {**self.request, "session_file": str(root / self.request["session_file"])}
+        """Return all options for the input under `root`, where the session file and the list of inputs lie too."""
+        named = [name for name in ("session_file", "inputs") if name in self.request]
+        paths: dict[str, Any] = {name: str(root / self.request[name]) for name in named}
+        return {"data": None if "inputs" in paths else root, **self.request, **paths}
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ class Answer:
     price_types: tuple[str, ...]
     slices: Slices
     report: RunReport
+    known_after_ns: int | None = None
 
 
 def load_cases() -> list[Case]:
@@ -180,16 +184,17 @@ def time_text(timestamp_ns: int) -> str:
 def reference_answer(request: Request) -> Answer:
     """Answer by the reference."""
     run = open_reference(request)
-    return Answer(run.symbols, request.timeframe, request.price_types, reference_slices(run), run.report())
+    slices = reference_slices(run)
+    return Answer(run.symbols, request.timeframe, request.price_types, slices, run.report(), run.known_after_ns)
 
 
 def reference_text(case: Case, root: Path) -> str:
     """Return the text that `expected.txt` has to hold, by the reference."""
     request = case.build(root)
     try:
-        return answer_text(reference_answer(request), request.data)
+        return answer_text(reference_answer(request), str(root))
     except OmegaSlicesError as error:
-        return error_text(error, request.data)
+        return error_text(error, str(root))
 
 
 def answer_text(answer: Answer, root: str) -> str:
@@ -212,15 +217,21 @@ def _answer_lines(answer: Answer, root: str) -> Iterator[str]:
     yield f"symbols     {', '.join(answer.symbols)}"
     yield f"timeframe   {answer.timeframe}"
     yield f"price types {', '.join(answer.price_types)}"
+    if answer.known_after_ns is not None:
+        yield f"known after {answer.known_after_ns // 10**9} s"
     yield f"slices      {answer.report.slices}"
     for series in answer.report.series:
         dropped = f"{series.outside_window} outside window, {series.outside_session} outside session, "
         dropped += f"{series.duplicates} duplicates"
+        if series.conflicting_duplicates:
+            dropped += f" ({series.conflicting_duplicates} conflicting)"
         order = "sorted" if series.sorted else "unsorted"
         yield (
             f"series      {_series_text(series, answer.timeframe)}: {series.rows} rows in {series.files} file(s), "
             f"{order}; {dropped}; {series.candles} candles"
         )
+        for one in series.timestamp_units or ():
+            yield f"unit        {_relative(one.file, root)}: {one.unit}"
     for warning in answer.report.warnings:
         about = (_relative(warning.file, root), warning.symbol, warning.price_type)
         yield " ".join(["warning    ", warning.name, *filter(None, about)])
@@ -280,12 +291,18 @@ def _load(folder: Path) -> Case:
 def _load_file(block: str) -> InputFile:
     lines = [line.split("#")[0].rstrip() for line in block.splitlines()]
     path, *body = filter(None, lines)
+    if not body:
+        return InputFile(path, (), (), (), raw=b"")
+    if body[0].startswith("hex "):
+        return InputFile(path, (), (), (), raw=bytes.fromhex(body[0].removeprefix("hex ")))
     if body[0].split(" ")[0] == "raw":
         texts = [line.removeprefix("raw").removeprefix(" ") for line in body]
         return InputFile(path, (), (), (), raw="\n".join([*texts, ""] if texts[1:] else texts).encode())
     row_groups: tuple[int, ...] = ()
     if body[0].startswith("row groups "):
         row_groups = tuple(map(int, body.pop(0).removeprefix("row groups ").split()))
+    if body[0] == "no columns":
+        return InputFile(path, (), (), ())
     header, *rows = [tuple(cell.strip() for cell in line.split("|")) for line in body]
     columns = []
     for number, cell in enumerate(header):

@@ -26,20 +26,25 @@ def open_slices_text(case: Case, root: Path, backend: str) -> str:
     """Return what `open_slices` answers, in the text form, taken slice by slice as users take it."""
     request = case.build(root)
     try:
-        with open_slices(root, **case.options(root), backend=backend) as stream:
+        with open_slices(**case.options(root), backend=backend) as stream:
             slices = tuple(plain_run.public_slice(one, request) for one in stream)
-            answer = Answer(stream.symbols, request.timeframe, request.price_types, slices, stream.report)
+            text = stream.schema.metadata.get(b"known_after_ns")
+            known_after_ns = None if text is None else int(text)
+            answer = Answer(
+                stream.symbols, request.timeframe, request.price_types, slices, stream.report, known_after_ns
+            )
     except OmegaSlicesError as error:
         return golden_case.error_text(error, str(root))
     return golden_case.answer_text(answer, str(root))
 
 
-def stream_text(stream: plain_run.Stream, run: plain_run.Run, request: Request) -> str:
+def stream_text(stream: plain_run.Stream, run: plain_run.Run, request: Request, root: Path) -> str:
     """Return what a stream or file of the executable holds, in the text form."""
     plain_run.check_schema(stream, request)
     slices = plain_run.slices_of(stream)
-    answer = Answer(stream.symbols, request.timeframe, request.price_types, slices, run.report)
-    return golden_case.answer_text(answer, request.data)
+    known_after_ns = stream.known_after_ns
+    answer = Answer(stream.symbols, request.timeframe, request.price_types, slices, run.report, known_after_ns)
+    return golden_case.answer_text(answer, str(root))
 
 
 @by_name(CASES)
@@ -58,7 +63,7 @@ def test_executable_to_stdout(case: Case, tmp_path: Path) -> None:
     request = case.build(tmp_path / "data")
     run = plain_run.sync(request)
     assert run.status == 0, run.lines
-    assert stream_text(plain_run.read_stream(run.stdout), run, request) == case.expected
+    assert stream_text(plain_run.read_stream(run.stdout), run, request, tmp_path / "data") == case.expected
 
 
 @pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
@@ -68,7 +73,7 @@ def test_executable_to_file(case: Case, suffix: str, tmp_path: Path) -> None:
     target = tmp_path / f"slices{suffix}"
     run = plain_run.sync(request, f"-o{target}")
     assert (run.status, run.stdout) == (0, b""), run.lines
-    assert stream_text(plain_run.read_file(target), run, request) == case.expected
+    assert stream_text(plain_run.read_file(target), run, request, tmp_path / "data") == case.expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", target.name]
 
 
@@ -78,7 +83,7 @@ def test_executable_refuses(case: Case, tmp_path: Path) -> None:
     run = plain_run.sync(request)
     assert run.status == run.error["exit"] == case.exit, run.lines
     assert run.error["name"] == ErrorCode(run.error["code"]).name
-    assert golden_case.error_text(error_from_report(run.error), request.data) == case.expected
+    assert golden_case.error_text(error_from_report(run.error), str(tmp_path / "data")) == case.expected
     assert not plain_run.is_sealed(run.stdout)
 
 
@@ -95,7 +100,7 @@ def test_errors_name_what_they_are_about(case: Case, backend: str, tmp_path: Pat
     case.build(tmp_path / "data")
     with (
         pytest.raises(OmegaSlicesError) as caught,
-        open_slices(tmp_path / "data", **case.options(tmp_path / "data"), backend=backend) as stream,
+        open_slices(**case.options(tmp_path / "data"), backend=backend) as stream,
     ):
         list(stream)
     for attribute in ("file", "symbol", "price_type", "row", "column"):
@@ -109,7 +114,7 @@ def test_empty_series_warning_names_the_series(backend: str, tmp_path: Path) -> 
     (case,) = [case for case in CASES if case.name == "session_file_empties_further"]
     root = tmp_path / "data"
     case.build(root)
-    with open_slices(root, **case.options(root), backend=backend) as stream:
+    with open_slices(**case.options(root), backend=backend) as stream:
         list(stream)
         (warning,) = stream.report.warnings
     assert warning.name == "EMPTY_SERIES"

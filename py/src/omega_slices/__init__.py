@@ -1,10 +1,12 @@
 """Synchronised candles of many symbols from Parquet, slice by slice.
 
 `open_slices` opens a `SliceStream` of `MultiSymbolSlice`s, `read_slices` a `SliceTable` of
-those in a file; every error is an `OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
+those in a file; `list_inputs` says which files a stream would read.  Every error is an
+`OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
 """
 
-from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, SymbolSnapshot
+from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, SymbolSnapshot, TimestampUnit
+from omega_slices._inputs import InputFile, InputList, InputSeries, list_inputs
 from omega_slices._monitor import StreamMetrics
 from omega_slices._open import open_slices
 from omega_slices._request import Request
@@ -12,35 +14,50 @@ from omega_slices._slices import MultiSymbolSlice
 from omega_slices._stream import SliceStream
 from omega_slices._table import SliceCursor, SliceTable, read_slices
 from omega_slices.errors import (
+    AmbiguousInputError,
     BackendUnavailableError,
+    ConflictingDuplicatesError,
     CorruptInputError,
     DeserializationError,
     DivergenceError,
     DuplicateTimestampError,
+    EmptySeriesError,
+    EmptyTimelineError,
     ErrorCode,
     InvalidPriceTypeError,
     IteratorExhaustedError,
+    LocalDaysError,
     NoDataForTimestampError,
     OmegaSlicesError,
     RequestError,
     SchemaMismatchError,
     SymbolNotFoundError,
     SystemFailureError,
+    TimeframeMismatchError,
     TimeframeNotFoundError,
     UnsortedInputError,
+    UnsupportedInputError,
 )
 from omega_slices.testing import assert_slices_equal
 
 __all__ = [
+    "AmbiguousInputError",
     "BackendUnavailableError",
     "CandleData",
+    "ConflictingDuplicatesError",
     "CorruptInputError",
     "DeserializationError",
     "DivergenceError",
     "DuplicateTimestampError",
+    "EmptySeriesError",
+    "EmptyTimelineError",
     "ErrorCode",
+    "InputFile",
+    "InputList",
+    "InputSeries",
     "InvalidPriceTypeError",
     "IteratorExhaustedError",
+    "LocalDaysError",
     "MultiSymbolSlice",
     "NoDataForTimestampError",
     "OmegaSlicesError",
@@ -57,9 +74,13 @@ __all__ = [
     "SymbolNotFoundError",
     "SymbolSnapshot",
     "SystemFailureError",
+    "TimeframeMismatchError",
     "TimeframeNotFoundError",
+    "TimestampUnit",
     "UnsortedInputError",
+    "UnsupportedInputError",
     "assert_slices_equal",
+    "list_inputs",
     "open_slices",
     "read_slices",
 ]

@@ -9,20 +9,15 @@ where a calendar is named, since pandas comes with it.
 
 from __future__ import annotations
 
-import json
 import warnings
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from omega_slices._request import SESSIONS
 from omega_slices._times import DAY_NS, NS_MAX, NS_MIN
 from omega_slices.errors import RequestError
-from omega_slices.reference import series_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +28,6 @@ if TYPE_CHECKING:
 _INSTALL: Final = 'pip install "omega-slices[calendars]"'
 
 _NS_PER_SECOND: Final = 10**9
-_NS_PER_UNIT: Final = {
-    # As Arrow names them, then as Parquet does.
-    "s": 10**9,
-    "ms": 10**6,
-    "us": 10**3,
-    "ns": 1,
-    "milliseconds": 10**6,
-    "microseconds": 10**3,
-    "nanoseconds": 1,
-}
 
 # Sessions are dated by the exchange, and may open days before their date.
 _MARGIN_DAYS: Final = 7
@@ -69,38 +54,40 @@ def check_calendar(name: str) -> None:
     )
 
 
-def calendar_sessions(request: Request) -> list[tuple[int, int]]:
+def calendar_sessions(request: Request, range_ns: tuple[int, int] | None) -> list[tuple[int, int]]:
     """Return the sessions of a request's market calendar, for all rows of its files up to its end.
 
     Parameters
     ----------
     request : Request
         One whose `calendar` is not None.
+    range_ns : (int, int), or None
+        The smallest and the largest timestamp of its files, as the rows are stamped,
+        nanoseconds since 1970; None where there are no rows.
 
     Returns
     -------
     list of (int, int)
         Open (included) and close (excluded), nanoseconds since 1970; in order, and apart
         from each other.  Where the primary timeframe is a day or more, the whole UTC
-        days that the sessions are dated.
+        days that the sessions are dated; with local days, rows are stamped with these dates.
 
     Raises
     ------
     RequestError
         There is no such calendar, or it cannot say its sessions.
-    OmegaSlicesError
-        A series has no file.
     """
     name = request.calendar
     assert name is not None  # the caller's part
     check_calendar(name)
-    edges = [edge for path in series_files(request) for edge in _file_range(path, request.input_columns["timestamp"])]
-    if not edges:
+    if range_ns is None:
         return []
-    last_ns = max(edges) if request.end is None else min(max(edges), request.end)
-    if last_ns < min(edges):
+    first_ns, last_ns = range_ns
+    if request.end is not None:
+        last_ns = min(last_ns, request.end)
+    if last_ns < first_ns:
         return []
-    schedule = _schedule(name, min(edges) // DAY_NS - _MARGIN_DAYS, last_ns // DAY_NS + _MARGIN_DAYS)
+    schedule = _schedule(name, first_ns // DAY_NS - _MARGIN_DAYS, last_ns // DAY_NS + _MARGIN_DAYS)
     spans = _days(schedule) if request.timeframe_ns >= DAY_NS else _hours(schedule)
     return _apart(spans)
 
@@ -176,44 +163,3 @@ def _apart(spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((open_ns, close_ns))
     return joined
-
-
-def _file_range(path: str, column: str) -> tuple[int, ...]:
-    """Return the smallest and the largest timestamp of a file; nothing where it has none.
-
-    A file that cannot be read has all times there are: who reads its rows says what is
-    wrong with it.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            edges = _footer_range(file.metadata, column)
-            if edges is None:
-                edges = _column_range(file.read(columns=[column]).column(column))
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return NS_MIN, NS_MAX
-    return tuple(min(max(edge, NS_MIN), NS_MAX) for edge in edges)
-
-
-def _footer_range(metadata: pq.FileMetaData, column: str) -> tuple[int, ...] | None:
-    """Return the range that the statistics of the footer say; None where they do not."""
-    leaves = [leaf for leaf in range(metadata.num_columns) if metadata.schema.column(leaf).path == column]
-    if len(leaves) != 1:
-        return None
-    kind = json.loads(metadata.schema.column(leaves[0]).logical_type.to_json())
-    tick_ns = DAY_NS if kind.get("Type") == "Date" else _NS_PER_UNIT.get(kind.get("timeUnit"))
-    edges: list[int] = []
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(leaves[0]).statistics
-        if tick_ns is None or statistics is None or not statistics.has_min_max:
-            return None
-        edges += (statistics.min_raw * tick_ns, statistics.max_raw * tick_ns)
-    return (min(edges), max(edges)) if edges else ()
-
-
-def _column_range(times: pa.ChunkedArray) -> tuple[int, ...]:
-    if pa.types.is_date32(times.type):
-        ticks, tick_ns = times.cast(pa.int32()), DAY_NS
-    else:
-        ticks, tick_ns = times.cast(pa.int64()), _NS_PER_UNIT[times.type.unit]
-    edges = pc.min_max(ticks).as_py()
-    return () if edges["min"] is None else (edges["min"] * tick_ns, edges["max"] * tick_ns)

@@ -255,6 +255,21 @@ class RunWarning(Struct, frozen=True):
     price_type: str | None = None
 
 
+class TimestampUnit(Struct, frozen=True):
+    """The unit in which a file's column of integers gives its timestamps.
+
+    Attributes
+    ----------
+    file : str
+        The file.
+    unit : str
+        ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
+    """
+
+    file: str
+    unit: str
+
+
 class SeriesReport(Struct, frozen=True):
     """What became of the rows of one series.
 
@@ -283,6 +298,11 @@ class SeriesReport(Struct, frozen=True):
         Rows left: the candles that may appear in slices.
     sorted : bool
         True where the rows were in order as read.
+    conflicting_duplicates : int
+        Timestamps whose rows differ in a value.
+    timestamp_units : tuple of TimestampUnit, or None
+        The unit of each file whose timestamps are integers; None where there is no such
+        file.
     """
 
     symbol: str
@@ -295,6 +315,8 @@ class SeriesReport(Struct, frozen=True):
     duplicates: int
     candles: int
     sorted: bool
+    conflicting_duplicates: int = 0
+    timestamp_units: tuple[TimestampUnit, ...] | None = None
 
 
 class RunReport(Struct, frozen=True):

@@ -30,7 +30,8 @@ import pyarrow as pa
 
 from omega_slices._buffers import string_array, values_view
 from omega_slices._candle import RunReport
-from omega_slices._schema import check_batch, read_schema
+from omega_slices._paths import check_local
+from omega_slices._schema import check_batch, known_after_ns, read_schema
 from omega_slices._slices import DerivedMemory, SliceBatch, SliceLayout
 from omega_slices._times import NS_MAX, NS_MIN
 from omega_slices.errors import DeserializationError, OmegaSlicesError
@@ -112,7 +113,9 @@ class SliceFile:
             The file cannot be read, is not ours, incomplete, or of a newer version.  Where
             there is no such file, also a `FileNotFoundError`.
         """
-        self.path = os.path.abspath(os.fsdecode(path))
+        text = os.fsdecode(path)
+        check_local(text)
+        self.path = os.path.abspath(text)
         buffer = _map(self.path)
         # Addresses tell views of the file from memory of their own.
         self._mapped = range(buffer.address, buffer.address + buffer.size)
@@ -126,7 +129,13 @@ class SliceFile:
         self.schema = self._form.schema
         self.index = self._form.index
         self.report = self._form.report
-        self.layout = SliceLayout(self._form.symbols, self._form.content, DerivedMemory(_DERIVED_BYTES_MAX), self.path)
+        self.layout = SliceLayout(
+            self._form.symbols,
+            self._form.content,
+            DerivedMemory(_DERIVED_BYTES_MAX),
+            self.path,
+            known_after_ns(self.schema),
+        )
         self._symbols_array = string_array(self.layout.symbols)
         self.views: list[SliceBatch | None] = [None] * len(self.index.first_timestamps_ns)
         self._rows_checked = bytearray(len(self.views))

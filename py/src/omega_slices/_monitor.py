@@ -204,4 +204,5 @@ def _short(request: Request) -> str:
         names = ", ".join(symbols[:_SYMBOLS_SHOWN])
         if len(symbols) > _SYMBOLS_SHOWN:
             names += f" and {len(symbols) - _SYMBOLS_SHOWN} more"
-    return f"{names}, {request.timeframe} {'/'.join(request.price_types)}, {request.timeline}, from {request.data}"
+    source = request.data if request.inputs is None else request.inputs
+    return f"{names}, {request.timeframe} {'/'.join(request.price_types)}, {request.timeline}, from {source}"

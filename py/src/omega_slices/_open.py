@@ -12,10 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from omega_slices._binary import binary_override, find_binary
+from omega_slices._inputs import inputs_of
 from omega_slices._monitor import StreamMonitor, logger
-from omega_slices._request import checked_count, make_request
+from omega_slices._request import checked_count, default_data, make_request
 from omega_slices._shadow import ShadowSource
-from omega_slices._sources import BinarySource, Cache, CachedSource, ReferenceSource
+from omega_slices._sources import BinarySource, Cache, CachedSource, Permissions, ReferenceSource, reference_range_ns
 from omega_slices._stream import SliceStream
 from omega_slices._times import TimeLike
 from omega_slices.errors import BackendUnavailableError, RequestError, printable
@@ -23,6 +24,7 @@ from omega_slices.errors import BackendUnavailableError, RequestError, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
+    from pathlib import Path
 
     from omega_slices._monitor import StreamMetrics
     from omega_slices._request import Request
@@ -32,8 +34,6 @@ Backend = Literal["auto", "rust", "python", "shadow"]
 
 BACKEND_VARIABLE: Final = "OMEGA_USE_RUST_MULTI_SYMBOL"
 SAMPLE_VARIABLE: Final = "OMEGA_SLICES_SHADOW_SAMPLE"
-DATA_VARIABLE: Final = "OMEGA_DATA_PARQUET_ROOT"
-DEFAULT_DATA: Final = "data/parquet"
 
 _BACKEND_BY_VARIABLE: Final[dict[str, Backend]] = {
     "auto": "auto",
@@ -57,7 +57,7 @@ def open_slices(
     session: str = "none",
     normalize: bool = False,
     unsorted: str = "sort",
-    duplicates: str = "last",
+    duplicates: str | None = None,
     path_template: str | None = None,
     columns: Mapping[str, str] | None = None,
     fill: str = "none",
@@ -67,6 +67,15 @@ def open_slices(
     session_file: str | os.PathLike[str] | None = None,
     indicators: Iterable[str] = (),
     indicator_template: str | None = None,
+    inputs: str | os.PathLike[str] | None = None,
+    symbol_pattern: str | None = None,
+    one_instrument: bool = False,
+    timestamp_unit: str | None = None,
+    zone: str | None = None,
+    ambiguous: str = "error",
+    stamped: str = "open",
+    days: str | None = None,
+    strict: bool = False,
     follow_links: bool = False,
     threads: int | None = None,
     backend: str | None = None,
@@ -91,7 +100,8 @@ def open_slices(
         the timeframe, in name order.
     timeframe : str
         How long the candles in the files are: a letter of ``SMHDW`` and a positive
-        integer, such as ``"M1"``.  Nothing is resampled.
+        integer, such as ``"M1"``; ``"1m"``, ``"4h"``, ``"1d"`` will do too.  Nothing is
+        resampled.
     price_types : iterable of str
         Some of ``"bid"``, ``"ask"``, ``"trade"``.
     start, end : str, datetime, date or int, optional
@@ -119,8 +129,10 @@ def open_slices(
         timestamp are duplicates; nothing is aggregated.
     unsorted : {"sort", "error"}
         Sort rows that are out of order, with a warning, or refuse them.
-    duplicates : {"last", "first", "error"}
-        Which row of a timestamp counts, if several may.
+    duplicates : {"last", "first", "identical", "error"}, optional
+        Which row of a timestamp counts, if several may, in the order of the files' names;
+        with ``"identical"`` equal rows are one candle, and others an error.  By default
+        the last one, with a warning where the rows differ.
     path_template : str, optional
         Where the files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``,
         ``{side}``, ``{SIDE}`` and ``*`` (any text within a name: all files that match are
@@ -157,6 +169,35 @@ def open_slices(
     indicator_template : str, optional
         Where these files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``
         and ``*``; by default ``{root}/{symbol}/{symbol}_{timeframe}_IND.parquet``.
+    inputs : str or path, optional
+        A JSON file that lists the files of every series, as `list_inputs` makes it.  In
+        place of `data`, `path_template` and `indicator_template`.
+    symbol_pattern : str, optional
+        A regular expression for the whole name of a symbol, such as ``"[A-Z]{6}"``: other
+        names are no symbols.  Without look-around and references.
+    one_instrument : bool
+        Take the files of a series as sound although a column (``ticker``,
+        ``instrument_id``, …) names several instruments, which is an error by default.
+    timestamp_unit : {"s", "ms", "us", "ns", "magnitude"}, optional
+        The unit of timestamps that are integers, which without it are an error;
+        ``"magnitude"`` finds it for each file, for dates from 1990 to 2100.
+    zone : str, optional
+        The IANA time zone, such as ``"Europe/Paris"``, in which timestamps and texts
+        without a zone are wall-clock times; by default UTC.  Of a column of UTC instants
+        it says in which zone its days are.
+    ambiguous : {"error", "infer", "earlier", "later"}
+        What a wall-clock time means that happens twice when the clocks go back.  With
+        ``"infer"``, the second pass begins where the wall clock steps back.  Needs `zone`.
+    stamped : {"open", "close"}
+        Whether the input stamps its candles when they open or when they close.  With
+        ``"close"``, every timestamp is moved one timeframe back.
+    days : {"utc", "local"}, optional
+        What a candle of whole days is stamped with: ``"utc"``, its own timestamp;
+        ``"local"``, the midnight UTC of the date on which its middle lies in its zone.
+        By default as ``"utc"``, with a warning or an error where that looks wrong.
+    strict : bool
+        Raise an error, before the stream ends, in the place of the first warning.  A
+        permission; the slices are the same.
     follow_links : bool
         Whether links may lead out of the root folder.  By default, what the name of a
         symbol, another field or ``*`` adds to a path has to stay, links followed, in the
@@ -199,6 +240,8 @@ def open_slices(
         The request contradicts itself or holds an unknown option.
     SymbolNotFoundError, TimeframeNotFoundError, InvalidPriceTypeError
         What is asked for is not there, or cannot be.
+    AmbiguousInputError, UnsupportedInputError
+        The input can be read in two ways, or is of a kind that is not read.
     BackendUnavailableError
         There is no executable, and ``"auto"`` was not asked for.
     DivergenceError
@@ -229,7 +272,7 @@ def open_slices(
     if metrics_hook is not None and not callable(metrics_hook):
         raise RequestError(f"metrics_hook={metrics_hook!r} cannot be called", hint="give a function of one argument")
     request = make_request(
-        _default_data() if data is None else data,
+        default_data() if data is None and inputs is None else data,
         symbols=symbols,
         timeframe=timeframe,
         price_types=price_types,
@@ -249,9 +292,18 @@ def open_slices(
         session_file=session_file,
         indicators=indicators,
         indicator_template=indicator_template,
+        inputs=inputs,
+        symbol_pattern=symbol_pattern,
+        one_instrument=one_instrument,
+        timestamp_unit=timestamp_unit,
+        zone=zone,
+        ambiguous=ambiguous,
+        stamped=stamped,
+        days=days,
     )
     threads = None if threads is None else checked_count("threads", threads, 1)
-    means = _Means(threads, _cache(cache, cache_size), bool(follow_links), sample)
+    permissions = Permissions(follow_links=bool(follow_links), strict=bool(strict))
+    means = _Means(threads, _cache(cache, cache_size), permissions, sample)
     answer = _find_answer(chosen, request, means)
     monitor = StreamMonitor(request, answer.backend, answer.reason, answer.executable, metrics_hook)
     try:
@@ -327,7 +379,7 @@ class _Means(NamedTuple):
 
     threads: int | None
     cache: Cache | None
-    follow_links: bool
+    permissions: Permissions
     sample: float
 
 
@@ -341,7 +393,7 @@ class _Answer(NamedTuple):
 
 
 def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
-    threads, cache, follow_links, sample = means
+    threads, cache, permissions, sample = means
     if chosen.backend == "python" and cache is not None:
         if chosen.by_argument:
             raise RequestError(
@@ -350,42 +402,59 @@ def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
             )
         # Who switches back by the environment cannot change the code as well.
         logger.warning("%s does not use the cache %s", chosen.reason, printable(repr(cache.folder)))
-    sessions: Sequence[tuple[int, int]] | None = None
-    if request.calendar is not None:
-        # Imports pandas, which takes longer than many a run.
-        from omega_slices._calendars import calendar_sessions  # noqa: PLC0415  # rarely needed
-
-        sessions = calendar_sessions(request)
-
-    reference = partial(ReferenceSource, request, sessions, follow_links=follow_links)
+    binary = _find_binary(chosen, cache)
+    sessions = _sessions(request, binary, permissions)
+    reference = partial(ReferenceSource, request, sessions, follow_links=permissions.follow_links)
 
     def plain(_monitor: StreamMonitor) -> Source:
-        return reference()
+        return reference(strict=permissions.strict)
 
-    if chosen.backend == "python":
-        return _Answer("python", chosen.reason, None, plain)
-    try:
-        binary = find_binary()
-    except BackendUnavailableError as error:
-        # An executable that was named, but cannot be used, is a mistake to be told.
-        if chosen.backend != "auto" or binary_override() is not None:
-            raise
-        unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
-        logger.warning("the plain Python implementation is used, which is slow%s: %s", unused, printable(error.message))
-        return _Answer("python", f"{chosen.reason}, and there is no executable", None, plain)
+    if binary is None:
+        reason = chosen.reason if chosen.backend == "python" else f"{chosen.reason}, and there is no executable"
+        return _Answer("python", reason, None, plain)
 
     def executable(_monitor: StreamMonitor) -> Source:
         if cache is not None:
-            return CachedSource(binary, request, threads, sessions, cache, follow_links=follow_links)
-        return BinarySource(binary, request, threads, sessions, follow_links=follow_links)
+            return CachedSource(binary, request, threads, sessions, cache, permissions)
+        return BinarySource(binary, request, threads, sessions, permissions)
 
     def both(monitor: StreamMonitor) -> Source:
-        return ShadowSource(executable(monitor), lambda part: reference(part=part), request, sample, monitor.compared)
+        return ShadowSource(
+            executable(monitor),
+            lambda part: reference(part=part),
+            request,
+            sample,
+            monitor.compared,
+            lambda: inputs_of(binary, request, permissions).paths,
+        )
 
     if chosen.backend == "shadow":
         return _Answer("shadow", chosen.reason, str(binary), both)
     return _Answer("rust", chosen.reason, str(binary), executable)
 
 
-def _default_data() -> str:
-    return os.environ.get(DATA_VARIABLE) or DEFAULT_DATA
+def _find_binary(chosen: _Choice, cache: Cache | None) -> Path | None:
+    """Return the executable; None where the plain implementation does the work."""
+    if chosen.backend == "python":
+        return None
+    try:
+        return find_binary()
+    except BackendUnavailableError as error:
+        # An executable that was named, but cannot be used, is a mistake to be told.
+        if chosen.backend != "auto" or binary_override() is not None:
+            raise
+        unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
+        logger.warning("the plain Python implementation is used, which is slow%s: %s", unused, printable(error.message))
+        return None
+
+
+def _sessions(request: Request, binary: Path | None, permissions: Permissions) -> Sequence[tuple[int, int]] | None:
+    """Return the sessions of the request's market calendar, where it names one."""
+    if request.calendar is None:
+        return None
+    # Imports pandas, which takes longer than many a run.
+    from omega_slices._calendars import calendar_sessions  # noqa: PLC0415  # rarely needed
+
+    if binary is None:
+        return calendar_sessions(request, reference_range_ns(request, permissions))
+    return calendar_sessions(request, inputs_of(binary, request, permissions).range_ns)

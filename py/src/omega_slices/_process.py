@@ -72,8 +72,19 @@ class Producer:
         Its output.
     """
 
-    def __init__(self, arguments: Sequence[str], stdin: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], stdin: IO[bytes] | None = None, *, silence_max_s: float | None = None
+    ) -> None:
         """Start the process, with a file as its standard input, or nothing.
+
+        Parameters
+        ----------
+        arguments : sequence of str
+            The program, and what it is given.
+        stdin : file, optional
+            Its standard input.
+        silence_max_s : float, optional
+            How many seconds it may give no sign of life; by default `_SILENCE_MAX_S`.
 
         Raises
         ------
@@ -100,7 +111,7 @@ class Producer:
             ) from error
         assert self._process.stderr is not None  # asked for as a pipe
         self._messages = _Messages(self._process.stderr)
-        self.stdout = Output(channel, self._messages)
+        self.stdout = Output(channel, self._messages, silence_max_s)
 
     @property
     def report(self) -> RunReport | None:
@@ -150,7 +161,9 @@ class Producer:
     def _told(self, report: Mapping[str, object]) -> OmegaSlicesError:
         """Return the producer's own error."""
         error = error_from_report(report)
-        if isinstance(error, RequestError) and "unexpected argument" in error.message:
+        # In the words of the executable's parser of arguments.
+        unknown = ("unexpected argument", "unrecognized subcommand")
+        if isinstance(error, RequestError) and any(words in error.message for words in unknown):
             return BackendUnavailableError(
                 f"{self._program!r} does not know what this package asks of it: {error.message}",
                 hint="use the executable of the same release as the package",
@@ -187,8 +200,9 @@ class Producer:
 class Output:
     """What a producer writes, as much of a file as pyarrow asks for."""
 
-    def __init__(self, channel: socket.socket, messages: _Messages) -> None:
+    def __init__(self, channel: socket.socket, messages: _Messages, silence_max_s: float | None = None) -> None:
         self._channel = channel
+        self._silence_max_s = _SILENCE_MAX_S if silence_max_s is None else silence_max_s
         self._messages = messages
         self._owner = os.getpid()
         # Held while reading: a descriptor that is closed under a reader may be another
@@ -219,8 +233,8 @@ class Output:
                 except TimeoutError:
                     waits = waits + 1 if signs == self._messages.signs else 0
                     signs = self._messages.signs
-                    if waits * _WAIT_S >= _SILENCE_MAX_S:
-                        message = f"nothing has come for {_SILENCE_MAX_S:g} s, not even a sign of life"
+                    if waits * _WAIT_S >= self._silence_max_s:
+                        message = f"nothing has come for {self._silence_max_s:g} s, not even a sign of life"
                         raise TimeoutError(message) from None
                     continue
                 if count == 0:

@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.resources import files
 from operator import index
 from typing import Final, Literal, SupportsIndex, get_args
 
@@ -19,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from omega_slices._candle import PRICE_TYPES, PriceType, unknown_price_type
+from omega_slices._paths import check_local
 from omega_slices._times import (
     DAY_NS,
     NS_MAX,
@@ -27,6 +32,8 @@ from omega_slices._times import (
     TimeLike,
     age_ns,
     age_text,
+    canonical_further,
+    canonical_timeframe,
     format_time_ns,
     parse_further,
     parse_time_ns,
@@ -35,9 +42,13 @@ from omega_slices._times import (
 from omega_slices.errors import RequestError, SymbolNotFoundError
 
 Unsorted = Literal["sort", "error"]
-Duplicates = Literal["last", "first", "error"]
+Duplicates = Literal["last", "first", "identical", "error"]
 Fill = Literal["none", "forward"]
 KnownAt = Literal["open", "close"]
+TimestampUnits = Literal["s", "ms", "us", "ns", "magnitude"]
+Ambiguous = Literal["error", "infer", "earlier", "later"]
+Stamped = Literal["open", "close"]
+Days = Literal["utc", "local"]
 
 SESSIONS: Final = ("none", "fx")
 """The sessions that have a name of ours; any other name is that of a market calendar."""
@@ -53,6 +64,9 @@ INPUT_COLUMNS: Final[Mapping[str, str]] = {
 }
 """The input's columns under their default names."""
 
+DATA_VARIABLE: Final = "OMEGA_DATA_PARQUET_ROOT"
+DEFAULT_DATA: Final = "data/parquet"
+
 DEFAULT_PATH_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet"
 DEFAULT_INDICATOR_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"
 
@@ -64,6 +78,15 @@ _TEMPLATE_FIELDS: Final = (*_INDICATOR_TEMPLATE_FIELDS, "side", "SIDE")
 
 _TEMPLATE_FIELD: Final = re.compile(r"\{([^{}]*)\}")
 
+
+# The parts of a regular expression: first those that Python and Rust do not both have, or read
+# alike (some escapes, possessive quantifiers, braces that count nothing, groups other than plain
+# or named ones and flags), then other escapes and classes, within which all that means nothing.
+_PATTERN_PART: Final = re.compile(
+    r"(?P<unlike>\\[0-9ZzNpPkKGgQE]|[*+?}]\+|\{(?![0-9]+(?:,[0-9]*)?\})|\(\?(?!:|P<\w+>|[ims]+(?:-[ims]+)?[:)]))"
+    r"|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]",
+    re.DOTALL,
+)
 
 _LEADER: Final = re.compile(r"leader:(.+)", re.DOTALL)
 _QUORUM: Final = re.compile(r"quorum:([1-9][0-9]*)")
@@ -80,11 +103,11 @@ class Request(Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    data : str
-        The root folder of the input.
+    data : str or None
+        The root folder of the input; None where `inputs` is given.
     symbols : tuple of str, or None
-        In the order of the output; None means every symbol under the root that has a
-        file of the timeframe, in name order.
+        In the order of the output; None means every symbol under the root, or in
+        `inputs`, that has a file of the timeframe, in name order.
     timeframe : str
         A letter of ``SMHDW`` and a positive integer, such as ``"M1"``.
     price_types : tuple of str
@@ -103,8 +126,9 @@ class Request(Struct, frozen=True, kw_only=True):
         Whether timestamps are floored to the timeframe.
     unsorted : {"sort", "error"}
         What happens to rows out of order.
-    duplicates : {"last", "first", "error"}
-        Which row of a timestamp counts.
+    duplicates : {"last", "first", "identical", "error"}, or None
+        Which row of a timestamp counts.  None is ``"last"``, with a warning where such
+        rows differ.
     path_template : str or None
         Where the files are, where they are not in the default layout.
     columns : dict of str to str
@@ -125,9 +149,31 @@ class Request(Struct, frozen=True, kw_only=True):
         Names of the indicators, which are columns of files of their own.
     indicator_template : str or None
         Where these files are, where they are not in the default layout.
+    inputs : str or None
+        A JSON file that lists the files of every series, in the place of `data`,
+        `path_template` and `indicator_template`.
+    symbol_pattern : str or None
+        A regular expression for the whole name of a symbol: other names are no symbols.
+        Its syntax is what Python and Rust have in common.
+    one_instrument : bool
+        Whether the files of a series are sound although a column names several
+        instruments.
+    timestamp_unit : {"s", "ms", "us", "ns", "magnitude"}, or None
+        The unit of timestamps that are integers; ``"magnitude"`` finds it for each file.
+        None where there are none.
+    zone : str or None
+        The IANA time zone of wall-clock times, and of the days of UTC ones.
+    ambiguous : {"error", "infer", "earlier", "later"}
+        What a wall-clock time means that happens twice.
+    stamped : {"open", "close"}
+        Whether the input stamps its candles when they open, or when they close.
+    days : {"utc", "local"}, or None
+        Whether candles of whole days belong to UTC days, or to the dates of their zone.
 
     Raises
     ------
+    UnsupportedInputError
+        A path is a URI.
     SymbolNotFoundError
         A symbol's name could leave the root, or the leader is none of the symbols.
     TimeframeNotFoundError
@@ -144,7 +190,7 @@ class Request(Struct, frozen=True, kw_only=True):
     60000000000
     """
 
-    data: str
+    data: str | None
     symbols: tuple[str, ...] | None
     timeframe: str = "M1"
     price_types: tuple[PriceType, ...] = ("bid", "ask")
@@ -154,7 +200,7 @@ class Request(Struct, frozen=True, kw_only=True):
     session: str = "none"
     normalize: bool = False
     unsorted: Unsorted = "sort"
-    duplicates: Duplicates = "last"
+    duplicates: Duplicates | None = None
     path_template: str | None = None
     columns: dict[str, str] = {}
     fill: Fill = "none"
@@ -164,14 +210,21 @@ class Request(Struct, frozen=True, kw_only=True):
     session_file: str | None = None
     indicators: tuple[str, ...] = ()
     indicator_template: str | None = None
+    inputs: str | None = None
+    symbol_pattern: str | None = None
+    one_instrument: bool = False
+    timestamp_unit: TimestampUnits | None = None
+    zone: str | None = None
+    ambiguous: Ambiguous = "error"
+    stamped: Stamped = "open"
+    days: Days | None = None
 
     def __post_init__(self) -> None:
         """Check the request as a whole."""
-        _check_text("data", self.data)
-        if not self.data:
-            raise RequestError("the data folder's name is empty", hint="give the root folder of the input")
+        _check_source(self)
         if self.symbols is not None:
-            _check_symbols(self.symbols)
+            _check_symbols(self.symbols, may_be_any=self.inputs is not None)
+        _check_pattern(self.symbol_pattern, self.symbols)
         timeframe_ns(self.timeframe)
         _check_price_types(self.price_types)
         _check_window(self.start, self.end)
@@ -179,13 +232,18 @@ class Request(Struct, frozen=True, kw_only=True):
         _check_session(self.session, self.session_file)
         _check_choice("normalize", self.normalize, (False, True))
         _check_choice("unsorted", self.unsorted, get_args(Unsorted))
-        _check_choice("duplicates", self.duplicates, get_args(Duplicates))
+        _check_choice("duplicates", self.duplicates, get_args(Duplicates), may_be_none=True)
         _check_columns(self.columns)
         _check_fill(self.fill, self.max_age, self.timeframe_ns)
         _check_further(self)
         _check_choice("known_at", self.known_at, get_args(KnownAt))
         _check_indicators(self.indicators, self.indicator_template)
         _check_templates(self)
+        _check_choice("one_instrument", self.one_instrument, (False, True))
+        _check_choice("timestamp_unit", self.timestamp_unit, get_args(TimestampUnits), may_be_none=True)
+        _check_zone(self.zone, self.ambiguous)
+        _check_choice("stamped", self.stamped, get_args(Stamped))
+        _check_days(self)
 
     @property
     def timeframe_ns(self) -> int:
@@ -231,7 +289,8 @@ class Request(Struct, frozen=True, kw_only=True):
         -------
         str
             One object, keys in the order of the fields; `start` and `end` as RFC 3339
-            texts with nine digits after the second.
+            texts with nine digits after the second.  Those from `inputs` on are there
+            only where they are not the default; `duplicates` is ``"last"`` for None.
 
         Examples
         --------
@@ -241,11 +300,21 @@ class Request(Struct, frozen=True, kw_only=True):
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         for edge in ("start", "end"):
             fields[edge] = None if fields[edge] is None else format_time_ns(fields[edge])
+        fields["duplicates"] = self.duplicates or "last"
+        for name, default in _OPTIONAL_FIELDS.items():
+            if fields[name] == default:
+                del fields[name]
         return msgspec.json.encode(fields).decode()
 
 
+# What stands in the JSON only where it says something, by name, with what it is by default.
+_OPTIONAL_FIELDS: Final[Mapping[str, object]] = {
+    field.name: field.default for field in msgspec.structs.fields(Request)[Request.__struct_fields__.index("inputs") :]
+}
+
+
 def make_request(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None,
     *,
     symbols: Iterable[str] | None = None,
     timeframe: str = "M1",
@@ -256,7 +325,7 @@ def make_request(
     session: str = "none",
     normalize: bool = False,
     unsorted: str = "sort",
-    duplicates: str = "last",
+    duplicates: str | None = None,
     path_template: str | None = None,
     columns: Mapping[str, str] | None = None,
     fill: str = "none",
@@ -266,17 +335,27 @@ def make_request(
     session_file: str | os.PathLike[str] | None = None,
     indicators: Iterable[str] = (),
     indicator_template: str | None = None,
+    inputs: str | os.PathLike[str] | None = None,
+    symbol_pattern: str | None = None,
+    one_instrument: bool = False,
+    timestamp_unit: str | None = None,
+    zone: str | None = None,
+    ambiguous: str = "error",
+    stamped: str = "open",
+    days: str | None = None,
 ) -> Request:
     """Turn what people write into a checked `Request`.
 
     Parameters
     ----------
-    data : str or path
-        The root folder of the input.
+    data : str or path, or None
+        The root folder of the input; None with `inputs`.
     symbols : iterable of str, optional
         In the order wanted; None for every symbol there is.
-    timeframe, timeline, normalize, unsorted, duplicates, path_template, fill, known_at, indicator_template
+    timeline, normalize, unsorted, duplicates, path_template, fill, known_at, indicator_template
         As in `Request`.
+    timeframe : str
+        As in `Request`, or as ``"1m"``, ``"4h"``, ``"1d"``.
     session : str
         As in `Request`; where it names a market calendar, there must be one of that name.
     price_types : iterable of str
@@ -288,10 +367,12 @@ def make_request(
     max_age : str or timedelta, optional
         As in `Request`, or a positive timedelta of whole seconds.
     with_timeframe : str or iterable of str
-        One further timeframe, or several.
-    session_file : str or path, optional
+        One further timeframe, or several; each may be written as ``"1h"``.
+    session_file, inputs : str or path, optional
         As in `Request`.
     indicators : iterable of str
+        As in `Request`.
+    symbol_pattern, one_instrument, timestamp_unit, zone, ambiguous, stamped, days
         As in `Request`.
 
     Returns
@@ -300,7 +381,7 @@ def make_request(
 
     Raises
     ------
-    SymbolNotFoundError, TimeframeNotFoundError, InvalidPriceTypeError, RequestError
+    SymbolNotFoundError, TimeframeNotFoundError, InvalidPriceTypeError, UnsupportedInputError, RequestError
         As in `Request`.
 
     Examples
@@ -320,9 +401,11 @@ def make_request(
     renamed = dict(columns or {})
     _check_columns(renamed)
     request = Request(
-        data=_path_text("data", data, "give the root folder as text or as a pathlib.Path"),
+        data=None
+        if data is None and inputs is not None
+        else _path_text("data", data, "give the root folder as text or as a pathlib.Path"),
         symbols=None if symbols is None else _tuple_of_names("symbols", symbols),
-        timeframe=timeframe,
+        timeframe=canonical_timeframe(timeframe),
         price_types=ordered,
         start=None if start is None else parse_time_ns(start, "start"),
         end=None if end is None else parse_time_ns(end, "end"),
@@ -336,15 +419,28 @@ def make_request(
         columns={field: name for field, name in sorted(renamed.items()) if name != INPUT_COLUMNS[field]},
         fill=fill,  # type: ignore[arg-type]  # as above
         max_age=age_text(max_age) if isinstance(max_age, timedelta) else max_age,
-        with_timeframe=(with_timeframe,)
-        if isinstance(with_timeframe, str)
-        else _tuple_of_names("with_timeframe", with_timeframe),
+        with_timeframe=tuple(
+            map(
+                canonical_further,
+                (with_timeframe,)
+                if isinstance(with_timeframe, str)
+                else _tuple_of_names("with_timeframe", with_timeframe),
+            )
+        ),
         known_at=known_at,  # type: ignore[arg-type]  # as above
         session_file=None
         if session_file is None
         else _path_text("session_file", session_file, "give the file as text or as a pathlib.Path"),
         indicators=_tuple_of_names("indicators", indicators),
         indicator_template=indicator_template,
+        inputs=None if inputs is None else _path_text("inputs", inputs, "give the file as text or as a pathlib.Path"),
+        symbol_pattern=symbol_pattern,
+        one_instrument=one_instrument,
+        timestamp_unit=timestamp_unit,  # type: ignore[arg-type]  # as above
+        zone=zone,
+        ambiguous=ambiguous,  # type: ignore[arg-type]  # as above
+        stamped=stamped,  # type: ignore[arg-type]  # as above
+        days=days,  # type: ignore[arg-type]  # as above
     )
     if request.calendar is not None:
         # Imports pandas, which takes longer than many a run.
@@ -354,9 +450,14 @@ def make_request(
     return request
 
 
-def _path_text(what: str, path: str | os.PathLike[str], hint: str) -> str:
+def default_data() -> str:
+    """Return the root folder of the input where none is given."""
+    return os.environ.get(DATA_VARIABLE) or DEFAULT_DATA
+
+
+def _path_text(what: str, path: str | os.PathLike[str] | None, hint: str) -> str:
     try:
-        name = os.fspath(path)
+        name = None if path is None else os.fspath(path)
     except TypeError:
         name = None
     if not isinstance(name, str):
@@ -384,13 +485,100 @@ def _check_text(what: str, text: object) -> None:
         raise RequestError(f"{what}={text!r} holds a character that no name can hold")
 
 
-def _check_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
+def _check_source(request: Request) -> None:
+    """Check where the files are, by root and templates or by a list."""
+    for what in ("data", "path_template", "indicator_template", "session_file", "inputs"):
+        path = getattr(request, what)
+        if isinstance(path, str):
+            check_local(path)
+    if request.inputs is None:
+        _check_text("data", request.data)
+        if not request.data:
+            raise RequestError("the data folder's name is empty", hint="give the root folder of the input")
+        return
+    _check_text("inputs", request.inputs)
+    if not request.inputs:
+        raise RequestError("inputs is empty", hint="give the JSON file that lists the files of every series")
+    for what in ("data", "path_template", "indicator_template"):
+        if getattr(request, what) is not None:
+            raise RequestError(
+                f"both inputs={request.inputs!r} and {what}={getattr(request, what)!r} are given",
+                hint=f"leave out {what}: the list names all files",
+            )
+
+
+def _check_pattern(pattern: str | None, symbols: tuple[str, ...] | None) -> None:
+    if pattern is None:
+        return
+    _check_text("symbol_pattern", pattern)
+    hint = "write a regular expression without look-around and references, such as [A-Z]{6}"
+    for part in _PATTERN_PART.finditer(pattern):
+        if part["unlike"]:
+            raise RequestError(
+                f"invalid symbol_pattern {pattern!r}: {part[0]!r} at {part.start()} is not supported", hint=hint
+            )
+    try:
+        # What Python only warns of, such as [[:alpha:]] and &&, Rust reads in another way.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compiled = re.compile(pattern)
+    except (re.error, Warning, OverflowError, RecursionError) as error:
+        raise RequestError(f"invalid symbol_pattern {pattern!r}: {error}", hint=hint) from None
+    for symbol in symbols or ():
+        if compiled.fullmatch(symbol) is None:
+            raise RequestError(
+                f"the symbol {symbol!r} does not match symbol_pattern={pattern!r}",
+                hint="the pattern is for the whole name; correct it, or leave out the symbol",
+                symbol=symbol,
+            )
+
+
+@lru_cache(maxsize=1)
+def zone_names() -> frozenset[str]:
+    """Return the names of all time zones: those of the package tzdata, whatever the system has."""
+    return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
+
+
+def _check_zone(zone: str | None, ambiguous: str) -> None:
+    _check_choice("ambiguous", ambiguous, get_args(Ambiguous))
+    if zone is None:
+        if ambiguous != "error":
+            raise RequestError(
+                f"ambiguous={ambiguous!r} is given without a zone",
+                hint="give zone='Europe/Paris' or the like, or leave out ambiguous",
+            )
+        return
+    _check_text("zone", zone)
+    if zone not in zone_names():
+        by_lower_case = {name.lower(): name for name in zone_names()}
+        near = [by_lower_case[name] for name in get_close_matches(zone.lower(), by_lower_case, n=3)]
+        raise RequestError(
+            f"invalid zone {zone!r}: expected an IANA name",
+            hint=f"near names are {', '.join(near)}" if near else "write a name such as Europe/Paris",
+        )
+
+
+def _check_days(request: Request) -> None:
+    _check_choice("days", request.days, get_args(Days), may_be_none=True)
+    if request.days is None:
+        return
+    lengths = [request.timeframe_ns, *(further.timeframe_ns for further in request.further)]
+    if all(length % DAY_NS for length in lengths):
+        raise RequestError(
+            f"days={request.days!r} is given, but no timeframe is one of whole days",
+            hint="ask for D1 or the like as timeframe or with_timeframe, or leave out days",
+        )
+
+
+def _check_choice(what: str, value: object, choices: tuple[object, ...], *, may_be_none: bool = False) -> None:
+    if value is None and may_be_none:
+        return
     # By type too: 1 == True, but it is no bool in the JSON.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise RequestError(f"{what}={value!r} is unknown", hint=f"choose one of {', '.join(map(str, choices))}")
 
 
-def _check_symbols(symbols: tuple[str, ...]) -> None:
+def _check_symbols(symbols: tuple[str, ...], *, may_be_any: bool) -> None:
     if not symbols:
         raise RequestError("no symbol is asked for", hint="give symbols=[…], or symbols=None for all there are")
     if len(symbols) > SYMBOLS_MAX:
@@ -402,11 +590,11 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
     for symbol in symbols:
         if not isinstance(symbol, str):
             raise RequestError(f"{symbol!r} in symbols is no text", hint="symbols are texts such as 'EURUSD'")
-        if not is_symbol_name(symbol):
+        if not (is_listed_name(symbol) if may_be_any else is_symbol_name(symbol)):
+            others = "comma" if may_be_any else "slash, backslash, comma, '..'"
             raise SymbolNotFoundError(
                 f"{symbol!r} cannot be a symbol's name",
-                hint="a name is not empty, has no blank at its ends, and holds no slash, backslash, comma, '..' or "
-                "control character",
+                hint=f"a name is not empty, has no blank at its ends, and holds no {others} or control character",
                 symbol=symbol,
             )
         if symbol in seen:
@@ -422,10 +610,21 @@ def is_symbol_name(symbol: str) -> bool:
     >>> [is_symbol_name(name) for name in ("EURUSD", "BRK.B", "../etc", "")]
     [True, True, False, False]
     """
-    if symbol in ("", ".") or ".." in symbol or symbol != symbol.strip():
+    return is_listed_name(symbol) and symbol != "." and ".." not in symbol and set("/\\").isdisjoint(symbol)
+
+
+def is_listed_name(symbol: str) -> bool:
+    """Return whether a text may be the name of a symbol whose files are listed, and so part of no path.
+
+    Examples
+    --------
+    >>> [is_listed_name(name) for name in ("BTC/USDT", "a,b", " A")]
+    [True, False, False]
+    """
+    if symbol == "" or symbol != symbol.strip():
         return False
     # Cc: control characters; Cs: halves of surrogate pairs, which UTF-8 cannot hold.
-    return not any(letter in "/\\," or unicodedata.category(letter) in ("Cc", "Cs") for letter in symbol)
+    return not any(letter == "," or unicodedata.category(letter) in ("Cc", "Cs") for letter in symbol)
 
 
 def _check_price_types(price_types: tuple[str, ...]) -> None:
@@ -561,6 +760,8 @@ def _check_indicators(indicators: tuple[str, ...], template: str | None) -> None
 
 
 def _check_templates(request: Request) -> None:
+    if request.inputs is not None:
+        return
     many_symbols = request.symbols is None or len(request.symbols) > 1
     if (template := request.path_template) is not None:
         fields = _template_fields("path_template", template, _TEMPLATE_FIELDS)

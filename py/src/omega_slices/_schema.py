@@ -8,6 +8,7 @@ further ones.  Leaves reading and writing to others.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from omega_slices._buffers import values_view
 from omega_slices._candle import PRICE_TYPES
-from omega_slices._times import parse_further, timeframe_ns
+from omega_slices._times import NS_MAX, parse_further, timeframe_ns
 from omega_slices.errors import DeserializationError, OmegaSlicesError
 
 if TYPE_CHECKING:
@@ -26,12 +27,18 @@ if TYPE_CHECKING:
     from omega_slices._request import Request
 
 SCHEMA_NAME: Final = "multi_symbol_slice"
+# The version of a stream that uses nothing newer, and of one that says `known_after_ns`.
 SCHEMA_VERSION: Final = "1.0.0"
+_SCHEMA_VERSION_KNOWN_AFTER: Final = "1.1.0"
 
 # The five values of a candle, in the order of their columns.
 CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
 
 METADATA_KEYS: Final = ("schema_name", "schema_version", "symbols", "timeframe", "request", "producer")
+
+# How long after a slice's timestamp its candles are complete, where that is not the timeframe.
+KNOWN_AFTER_KEY: Final = "known_after_ns"
+_KNOWN_AFTER: Final = re.compile(rb"[1-9][0-9]{0,18}")
 
 _TIMESTAMP: Final = pa.timestamp("ns", tz="UTC")
 _SYMBOL: Final = 1  # the place of the symbols among the columns
@@ -139,7 +146,9 @@ def stream_fields(content: StreamContent) -> list[pa.Field]:
     return fields
 
 
-def stream_schema(request: Request, symbols: tuple[str, ...], producer: str) -> pa.Schema:
+def stream_schema(
+    request: Request, symbols: tuple[str, ...], producer: str, known_after_ns: int | None = None
+) -> pa.Schema:
     """Return the schema, with metadata, of the stream that answers a request.
 
     Parameters
@@ -150,19 +159,39 @@ def stream_schema(request: Request, symbols: tuple[str, ...], producer: str) -> 
         The symbols of every slice; those of the request where it names any.
     producer : str
         Name and version of the program that writes the stream.
+    known_after_ns : int, optional
+        How long after a slice's timestamp its candles are complete, in nanoseconds;
+        where it is given, the schema says so.
     """
     resolved = msgspec.structs.replace(request, symbols=symbols)
-    return pa.schema(
-        stream_fields(content_of(request)),
-        metadata={
-            "schema_name": SCHEMA_NAME,
-            "schema_version": SCHEMA_VERSION,
-            "symbols": msgspec.json.encode(symbols).decode(),
-            "timeframe": request.timeframe,
-            "request": resolved.to_json(),
-            "producer": producer,
-        },
-    )
+    metadata = {
+        "schema_name": SCHEMA_NAME,
+        "schema_version": SCHEMA_VERSION if known_after_ns is None else _SCHEMA_VERSION_KNOWN_AFTER,
+        "symbols": msgspec.json.encode(symbols).decode(),
+        "timeframe": request.timeframe,
+        "request": resolved.to_json(),
+        "producer": producer,
+    }
+    if known_after_ns is not None:
+        metadata[KNOWN_AFTER_KEY] = str(known_after_ns)
+    return pa.schema(stream_fields(content_of(request)), metadata=metadata)
+
+
+def known_after_ns(schema: pa.Schema) -> int | None:
+    """Return what a checked schema says of when candles are complete; None where it says nothing.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        One that `check_schema` or `read_schema` let through.
+
+    Returns
+    -------
+    int or None
+        Nanoseconds from a slice's timestamp on.
+    """
+    text = (schema.metadata or {}).get(KNOWN_AFTER_KEY.encode())
+    return None if text is None else int(text)
 
 
 def check_schema(schema: pa.Schema, request: Request) -> tuple[str, ...]:
@@ -266,6 +295,9 @@ def _read_metadata(
         )
     if not symbols or len(set(symbols)) < len(symbols):
         raise wrong(f"its symbols {symbols} are none, or not distinct")
+    text = raw.get(KNOWN_AFTER_KEY.encode())
+    if text is not None and (_KNOWN_AFTER.fullmatch(text) is None or int(text) > NS_MAX):
+        raise wrong(f"its metadata is malformed: {KNOWN_AFTER_KEY} is {text!r}")
     return metadata, symbols
 
 

@@ -15,9 +15,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from omega_slices._compare import Walk, first_difference
+from omega_slices._paths import file_identity
+from omega_slices._schema import known_after_ns
 from omega_slices._times import NS_MAX, NS_MIN
 from omega_slices.errors import CorruptInputError, DivergenceError, OmegaSlicesError, SystemFailureError
-from omega_slices.reference import file_identity, series_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,6 +46,7 @@ class ShadowSource:
         request: Request,
         sample: float,
         compared: Callable[[int], None],
+        inputs: Callable[[], Iterable[str]],
     ) -> None:
         """Compare what a source gives.
 
@@ -61,12 +63,15 @@ class ShadowSource:
             always is.
         compared : callable
             Is told of how many slices were found the same.
+        inputs : callable
+            Returns the paths of all input files, as they are now.
         """
         self._source = source
         self._reference = reference
         self._request = request
         self._sample = sample
         self._compared = compared
+        self._inputs_now = inputs
         self.schema: pa.Schema = source.schema
         self.symbols = source.symbols
         series = len(self.symbols) * len(request.price_types)
@@ -157,6 +162,9 @@ class ShadowSource:
             reference = self._reference((self._start_ns, end_ns))
             if reference.symbols != self.symbols:
                 raise _other_symbols(self.symbols, reference.symbols)
+            known = tuple(known_after_ns(schema) for schema in (self.schema, reference.schema))
+            if known[0] != known[1]:
+                raise _divergence(f"known_after_ns is {known[0]} in rust, {known[1]} in python", values=known)
             found = first_difference(mine, Walk(self.symbols, self._batches(reference)), None)
         except OmegaSlicesError as error:
             self._failure = self._changed_input() or _of_python(error)
@@ -175,10 +183,11 @@ class ShadowSource:
         """Return all input files as they are now, those that are known by name among them."""
         paths = dict.fromkeys(known)
         with suppress(OmegaSlicesError):  # one that is gone is among the known
-            paths |= dict.fromkeys(series_files(self._request))
-        if self._request.session_file is not None:
-            paths[self._request.session_file] = None
-        return {path: _identity(path) for path in paths}
+            paths |= dict.fromkeys(self._inputs_now())
+        for path in (self._request.session_file, self._request.inputs):
+            if path is not None:
+                paths[path] = None
+        return {path: file_identity(path) for path in paths}
 
     def _changed_input(self) -> CorruptInputError | None:
         """Return the error of an input that is no longer what it was at the start; None where there is none."""
@@ -189,14 +198,6 @@ class ShadowSource:
                     hint="run again when nothing writes to the inputs",
                     file=path,
                 )
-        return None
-
-
-def _identity(path: str) -> tuple[int, ...] | None:
-    """Return what tells a file from what it becomes; None where there is none."""
-    try:
-        return file_identity(path)
-    except OSError:
         return None
 
 

@@ -127,6 +127,7 @@ class SliceLayout:
         "derived",
         "index",
         "is_plain",
+        "known_after_ns",
         "path",
         "symbol_names",
         "symbols",
@@ -140,10 +141,13 @@ class SliceLayout:
         content: StreamContent,
         derived: DerivedMemory | None = None,
         path: str | None = None,
+        known_after_ns: int | None = None,
     ) -> None:
         """Make the layout.
 
         Of a file `derived` bounds what its batches keep, and `path` is its own, for errors.
+        `known_after_ns` is when candles are complete, from a slice's timestamp on, where
+        that is not the timeframe.
         """
         self.symbols = symbols
         self.content = content
@@ -153,6 +157,7 @@ class SliceLayout:
         self.index = {symbol: position for position, symbol in enumerate(symbols)}
         self.timeframe = content.timeframe
         self.timeframe_ns = timeframe_ns(content.timeframe)
+        self.known_after_ns = self.timeframe_ns if known_after_ns is None else known_after_ns
         # A snapshot then has candles of the primary timeframe alone.
         self.is_plain = not content.further and not content.indicators
         self.symbol_names = np.array(symbols, dtype=object)
@@ -464,8 +469,12 @@ class SliceReading:  # noqa: PLW1641  # the heir decides: a slice has a hash, a 
 
     @property
     def known_at_ns(self) -> int:
-        """When the slice's candles are complete: timestamp + primary timeframe, nanoseconds since 1970."""
-        return self.timestamp_ns + self._batch.layout.timeframe_ns
+        """When the slice's candles are complete, nanoseconds since 1970.
+
+        The timestamp + the primary timeframe; with local days when the day is over
+        everywhere among the series of the stream.
+        """
+        return self.timestamp_ns + self._batch.layout.known_after_ns
 
     @property
     def known_at(self) -> datetime:
@@ -796,13 +805,14 @@ class MultiSymbolSlice(SliceReading, Struct, frozen=True, eq=False, gc=False):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_batch(rows)
-        return _restore, (sink.getvalue().to_pybytes(), layout.symbols, layout.content)
+        return _restore, (sink.getvalue().to_pybytes(), layout.symbols, layout.content, layout.known_after_ns)
 
 
-def _restore(stream: bytes, symbols: tuple[str, ...], content: StreamContent) -> MultiSymbolSlice:
+def _restore(stream: bytes, symbols: tuple[str, ...], content: StreamContent, known_after_ns: int) -> MultiSymbolSlice:
     """Make the one slice of a pickle."""
+    layout = SliceLayout(symbols, content, known_after_ns=known_after_ns)
     with pa.ipc.open_stream(stream) as reader:
-        batch = SliceBatch(reader.read_next_batch(), SliceLayout(symbols, content))
+        batch = SliceBatch(reader.read_next_batch(), layout)
     return next(batch.slices())
 
 

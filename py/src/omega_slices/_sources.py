@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -25,8 +26,8 @@ from omega_slices._file import CONTINUATION, END_OF_STREAM, SliceFile
 from omega_slices._process import HEARTBEAT_S, Producer
 from omega_slices._schema import check_schema, content_of, indicator_column, stream_schema
 from omega_slices._times import NS_MAX, NS_MIN, format_time_ns
-from omega_slices.errors import DeserializationError, OmegaSlicesError, SystemFailureError
-from omega_slices.reference import open_reference
+from omega_slices.errors import DeserializationError, OmegaSlicesError, SystemFailureError, error_from_warning
+from omega_slices.reference import open_reference, timestamp_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,6 +76,24 @@ class Source(Protocol):
         """Give everything back; may be called again."""
 
 
+class Permissions(NamedTuple):
+    """What a run may do, which changes no slice.
+
+    Attributes
+    ----------
+    follow_links : bool
+        Whether links may lead out of the root folder.
+    strict : bool
+        Whether a warning ends the run as an error.
+    """
+
+    follow_links: bool = False
+    strict: bool = False
+
+
+NO_PERMISSIONS: Final = Permissions()
+
+
 class BinarySource:
     """The stream of the `omega-slices` executable, straight from its pipe."""
 
@@ -84,8 +103,7 @@ class BinarySource:
         request: Request,
         threads: int | None,
         sessions: Sequence[tuple[int, int]] | None = None,
-        *,
-        follow_links: bool = False,
+        permissions: Permissions = NO_PERMISSIONS,
     ) -> None:
         """Start the executable and wait for the schema.
 
@@ -100,15 +118,15 @@ class BinarySource:
         sessions : sequence of (int, int), optional
             Those of the request's market calendar, where it names one: open (included)
             and close (excluded), nanoseconds since 1970.
-        follow_links : bool
-            As in `open_slices`.
+        permissions : Permissions
+            What the run may do.
 
         Raises
         ------
         OmegaSlicesError
             Whatever the executable found wrong before its first word.
         """
-        self._producer = _start([str(binary), *sync_arguments(request, threads, follow_links=follow_links)], sessions)
+        self._producer = _start([str(binary), *sync_arguments(request, threads, permissions)], sessions)
         self._pipe = _Pipe(self._producer.stdout)
         self._sealed = False
         try:
@@ -241,14 +259,13 @@ class CachedSource(_EndedRun):
         threads: int | None,
         sessions: Sequence[tuple[int, int]] | None,
         cache: Cache,
-        *,
-        follow_links: bool = False,
+        permissions: Permissions = NO_PERMISSIONS,
     ) -> None:
         """Let the executable find or make the file, and map it.
 
         Parameters
         ----------
-        binary, request, threads, sessions, follow_links
+        binary, request, threads, sessions, permissions
             As `BinarySource` takes them.
         cache : Cache
             Where the file is kept.
@@ -258,7 +275,7 @@ class CachedSource(_EndedRun):
         OmegaSlicesError
             Whatever the executable found wrong, before and while it made the file.
         """
-        asked = sync_arguments(request, threads, follow_links=follow_links)
+        asked = sync_arguments(request, threads, permissions)
         arguments = [str(binary), *asked, f"--cache={cache.folder}", "--print-path"]
         if cache.size is not None:
             arguments.append(f"--cache-size={cache.size}")
@@ -341,13 +358,26 @@ def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int,
         ) from error
 
 
-def sync_arguments(request: Request, threads: int | None, *, follow_links: bool = False) -> list[str]:
+def sync_arguments(request: Request, threads: int | None, permissions: Permissions = NO_PERMISSIONS) -> list[str]:
     """Return the arguments that make the executable answer a request.
 
-    Every value is bound to its option with ``=``, so that it may start with a dash.  The
-    sessions of a market calendar are expected on its standard input.
+    The sessions of a market calendar are expected on its standard input.
     """
-    arguments = ["sync", f"--data={request.data}"]
+    arguments = [
+        "sync",
+        *request_arguments(request, permissions),
+        f"--heartbeat={HEARTBEAT_S}",
+        "--progress=never",
+    ]
+    return arguments if threads is None else [*arguments, f"--threads={threads}"]
+
+
+def request_arguments(request: Request, permissions: Permissions = NO_PERMISSIONS) -> list[str]:
+    """Return what tells the executable a request, for every command that takes one.
+
+    Every value is bound to its option with ``=``, so that it may start with a dash.
+    """
+    arguments = [f"--data={request.data}" if request.inputs is None else f"--inputs={request.inputs}"]
     if request.symbols is None:
         arguments.append("--all-symbols")
     else:
@@ -358,17 +388,18 @@ def sync_arguments(request: Request, threads: int | None, *, follow_links: bool 
         f"--timeline={request.timeline}",
         f"--session={request.session if request.calendar is None else 'none'}",
         f"--unsorted={request.unsorted}",
-        f"--duplicates={request.duplicates}",
         "--error-format=json",
-        f"--heartbeat={HEARTBEAT_S}",
-        "--progress=never",
     ]
-    if request.normalize:
-        arguments.append("--normalize")
-    if follow_links:
-        arguments.append("--follow-links")
+    flags = {
+        "normalize": request.normalize,
+        "one-instrument": request.one_instrument,
+        "follow-links": permissions.follow_links,
+        "strict": permissions.strict,
+    }
+    arguments += [f"--{flag}" for flag, is_set in flags.items() if is_set]
     arguments += [f"--with-timeframe={further}" for further in request.with_timeframe]
     optional = {
+        "duplicates": request.duplicates,
         "start": None if request.start is None else format_time_ns(request.start),
         "end": None if request.end is None else format_time_ns(request.end),
         "path-template": request.path_template,
@@ -380,7 +411,12 @@ def sync_arguments(request: Request, threads: int | None, *, follow_links: bool 
         "session-name": request.calendar,
         "indicators": ",".join(request.indicators) or None,
         "indicator-template": request.indicator_template,
-        "threads": threads,
+        "symbol-pattern": request.symbol_pattern,
+        "timestamp-unit": request.timestamp_unit,
+        "zone": request.zone,
+        "ambiguous": None if request.ambiguous == "error" else request.ambiguous,
+        "stamped": None if request.stamped == "open" else request.stamped,
+        "days": request.days,
     }
     return [*arguments, *(f"--{option}={value}" for option, value in optional.items() if value is not None)]
 
@@ -399,6 +435,22 @@ def _joined(symbols: tuple[str, ...]) -> Iterator[str]:
     yield ",".join(part)
 
 
+def reference_range_ns(request: Request, permissions: Permissions) -> tuple[int, int] | None:
+    """Return the smallest and the largest timestamp of all files of a request, without the executable.
+
+    Returns
+    -------
+    (int, int), or None
+        Nanoseconds since 1970, as rows are stamped; None where there are no rows.
+
+    Raises
+    ------
+    OmegaSlicesError
+        A series has no file, or what is in it cannot be read.
+    """
+    return timestamp_range(request, follow_links=permissions.follow_links)
+
+
 class ReferenceSource(_EndedRun):
     """The slices of the reference implementation, put into batches of the stream's schema."""
 
@@ -408,16 +460,26 @@ class ReferenceSource(_EndedRun):
         sessions: Sequence[tuple[int, int]] | None = None,
         *,
         follow_links: bool = False,
+        strict: bool = False,
         part: tuple[int, int] = (NS_MIN, NS_MAX),
     ) -> None:
-        """Answer a request, or a part of it; as `open_reference` takes them."""
+        """Answer a request, or a part of it, as `open_reference` takes them.
+
+        Raises
+        ------
+        OmegaSlicesError
+            What the reference found wrong; with `strict` also its first warning.
+        """
         run = open_reference(request, sessions, follow_links=follow_links, part=part)
         self._content = content_of(request)
         self._report = run.report()
         self._warnings = self._report.warnings
+        if strict and self._warnings:
+            raise error_from_warning(**msgspec.structs.asdict(self._warnings[0]))
         self._steps = iter(run)
         self.symbols = run.symbols
-        self.schema: pa.Schema = stream_schema(request, self.symbols, f"omega-slices-python/{_version()}")
+        producer = f"omega-slices-python/{_version()}"
+        self.schema: pa.Schema = stream_schema(request, self.symbols, producer, run.known_after_ns)
 
     def read(self) -> pa.RecordBatch | None:
         """Return the next batch, or None at the end of the slices."""

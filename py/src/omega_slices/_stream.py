@@ -25,7 +25,7 @@ import pyarrow as pa
 from omega_slices._buffers import string_array, values_view
 from omega_slices._candle import RunReport
 from omega_slices._request import checked_count
-from omega_slices._schema import check_batch, content_of
+from omega_slices._schema import check_batch, content_of, known_after_ns
 from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout, SlicesDescribed
 from omega_slices.errors import DeserializationError, IteratorExhaustedError, OmegaSlicesError, RequestError
 
@@ -93,7 +93,7 @@ class SliceStream(SlicesDescribed):
         self._finalizer = weakref.finalize(self, _abandon, source, monitor)
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        self._layout = SliceLayout(source.symbols, content_of(request))
+        self._layout = SliceLayout(source.symbols, content_of(request), known_after_ns=known_after_ns(source.schema))
         self._symbols_array = string_array(source.symbols)
         self._report = RunReport(slices=0, batches=0)
         self._complete = False
@@ -237,7 +237,8 @@ class SliceStream(SlicesDescribed):
         Returns
         -------
         numpy.ndarray
-            datetime64[ns] (UTC), one per slice: its timestamp + the primary timeframe.
+            datetime64[ns] (UTC), one per slice: its timestamp + the primary timeframe;
+            with local days when the day is over everywhere among the series.
 
         Raises
         ------
@@ -260,7 +261,7 @@ class SliceStream(SlicesDescribed):
         timestamps = values_view(batch.column("timestamp"), "datetime64[ns]").reshape(-1, width)
         if not (timestamps == timestamps[:, :1]).all():
             raise wrong
-        return timestamps[:, 0] + np.timedelta64(self._layout.timeframe_ns, "ns")
+        return timestamps[:, 0] + np.timedelta64(self._layout.known_after_ns, "ns")
 
     def close(self) -> None:
         """End the stream and whatever produces it; may be called again.

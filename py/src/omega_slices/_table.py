@@ -59,6 +59,8 @@ def read_slices(path: str | os.PathLike[str]) -> SliceTable:
         The file cannot be read, holds no slices of ours, is incomplete, or of a newer
         major version of the schema.  Where there is no such file, also a
         `FileNotFoundError`.
+    UnsupportedInputError
+        The path is a URI.
 
     Examples
     --------

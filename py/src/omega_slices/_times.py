@@ -30,6 +30,7 @@ _NS_PER_UNIT: Final = {
 DAY_NS: Final = _NS_PER_UNIT["D"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEFRAME: Final = re.compile(r"([SMHDW])([1-9][0-9]*)")
+_SPELLED_TIMEFRAME: Final = re.compile(r"([1-9][0-9]*)([smhdw])")
 _AGE: Final = re.compile(r"([1-9][0-9]*)(s|m|h|d|w|bars?)")
 _TIME: Final = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -83,7 +84,8 @@ def timeframe_ns(timeframe: str) -> int:
     if match is None:
         raise TimeframeNotFoundError(
             f"unknown timeframe {timeframe!r}",
-            hint="a timeframe is S, M, H, D or W and a positive integer, such as S10, M1, H4, D1",
+            hint="a timeframe is S, M, H, D or W and a positive integer, such as S10, M1, H4, D1; 10s, 1m, 4h, 1d will "
+            "do too",
         )
     unit, count = match.groups()
     # Nineteen digits already exceed 64 bits of nanoseconds; int() refuses thousands of them.
@@ -93,6 +95,40 @@ def timeframe_ns(timeframe: str) -> int:
             f"the timeframe {timeframe!r} is too long", hint="the longest one is below 292 years"
         )
     return length_ns
+
+
+def canonical_timeframe(timeframe: str) -> str:
+    """Return the name of a timeframe that may be spelled in the other way.
+
+    Parameters
+    ----------
+    timeframe : str
+        As in `timeframe_ns`, or a positive integer and a letter of ``smhdw``.
+
+    Returns
+    -------
+    str
+        A letter of ``SMHDW`` and the integer; any other text as it is.
+
+    Examples
+    --------
+    >>> canonical_timeframe("4h"), canonical_timeframe("M1"), canonical_timeframe("1M")
+    ('H4', 'M1', '1M')
+    """
+    match = _SPELLED_TIMEFRAME.fullmatch(timeframe) if isinstance(timeframe, str) else None
+    return timeframe if match is None else f"{match[2].upper()}{match[1]}"
+
+
+def canonical_further(text: str) -> str:
+    """Return a text of `with_timeframe` with the name of its timeframe; any other text as it is.
+
+    Examples
+    --------
+    >>> canonical_further("1h:max-age=1d")
+    'H1:max-age=1d'
+    """
+    name, colon, rest = text.partition(":") if isinstance(text, str) else (text, "", "")
+    return f"{canonical_timeframe(name)}{colon}{rest}" if colon else canonical_timeframe(name)
 
 
 def age_ns(text: str, timeframe_ns: int, what: str = "max_age") -> int:

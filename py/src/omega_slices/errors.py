@@ -17,23 +17,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "AmbiguousInputError",
     "BackendUnavailableError",
+    "ConflictingDuplicatesError",
     "CorruptInputError",
     "DeserializationError",
     "DivergenceError",
     "DuplicateTimestampError",
+    "EmptySeriesError",
+    "EmptyTimelineError",
     "ErrorCode",
     "InvalidPriceTypeError",
     "IteratorExhaustedError",
+    "LocalDaysError",
     "NoDataForTimestampError",
     "OmegaSlicesError",
     "RequestError",
     "SchemaMismatchError",
     "SymbolNotFoundError",
     "SystemFailureError",
+    "TimeframeMismatchError",
     "TimeframeNotFoundError",
     "UnsortedInputError",
+    "UnsupportedInputError",
     "error_from_report",
+    "error_from_warning",
 ]
 
 
@@ -55,8 +63,9 @@ def printable(text: str, keep: str = "") -> str:
 class ErrorCode(IntEnum):
     """What went wrong, as a number that command line, stream and package share.
 
-    Codes from 3001 on are about the data.  The two small ones are the exit status
-    of failures that have no code of their own.
+    Codes from 3001 on are about the data, those from 3021 on about what a strict run does
+    not let pass.  The two small ones are the exit status of failures that have no code of
+    their own.
 
     Examples
     --------
@@ -78,6 +87,13 @@ class ErrorCode(IntEnum):
     UNSORTED_INPUT = 3010
     BACKEND_UNAVAILABLE = 3011
     DIVERGENCE = 3012
+    AMBIGUOUS_INPUT = 3013
+    UNSUPPORTED_INPUT = 3014
+    EMPTY_SERIES = 3021
+    EMPTY_TIMELINE = 3022
+    CONFLICTING_DUPLICATES = 3023
+    TIMEFRAME_MISMATCH = 3024
+    LOCAL_DAYS = 3025
 
 
 class OmegaSlicesError(Exception):
@@ -234,7 +250,7 @@ class DuplicateTimestampError(OmegaSlicesError):
 
 
 class UnsortedInputError(OmegaSlicesError):
-    """A row out of order, where the request forbids that (code 3010)."""
+    """A row out of order, where the request forbids that, or a strict run (code 3010)."""
 
     code = ErrorCode.UNSORTED_INPUT
 
@@ -281,6 +297,48 @@ class DivergenceError(OmegaSlicesError):
         self.rust, self.python = values
 
 
+class AmbiguousInputError(OmegaSlicesError):
+    """Input that can be read in more than one way (code 3013)."""
+
+    code = ErrorCode.AMBIGUOUS_INPUT
+
+
+class UnsupportedInputError(OmegaSlicesError):
+    """Input of a format, or under a scheme, that this program does not read (code 3014)."""
+
+    code = ErrorCode.UNSUPPORTED_INPUT
+
+
+class EmptySeriesError(OmegaSlicesError):
+    """A series without a candle, in a strict run (code 3021)."""
+
+    code = ErrorCode.EMPTY_SERIES
+
+
+class EmptyTimelineError(OmegaSlicesError):
+    """A timeline without a timestamp, in a strict run (code 3022)."""
+
+    code = ErrorCode.EMPTY_TIMELINE
+
+
+class ConflictingDuplicatesError(OmegaSlicesError):
+    """Rows of one timestamp with different values, in a strict run (code 3023)."""
+
+    code = ErrorCode.CONFLICTING_DUPLICATES
+
+
+class TimeframeMismatchError(OmegaSlicesError):
+    """Candles whose steps contradict the timeframe, in a strict run (code 3024)."""
+
+    code = ErrorCode.TIMEFRAME_MISMATCH
+
+
+class LocalDaysError(OmegaSlicesError):
+    """Days that seem to be those of another zone than UTC, in a strict run (code 3025)."""
+
+    code = ErrorCode.LOCAL_DAYS
+
+
 _CLASS_BY_CODE: Final[dict[int, type[OmegaSlicesError]]] = {
     error.code.value: error
     for error in (
@@ -298,6 +356,13 @@ _CLASS_BY_CODE: Final[dict[int, type[OmegaSlicesError]]] = {
         UnsortedInputError,
         BackendUnavailableError,
         DivergenceError,
+        AmbiguousInputError,
+        UnsupportedInputError,
+        EmptySeriesError,
+        EmptyTimelineError,
+        ConflictingDuplicatesError,
+        TimeframeMismatchError,
+        LocalDaysError,
     )
 }
 
@@ -344,11 +409,42 @@ def error_from_report(report: Mapping[str, object]) -> OmegaSlicesError:
     )
 
 
+def error_from_warning(
+    name: str, message: str, *, file: str | None = None, symbol: str | None = None, price_type: str | None = None
+) -> OmegaSlicesError:
+    """Make the exception that a strict run raises in the place of a warning.
+
+    Parameters
+    ----------
+    name, message, file, symbol, price_type
+        Those of the warning; the name is also that of an `ErrorCode`.
+
+    Returns
+    -------
+    OmegaSlicesError
+        Not raised, an instance of the class of the code.
+
+    Examples
+    --------
+    >>> error_from_warning("EMPTY_TIMELINE", "the timeline is empty")
+    EmptyTimelineError('the timeline is empty')
+    """
+    return _CLASS_BY_CODE[ErrorCode[name].value](
+        message,
+        hint="correct the input, or leave out strict=True",
+        file=file,
+        symbol=symbol,
+        price_type=price_type,
+    )
+
+
 # Options of the command line that stand by themselves.
 _FLAGS: Final = {
     "--follow-links": "follow_links=True",
     "--all-symbols": "symbols=None",
     "--normalize": "normalize=True",
+    "--one-instrument": "one_instrument=True",
+    "--strict": "strict=True",
 }
 
 
