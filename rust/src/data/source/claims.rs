@@ -261,7 +261,7 @@ fn read_footer(fields: &mut Fields<'_>) -> Option<bool> {
     fields.each(|fields, id, kind| match (id, kind) {
         (SCHEMA, Kind::List) => read_schema(fields),
         _ => {
-            is_encrypted |= id == ENCRYPTION;
+            is_encrypted |= (id, kind) == (ENCRYPTION, Kind::Struct);
             fields.skip(kind)
         }
     })?;
