@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
-use omega_slices::Error;
 use omega_slices::cache::{DEFAULT_SIZE_BYTES, SliceCache};
+use omega_slices::{Error, check_location};
 
 /// How `sync` uses a cache.
 #[derive(Debug, Args)]
@@ -41,6 +41,11 @@ impl CacheArguments {
     pub fn open(&self) -> Result<Option<SliceCache>, Error> {
         let size_bytes = self.size.map_or(DEFAULT_SIZE_BYTES, |size| size.as_u64());
         let folder = self.folder.as_deref();
+        if let Some(folder) = folder {
+            let place = folder.to_string_lossy();
+            check_location(&place)
+                .map_err(|error| Error::bad_request(error.code(), error.message()))?;
+        }
         let cache = folder.map(|folder| SliceCache::open(folder, size_bytes));
         let cache = cache.transpose()?;
         Ok(match self.patience {
