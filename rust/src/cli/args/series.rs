@@ -139,7 +139,7 @@ pub struct SeriesArguments {
     #[arg(long)]
     follow_links: bool,
 
-    /// Decoding threads; never shows in the output. [default: number of cores]
+    /// Decoding threads, at most 512; never shows in the output. [default: number of cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 

@@ -29,6 +29,9 @@ const AHEAD_ROWS: std::ops::RangeInclusive<usize> = 4_096..=20_000;
 /// cache no longer holds what is compared.
 const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 
+/// More threads than any machine has cores for; each takes memory that the system may not have.
+const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+
 /// How to read, as far as it does not show in the output.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -47,7 +50,7 @@ impl ReadOptions {
         Self::default()
     }
 
-    /// How many threads decode.
+    /// How many threads decode, at most 512.
     #[must_use]
     pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = Some(threads);
@@ -116,6 +119,7 @@ impl ReadOptions {
         self.threads
             .or_else(|| thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN)
+            .min(THREADS_MAX)
     }
 
     /// How many rows of a column are decoded ahead where that pays; 0 where there are too many columns.
