@@ -137,7 +137,8 @@ def command(request: Request, *options: str) -> list[str]:
         value = getattr(request, name.replace("-", "_"))
         words.append(f"--{name}={value}")
     words += [f"--{name}" for name in ("normalize", "one-instrument") if getattr(request, name.replace("-", "_"))]
-    words += [] if request.zone is None else [f"--zone={request.zone}", f"--ambiguous={request.ambiguous}"]
+    words += [] if request.zone is None else [f"--zone={request.zone}"]
+    words += [] if request.ambiguous == "error" else [f"--ambiguous={request.ambiguous}"]
     for name in (
         *("data", "inputs", "duplicates", "path-template", "max-age", "session-file", "indicator-template"),
         *("symbol-pattern", "timestamp-unit", "days"),

@@ -333,21 +333,32 @@ fn folders_of_tables_are_refused_wherever_they_lie_on_the_way() {
         ("", "_delta_log/0.json"),
         ("A/year=2024", ".hoodie/hoodie.properties"),
         ("A", "metadata/v1.metadata.json"),
+        ("A", "metadata/v1.metadata.json.gz"),
+        // Above the root.
+        ("..", "_delta_log/0.json"),
+        ("../..", "metadata/v1.metadata.json"),
     ] {
-        let root = folder();
+        let lake = folder();
+        let root = lake.path().join("prices/daily");
         let times = timestamps(
             TimeUnit::Nanosecond,
             minutes(2).into_iter().map(Some).collect(),
         );
-        write(&root.path().join("A/year=2024/part.parquet"), times);
-        let parted = || request(root.path()).path_template(template("{root}/{symbol}/*/*.parquet"));
+        fs::create_dir_all(root.join("A/year=2024")).expect("a folder");
+        write(&root.join("A/year=2024/part.parquet"), times);
+        let parted = || request(&root).path_template(template("{root}/{symbol}/*/*.parquet"));
         assert_eq!(stamps(parted()).len(), 2);
-        let marker = root.path().join(table).join(marker);
+        let marker = root.join(table).join(marker);
         fs::create_dir_all(marker.parent().expect("a folder")).expect("a folder");
         fs::write(&marker, "{}").expect("a file");
         let error = failure(parted());
         assert_eq!(error.code(), Code::UnsupportedInput, "{marker:?}");
         assert_eq!(error.place().symbol.as_deref(), Some("A"));
+        // Nor does a link lead around it.
+        let link = lake.path().join("link");
+        std::os::unix::fs::symlink(&root, &link).expect("a link");
+        let linked = request(&link).path_template(template("{root}/{symbol}/*/*.parquet"));
+        assert_eq!(failure(linked).code(), Code::UnsupportedInput, "{marker:?}");
     }
     // What only looks like one is none.
     let root = folder();
@@ -458,11 +469,18 @@ fn days_of_another_zone_are_not_floored_without_a_word() {
     assert_eq!(warnings(days(request(root.path()))), ["LOCAL_DAYS"]);
     let chosen = days(request(root.path())).days(Some(Days::Utc));
     assert_eq!(warnings(chosen), [""; 0]);
-    let paris = Zone::named("Europe/Paris").expect("a zone");
+    let paris = Some(Zone::named("Europe/Paris").expect("a zone"));
     let named = days(request(root.path()))
         .days(Some(Days::Local))
-        .zone(Some(paris));
+        .zone(paris.clone());
     assert_eq!(stamps(named), dates);
+    // Dates are days of the zone that is given, as wall clocks are.
+    let of_1970 = dates.map(|date| i32::try_from(date / DAY).expect("a date"));
+    write(&path, Arc::new(Date32Array::from(of_1970.to_vec())));
+    assert_eq!(stamps(days(request(root.path()))), dates);
+    let zoned = || days(request(root.path())).zone(paris.clone());
+    assert_eq!(failure(zoned()).code(), Code::AmbiguousInput);
+    assert_eq!(stamps(zoned().days(Some(Days::Local))), dates);
 }
 
 #[test]

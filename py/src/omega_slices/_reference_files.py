@@ -343,8 +343,12 @@ def _check_tables(request: Request, name: SeriesName, path: str) -> None:
         first = len(template.partition("{root}")[0].split("/")) + len(_root(request).rstrip("/").split("/")) - 1
     else:
         first = min(len(_spelled(template)), len(parts))
-    for depth in range(first, len(parts) + 1):
-        folder = "/".join(parts[:depth]) or ("/" if depth else ".")
+    folders = ["/".join(parts[:depth]) or ("/" if depth else ".") for depth in range(first, len(parts) + 1)]
+    if "{root}" in template:
+        # And above the root, whatever links have led there.
+        above = os.path.realpath(_root(request)).split("/")[:-1]
+        folders += ["/".join(above[: depth + 1]) or "/" for depth in range(len(above))]
+    for folder in folders:
         if found := _table_format(folder):
             message = f"cannot read the file: {folder} is a table of {found}, whose files are not all live"
             hint = "list the table's live files, and give the list as inputs"
@@ -360,4 +364,6 @@ def _table_format(folder: str) -> str | None:
         names = os.listdir(f"{folder}/metadata")
     except OSError:
         names = []
-    return "Iceberg (metadata)" if any(name.endswith(".metadata.json") for name in names) else None
+    return (
+        "Iceberg (metadata)" if any(name.endswith((".metadata.json", ".metadata.json.gz")) for name in names) else None
+    )

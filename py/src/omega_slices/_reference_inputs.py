@@ -15,14 +15,13 @@ from typing import Any, Final, NamedTuple
 from omega_slices._candle import PRICE_TYPES
 from omega_slices._reference_rows import InputFile
 from omega_slices._reference_time import NS_PER_TICK, zone_of
-from omega_slices._reference_words import SeriesName, wrong
+from omega_slices._reference_words import SeriesName, contradiction, wrong
 from omega_slices._request import INPUT_COLUMNS, Request
 from omega_slices._times import timeframe_ns
 from omega_slices.errors import (
     CorruptInputError,
     InvalidPriceTypeError,
     OmegaSlicesError,
-    RequestError,
     SymbolNotFoundError,
     TimeframeNotFoundError,
     UnsupportedInputError,
@@ -110,13 +109,11 @@ def _checked(request: Request, name: SeriesName, listed: _Listed) -> InputFile:
             message = f"the file has changed since it was listed: {what} is {there}, expected {expected}"
             raise wrong(CorruptInputError, message, "list the inputs again", name, file.path)
     for what, listed_word, asked in (
-        ("timestamp_unit", file.unit, request.timestamp_unit),
-        ("zone", file.zone, request.zone),
+        ("timestamp_unit", file.unit, None if request.timestamp_unit == "magnitude" else request.timestamp_unit),
         *((f"columns[{field!r}]", file.columns.get(field), column) for field, column in request.columns.items()),
     ):
         if listed_word is not None and asked not in (None, listed_word):
-            message = f"the list of inputs and the request differ in {what}: {listed_word!r} and {asked!r}"
-            raise wrong(RequestError, message, "leave it out of the request, or of the list", name, file.path)
+            raise contradiction(name, file.path, what, listed_word, asked)
     return file
 
 

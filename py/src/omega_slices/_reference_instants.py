@@ -41,7 +41,7 @@ def check_zones(request: Request, name: SeriesName, files: Sequence[FileRows]) -
             message = f"the time zone {file.own_zone!r} of the column is unknown"
             hint = "write the column in UTC, or in a zone with an IANA name"
             raise wrong(AmbiguousInputError, message, hint, name, file.path, column=file.column)
-        if guarded and not file.has_dates and file.day_zone is not UTC:
+        if guarded and file.day_zone is not UTC:
             message = f"the days of {file.own_zone or file.zone} are not those of UTC, to which timestamps are floored"
             hint = "ask for days=local, where a candle belongs to its date there, or for days=utc"
             raise wrong(AmbiguousInputError, message, hint, name, file.path, column=file.column)

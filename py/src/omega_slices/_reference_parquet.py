@@ -73,7 +73,9 @@ def read_table(
         _check_format(path, series)
         with pq.ParquetFile(path) as file:
             if series is not None and file.metadata.num_rows == 0:
-                return pa.table({}), pa.table({})  # whatever its columns are
+                columns = [pa.array([], kind) for kind in file.schema_arrow.types]  # whatever they are
+                table = pa.Table.from_arrays(columns, names=file.schema_arrow.names)
+                return table, table
             wanted = [*times, *others(file.schema_arrow.names)]
             table = coarse = file.read(columns=list(dict.fromkeys(wanted)))
             leaves = [file.schema.column(number) for number in range(len(file.schema.names))]

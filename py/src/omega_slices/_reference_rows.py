@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from omega_slices._reference_time import (
     held_by_text,
     zone_of,
 )
-from omega_slices._reference_words import DAY_NS, SeriesName, wrong
+from omega_slices._reference_words import DAY_NS, SeriesName, contradiction, wrong
 from omega_slices._request import Request
 from omega_slices._times import timeframe_ns
 from omega_slices.errors import (
@@ -84,8 +85,6 @@ class FileRows:
         The zone of its wall clocks, and of its days where the column has none.
     unit : str or None
         The unit of its integers.
-    has_dates : bool
-        Whether the column is one of dates.
     instants_ns : list of int
         By row: the instant that the timestamp means; empty until that is known.
     """
@@ -99,7 +98,6 @@ class FileRows:
     own_zone: str | None
     zone: str | None
     unit: str | None
-    has_dates: bool
     instants_ns: list[int] = field(default_factory=list)
 
     @property
@@ -109,7 +107,9 @@ class FileRows:
         return UTC if name is None else zone_of(name)
 
 
-def read_files(request: Request, series: SeriesName, files: Sequence[InputFile]) -> tuple[list[FileRows], int]:
+def read_files(
+    request: Request, series: SeriesName, files: Sequence[InputFile]
+) -> tuple[list[FileRows], int, list[tzinfo]]:
     """Read the files of a series.
 
     Parameters
@@ -122,20 +122,23 @@ def read_files(request: Request, series: SeriesName, files: Sequence[InputFile])
     Returns
     -------
     tuple
-        The files with rows, in the same order, and the rows of all together.
+        The files with rows, in the same order; the rows of all together; and the zones
+        of the days of those without rows.
 
     Raises
     ------
     OmegaSlicesError
         A file, a column or a row cannot be read, or the files hold several instruments.
     """
-    found = []
+    found, zones = [], []
     seen: dict[str, tuple[str, str]] = {}
     for place, file in enumerate(files):
         rows = _read_file(request, series, file, place, seen)
-        if rows is not None:
+        if isinstance(rows, FileRows):
             found.append(rows)
-    return found, sum(len(rows.held_ns) for rows in found)
+        elif rows is not None:
+            zones.append(rows)
+    return found, sum(len(rows.held_ns) for rows in found), zones
 
 
 def columns_of(request: Request, series: SeriesName, file: InputFile) -> tuple[str, list[str]]:
@@ -148,8 +151,8 @@ def columns_of(request: Request, series: SeriesName, file: InputFile) -> tuple[s
 
 def _read_file(
     request: Request, series: SeriesName, file: InputFile, place: int, seen: dict[str, tuple[str, str]]
-) -> FileRows | None:
-    """Return the rows of a file, or None where it has none; adds to the instruments that were seen."""
+) -> FileRows | tzinfo | None:
+    """Return the rows of a file, or without any the zone of its days; adds to the instruments that were seen."""
     time, values = columns_of(request, series, file)
     path = file.path
 
@@ -159,7 +162,7 @@ def _read_file(
 
     table, coarse = read_table(path, [time], others, series)
     if table.num_rows == 0:
-        return None
+        return _zone_without_rows(table, time, file.zone or request.zone)
     check_column(table, time, _is_time, "timestamps", _COLUMN_HINT, series, path)
     for name in values:
         check_column(table, name, _is_number, "numbers", _COLUMN_HINT, series, path)
@@ -176,12 +179,25 @@ def _read_file(
         own_zone=None if own_zone is None or zone_of(own_zone) is UTC else own_zone,
         zone=file.zone or request.zone,
         unit=None,
-        has_dates=pa.types.is_date32(kind),
     )
+    # What a column says of itself is listed too, whatever zone is given for others.
+    if rows.own_zone is None and request.zone is not None and file.zone not in (None, request.zone):
+        raise contradiction(series, path, "zone", file.zone, request.zone)
     if not request.one_instrument:
         _check_instruments(series, path, table, {time, *values}, seen)
     _hold(request, series, file, rows, table.column(time), coarse.column(time))
     return rows
+
+
+def _zone_without_rows(table: pa.Table, column: str, given: str | None) -> tzinfo | None:
+    """Return the zone of the days that a file would have; None where it has no such column of timestamps."""
+    if table.column_names.count(column) != 1 or not _is_time(table.schema.field(column).type):
+        return None
+    kind = table.schema.field(column).type
+    own = zone_of(kind.tz) if pa.types.is_timestamp(kind) and kind.tz is not None else None
+    if own is not None and own is not UTC:
+        return own
+    return UTC if given is None else zone_of(given)
 
 
 # --- Columns -----------------------------------------------------------------------------
@@ -233,6 +249,7 @@ def _names_instruments(kind: pa.DataType) -> bool:
         _is_of_text(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
         or pa.types.is_binary_view(kind)
@@ -244,6 +261,8 @@ def _instrument(value: Any) -> str | None:
     """Return a value as text; numbers that are missing make integers floats, so a whole one is an integer."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

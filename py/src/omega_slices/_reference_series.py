@@ -80,7 +80,7 @@ class Series:
     Attributes
     ----------
     zones : tuple of tzinfo
-        The zones of the days of its files with rows.
+        The zones of the days of its files.
     of_one_date : dict of int to list of Row
         By timestamp the rows of local days that share it, the one that is kept in the end last: each of
         them counts from its own end on.
@@ -126,7 +126,7 @@ def read_series(
     part: tuple[int, int] = ALL,
 ) -> Series:
     """Read a series and take every step; of a part of the slices, only the rows that these need are kept."""
-    read, count = read_files(request, name, files)
+    read, count, zones_without_rows = read_files(request, name, files)
     check_zones(request, name, read)
     in_order = sorted(read, key=lambda file: (min(file.held_ns), file.place))
     find_instants(request, name, in_order)
@@ -142,7 +142,7 @@ def read_series(
     warnings = [
         *unsorted,
         *_conflicting(request, name, conflicts),
-        *_local_days(request, name, files, read, kept_by_session),
+        *_local_days(request, name, files, kept_by_session),
         *_mismatch(request, name, files, kept),
     ]
     units = tuple(TimestampUnit(file.path, file.unit) for file in read if file.unit is not None)
@@ -168,14 +168,14 @@ def read_series(
         ends_ns=[row.timestamp_ns + length_ns if row.end_ns is None else row.end_ns for row in kept],
         report=report,
         warnings=tuple(warnings),
-        zones=tuple(file.day_zone or UTC for file in read),
+        zones=(*(file.day_zone or UTC for file in read), *zones_without_rows),
         of_one_date=_of_one_date(request, stamped),
     )
 
 
 def stamp_range(request: Request, name: SeriesName, files: Sequence[InputFile]) -> tuple[int, int] | None:
     """Return the smallest and the largest stamp of all rows of a series, saturated; None where there is no row."""
-    read, _ = read_files(request, name, files)
+    read, _, _ = read_files(request, name, files)
     check_zones(request, name, read)
     edges: list[int] = []
     for file in read:
@@ -305,11 +305,9 @@ def _conflicting(request: Request, name: SeriesName, conflicts: Sequence[tuple[R
 
 
 def _local_days(
-    request: Request, name: SeriesName, files: Sequence[InputFile], read: Sequence[FileRows], rows: Sequence[Row]
+    request: Request, name: SeriesName, files: Sequence[InputFile], rows: Sequence[Row]
 ) -> list[RunWarning]:
     if not request.normalize or request.days is not None or days_of(name.timeframe) is None:
-        return []
-    if any(file.has_dates or file.day_zone is not UTC for file in read):
         return []
     elsewhere = sum(row.stamp_ns % DAY_NS != 0 for row in rows)
     if 2 * elsewhere <= len(rows):

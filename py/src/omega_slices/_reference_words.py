@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from omega_slices._request import Request
 from omega_slices._times import timeframe_ns
-from omega_slices.errors import OmegaSlicesError
+from omega_slices.errors import OmegaSlicesError, RequestError
 
 DAY_NS: Final = 86_400 * 10**9
 NS_MIN: Final = -(2**63)
@@ -84,6 +84,12 @@ def days_of(timeframe: str) -> int | None:
     """Return how many days a timeframe has; None where it is not a whole number of days."""
     days, rest = divmod(timeframe_ns(timeframe), DAY_NS)
     return None if rest else days
+
+
+def contradiction(name: SeriesName, path: str, what: str, listed: object, asked: object) -> OmegaSlicesError:
+    """Return the error where a request contradicts the list of inputs."""
+    message = f"the list of inputs and the request differ in {what}: {listed!r} and {asked!r}"
+    return wrong(RequestError, message, "leave it out of the request, or of the list", name, path)
 
 
 def wrong(

@@ -241,7 +241,7 @@ class Request(Struct, frozen=True, kw_only=True):
         _check_templates(self)
         _check_choice("one_instrument", self.one_instrument, (False, True))
         _check_choice("timestamp_unit", self.timestamp_unit, get_args(TimestampUnits), may_be_none=True)
-        _check_zone(self.zone, self.ambiguous)
+        _check_zone(self.zone, self.ambiguous, self.inputs)
         _check_choice("stamped", self.stamped, get_args(Stamped))
         _check_days(self)
 
@@ -539,10 +539,11 @@ def zone_names() -> frozenset[str]:
     return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
 
 
-def _check_zone(zone: str | None, ambiguous: str) -> None:
+def _check_zone(zone: str | None, ambiguous: str, inputs: str | None) -> None:
     _check_choice("ambiguous", ambiguous, get_args(Ambiguous))
     if zone is None:
-        if ambiguous != "error":
+        # A list of inputs may name zones too.
+        if ambiguous != "error" and inputs is None:
             raise RequestError(
                 f"ambiguous={ambiguous!r} is given without a zone",
                 hint="give zone='Europe/Paris' or the like, or leave out ambiguous",

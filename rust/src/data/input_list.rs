@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::data::layout::{FileEntry, Resolved, Role, SeriesFiles};
 use crate::error::{Code, Error, Result};
@@ -46,11 +48,20 @@ struct ListedSeries {
     files: Vec<FileOrPath>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum FileOrPath {
-    Path(PathBuf),
-    File(Box<FileDocument>),
+/// A file by its path alone, or by all that is said of it.
+#[derive(Debug)]
+struct FileOrPath(FileDocument);
+
+impl<'de> Deserialize<'de> for FileOrPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not as an untagged choice, which says nothing of what is wrong.
+        match Value::deserialize(deserializer)? {
+            Value::String(path) => Ok(Self(FileDocument::new(path.into()))),
+            document => serde_json::from_value(document)
+                .map(Self)
+                .map_err(D::Error::custom),
+        }
+    }
 }
 
 /// A file with all that may be said of it; as it is printed too.
@@ -196,11 +207,7 @@ impl<'a> InputList<'a> {
             if listed.files.is_empty() {
                 return Err(name.on(wrong(format!("the list has no file of {name}"))));
             }
-            let entries = listed.files.into_iter().map(|one| {
-                let document = match one {
-                    FileOrPath::Path(path) => FileDocument::new(path),
-                    FileOrPath::File(document) => *document,
-                };
+            let entries = listed.files.into_iter().map(|FileOrPath(document)| {
                 entry(folder, &document, &name, request).map_err(|error| {
                     let error = name.on(error);
                     if error.place().file.is_some() {
@@ -326,11 +333,6 @@ fn entry(
             .with_hint("write an IANA name, such as Europe/Paris or UTC")
         })?),
     };
-    if let (Some(asked), Some(listed)) = (request.zone(), &zone)
-        && asked != listed
-    {
-        return Err(contradiction("zone", &path, asked.name(), listed.name()));
-    }
     if let (Some(asked), Some(listed)) = (request.timestamp_unit(), document.unit)
         && asked != listed
         && asked != TimestampUnit::Magnitude
@@ -350,7 +352,8 @@ fn entry(
     })
 }
 
-fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
+/// The error where an option of the request contradicts a list.
+pub(crate) fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
     Error::usage(format!(
         "--{option} says {asked:?}, the list of inputs says {listed:?}"
     ))

@@ -172,6 +172,10 @@ impl<'a> Layout<'a> {
         series: &mut Vec<SeriesFiles>,
     ) -> Result<()> {
         self.check_stars(Some(symbols), sides)?;
+        if let (Some(symbol), Some(&price_type)) = (symbols.first(), sides.first()) {
+            self.check_root()
+                .map_err(|error| error.at_series(symbol, price_type))?;
+        }
         for symbol in symbols {
             for &price_type in sides {
                 let found = self.files(symbol, price_type);
@@ -373,6 +377,23 @@ impl<'a> Layout<'a> {
         }
     }
 
+    /// Refuses a root that lies in a table, whatever links have led there.
+    fn check_root(&self) -> Result<()> {
+        let Ok(root) = fs::canonicalize(self.request.data()) else {
+            return Ok(());
+        };
+        let uses_root = |template: &PathTemplate| template.as_str().contains("{root}");
+        if !self.templates.iter().any(uses_root) {
+            return Ok(());
+        }
+        for folder in root.ancestors().skip(1) {
+            if let Some(format) = table_format(folder) {
+                return Err(of_table(folder, format).at_file(self.request.data()));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses files of a table whose own library knows which of its files count.
     fn check_tables(&self, template: &PathTemplate, files: &[PathBuf]) -> Result<()> {
         let depth = |path: &Path| path.components().count();
@@ -400,14 +421,7 @@ impl<'a> Layout<'a> {
                         .or_insert(table_format(folder)),
                 };
                 if let Some(format) = table {
-                    let message = format!(
-                        "cannot read the file by its name: {} is {format}, of which only some \
-                         files are live",
-                        folder.display()
-                    );
-                    return Err(Error::input(Code::UnsupportedInput, message)
-                        .at_file(file)
-                        .with_hint("list the table's live files with --inputs"));
+                    return Err(of_table(folder, format).at_file(file));
                 }
                 if folder.as_os_str().is_empty() {
                     break;
@@ -580,6 +594,16 @@ impl<'a> Layout<'a> {
     }
 }
 
+/// The error for a file that a table's own library alone can tell to be live.
+fn of_table(folder: &Path, format: &str) -> Error {
+    let message = format!(
+        "cannot read the file by its name: {} is {format}, of which only some files are live",
+        folder.display()
+    );
+    Error::input(Code::UnsupportedInput, message)
+        .with_hint("list the table's live files with --inputs")
+}
+
 /// The format of the table that a folder is, where it is one.
 fn table_format(folder: &Path) -> Option<&'static str> {
     if folder.join("_delta_log").is_dir() {
@@ -589,7 +613,10 @@ fn table_format(folder: &Path) -> Option<&'static str> {
         return Some("a Hudi table (.hoodie)");
     }
     let metadata = fs::read_dir(folder.join("metadata")).ok()?;
-    let is_of_iceberg = |name: OsString| name.as_bytes().ends_with(b".metadata.json");
+    let is_of_iceberg = |name: OsString| {
+        let name = name.as_bytes();
+        name.ends_with(b".metadata.json") || name.ends_with(b".metadata.json.gz")
+    };
     let mut names = metadata.flatten().map(|entry| entry.file_name());
     names
         .any(is_of_iceberg)

@@ -295,7 +295,9 @@ fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<
 }
 
 fn check_times(request: &Request) -> Result<()> {
-    if request.ambiguous != Ambiguous::Error && request.zone.is_none() {
+    // A list of inputs may name zones too.
+    let has_zone = request.zone.is_some() || request.inputs.is_some();
+    if request.ambiguous != Ambiguous::Error && !has_zone {
         return Err(Error::usage(
             "a policy for ambiguous times is given, but no zone in which there are any",
         )

@@ -33,7 +33,7 @@ pub(crate) use self::values::ValueCursor;
 use crate::data::input_list::InputFileDocument;
 use crate::data::layout::{Role, SeriesFiles};
 use crate::data::session::{Hours, SessionFilter};
-use crate::data::source::{EmptyFile, SourceFile, Span, TimeRules};
+use crate::data::source::{EmptyFile, Part, SourceFile, Span, TimeRules};
 use crate::error::{Error, Result};
 use crate::report::SeriesName;
 use crate::request::{
@@ -146,9 +146,12 @@ impl SeriesRules {
                 days: request.days(),
                 timeframe: Some(timeframe.clone()),
                 normalize: request.normalize(),
-                is_primary: role == Role::Primary,
+                part: match role {
+                    Role::Primary => Part::Primary,
+                    Role::Further(_) => Part::Further,
+                    Role::Indicators => Part::Other,
+                },
                 reach_ns: start_ns..=end_ns,
-                asks_zone: false,
             }),
             unit: request.timestamp_unit(),
             one_instrument: request.one_instrument(),
@@ -325,10 +328,14 @@ impl SeriesSource {
     }
 
     /// The smallest distance from UTC that the zones of its days ever had since 1970, in seconds; `None`
-    /// without rows.
+    /// where no file has a column of timestamps.
     pub fn smallest_offset_s(&self) -> Option<i64> {
-        let files = self.files.iter();
-        files.map(|planned| planned.file.smallest_offset_s()).min()
+        let files = self
+            .files
+            .iter()
+            .map(|planned| planned.file.smallest_offset_s());
+        let empty = self.empty.iter().filter_map(EmptyFile::smallest_offset_s);
+        files.chain(empty).min()
     }
 
     /// What decides between rows that share a timestamp: the place of their file by name, then the row in

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{RENAME, SeriesRules};
-use crate::data::input_list::InputFileDocument;
+use crate::data::input_list::{InputFileDocument, contradiction};
 use crate::data::layout::{FileEntry, SeriesFiles};
 use crate::data::source::{
     DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SourceFile, TimeRules,
@@ -30,7 +30,7 @@ impl OpenedFiles {
         // Of many files, only those that are being read are open.
         let held = series.files.len() == 1;
         for (place, entry) in series.files.iter().enumerate() {
-            match open_file(series, entry, rules, &rules.time, held)? {
+            match open_file(series, entry, rules, &rules.time, Asks::Rows { held })? {
                 Opened::File(file) => files.push((place, *file)),
                 Opened::Empty(file) => empty.push(file),
             }
@@ -70,7 +70,6 @@ impl OpenedFiles {
     /// What the files are, in the order of their names. No value is read.
     pub fn inputs(series: &SeriesFiles, rules: &SeriesRules) -> Result<Vec<InputFileDocument>> {
         let time = Arc::new(TimeRules {
-            asks_zone: true,
             // Rows beyond 64-bit nanoseconds have a place in no list; their files have.
             reach_ns: 0..=0,
             ..(*rules.time).clone()
@@ -79,7 +78,7 @@ impl OpenedFiles {
         let mut documents = Vec::with_capacity(series.files.len());
         for entry in &series.files {
             let mut document = InputFileDocument::new(entry.path.clone());
-            let (size, modified_ns) = match open_file(series, entry, rules, &time, false)? {
+            let (size, modified_ns) = match open_file(series, entry, rules, &time, Asks::Zone)? {
                 Opened::Empty(file) => {
                     document.rows = Some(0);
                     file.size_and_modified_ns()
@@ -111,13 +110,22 @@ impl OpenedFiles {
     }
 }
 
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// Its rows; it is held open, or only while it is read.
+    Rows { held: bool },
+    /// What it is, its zone included.
+    Zone,
+}
+
 /// Opens one file of a series as its rules and the list of inputs say.
 fn open_file(
     series: &SeriesFiles,
     entry: &FileEntry,
     rules: &SeriesRules,
     time: &Arc<TimeRules>,
-    held: bool,
+    asks: Asks,
 ) -> Result<Opened> {
     let listed = entry.listed.as_deref();
     let column = |field: &str| listed.and_then(|listed| listed.columns.get(field)).cloned();
@@ -136,13 +144,26 @@ fn open_file(
         zone: listed
             .and_then(|listed| listed.zone.as_ref())
             .or(time.zone.as_ref()),
-        held,
+        asks_zone: asks == Asks::Zone || listed.is_some_and(|listed| listed.zone.is_some()),
+        held: matches!(asks, Asks::Rows { held: true }),
     })?;
     let (size, modified_ns) = match &opened {
         Opened::File(file) => file.size_and_modified_ns(),
         Opened::Empty(file) => file.size_and_modified_ns(),
     };
     if let Some(listed) = listed {
+        // What a column says of itself is listed too, whatever zone is given for others.
+        if let (Some(asked), Some(zone), Opened::File(file)) = (&time.zone, &listed.zone, &opened)
+            && asked != zone
+            && !file.has_own_zone()
+        {
+            return Err(contradiction(
+                "zone",
+                &entry.path,
+                asked.name(),
+                zone.name(),
+            ));
+        }
         let differs = |what: &str, listed: String, is: String| {
             let message = format!(
                 "the file is another one than in the list of inputs: {what} {is}, not {listed}"

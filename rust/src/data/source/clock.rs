@@ -21,6 +21,17 @@ const NANOSECONDS_PER_DAY: i64 = 24 * NANOSECONDS_PER_HOUR;
 /// By so much at most a zone moves an instant, or a change of the clocks puts two of them out of order.
 const ZONE_MARGIN_NS: i64 = 2 * NANOSECONDS_PER_DAY;
 
+/// What the timestamps of a series decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Slices.
+    Primary,
+    /// When a candle of a further timeframe is shown.
+    Further,
+    /// Neither, as those of indicators.
+    Other,
+}
+
 /// How the timestamps of a series are read: the same for all of its files.
 #[derive(Debug, Clone)]
 pub(crate) struct TimeRules {
@@ -34,11 +45,9 @@ pub(crate) struct TimeRules {
     /// How long the candles are; `None` where the instants belong to no candles.
     pub timeframe: Option<Timeframe>,
     pub normalize: bool,
-    pub is_primary: bool,
+    pub part: Part,
     /// The stamps that are looked at, both ends included.
     pub reach_ns: RangeInclusive<i64>,
-    /// Whether somebody wants to know the zone of a column, whatever it is good for.
-    pub asks_zone: bool,
 }
 
 impl TimeRules {
@@ -52,9 +61,8 @@ impl TimeRules {
             days: None,
             timeframe: None,
             normalize: false,
-            is_primary: false,
+            part: Part::Other,
             reach_ns: i64::MIN..=i64::MAX,
-            asks_zone: false,
         }
     }
 
@@ -65,7 +73,7 @@ impl TimeRules {
 
     /// Whether the zone that a column itself names matters.
     pub fn needs_zone(&self) -> bool {
-        self.asks_zone || self.days_per_candle().is_some()
+        self.days_per_candle().is_some()
     }
 
     /// Whether stamps are dates.
@@ -75,7 +83,7 @@ impl TimeRules {
 
     /// Whether the instant matters from which a candle's age counts, beside its stamp.
     pub fn needs_begins(&self) -> bool {
-        self.is_dated() && !self.is_primary
+        self.is_dated() && self.part == Part::Further
     }
 
     /// Whether a date without a time can say when a candle is.
@@ -295,7 +303,8 @@ impl FileClock {
         };
         let open_ns = self.opened(instant_ns);
         let stamp_ns = self.dated(open_ns);
-        if self.rules.is_dated() && self.rules.is_primary && !self.rules.normalize {
+        let is_primary = self.rules.part == Part::Primary;
+        if self.rules.is_dated() && is_primary && !self.rules.normalize {
             self.check_date(time, open_ns, stamp_ns, row)?;
         }
         let begin_ns = if self.rules.needs_begins() {
@@ -579,7 +588,11 @@ mod tests {
                 rules.days = Some(Days::Local);
                 rules.zone = Some(Zone::named("Asia/Tokyo").expect("a zone"));
                 rules.normalize = normalize;
-                rules.is_primary = is_primary;
+                rules.part = if is_primary {
+                    Part::Primary
+                } else {
+                    Part::Other
+                };
             });
             let morning = stamps(&mut days, vec![StoredTime::Wall(ns("2024-06-03T09:00"))]);
             assert_eq!(morning.is_err(), fails);
@@ -608,6 +621,7 @@ mod tests {
             Stored::Instants(1),
             Some("America/New_York"),
             |rules| {
+                rules.part = Part::Further;
                 rules.days = Some(Days::Local);
             },
         );

@@ -125,6 +125,12 @@ fn texts(column: &ArrayRef) -> Vec<Option<String>> {
         let known = values.map(|(at, value)| column.is_valid(at).then(|| text(value)));
         return known.collect();
     }
+    if is_decimal(column.data_type()) {
+        let values = float64(column);
+        let known = values.iter().enumerate();
+        let known = known.map(|(at, value)| column.is_valid(at).then(|| value.to_string()));
+        return known.collect();
+    }
     if column.data_type().is_floating() {
         // Numbers that a null made fractions read as they were.
         let values = float64(column);
@@ -208,10 +214,18 @@ impl SourceFile {
     }
 }
 
+fn is_decimal(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Decimal128(..) | DataType::Decimal256(..)
+    )
+}
+
 /// Whether a column can hold names or ids of instruments.
 fn holds_names(data_type: &DataType) -> bool {
     data_type.is_integer()
         || data_type.is_floating()
+        || is_decimal(data_type)
         || matches!(
             data_type,
             DataType::Utf8

@@ -38,8 +38,8 @@ use parquet::file::statistics::Statistics;
 
 use self::arrays::ArrayBatches;
 use self::claims::{ROWS_PER_BYTE_MAX, check_footer};
-pub(crate) use self::clock::TimeRules;
 use self::clock::{FileClock, Stored, StoredTime};
+pub(crate) use self::clock::{Part, TimeRules};
 use self::columns::{
     Column, find_column, is_number, is_time, is_timestamp, nanoseconds_per_unit, own_zone,
     with_column_type, with_seconds,
@@ -70,6 +70,8 @@ pub(crate) struct FileOptions<'a> {
     /// The unit of integers in this file, and the zone of its wall clocks and days.
     pub unit: Option<TimestampUnit>,
     pub zone: Option<&'a Zone>,
+    /// Whether somebody wants to know the zone of the column, whatever it is good for.
+    pub asks_zone: bool,
     /// Whether it stays open; otherwise it is open while somebody reads from it.
     pub held: bool,
 }
@@ -83,17 +85,27 @@ pub(crate) enum Opened {
 
 /// A Parquet file without rows.
 #[derive(Debug)]
-pub(crate) struct EmptyFile(Arc<InputFile>);
+pub(crate) struct EmptyFile {
+    input: Arc<InputFile>,
+    /// As of [`SourceFile::smallest_offset_s`]; `None` where it has no column of timestamps.
+    smallest_offset_s: Option<i64>,
+}
 
 impl EmptyFile {
     /// Whether the file is still under its name, and what it was when it was opened.
     pub fn check_named(&self) -> Result<()> {
-        self.0.check_named()
+        self.input.check_named()
     }
 
     /// How many bytes the file has, and when it was changed last, in nanoseconds since 1970.
     pub fn size_and_modified_ns(&self) -> (u64, i64) {
-        (self.0.bytes(), self.0.modified_ns())
+        (self.input.bytes(), self.input.modified_ns())
+    }
+
+    /// The smallest distance from UTC that the zone of its days ever had since 1970, in seconds: so that
+    /// it does not depend on the rows that a file happens to have.
+    pub fn smallest_offset_s(&self) -> Option<i64> {
+        self.smallest_offset_s
     }
 }
 
@@ -114,6 +126,7 @@ pub(crate) struct SourceFile {
     unit: Option<TimestampUnit>,
     /// The zone that is read: of the column itself, or the one that is given.
     zone: Option<Zone>,
+    has_own_zone: bool,
     /// Rows of old-style timestamps that 64-bit nanoseconds do not hold, and which end of these they are
     /// beyond. Ascending.
     far_rows: Vec<(std::ops::Range<u64>, StoredTime)>,
@@ -179,7 +192,10 @@ impl SourceFile {
                 )
                 .at_file(path));
             }
-            return Ok(Opened::Empty(EmptyFile(file.input().clone())));
+            return Ok(Opened::Empty(EmptyFile {
+                input: file.input().clone(),
+                smallest_offset_s: smallest_offset_without_rows(&metadata, &options),
+            }));
         }
         let of_candles = options.time.timeframe.is_some();
         let timestamp_column = find_column(
@@ -222,6 +238,7 @@ impl SourceFile {
             unsigned: data_type.is_unsigned_integer(),
             unit: None,
             zone: None,
+            has_own_zone: false,
             far_rows: Vec::new(),
             values,
         };
@@ -265,7 +282,9 @@ impl SourceFile {
             other => other,
         };
         let own = match data_type {
-            DataType::Timestamp(_, Some(zone)) if options.time.needs_zone() => {
+            DataType::Timestamp(_, Some(zone))
+                if options.time.needs_zone() || options.asks_zone =>
+            {
                 let named = catch_panic(|| own_zone(&self.metadata, &self.timestamp.name));
                 Some(named.ok().flatten().unwrap_or_else(|| zone.to_string()))
             }
@@ -291,13 +310,14 @@ impl SourceFile {
                 }
             },
         };
+        self.has_own_zone = own.as_ref().is_some_and(|zone| !zone.is_utc());
         self.zone = own
             .clone()
             .filter(|zone| !zone.is_utc())
             .or_else(|| options.zone.cloned())
             .or_else(|| own.clone());
         self.clock = FileClock::new(options.time.clone(), stored, own, options.zone);
-        if options.time.guesses_days() && self.clock.has_calendar() && stored != Stored::Dates {
+        if options.time.guesses_days() && self.clock.has_calendar() {
             let zone = self
                 .zone
                 .as_ref()
@@ -527,6 +547,11 @@ impl SourceFile {
         self.unit
     }
 
+    /// Whether the column itself names a zone other than UTC.
+    pub fn has_own_zone(&self) -> bool {
+        self.has_own_zone
+    }
+
     /// The zone that is read: the column's own, or the one that was given.
     pub fn zone(&self) -> Option<&Zone> {
         self.zone.as_ref()
@@ -596,6 +621,27 @@ fn nanoseconds_per(unit: TimestampUnit) -> i64 {
         // The unit by magnitude is one of the others, once a file is open.
         TimestampUnit::Nanoseconds | TimestampUnit::Magnitude => 1,
     }
+}
+
+/// The smallest distance from UTC of the zone of days in a file without rows; `None` where it has no such
+/// column of timestamps as could be read.
+fn smallest_offset_without_rows(
+    metadata: &ArrowReaderMetadata,
+    options: &FileOptions<'_>,
+) -> Option<i64> {
+    let (name, _) = options.timestamp;
+    let field = metadata.schema().field_with_name(name).ok()?;
+    let own = match field.data_type() {
+        DataType::Timestamp(_, Some(zone)) => {
+            let named = catch_panic(|| own_zone(metadata, name)).ok().flatten();
+            Zone::of_column(&named.unwrap_or_else(|| zone.to_string()))
+        }
+        other if is_time(other) => None,
+        _ => return None,
+    };
+    let own = own.filter(|zone| !zone.is_utc());
+    let zone = own.as_ref().or(options.zone);
+    Some(zone.map_or(0, Zone::smallest_offset_s))
 }
 
 /// The error for a file that is of another format than Parquet.

@@ -70,6 +70,7 @@ fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
         time: &Arc::new(TimeRules::of_instants()),
         unit: None,
         zone: None,
+        asks_zone: false,
         held: true,
     })?;
     let Opened::File(file) = opened else {
