@@ -608,6 +608,14 @@ fn integers_need_a_unit_and_get_the_one_that_fits_named() {
         (error.code(), error.place().row),
         (Code::CorruptInput, Some(1))
     );
+    // Dates as integers fit none: no unit is named that would make them days of 1970.
+    let days = Arc::new(Int64Array::from(vec![20_240_102, 20_240_103]));
+    write(&root.path().join("A.parquet"), days);
+    for unit in [None, Some(TimestampUnit::Magnitude)] {
+        let error = failure(request(root.path()).timestamp_unit(unit));
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("YYYYMMDD") && !hint.contains(" ms"), "{hint}");
+    }
 }
 
 #[test]

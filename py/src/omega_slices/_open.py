@@ -136,7 +136,7 @@ def open_slices(
     path_template : str, optional
         Where the files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``,
         ``{side}``, ``{SIDE}`` and ``*`` (any text within a name: all files that match are
-        one series, in name order); by default
+        one series); by default
         ``{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet``.
     columns : mapping of str to str, optional
         Names of the input's columns by ``timestamp``, ``open``, ``high``, ``low``,

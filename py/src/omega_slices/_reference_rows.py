@@ -180,8 +180,11 @@ def _read_file(
         zone=file.zone or request.zone,
         unit=None,
     )
-    # What a column says of itself is listed too, whatever zone is given for others.
-    if rows.own_zone is None and request.zone is not None and file.zone not in (None, request.zone):
+    # What a column says of itself is listed too, whatever zone is asked for beside it.
+    says_utc = own_zone is not None and rows.own_zone is None and file.zone is not None and zone_of(file.zone) is UTC
+    if says_utc and request.zone is not None:
+        rows.zone = request.zone
+    elif rows.own_zone is None and request.zone is not None and file.zone not in (None, request.zone):
         raise contradiction(series, path, "zone", file.zone, request.zone)
     if not request.one_instrument:
         _check_instruments(series, path, table, {time, *values}, seen)

@@ -355,7 +355,7 @@ fn entry(
 /// The error where an option of the request contradicts a list.
 pub(crate) fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
     Error::usage(format!(
-        "--{option} says {asked:?}, the list of inputs says {listed:?}"
+        "the request says {asked:?} for {option}, the list of inputs says {listed:?}"
     ))
     .at_file(path)
     .with_hint("leave the option out, or correct the list")

@@ -344,10 +344,12 @@ impl<'a> Layout<'a> {
                         );
                         return Err(Error::input(Code::AmbiguousInput, message)
                             .at_file(&file)
-                            .with_hint(
-                                "say which texts are symbols with --symbol-pattern, or put more \
-                                 of the names into the path template",
-                            ));
+                            .with_hint(format!(
+                                "put what follows the symbol into the path template, or list the \
+                                 files with --inputs; only where {} is no symbol at all, say with \
+                                 --symbol-pattern what one looks like",
+                                owner.symbol
+                            )));
                     }
                 }
                 _ => own.push(file),

@@ -124,7 +124,7 @@ pub struct SeriesArguments {
     pub strict: bool,
 
     /// Where the files lie: fields {root} {symbol} {timeframe} {side} {SIDE}, and `*` for any text within
-    /// a name: all files that match are one series, in name order.
+    /// a name: all files that match are one series.
     /// [default: {root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet]
     #[arg(long, value_name = "TEMPLATE")]
     path_template: Option<String>,

@@ -312,7 +312,7 @@ fn repeated(source: &SeriesSource, timestamp_ns: i64, row: u64) -> Error {
     let error = Error::input(Code::DuplicateTimestamp, message);
     source
         .at_row(error, row)
-        .with_hint("remove one of the rows, or choose --duplicates last or first")
+        .with_hint("remove one of the rows, or choose --duplicates identical, last or first")
 }
 
 fn differing(source: &SeriesSource, group: &Group, row: u64) -> Error {

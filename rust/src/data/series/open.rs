@@ -130,6 +130,12 @@ fn open_file(
     let listed = entry.listed.as_deref();
     let column = |field: &str| listed.and_then(|listed| listed.columns.get(field)).cloned();
     let timestamp = column("timestamp").unwrap_or_else(|| rules.timestamp.clone());
+    // What a column says of itself is listed too, whatever zone is asked for beside it.
+    let listed_zone = listed.and_then(|listed| listed.zone.as_ref());
+    let zone = match (listed_zone, &time.zone) {
+        (Some(listed), Some(asked)) if listed.is_utc() => Some(asked),
+        (listed, asked) => listed.or(asked.as_ref()),
+    };
     let fields = rules.fields.iter().zip(&rules.values);
     let values: Vec<_> = fields
         .map(|(field, name)| column(field).unwrap_or_else(|| name.clone()))
@@ -141,10 +147,8 @@ fn open_file(
         values: (&values, rules.other_values),
         time,
         unit: listed.and_then(|listed| listed.unit).or(time.unit),
-        zone: listed
-            .and_then(|listed| listed.zone.as_ref())
-            .or(time.zone.as_ref()),
-        asks_zone: asks == Asks::Zone || listed.is_some_and(|listed| listed.zone.is_some()),
+        zone,
+        asks_zone: asks == Asks::Zone || listed_zone.is_some(),
         held: matches!(asks, Asks::Rows { held: true }),
     })?;
     let (size, modified_ns) = match &opened {
@@ -152,10 +156,11 @@ fn open_file(
         Opened::Empty(file) => file.size_and_modified_ns(),
     };
     if let Some(listed) = listed {
-        // What a column says of itself is listed too, whatever zone is given for others.
         if let (Some(asked), Some(zone), Opened::File(file)) = (&time.zone, &listed.zone, &opened)
             && asked != zone
-            && !file.has_own_zone()
+            && file
+                .own_zone()
+                .is_none_or(|own| own.is_utc() && !zone.is_utc())
         {
             return Err(contradiction(
                 "zone",

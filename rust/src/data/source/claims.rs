@@ -353,3 +353,23 @@ impl ChunkReader for ClaimedFile {
         Ok(page)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Fields, read_footer};
+
+    #[test]
+    fn a_footer_that_names_a_way_of_encryption_is_told_from_a_damaged_one() {
+        // The compact form of Thrift: the step to the next field and its kind, a struct (12) or a list (9).
+        for (footer, expected) in [
+            (&[0x8c, 0x00, 0x00][..], Some(true)),
+            (&[0x7c, 0x00, 0x1c, 0x00, 0x00], Some(true)),
+            (&[0x7c, 0x00, 0x00], Some(false)),
+            (&[0x89, 0x0c, 0x00], Some(false)),
+            (&[0x8c, 0x00], None),
+        ] {
+            let found = read_footer(&mut Fields::new(footer));
+            assert_eq!(found, expected, "{footer:?}");
+        }
+    }
+}

@@ -450,7 +450,10 @@ impl FileClock {
         );
         Err(Error::input(Code::AmbiguousInput, message)
             .at_row(row())
-            .with_hint("add --normalize if the time lies within the candle's date"))
+            .with_hint(
+                "name the zone of the days with --zone if the column does not, or add \
+                 --normalize if the time lies within the candle's date there",
+            ))
     }
 
     fn skipped(&self, wall_ns: i64) -> Error {

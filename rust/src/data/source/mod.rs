@@ -126,7 +126,7 @@ pub(crate) struct SourceFile {
     unit: Option<TimestampUnit>,
     /// The zone that is read: of the column itself, or the one that is given.
     zone: Option<Zone>,
-    has_own_zone: bool,
+    own_zone: Option<Zone>,
     /// Rows of old-style timestamps that 64-bit nanoseconds do not hold, and which end of these they are
     /// beyond. Ascending.
     far_rows: Vec<(std::ops::Range<u64>, StoredTime)>,
@@ -238,7 +238,7 @@ impl SourceFile {
             unsigned: data_type.is_unsigned_integer(),
             unit: None,
             zone: None,
-            has_own_zone: false,
+            own_zone: None,
             far_rows: Vec::new(),
             values,
         };
@@ -310,7 +310,7 @@ impl SourceFile {
                 }
             },
         };
-        self.has_own_zone = own.as_ref().is_some_and(|zone| !zone.is_utc());
+        self.own_zone.clone_from(&own);
         self.zone = own
             .clone()
             .filter(|zone| !zone.is_utc())
@@ -547,9 +547,9 @@ impl SourceFile {
         self.unit
     }
 
-    /// Whether the column itself names a zone other than UTC.
-    pub fn has_own_zone(&self) -> bool {
-        self.has_own_zone
+    /// The zone that the column itself names; known where somebody asked.
+    pub fn own_zone(&self) -> Option<&Zone> {
+        self.own_zone.as_ref()
     }
 
     /// The zone that is read: the column's own, or the one that was given.

@@ -160,7 +160,7 @@ impl SourceFile {
             (None, fitting) => {
                 let message = "the timestamps are integers, which say nothing of their unit";
                 let hint = fitting.map_or_else(
-                    || "name the unit with --timestamp-unit s, ms, us or ns".to_owned(),
+                    || unknown_unit(value(smallest), value(largest)).to_owned(),
                     |fitting| format!("the values fit --timestamp-unit {fitting}"),
                 );
                 Err(at_column(Error::input(Code::SchemaMismatch, message)).with_hint(hint))
@@ -184,6 +184,12 @@ impl SourceFile {
             Ok(())
         })?;
         let (row, unit) = found.unwrap_or_default();
+        let hint = match self.whole_range()? {
+            (StoredTime::Instant(smallest), StoredTime::Instant(largest)) => {
+                unknown_unit(smallest, largest)
+            }
+            _ => NAME_UNIT,
+        };
         let message = match (unit, first.flatten()) {
             (Some(unit), Some(first)) => {
                 format!("the timestamp fits the unit {unit}, those before it {first}")
@@ -194,7 +200,19 @@ impl SourceFile {
             .corrupt(message)
             .at_row(row)
             .at_column(&self.timestamp.name)
-            .with_hint("correct the row, or name the unit with --timestamp-unit"))
+            .with_hint(format!("correct the row, or {hint}")))
+    }
+}
+
+const NAME_UNIT: &str = "name the unit with --timestamp-unit s, ms, us or ns";
+
+/// What to do with integers that fit no unit.
+fn unknown_unit(smallest: i64, largest: i64) -> &'static str {
+    const DATES: std::ops::RangeInclusive<i64> = 19_900_101..=21_001_231;
+    if DATES.contains(&smallest) && DATES.contains(&largest) {
+        "write the column as dates or as text, since these look like YYYYMMDD"
+    } else {
+        NAME_UNIT
     }
 }
 
