@@ -267,6 +267,12 @@ pub(crate) struct WallClock {
     offset_ns: i64,
 }
 
+/// A range without what two days more or less could bring beyond 64-bit nanoseconds.
+fn far_from_the_ends(range: &Range<i64>) -> Range<i64> {
+    const MARGIN_NS: i64 = 2 * SECONDS_PER_DAY * NANOSECONDS_PER_SECOND;
+    range.start.max(i64::MIN + MARGIN_NS)..range.end.min(i64::MAX - MARGIN_NS)
+}
+
 impl WallClock {
     pub fn new(zone: Zone) -> Self {
         Self {
@@ -280,10 +286,13 @@ impl WallClock {
     /// Times that stand for one instant each, by the same distance from UTC; none of them so near to the
     /// ends of 64-bit nanoseconds that the instant could lie beyond these.
     pub fn plain(&self) -> (Range<i64>, i64) {
-        const MARGIN_NS: i64 = 2 * SECONDS_PER_DAY * NANOSECONDS_PER_SECOND;
-        let start = self.walls_ns.start.max(i64::MIN + MARGIN_NS);
-        let end = self.walls_ns.end.min(i64::MAX - MARGIN_NS);
-        (start..end, self.offset_ns)
+        (far_from_the_ends(&self.walls_ns), self.offset_ns)
+    }
+
+    /// Instants at which the clock shows a time by the same distance from UTC, none of them near the ends
+    /// either.
+    pub fn plain_instants(&self) -> (Range<i64>, i64) {
+        (far_from_the_ends(&self.instants_ns), self.offset_ns)
     }
 
     /// What the clock shows at an instant. Saturates where no 64-bit nanoseconds can say it.

@@ -6,7 +6,7 @@
 //! date. Every later step sees the stamp alone.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
@@ -20,6 +20,12 @@ const NANOSECONDS_PER_DAY: i64 = 24 * NANOSECONDS_PER_HOUR;
 
 /// By so much at most a zone moves an instant, or a change of the clocks puts two of them out of order.
 const ZONE_MARGIN_NS: i64 = 2 * NANOSECONDS_PER_DAY;
+
+/// After midnight and before noon, as time into a date.
+const MORNING_NS: Range<i64> = 1..12 * NANOSECONDS_PER_HOUR;
+
+/// Instants that a day less or more leaves within 64 bits.
+const PLAIN_NS: Range<i64> = i64::MIN + ZONE_MARGIN_NS..i64::MAX - ZONE_MARGIN_NS;
 
 /// What the timestamps of a series decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +85,11 @@ impl TimeRules {
     /// Whether stamps are dates.
     pub fn is_dated(&self) -> bool {
         self.days == Some(Days::Local) && self.days_per_candle().is_some()
+    }
+
+    /// Whether a stamp within its date is an error.
+    fn checks_dates(&self) -> bool {
+        self.is_dated() && self.part == Part::Primary && !self.normalize
     }
 
     /// Whether the instant matters from which a candle's age counts, beside its stamp.
@@ -186,16 +197,37 @@ impl FileClock {
             && !self.rules.is_dated()
     }
 
-    /// Whether what happens to a value is a multiplication and, between changes of the clocks, a shift.
+    /// Whether what happens to a value is a multiplication and, between changes of the clocks, a shift to
+    /// an instant or to a date.
     pub fn only_shifts(&self) -> bool {
         matches!(self.stored, Stored::Instants(_) | Stored::Wall(_))
-            && !self.rules.is_dated()
-            && (self.rules.stamped == Stamped::Open || self.calendar.is_none())
+            && !self.rules.needs_begins()
+            && (self.rules.stamped == Stamped::Open
+                || self.calendar.is_none() && !self.rules.is_dated())
     }
 
     /// The stamps of consecutive rows, which hold instants or wall-clock times in nanoseconds that fit. The
     /// same as [`Self::stamp`] makes of them, many at a time. For what [`Self::only_shifts`].
     pub fn shift(&mut self, times_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
+        if let Err((at, error)) = self.shift_walls(times_ns, &row) {
+            // A date before that may be wrong already.
+            self.shift_to_dates(&mut times_ns[..at], row)?;
+            return Err(error);
+        }
+        if let (Stamped::Close, Some(timeframe)) = (self.rules.stamped, &self.rules.timeframe) {
+            let duration_ns = timeframe.duration_ns();
+            let opened = |time_ns: &mut i64| *time_ns = time_ns.saturating_sub(duration_ns);
+            times_ns.iter_mut().for_each(opened);
+        }
+        self.shift_to_dates(times_ns, row)
+    }
+
+    /// Makes instants of wall-clock times. The error has its position; those before it are instants.
+    fn shift_walls(
+        &mut self,
+        times_ns: &mut [i64],
+        row: impl Fn(usize) -> u64,
+    ) -> std::result::Result<(), (usize, Error)> {
         let mut at = 0;
         while self.wall.is_some() && at < times_ns.len() {
             let (range, offset_ns) = self.wall.as_ref().map_or((0..0, 0), WallClock::plain);
@@ -208,15 +240,42 @@ impl FileClock {
                 .for_each(|time_ns| *time_ns -= offset_ns);
             at += plain;
             if let Some(time_ns) = times_ns.get_mut(at) {
-                let instant = self.instant(StoredTime::Wall(*time_ns), || row(at))?;
+                let instant = self.instant(StoredTime::Wall(*time_ns), || row(at));
+                let instant = instant.map_err(|error| (at, error))?;
                 *time_ns = instant.unwrap_or(*time_ns);
                 at += 1;
             }
         }
-        if let (Stamped::Close, Some(timeframe)) = (self.rules.stamped, &self.rules.timeframe) {
-            let duration_ns = timeframe.duration_ns();
-            let opened = |time_ns: &mut i64| *time_ns = time_ns.saturating_sub(duration_ns);
-            times_ns.iter_mut().for_each(opened);
+        Ok(())
+    }
+
+    /// Makes dates of the instants at which candles open, where that is asked for.
+    fn shift_to_dates(&mut self, opens_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
+        if !self.rules.is_dated() {
+            return Ok(());
+        }
+        let checks = self.rules.checks_dates();
+        let mut at = 0;
+        while at < opens_ns.len() {
+            let calendar = self.calendar.as_ref();
+            let (range, offset_ns) = calendar.map_or((PLAIN_NS, 0), WallClock::plain_instants);
+            for open_ns in &mut opens_ns[at..] {
+                let shown_ns = open_ns.wrapping_add(offset_ns);
+                let into_date_ns = shown_ns.rem_euclid(NANOSECONDS_PER_DAY);
+                let is_morning = MORNING_NS.contains(&into_date_ns);
+                if !range.contains(open_ns) || (checks && is_morning) {
+                    break;
+                }
+                let is_evening_before = into_date_ns >= MORNING_NS.end;
+                *open_ns =
+                    shown_ns - into_date_ns + i64::from(is_evening_before) * NANOSECONDS_PER_DAY;
+                at += 1;
+            }
+            if let Some(open_ns) = opens_ns.get_mut(at) {
+                *open_ns =
+                    self.checked_date(StoredTime::Instant(*open_ns), *open_ns, || row(at))?;
+                at += 1;
+            }
         }
         Ok(())
     }
@@ -302,11 +361,7 @@ impl FileClock {
             return Ok(None);
         };
         let open_ns = self.opened(instant_ns);
-        let stamp_ns = self.dated(open_ns);
-        let is_primary = self.rules.part == Part::Primary;
-        if self.rules.is_dated() && is_primary && !self.rules.normalize {
-            self.check_date(time, open_ns, stamp_ns, row)?;
-        }
+        let stamp_ns = self.checked_date(time, open_ns, row)?;
         let begin_ns = if self.rules.needs_begins() {
             self.begins(open_ns)
         } else {
@@ -388,6 +443,20 @@ impl FileClock {
         }
     }
 
+    /// The stamp of a candle that opens at an instant, where that can be told.
+    fn checked_date(
+        &mut self,
+        time: StoredTime,
+        open_ns: i64,
+        row: impl Fn() -> u64,
+    ) -> Result<i64> {
+        let stamp_ns = self.dated(open_ns);
+        if self.rules.checks_dates() {
+            self.check_date(time, open_ns, stamp_ns, row)?;
+        }
+        Ok(stamp_ns)
+    }
+
     /// The stamp of a candle that opens at an instant.
     fn dated(&mut self, open_ns: i64) -> i64 {
         if !self.rules.is_dated() {
@@ -430,7 +499,7 @@ impl FileClock {
     ) -> Result<()> {
         let into_date_ns = self.shown(open_ns).rem_euclid(NANOSECONDS_PER_DAY);
         if matches!(time, StoredTime::Date(_))
-            || !(1..12 * NANOSECONDS_PER_HOUR).contains(&into_date_ns)
+            || !MORNING_NS.contains(&into_date_ns)
             || !self.rules.reach_ns.contains(&stamp_ns)
         {
             return Ok(());
@@ -672,6 +741,45 @@ mod tests {
             let times: Vec<_> = shifted.iter().map(|&time_ns| make(time_ns)).collect();
             at_once.shift(&mut shifted, |_| 0).expect("no error");
             prop_assert_eq!(stamps(&mut one_by_one, times).expect("no error").stamps_ns, shifted);
+        }
+
+        #[test]
+        fn shifting_to_dates_is_stamping(
+            zone in prop::sample::select(vec!["America/New_York", "Asia/Beirut", "UTC"]),
+            is_wall in any::<bool>(),
+            checks in any::<bool>(),
+            // Hours of days, mostly midnight and the evening before.
+            hours in prop::collection::vec(
+                (19_000_i64..20_000, prop_oneof![20 => 12_i64..=24, 1 => 24_i64..36]),
+                0..200,
+            ),
+            ends in prop::bool::weighted(0.1),
+        ) {
+            let stored = if is_wall { Stored::Wall(1) } else { Stored::Instants(1) };
+            let named = Zone::named(zone).expect(zone);
+            let mut one_by_one = clock("D1", stored, None, |rules| {
+                rules.zone = Some(named.clone());
+                rules.days = Some(Days::Local);
+                rules.part = if checks { Part::Primary } else { Part::Other };
+            });
+            let mut at_once = one_by_one.clone();
+            prop_assert!(at_once.only_shifts());
+            let mut zoned = WallClock::new(named);
+            let walls = hours.iter().map(|(day, hour)| (day * 24 + hour) * NANOSECONDS_PER_HOUR);
+            let mut shifted: Vec<_> = walls
+                .map(|wall_ns| if is_wall { wall_ns } else { zoned.instants(wall_ns).nearest() })
+                .collect();
+            if ends {
+                shifted.extend([i64::MIN, i64::MAX]);
+            }
+            let make = if is_wall { StoredTime::Wall } else { StoredTime::Instant };
+            let times: Vec<_> = shifted.iter().map(|&time_ns| make(time_ns)).collect();
+            let found = at_once.shift(&mut shifted, |at| at as u64).map(|()| shifted);
+            let expected = stamps(&mut one_by_one, times).map(|stamps| stamps.stamps_ns);
+            let comparable = |result: Result<Vec<i64>>| {
+                result.map_err(|error| (error.to_string(), error.place().row))
+            };
+            prop_assert_eq!(comparable(found), comparable(expected));
         }
     }
 
