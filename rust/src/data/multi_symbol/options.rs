@@ -30,7 +30,7 @@ const AHEAD_ROWS: std::ops::RangeInclusive<usize> = 4_096..=20_000;
 const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 
 /// More threads than any machine has cores for; each takes memory that the system may not have.
-const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
 
 /// How to read, as far as it does not show in the output.
 #[derive(Debug, Clone, Default)]

@@ -285,8 +285,7 @@ impl SourceFile {
             DataType::Timestamp(_, Some(zone))
                 if options.time.needs_zone() || options.asks_zone =>
             {
-                let named = catch_panic(|| own_zone(&self.metadata, &self.timestamp.name));
-                Some(named.ok().flatten().unwrap_or_else(|| zone.to_string()))
+                Some(zone_name(&self.metadata, &self.timestamp.name, zone))
             }
             _ => None,
         };
@@ -623,6 +622,12 @@ fn nanoseconds_per(unit: TimestampUnit) -> i64 {
     }
 }
 
+/// The zone that a column names: by its writer's schema where that can be read, else by its type.
+fn zone_name(metadata: &ArrowReaderMetadata, column: &str, of_type: &str) -> String {
+    let named = catch_panic(|| own_zone(metadata, column)).ok().flatten();
+    named.unwrap_or_else(|| of_type.to_owned())
+}
+
 /// The smallest distance from UTC of the zone of days in a file without rows; `None` where it has no such
 /// column of timestamps as could be read.
 fn smallest_offset_without_rows(
@@ -632,10 +637,7 @@ fn smallest_offset_without_rows(
     let (name, _) = options.timestamp;
     let field = metadata.schema().field_with_name(name).ok()?;
     let own = match field.data_type() {
-        DataType::Timestamp(_, Some(zone)) => {
-            let named = catch_panic(|| own_zone(metadata, name)).ok().flatten();
-            Zone::of_column(&named.unwrap_or_else(|| zone.to_string()))
-        }
+        DataType::Timestamp(_, Some(zone)) => Zone::of_column(&zone_name(metadata, name, zone)),
         other if is_time(other) => None,
         _ => return None,
     };
