@@ -33,7 +33,7 @@ pub(crate) use self::values::ValueCursor;
 use crate::data::input_list::InputFileDocument;
 use crate::data::layout::{Role, SeriesFiles};
 use crate::data::session::{Hours, SessionFilter};
-use crate::data::source::{EmptyFile, Part, SourceFile, Span, TimeRules};
+use crate::data::source::{EmptyFile, Part, RowRange, SourceFile, TimeRules};
 use crate::error::{Error, Result};
 use crate::report::SeriesName;
 use crate::request::{
@@ -251,7 +251,7 @@ pub(crate) struct SeriesSource {
 /// A file of the series and the rows of it that lie between the window's first and last row.
 struct PlannedFile {
     file: SourceFile,
-    spans: Vec<Span>,
+    ranges: Vec<RowRange>,
     /// How many rows that is.
     rows: u64,
     /// Its place among all files of the series by name: of rows that share a timestamp, this decides
@@ -260,50 +260,50 @@ struct PlannedFile {
 }
 
 impl PlannedFile {
-    fn new((place, file): (usize, SourceFile), spans: Vec<Span>) -> Self {
+    fn new((place, file): (usize, SourceFile), ranges: Vec<RowRange>) -> Self {
         Self {
             file,
             place,
-            rows: spans.iter().map(|span| span.rows as u64).sum(),
-            spans,
+            rows: ranges.iter().map(|range| range.rows as u64).sum(),
+            ranges,
         }
     }
 
-    /// The parts of the spans that hold some rows, counted over the spans.
-    fn spans_between(&self, rows: Range<u64>) -> Vec<Span> {
+    /// The parts of the ranges that hold some rows, counted over the ranges.
+    fn ranges_between(&self, rows: Range<u64>) -> Vec<RowRange> {
         let mut before = 0;
-        let cut = self.spans.iter().map(|span| {
-            let all = before..before + span.rows as u64;
+        let cut = self.ranges.iter().map(|range| {
+            let all = before..before + range.rows as u64;
             before = all.end;
             let start = rows.start.clamp(all.start, all.end);
             let end = rows.end.clamp(start, all.end);
-            Span {
-                skip: span.skip + (start - all.start) as usize,
+            RowRange {
+                skip: range.skip + (start - all.start) as usize,
                 rows: (end - start) as usize,
-                ..*span
+                ..*range
             }
         });
-        cut.filter(|span| span.rows > 0).collect()
+        cut.filter(|range| range.rows > 0).collect()
     }
 
-    /// Whether some rows, counted over the spans, end within a span.
-    fn cuts_last_span(&self, rows: &Range<u64>) -> bool {
-        let ends = self.spans.iter().scan(0, |end, span| {
-            *end += span.rows as u64;
+    /// Whether some rows, counted over the ranges, end within a range.
+    fn cuts_last_range(&self, rows: &Range<u64>) -> bool {
+        let ends = self.ranges.iter().scan(0, |end, range| {
+            *end += range.rows as u64;
             Some(*end)
         });
         rows.end < self.rows && !ends.into_iter().any(|end| end == rows.end)
     }
 
-    /// The row in the file, of a row counted over the spans.
+    /// The row in the file, of a row counted over the ranges.
     fn row_in_file(&self, row: u64) -> u64 {
         let mut left = row;
-        for span in &self.spans {
-            if left < span.rows as u64 {
-                let before: usize = self.file.row_group_rows().take(span.row_group).sum();
-                return (before + span.skip) as u64 + left;
+        for range in &self.ranges {
+            if left < range.rows as u64 {
+                let before: usize = self.file.row_group_rows().take(range.row_group).sum();
+                return (before + range.skip) as u64 + left;
             }
-            left -= span.rows as u64;
+            left -= range.rows as u64;
         }
         unreachable!("row {row} of {} rows", self.rows)
     }

@@ -2,12 +2,12 @@
 
 use super::{SeriesRules, SeriesSource};
 use crate::data::runs::TimestampRuns;
-use crate::data::source::{Pass, RawRows, SourceReader};
+use crate::data::source::{Projection, RawRows, SourceReader};
 use crate::error::Result;
 
 /// The timestamps of all rows of a series that are decoded, as they stand in the files.
 pub(super) struct RowStream {
-    pass: Pass,
+    pass: Projection,
     file: usize,
     reader: Option<Box<SourceReader>>,
     /// All timestamps that are left, where an earlier pass could keep them.
@@ -25,7 +25,7 @@ pub(super) struct RowStream {
 impl RowStream {
     /// From the first row to the one before `end`; by `runs`, where an earlier pass could keep all
     /// timestamps.
-    pub fn new(pass: Pass, runs: Option<TimestampRuns>, end: u64) -> Self {
+    pub fn new(pass: Projection, runs: Option<TimestampRuns>, end: u64) -> Self {
         Self {
             end,
             pass,
@@ -71,12 +71,12 @@ impl RowStream {
             if self.reader.is_none() && planned.rows > 0 {
                 let skip = std::mem::take(&mut self.skip);
                 let rows = skip..skip + self.end - self.position;
-                let spans = planned.spans_between(rows.clone());
-                let goes_on = !rules.has_window() && planned.cuts_last_span(&rows);
+                let ranges = planned.ranges_between(rows.clone());
+                let goes_on = !rules.has_window() && planned.cuts_last_range(&rows);
                 let reader =
                     planned
                         .file
-                        .read_beginning(self.pass, &spans, rules.chunk_rows, goes_on)?;
+                        .read_beginning(self.pass, &ranges, rules.chunk_rows, goes_on)?;
                 self.reader = Some(Box::new(reader));
             }
             self.decoded = match &mut self.reader {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::data::runs::TimestampRuns;
 use crate::data::series::SeriesRules;
 use crate::data::series::segments::Order;
-use crate::data::source::{Pass, SourceFile, Span};
+use crate::data::source::{Projection, RowRange, SourceFile};
 use crate::error::Result;
 
 /// The pass over the timestamps of a series, over its files in name order.
@@ -33,18 +33,22 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The spans of a file that reach from the first to the last row within reach, per row
+    /// The ranges of a file that reach from the first to the last row within reach, per row
     /// group. Row groups whose statistics place them outside are not read.
-    pub fn file(&mut self, file: &SourceFile) -> Result<Vec<Span>> {
-        let candidates: Vec<Span> = file
+    pub fn file(&mut self, file: &SourceFile) -> Result<Vec<RowRange>> {
+        let candidates: Vec<RowRange> = file
             .all_rows()
             .into_iter()
-            .filter(|span| span.rows > 0 && self.may_be_inside(file, span.row_group))
+            .filter(|range| range.rows > 0 && self.may_be_inside(file, range.row_group))
             .collect();
-        let mut spans = Vec::with_capacity(candidates.len());
+        let mut ranges = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let one = std::slice::from_ref(&candidate);
-            let mut reader = file.read(Pass::Timestamps, one, self.rules.chunk_rows.max(8_192))?;
+            let mut reader = file.read(
+                Projection::Timestamps,
+                one,
+                self.rules.chunk_rows.max(8_192),
+            )?;
             let (mut first, mut last, mut kept, mut row) = (None, 0, 0, 0);
             while let Some(raw) = reader.next_rows(file)? {
                 let timestamps = &raw.timestamps;
@@ -57,18 +61,18 @@ impl<'a> Scan<'a> {
                 row += timestamps.len();
             }
             if first.is_some_and(|first| last - first + 1 != kept) {
-                // Rows out of reach between two batches: the span has them, the runs do not.
+                // Rows out of reach between two batches: the range has them, the runs do not.
                 self.runs = None;
             }
             if let Some(first) = first {
-                spans.push(Span {
+                ranges.push(RowRange {
                     skip: first,
                     rows: last - first + 1,
                     ..candidate
                 });
             }
         }
-        Ok(spans)
+        Ok(ranges)
     }
 
     /// Whether what was seen is in order.

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::SeriesRules;
 use super::scan::Scan;
-use super::segments::{PageBounds, Segment, as_one, first_and_rest, segments};
+use super::segments::{Segment, SegmentBounds, as_one, first_and_rest, segments};
 use crate::data::runs::TimestampRuns;
-use crate::data::source::{Pass, SourceFile, Span, TimeBounds};
+use crate::data::source::{PageBounds, Projection, RowRange, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::request::{UnsortedPolicy, format_timestamp};
 
@@ -17,10 +17,10 @@ const SCANNED_AT_ONCE_CHUNKS: u64 = 12;
 /// Which rows of the files are read, in which segments.
 pub(super) struct SegmentPlan {
     /// Per file.
-    pub spans: Vec<Vec<Span>>,
+    pub ranges: Vec<Vec<RowRange>>,
     pub segments: Vec<Segment>,
     /// What was relied on, where it was.
-    pub bounds: PageBounds,
+    pub bounds: SegmentBounds,
     pub may_repeat: bool,
     pub runs: Option<TimestampRuns>,
 }
@@ -32,7 +32,7 @@ impl SegmentPlan {
         if rules.unsorted == UnsortedPolicy::Error || rules.fails_on_duplicates() {
             return Ok(None);
         }
-        let mut spans = Vec::with_capacity(files.len());
+        let mut ranges = Vec::with_capacity(files.len());
         let mut pages = Vec::new();
         for file in files {
             let mut of_file = Vec::new();
@@ -61,11 +61,11 @@ impl SegmentPlan {
                     rules,
                 )?;
                 if first < end {
-                    of_file.push(span_of(row_group, &of_group, first..end));
+                    of_file.push(range_of(row_group, &of_group, first..end));
                     pages.extend_from_slice(&of_group[first..end]);
                 }
             }
-            spans.push(of_file);
+            ranges.push(of_file);
         }
         let (segments, may_repeat) = segments(&pages);
         let short_enough = |segment: &Segment| segment.rows <= rules.segment_rows as u64;
@@ -78,9 +78,9 @@ impl SegmentPlan {
             return Ok(None);
         };
         Ok(Some(Self {
-            spans,
+            ranges,
             segments,
-            bounds: PageBounds::new(&pages),
+            bounds: SegmentBounds::new(&pages),
             may_repeat,
             runs: None,
         }))
@@ -89,18 +89,18 @@ impl SegmentPlan {
     /// By a pass over all timestamps.
     pub fn by_scan(files: &[SourceFile], rules: &SeriesRules) -> Result<Self> {
         let mut scan = Scan::new(rules);
-        let mut spans = Vec::with_capacity(files.len());
+        let mut ranges = Vec::with_capacity(files.len());
         for file in files {
-            spans.push(scan.file(file)?);
+            ranges.push(scan.file(file)?);
         }
-        let rows = spans.iter().flatten().map(|span| span.rows as u64).sum();
+        let rows = ranges.iter().flatten().map(|range| range.rows as u64).sum();
         Ok(Self {
-            spans,
+            ranges,
             segments: vec![Segment {
                 rows,
                 order: scan.order(),
             }],
-            bounds: PageBounds::default(),
+            bounds: SegmentBounds::default(),
             may_repeat: scan.repeats,
             runs: scan.runs,
         })
@@ -112,7 +112,7 @@ impl SegmentPlan {
 fn check_neighbours(
     file: &SourceFile,
     row_group: usize,
-    pages: &[TimeBounds],
+    pages: &[PageBounds],
     read: Range<usize>,
     rules: &SeriesRules,
 ) -> Result<()> {
@@ -128,11 +128,15 @@ fn check_neighbours(
         [before..read.start, read.end..after]
     };
     for looked_at in looked_at {
-        let span = span_of(row_group, pages, looked_at.clone());
-        if span.rows == 0 {
+        let range = range_of(row_group, pages, looked_at.clone());
+        if range.rows == 0 {
             continue;
         }
-        let mut reader = file.read(Pass::Timestamps, &[span], rules.chunk_rows.max(8_192))?;
+        let mut reader = file.read(
+            Projection::Timestamps,
+            &[range],
+            rules.chunk_rows.max(8_192),
+        )?;
         let of_page = pages[looked_at]
             .iter()
             .flat_map(|page| std::iter::repeat_n(page, page.rows));
@@ -141,7 +145,7 @@ fn check_neighbours(
         while let Some(raw) = reader.next_rows(file)? {
             for (&timestamp_ns, (row, page)) in raw.timestamps.iter().zip(&mut expected) {
                 if !(page.min_ns..=page.max_ns).contains(&timestamp_ns) {
-                    let row = (before + span.skip + row) as u64;
+                    let row = (before + range.skip + row) as u64;
                     return Err(contradiction(timestamp_ns, page, rules)
                         .at_file(file.path())
                         .at_row(row));
@@ -153,9 +157,9 @@ fn check_neighbours(
 }
 
 /// The rows of some pages of a row group.
-fn span_of(row_group: usize, pages: &[TimeBounds], part: Range<usize>) -> Span {
-    let rows = |pages: &[TimeBounds]| pages.iter().map(|page| page.rows).sum();
-    Span {
+fn range_of(row_group: usize, pages: &[PageBounds], part: Range<usize>) -> RowRange {
+    let rows = |pages: &[PageBounds]| pages.iter().map(|page| page.rows).sum();
+    RowRange {
         row_group,
         skip: rows(&pages[..part.start]),
         rows: rows(&pages[part]),
@@ -163,7 +167,7 @@ fn span_of(row_group: usize, pages: &[TimeBounds], part: Range<usize>) -> Span {
 }
 
 /// The error for a timestamp outside the bounds that the file gives for it.
-pub(super) fn contradiction(timestamp_ns: i64, page: &TimeBounds, rules: &SeriesRules) -> Error {
+pub(super) fn contradiction(timestamp_ns: i64, page: &PageBounds, rules: &SeriesRules) -> Error {
     Error::input(
         Code::CorruptInput,
         format!(

@@ -1,7 +1,7 @@
 //! Owns cutting a series into segments, none of which reaches into the time of the next: pure, from
 //! the bounds that the files give for their pages.
 
-use crate::data::source::TimeBounds;
+use crate::data::source::PageBounds;
 
 /// Consecutive rows of a series, none of them later than any row of a later segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Order {
 
 /// The segments that pages make up, as short as they can be, and whether a timestamp may both end
 /// one and begin the next.
-pub(super) fn segments(pages: &[TimeBounds]) -> (Vec<Segment>, bool) {
+pub(super) fn segments(pages: &[PageBounds]) -> (Vec<Segment>, bool) {
     // For each page, the earliest that comes after it.
     let mut earliest = None;
     let mut earliest_after: Vec<Option<i64>> = pages
@@ -81,10 +81,10 @@ pub(super) fn look_at_all(segments: &[Segment]) -> Option<Segment> {
 
 /// Between which timestamps the files say that the rows of each page lie, over all rows that are read.
 #[derive(Debug, Default)]
-pub(super) struct PageBounds(Vec<(u64, TimeBounds)>);
+pub(super) struct SegmentBounds(Vec<(u64, PageBounds)>);
 
-impl PageBounds {
-    pub fn new(pages: &[TimeBounds]) -> Self {
+impl SegmentBounds {
+    pub fn new(pages: &[PageBounds]) -> Self {
         let mut end = 0;
         let ends = pages.iter().map(|page| {
             end += page.rows as u64;
@@ -95,7 +95,7 @@ impl PageBounds {
 
     /// The first of some rows that lies outside the bounds of its page, counted from `first_row`, and the
     /// page.
-    pub fn contradicted(&self, first_row: u64, timestamps: &[i64]) -> Option<(usize, TimeBounds)> {
+    pub fn contradicted(&self, first_row: u64, timestamps: &[i64]) -> Option<(usize, PageBounds)> {
         let first_page = self.0.partition_point(|&(end, _)| end <= first_row);
         let mut checked = 0;
         for &(end, page) in &self.0[first_page..] {
@@ -118,8 +118,8 @@ mod tests {
 
     use super::*;
 
-    fn page((min_ns, length, rows): (i64, i64, usize)) -> TimeBounds {
-        TimeBounds {
+    fn page((min_ns, length, rows): (i64, i64, usize)) -> PageBounds {
+        PageBounds {
             rows,
             min_ns,
             max_ns: min_ns.saturating_add(length),
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn rows_are_held_against_the_bounds_of_their_own_page() {
         let pages = [(0, 9, 3), (5, 5, 2), (20, 0, 1)].map(page);
-        let bounds = PageBounds::new(&pages);
+        let bounds = SegmentBounds::new(&pages);
         let outside = |first_row, timestamps: &[i64]| {
             let found = bounds.contradicted(first_row, timestamps);
             found.map(|(row, page)| (row, page.min_ns))
@@ -178,6 +178,6 @@ mod tests {
         assert_eq!(outside(2, &[9, 4]), Some((1, 5)));
         assert_eq!(outside(5, &[21]), Some((0, 20)));
         assert_eq!(outside(3, &[]), None);
-        assert_eq!(PageBounds::default().contradicted(7, &[1]), None);
+        assert_eq!(SegmentBounds::default().contradicted(7, &[1]), None);
     }
 }

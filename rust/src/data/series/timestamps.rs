@@ -15,10 +15,10 @@ use super::open::OpenedFiles;
 use super::row_stream::RowStream;
 use super::scan::Scan;
 use super::segment_plan::{SegmentPlan, contradiction};
-use super::segments::{Order, PageBounds, Segment, look_at_all};
+use super::segments::{Order, Segment, SegmentBounds, look_at_all};
 use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
 use crate::data::layout::SeriesFiles;
-use crate::data::source::{Pass, SourceFile};
+use crate::data::source::{Projection, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::report::{SeriesName, SeriesReport, Warning};
 use crate::request::{UnsortedPolicy, format_timestamp};
@@ -30,7 +30,7 @@ pub(crate) struct TimestampReader {
     cleaner: Cleaner,
     rows: RowStream,
     segments: VecDeque<Segment>,
-    bounds: PageBounds,
+    bounds: SegmentBounds,
     /// The candles of a segment that was looked through whole, and how many were handed on.
     whole: Option<(CandleTimes, usize)>,
     /// Whether timestamps may repeat from one chunk to the next; then every chunk is held back
@@ -70,11 +70,11 @@ impl TimestampReader {
         if is_whole {
             plan.segments = look_at_all(&plan.segments).into_iter().collect();
         }
-        let files = places.into_iter().zip(files).zip(plan.spans);
+        let files = places.into_iter().zip(files).zip(plan.ranges);
         let source = Arc::new(SeriesSource {
             name: series.name.clone(),
             files: files
-                .map(|(file, spans)| PlannedFile::new(file, spans))
+                .map(|(file, ranges)| PlannedFile::new(file, ranges))
                 .collect(),
             empty,
             first_path: series.files[0].path.clone(),
@@ -83,11 +83,11 @@ impl TimestampReader {
         findings.report.timestamp_units = units;
         let reader = Self {
             rows: if cleaner.needs_values() {
-                RowStream::new(Pass::Candles, None, source.rows())
+                RowStream::new(Projection::Candles, None, source.rows())
             } else {
                 // After the first segment it goes on by itself, much later.
                 let first = plan.segments.first().map_or(0, |segment| segment.rows);
-                RowStream::new(Pass::Timestamps, plan.runs, first)
+                RowStream::new(Projection::Timestamps, plan.runs, first)
             },
             cleaner,
             segments: plan.segments.into(),

@@ -55,8 +55,8 @@ impl ValueCursor {
             cursor.file += 1;
         }
         if let Some(planned) = cursor.source.files.get(cursor.file) {
-            let spans = planned.spans_between(row - cursor.rows_before..planned.rows);
-            let reader = planned.file.read_values(field, &spans, 0);
+            let ranges = planned.ranges_between(row - cursor.rows_before..planned.rows);
+            let reader = planned.file.read_values(field, &ranges, 0);
             cursor.reader = Some(reader.map_err(|error| cursor.source.named(error))?);
         }
         cursor.position = row;
@@ -123,7 +123,7 @@ impl ValueCursor {
                 Some(reader) => reader,
                 None => self.reader.insert(planned.file.read_values(
                     self.field,
-                    &planned.spans,
+                    &planned.ranges,
                     self.ahead_rows,
                 )?),
             };

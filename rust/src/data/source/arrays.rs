@@ -1,4 +1,4 @@
-//! Owns reading columns through the Parquet library over some spans of their file, one row group after the
+//! Owns reading columns through the Parquet library over some ranges of their file, one row group after the
 //! other, each held against what the footer says.
 //!
 //! The library goes on from page to page of a column for as long as rows are asked for, also where the row
@@ -14,35 +14,35 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 
-use super::Span;
-use super::claims::ClaimedFile;
+use super::RowRange;
 use super::file::PositionedFile;
+use super::limits::LimitedFile;
 
-/// Some columns over some spans of a file, in batches that end where a row group does.
+/// Some columns over some ranges of a file, in batches that end where a row group does.
 pub(super) struct ArrayBatches {
     file: PositionedFile,
     metadata: ArrowReaderMetadata,
     leaves: Vec<usize>,
-    spans: VecDeque<Span>,
+    ranges: VecDeque<RowRange>,
     batch_rows: usize,
-    /// The span that is being read, and how many of its rows are left.
+    /// The range that is being read, and how many of its rows are left.
     current: Option<(ParquetRecordBatchReader, usize)>,
 }
 
 impl ArrayBatches {
-    /// Over `spans`, in their order, in batches of at most `batch_rows` rows.
+    /// Over `ranges`, in their order, in batches of at most `batch_rows` rows.
     pub fn new(
         file: PositionedFile,
         metadata: ArrowReaderMetadata,
         leaves: &[usize],
-        spans: &[Span],
+        ranges: &[RowRange],
         batch_rows: usize,
     ) -> Self {
         Self {
             file,
             metadata,
             leaves: leaves.to_vec(),
-            spans: spans.iter().copied().collect(),
+            ranges: ranges.iter().copied().collect(),
             batch_rows,
             current: None,
         }
@@ -62,32 +62,32 @@ impl ArrayBatches {
                     return Err(wrong_rows("fewer"));
                 }
             }
-            let Some(span) = self.spans.pop_front() else {
+            let Some(range) = self.ranges.pop_front() else {
                 self.current = None;
                 return Ok(None);
             };
-            self.current = Some((self.open(span)?, span.rows));
+            self.current = Some((self.open(range)?, range.rows));
         }
     }
 
-    fn open(&self, span: Span) -> Result<ParquetRecordBatchReader, ParquetError> {
-        let group = self.metadata.metadata().row_group(span.row_group);
+    fn open(&self, range: RowRange) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let group = self.metadata.metadata().row_group(range.row_group);
         let columns = self.leaves.iter().map(|&leaf| group.column(leaf));
-        let file = ClaimedFile::new(self.file.clone(), columns)?;
+        let file = LimitedFile::new(self.file.clone(), columns)?;
         let leaves = self.leaves.iter().copied();
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves);
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
                 .with_batch_size(self.batch_rows)
                 .with_projection(mask)
-                .with_row_groups(vec![span.row_group]);
+                .with_row_groups(vec![range.row_group]);
         // Checked when the file was opened: a row count is not negative.
         let rows = group.num_rows() as usize;
-        if span.rows < rows {
+        if range.rows < rows {
             let selectors = vec![
-                RowSelector::skip(span.skip),
-                RowSelector::select(span.rows),
-                RowSelector::skip(rows - span.skip - span.rows),
+                RowSelector::skip(range.skip),
+                RowSelector::select(range.rows),
+                RowSelector::skip(rows - range.skip - range.rows),
             ];
             builder = builder.with_row_selection(selectors.into());
         }

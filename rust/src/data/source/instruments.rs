@@ -79,11 +79,11 @@ impl Instruments {
         group: usize,
         first_row: u64,
     ) -> Result<()> {
-        let spans = &file.all_rows()[group..=group];
+        let ranges = &file.all_rows()[group..=group];
         let opened = file.opened()?;
         let metadata = file.metadata.clone();
         let mut batches =
-            ArrayBatches::new(opened.clone(), metadata, &[column.leaf], spans, BATCH_ROWS);
+            ArrayBatches::new(opened.clone(), metadata, &[column.leaf], ranges, BATCH_ROWS);
         let mut row = first_row;
         let failed = |error: Error| error.at_column(&column.name);
         while let Some(batch) = opened.guarded(|| batches.next()).map_err(failed)? {

@@ -5,24 +5,24 @@
 //! knows windows, sessions or order.
 
 mod arrays;
-mod claims;
+mod buffered_chunk_reader;
 mod clock;
 mod columns;
 mod file;
-mod flat;
+mod fixed_width;
 mod formats;
-mod hybrid;
 mod instruments;
+mod limits;
 mod pages;
 mod ranges;
+mod rle_bit_packed;
+mod row_ranges;
 mod rows;
 mod sessions;
 mod snappy;
-mod spans;
 mod text_time;
 mod thrift;
 mod values;
-mod window;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,7 +37,6 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
 use self::arrays::ArrayBatches;
-use self::claims::{ROWS_PER_BYTE_MAX, check_footer};
 use self::clock::{FileClock, Stored, StoredTime};
 pub(crate) use self::clock::{Part, TimeRules};
 use self::columns::{
@@ -48,8 +47,9 @@ pub(crate) use self::file::check_within;
 use self::file::{InputFile, PositionedFile, open_file};
 use self::formats::{ENCRYPTED, TELLING_BYTES, format_of};
 pub(crate) use self::instruments::Instruments;
+use self::limits::{ROWS_PER_BYTE_MAX, check_footer};
 pub(crate) use self::ranges::DoubledRow;
-pub(crate) use self::rows::{Pass, RawRows, SourceReader};
+pub(crate) use self::rows::{Projection, RawRows, SourceReader};
 pub(crate) use self::sessions::read_sessions;
 pub(crate) use self::values::ValueReader;
 use crate::error::{Code, Error, Result};
@@ -136,7 +136,7 @@ pub(crate) struct SourceFile {
 
 /// Consecutive rows of one row group: `skip` rows after its first one, `rows` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct RowRange {
     pub row_group: usize,
     pub skip: usize,
     pub rows: usize,
@@ -145,7 +145,7 @@ pub(crate) struct Span {
 /// So many consecutive rows, none of them null and all within these timestamps, ends included, if
 /// the file says the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TimeBounds {
+pub(crate) struct PageBounds {
     pub rows: usize,
     pub min_ns: i64,
     pub max_ns: i64,
@@ -412,19 +412,19 @@ impl SourceFile {
         }
     }
 
-    /// Decodes some columns over `spans`, in their order, into arrays of at most `batch_rows` rows.
+    /// Decodes some columns over `ranges`, in their order, into arrays of at most `batch_rows` rows.
     fn arrays(
         &self,
         file: &PositionedFile,
         leaves: &[usize],
-        spans: &[Span],
+        ranges: &[RowRange],
         batch_rows: usize,
     ) -> ArrayBatches {
         ArrayBatches::new(
             file.clone(),
             self.metadata.clone(),
             leaves,
-            spans,
+            ranges,
             batch_rows,
         )
     }
@@ -468,13 +468,13 @@ impl SourceFile {
     /// fit. In milliseconds they always do, so one pass in that unit finds those that do not.
     fn check_int96_range(&mut self) -> Result<()> {
         let file = self.opened()?;
-        let spans = self.all_rows();
+        let ranges = self.all_rows();
         let mut row = 0;
         let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
         let metadata =
             file.guarded(|| with_column_type(&self.metadata, &self.timestamp.name, &milliseconds))?;
         let leaves = [self.timestamp.leaf];
-        let mut batches = ArrayBatches::new(file.clone(), metadata, &leaves, &spans, 8_192);
+        let mut batches = ArrayBatches::new(file.clone(), metadata, &leaves, &ranges, 8_192);
         while let Some(batch) = file.guarded(|| batches.next())? {
             let column = batch.column(0).as_primitive::<TimestampMillisecondType>();
             let (smallest, largest) = (i64::MIN / 1_000_000 + 1, i64::MAX / 1_000_000 - 1);
@@ -506,10 +506,10 @@ impl SourceFile {
     }
 
     /// Every row of the file.
-    pub fn all_rows(&self) -> Vec<Span> {
+    pub fn all_rows(&self) -> Vec<RowRange> {
         self.row_group_rows()
             .enumerate()
-            .map(|(row_group, rows)| Span {
+            .map(|(row_group, rows)| RowRange {
                 row_group,
                 skip: 0,
                 rows,

@@ -9,7 +9,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::file::PositionedFile;
 use super::thrift::{Fields, Kind};
-use super::{SourceFile, TimeBounds};
+use super::{PageBounds, SourceFile};
 use crate::error::Result;
 
 /// The field of the statistics, in the header of a page of the second version.
@@ -21,7 +21,7 @@ const HEADER_BYTES: u64 = 512;
 impl SourceFile {
     /// Rows and bounds of each page of a row group's timestamps; of the whole group where the pages
     /// do not say it. `None` where nothing says it for certain.
-    pub fn timestamp_pages(&self, row_group: usize) -> Result<Option<Vec<TimeBounds>>> {
+    pub fn timestamp_pages(&self, row_group: usize) -> Result<Option<Vec<PageBounds>>> {
         let Some((min, max)) = self.stored_bounds(row_group) else {
             return Ok(None);
         };
@@ -39,7 +39,7 @@ impl SourceFile {
         let pages = pages.unwrap_or_else(|| vec![whole()]);
         let stamped = pages.into_iter().map(|page| {
             let (min_ns, max_ns) = self.stamps_between(page.min, page.max);
-            TimeBounds {
+            PageBounds {
                 rows: page.rows,
                 min_ns,
                 max_ns,
@@ -113,7 +113,7 @@ impl DictionaryPage {
 
 /// What a page header claims of its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PageClaims {
+pub(super) struct DeclaredPage {
     pub header_bytes: usize,
     pub compressed_bytes: i64,
     pub uncompressed_bytes: i64,
@@ -132,7 +132,7 @@ pub(super) enum PageKind {
     },
 }
 
-impl PageClaims {
+impl DeclaredPage {
     /// Of a page that begins with `bytes`. `None` where no header begins there, or it does not end there.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(bytes);

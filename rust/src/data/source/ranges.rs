@@ -3,7 +3,7 @@
 //! rows where that does not say it.
 
 use super::clock::{Stored, StoredTime};
-use super::{Pass, SourceFile};
+use super::{Projection, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::request::{ClockChange, TimestampUnit};
 
@@ -118,7 +118,7 @@ impl SourceFile {
 
     /// Calls for the time of every row, by its number.
     fn each_time(&self, mut each: impl FnMut(u64, StoredTime) -> Result<()>) -> Result<()> {
-        let mut reader = self.read(Pass::Timestamps, &self.all_rows(), PASS_ROWS)?;
+        let mut reader = self.read(Projection::Timestamps, &self.all_rows(), PASS_ROWS)?;
         let mut row = 0;
         while let Some(times) = reader.next_times(self)? {
             for time in times {

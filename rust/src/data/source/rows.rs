@@ -13,15 +13,15 @@ use super::arrays::ArrayBatches;
 use super::clock::{FileClock, Stored, StoredTime};
 use super::columns::{bytes, float64, integers};
 use super::file::PositionedFile;
-use super::spans::FlatSpans;
+use super::row_ranges::FixedWidthRanges;
 use super::text_time::{self, TextTime};
-use super::{SourceFile, Span};
+use super::{RowRange, SourceFile};
 use crate::data::candle::VALUES_PER_CANDLE;
 use crate::error::{Code, Error, Result};
 
 /// Which columns a pass over a file decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(crate) enum Projection {
     Timestamps,
     /// Only in files whose columns of numbers are the five values of a candle.
     Candles,
@@ -55,10 +55,10 @@ impl RawRows {
 pub(crate) struct SourceReader {
     file: PositionedFile,
     clock: FileClock,
-    pass: Pass,
+    pass: Projection,
     batch_rows: usize,
     decoder: Decoder,
-    /// (first position in the decoded rows, first row in the file) of each span.
+    /// (first position in the decoded rows, first row in the file) of each range.
     starts: Vec<(usize, u64)>,
     rows: usize,
     decoded_rows: usize,
@@ -89,7 +89,7 @@ struct Decoded {
 
 enum Decoder {
     /// Timestamps of eight bytes, straight from their pages.
-    Flat(Box<FlatSpans>),
+    Flat(Box<FixedWidthRanges>),
     Arrays {
         reader: Box<ArrayBatches>,
         timestamp_place: usize,
@@ -98,35 +98,40 @@ enum Decoder {
 }
 
 impl SourceFile {
-    /// Decodes the rows of `spans` (in their order), at most `batch_rows` at a time.
-    pub fn read(&self, pass: Pass, spans: &[Span], batch_rows: usize) -> Result<SourceReader> {
-        self.read_beginning(pass, spans, batch_rows, false)
+    /// Decodes the rows of `ranges` (in their order), at most `batch_rows` at a time.
+    pub fn read(
+        &self,
+        pass: Projection,
+        ranges: &[RowRange],
+        batch_rows: usize,
+    ) -> Result<SourceReader> {
+        self.read_beginning(pass, ranges, batch_rows, false)
     }
 
     /// The same; `goes_on` where another reader will read what is left of the last row group, or fail.
     pub fn read_beginning(
         &self,
-        pass: Pass,
-        spans: &[Span],
+        pass: Projection,
+        ranges: &[RowRange],
         batch_rows: usize,
         goes_on: bool,
     ) -> Result<SourceReader> {
         let file = self.opened()?;
         let leaf = self.timestamp.leaf;
-        let decoder = if pass == Pass::Timestamps && self.physical_type(leaf) == PhysicalType::INT64
-        {
-            let flat = FlatSpans::new(file.clone(), leaf, spans);
-            Decoder::Flat(Box::new(flat.going_on(goes_on)))
-        } else {
-            self.row_arrays(&file, pass, spans, batch_rows)
-        };
+        let decoder =
+            if pass == Projection::Timestamps && self.physical_type(leaf) == PhysicalType::INT64 {
+                let flat = FixedWidthRanges::new(file.clone(), leaf, ranges);
+                Decoder::Flat(Box::new(flat.going_on(goes_on)))
+            } else {
+                self.row_arrays(&file, pass, ranges, batch_rows)
+            };
         let group_rows: Vec<_> = self.row_group_rows().collect();
-        let mut starts = Vec::with_capacity(spans.len());
+        let mut starts = Vec::with_capacity(ranges.len());
         let mut rows = 0;
-        for span in spans {
-            let group_start: usize = group_rows[..span.row_group].iter().sum();
-            starts.push((rows, (group_start + span.skip) as u64));
-            rows += span.rows;
+        for range in ranges {
+            let group_start: usize = group_rows[..range.row_group].iter().sum();
+            starts.push((rows, (group_start + range.skip) as u64));
+            rows += range.rows;
         }
         Ok(SourceReader {
             file,
@@ -143,11 +148,11 @@ impl SourceFile {
     fn row_arrays(
         &self,
         file: &PositionedFile,
-        pass: Pass,
-        spans: &[Span],
+        pass: Projection,
+        ranges: &[RowRange],
         batch_rows: usize,
     ) -> Decoder {
-        let with_values = pass == Pass::Candles;
+        let with_values = pass == Projection::Candles;
         let mut leaves = vec![self.timestamp.leaf];
         if with_values {
             leaves.extend(self.values.iter().map(|column| column.leaf));
@@ -163,7 +168,7 @@ impl SourceFile {
             timestamp_place: place_of(self.timestamp.leaf),
             value_places: with_values
                 .then(|| std::array::from_fn(|field| place_of(self.values[field].leaf))),
-            reader: Box::new(self.arrays(file, &leaves, spans, batch_rows)),
+            reader: Box::new(self.arrays(file, &leaves, ranges, batch_rows)),
         }
     }
 
@@ -418,10 +423,10 @@ impl SourceReader {
     /// The next rows as they stand in the file; `None` after the last ones.
     fn decode(&mut self, source: &SourceFile) -> Result<Option<Decoded>> {
         match &mut self.decoder {
-            Decoder::Flat(spans) => {
+            Decoder::Flat(ranges) => {
                 let mut timestamps = vec![0; self.batch_rows.min(self.rows - self.decoded_rows)];
-                let read = spans.read(source, &mut timestamps)?;
-                let rest = read.foreign.then(|| spans.rest());
+                let read = ranges.read(source, &mut timestamps)?;
+                let rest = read.unsupported_encoding.then(|| ranges.rest());
                 timestamps.truncate(read.rows);
                 if let Some(null) = read.first_null {
                     return Err(source.null_timestamp(self.row_in_file(null)));
@@ -475,8 +480,8 @@ impl SourceReader {
     /// The row in the file, counted from 0, of the row at `position` of those that are decoded next.
     fn row_in_file(&self, position: usize) -> u64 {
         let decoded = self.decoded_rows + position;
-        let span = self.starts.partition_point(|&(start, _)| start <= decoded);
-        let (start, row) = self.starts[span - 1];
+        let range = self.starts.partition_point(|&(start, _)| start <= decoded);
+        let (start, row) = self.starts[range - 1];
         row + (decoded - start) as u64
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::open_file;
-use super::{FileOptions, Opened, Pass, SourceFile, TimeRules};
+use super::{FileOptions, Opened, Projection, SourceFile, TimeRules};
 use crate::data::session::{Hours, SessionFault};
 use crate::error::{Code, Error, Result};
 use crate::request::parse_timestamp;
@@ -76,7 +76,7 @@ fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
     let Opened::File(file) = opened else {
         return Ok(Vec::new());
     };
-    let mut reader = file.read(Pass::Timestamps, &file.all_rows(), 8_192)?;
+    let mut reader = file.read(Projection::Timestamps, &file.all_rows(), 8_192)?;
     let mut instants_ns = Vec::new();
     while let Some(rows) = reader.next_rows(&file)? {
         instants_ns.extend_from_slice(&rows.timestamps);

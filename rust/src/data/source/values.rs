@@ -9,14 +9,14 @@ use parquet::basic::Type as PhysicalType;
 use super::arrays::ArrayBatches;
 use super::columns::float64;
 use super::file::PositionedFile;
-use super::spans::FlatSpans;
-use super::{SourceFile, Span};
+use super::row_ranges::FixedWidthRanges;
+use super::{RowRange, SourceFile};
 use crate::error::{Error, Result};
 
 /// Rows per array where the values have to be converted.
 const ARRAY_ROWS: usize = 4_096;
 
-/// One value column over some spans of a file, read forwards. Needs its [`SourceFile`] at every
+/// One value column over some ranges of a file, read forwards. Needs its [`SourceFile`] at every
 /// step.
 pub(crate) struct ValueReader {
     file: PositionedFile,
@@ -32,7 +32,7 @@ pub(crate) struct ValueReader {
 
 enum Decoder {
     Flat {
-        spans: Box<FlatSpans>,
+        ranges: Box<FixedWidthRanges>,
         /// Values that were read ahead, and how many of them were handed on.
         ahead: Vec<f64>,
         used: usize,
@@ -44,38 +44,38 @@ enum Decoder {
 }
 
 impl SourceFile {
-    /// Reads one of the columns of numbers over `spans`, in their order. By a wide dictionary, up to
+    /// Reads one of the columns of numbers over `ranges`, in their order. By a wide dictionary, up to
     /// `ahead_rows` rows are read whenever it is visited.
     pub fn read_values(
         &self,
         field: usize,
-        spans: &[Span],
+        ranges: &[RowRange],
         ahead_rows: usize,
     ) -> Result<ValueReader> {
         let file = self.opened()?;
         let leaf = self.values[field].leaf;
         let decoder = if self.physical_type(leaf) == PhysicalType::DOUBLE {
             Decoder::Flat {
-                spans: Box::new(FlatSpans::new(file.clone(), leaf, spans)),
+                ranges: Box::new(FixedWidthRanges::new(file.clone(), leaf, ranges)),
                 ahead: Vec::new(),
                 used: 0,
             }
         } else {
-            self.value_arrays(&file, field, spans)
+            self.value_arrays(&file, field, ranges)
         };
         Ok(ValueReader {
             file,
             field,
             read: 0,
-            rows: spans.iter().map(|span| span.rows).sum(),
+            rows: ranges.iter().map(|range| range.rows).sum(),
             ahead_rows,
             decoder,
         })
     }
 
-    fn value_arrays(&self, file: &PositionedFile, field: usize, spans: &[Span]) -> Decoder {
+    fn value_arrays(&self, file: &PositionedFile, field: usize, ranges: &[RowRange]) -> Decoder {
         Decoder::Arrays {
-            reader: self.arrays(file, &[self.values[field].leaf], spans, ARRAY_ROWS),
+            reader: self.arrays(file, &[self.values[field].leaf], ranges, ARRAY_ROWS),
             decoded: ScalarBuffer::from(Vec::new()),
         }
     }
@@ -94,19 +94,23 @@ impl ValueReader {
                     *used += rows;
                     rows
                 }
-                Decoder::Flat { spans, ahead, used } => {
-                    let reads_ahead = rest.len() < self.ahead_rows && spans.has_wide_dictionary();
+                Decoder::Flat {
+                    ranges,
+                    ahead,
+                    used,
+                } => {
+                    let reads_ahead = rest.len() < self.ahead_rows && ranges.has_wide_dictionary();
                     let read = if reads_ahead {
                         ahead.resize(self.ahead_rows, f64::NAN);
-                        let read = spans.read(source, ahead)?;
+                        let read = ranges.read(source, ahead)?;
                         ahead.truncate(read.rows);
                         *used = 0;
                         read
                     } else {
-                        spans.read(source, rest)?
+                        ranges.read(source, rest)?
                     };
-                    if read.foreign && read.rows == 0 {
-                        self.decoder = source.value_arrays(&self.file, self.field, &spans.rest());
+                    if read.unsupported_encoding && read.rows == 0 {
+                        self.decoder = source.value_arrays(&self.file, self.field, &ranges.rest());
                     } else if read.rows == 0 {
                         return Err(self.fewer_rows(source));
                     }

@@ -2,7 +2,7 @@
 //! the caller's memory: what prices and timestamps nearly always are.
 //!
 //! Pages come from the Parquet library, which reads their headers, verifies checksums and decompresses
-//! them. A page in any other encoding is left to the library too: [`FlatRead::foreign`]. A dictionary is
+//! them. A page in any other encoding is left to the library too: [`ColumnRead::unsupported_encoding`]. A dictionary is
 //! decompressed when the first page needs it; where few rows are wanted first and all others later, only
 //! as far as these few need: whether all of it is sound shows later.
 
@@ -15,10 +15,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::buffered_chunk_reader::BufferedChunkReader;
 use super::file::PositionedFile;
-use super::hybrid::Hybrid;
 use super::pages::DictionaryPage;
-use super::window::ChunkWindow;
+use super::rle_bit_packed::RleBitPacked;
 
 /// Indexes and levels that are unpacked at a time: they stay in the first level of the cache.
 const UNPACKED: usize = 512;
@@ -27,14 +27,14 @@ const UNPACKED: usize = 512;
 const WIDE_DICTIONARY_BYTES: usize = 32 << 10;
 
 /// A value of eight bytes.
-pub(super) trait EightBytes: Copy {
+pub(super) trait FixedWidth: Copy {
     /// What stands in the place of a null.
     const NULL: Self;
 
     fn from_le_bytes(bytes: [u8; 8]) -> Self;
 }
 
-impl EightBytes for f64 {
+impl FixedWidth for f64 {
     const NULL: Self = Self::NAN;
 
     fn from_le_bytes(bytes: [u8; 8]) -> Self {
@@ -42,7 +42,7 @@ impl EightBytes for f64 {
     }
 }
 
-impl EightBytes for i64 {
+impl FixedWidth for i64 {
     const NULL: Self = 0;
 
     fn from_le_bytes(bytes: [u8; 8]) -> Self {
@@ -52,42 +52,42 @@ impl EightBytes for i64 {
 
 /// What one read has given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct FlatRead {
-    /// Rows that were read; fewer than asked for at the end, and before a foreign page.
+pub(super) struct ColumnRead {
+    /// Rows that were read; fewer than asked for at the end, and before a page of an unsupported encoding.
     pub rows: usize,
     /// The first of them that is null.
     pub first_null: Option<usize>,
     /// Whether the rows that follow stand in a page that is left to the library.
-    pub foreign: bool,
+    pub unsupported_encoding: bool,
 }
 
 /// The rows of one column chunk, read forwards.
-pub(super) struct FlatColumn {
-    pages: SerializedPageReader<ChunkWindow>,
-    window: Arc<ChunkWindow>,
+pub(super) struct FixedWidthColumn {
+    pages: SerializedPageReader<BufferedChunkReader>,
+    window: Arc<BufferedChunkReader>,
     may_be_null: bool,
     /// Where its beginning may be enough.
     dictionary_beginning: Option<DictionaryPage>,
     dictionary: Bytes,
     page: DataPage,
-    foreign: bool,
+    unsupported_encoding: bool,
 }
 
 /// What is left of a page.
 struct DataPage {
     rows: usize,
     /// For each row, 1 where it is not null. `None` where no row is.
-    levels: Option<Hybrid>,
+    levels: Option<RleBitPacked>,
     values: Values,
 }
 
 /// The values of the rows that are not null.
 enum Values {
     Plain(Bytes),
-    Indexes(Hybrid),
+    Indexes(RleBitPacked),
 }
 
-impl FlatColumn {
+impl FixedWidthColumn {
     /// A chunk of a row group of `rows` rows. If only those before `first` will be read now, another
     /// reader must read the others before anybody may rely on these.
     pub fn new(
@@ -96,7 +96,7 @@ impl FlatColumn {
         rows: usize,
         first: Option<usize>,
     ) -> Result<Self, ParquetError> {
-        let window = Arc::new(ChunkWindow::new(file, chunk)?);
+        let window = Arc::new(BufferedChunkReader::new(file, chunk)?);
         let wants_few = first.is_some_and(|first| first < rows / 2)
             && chunk.compression() == Compression::SNAPPY;
         Ok(Self {
@@ -106,13 +106,13 @@ impl FlatColumn {
             may_be_null: chunk.column_descr().max_def_level() > 0,
             dictionary: Bytes::new(),
             page: DataPage::empty(),
-            foreign: false,
+            unsupported_encoding: false,
         })
     }
 
     /// Fills `into` with the next rows, as far as they reach.
-    pub fn read<T: EightBytes>(&mut self, into: &mut [T]) -> Result<FlatRead, ParquetError> {
-        let mut read = FlatRead::default();
+    pub fn read<T: FixedWidth>(&mut self, into: &mut [T]) -> Result<ColumnRead, ParquetError> {
+        let mut read = ColumnRead::default();
         while read.rows < into.len() && (self.page.rows > 0 || self.next_page()?) {
             let rest = &mut into[read.rows..];
             let rows = rest.len().min(self.page.rows);
@@ -120,15 +120,15 @@ impl FlatColumn {
             read.first_null = read.first_null.or(first_null.map(|row| read.rows + row));
             read.rows += rows;
         }
-        read.foreign = self.foreign;
+        read.unsupported_encoding = self.unsupported_encoding;
         Ok(read)
     }
 
     /// Passes over the next rows, as far as they reach; pages as a whole are not decompressed.
-    pub fn skip(&mut self, rows: usize) -> Result<FlatRead, ParquetError> {
-        let mut read = FlatRead::default();
+    pub fn skip(&mut self, rows: usize) -> Result<ColumnRead, ParquetError> {
+        let mut read = ColumnRead::default();
         let mut unwanted = [0_i64; UNPACKED];
-        while read.rows < rows && !self.foreign {
+        while read.rows < rows && !self.unsupported_encoding {
             let left = rows - read.rows;
             if self.page.rows == 0
                 && let Some(next) = self.pages.peek_next_page()?
@@ -152,7 +152,7 @@ impl FlatColumn {
             }
             read.rows += step.rows;
         }
-        read.foreign = self.foreign;
+        read.unsupported_encoding = self.unsupported_encoding;
         Ok(read)
     }
 
@@ -164,7 +164,7 @@ impl FlatColumn {
 
     /// Goes on to the next page that has rows. `false` where there is none, or none for us.
     fn next_page(&mut self) -> Result<bool, ParquetError> {
-        while !self.foreign && self.page.rows == 0 {
+        while !self.unsupported_encoding && self.page.rows == 0 {
             if self
                 .pages
                 .peek_next_page()?
@@ -181,7 +181,7 @@ impl FlatColumn {
             };
             match DataPage::new(&page, self.may_be_null)? {
                 Some(page) if self.load_dictionary(&page)? => self.page = page,
-                _ => self.foreign = true,
+                _ => self.unsupported_encoding = true,
             }
         }
         Ok(self.page.rows > 0)
@@ -254,7 +254,9 @@ impl DataPage {
             Page::DictionaryPage { .. } => return Ok(None),
         };
         let rows = page.num_values() as usize;
-        let mut levels = levels.map(|bytes| Hybrid::new(bytes, 1)).transpose()?;
+        let mut levels = levels
+            .map(|bytes| RleBitPacked::new(bytes, 1))
+            .transpose()?;
         if let Some(all) = &mut levels
             && all.begins_with(1, rows)?
         {
@@ -266,7 +268,7 @@ impl DataPage {
                 // A page of nulls alone may hold nothing at all.
                 let width = values.first().copied().unwrap_or_default();
                 let indexes = values.slice(values.len().min(1)..);
-                Values::Indexes(Hybrid::new(indexes, width)?)
+                Values::Indexes(RleBitPacked::new(indexes, width)?)
             }
             _ => return Ok(None),
         };
@@ -278,7 +280,7 @@ impl DataPage {
     }
 
     /// Fills `into` with the next rows, no more than there are. The first of them that is null.
-    fn read<T: EightBytes>(
+    fn read<T: FixedWidth>(
         &mut self,
         dictionary: &[u8],
         into: &mut [T],
@@ -310,7 +312,7 @@ impl DataPage {
 
 impl Values {
     /// Fills `into` with the next values. There must be so many.
-    fn read<T: EightBytes>(
+    fn read<T: FixedWidth>(
         &mut self,
         dictionary: &[u8],
         into: &mut [T],
@@ -379,7 +381,7 @@ fn beyond_dictionary() -> ParquetError {
 }
 
 /// Moves the first `present` values to the rows that they belong to, and nulls to the others.
-fn spread<T: EightBytes>(rows: &mut [T], present: usize, levels: &[u32]) {
+fn spread<T: FixedWidth>(rows: &mut [T], present: usize, levels: &[u32]) {
     let mut from = present;
     // From the end, so that no value is overwritten before it was moved.
     for (row, &level) in levels.iter().enumerate().rev() {

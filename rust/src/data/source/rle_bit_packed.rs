@@ -13,7 +13,7 @@ const GROUP_WINDOW: usize = 40;
 
 /// Numbers of a fixed width in bits, read forwards.
 #[derive(Debug)]
-pub(super) struct Hybrid {
+pub(super) struct RleBitPacked {
     bytes: Bytes,
     /// Where the next run begins.
     at: usize,
@@ -34,7 +34,7 @@ enum Run {
     },
 }
 
-impl Hybrid {
+impl RleBitPacked {
     pub fn new(bytes: Bytes, width: u8) -> Result<Self, ParquetError> {
         if width > 32 {
             return Err(ParquetError::General(format!(
@@ -311,7 +311,7 @@ mod tests {
             steps in prop::collection::vec(0..30_usize, 0..60),
         ) {
             let (bytes, numbers) = write(&runs, width);
-            let mut hybrid = Hybrid::new(bytes.into(), width as u8).expect("a width of at most 32");
+            let mut hybrid = RleBitPacked::new(bytes.into(), width as u8).expect("a width of at most 32");
             let largest = numbers.iter().copied().max().unwrap_or(0);
             prop_assert_eq!(hybrid.largest().expect("whole runs"), largest);
             let mut read = Vec::new();
@@ -336,7 +336,7 @@ mod tests {
         fn damaged_bytes_are_numbers_or_an_error(
             bytes in prop::collection::vec(any::<u8>(), 0..60), width in 0..=32_u8,
         ) {
-            let mut hybrid = Hybrid::new(bytes.into(), width).expect("a width of at most 32");
+            let mut hybrid = RleBitPacked::new(bytes.into(), width).expect("a width of at most 32");
             let _ = hybrid.largest();
             let mut numbers = [0; 100];
             // A run may claim to be longer than anybody can wait for.
@@ -360,7 +360,7 @@ mod tests {
             0b1111_1010,
             0b0000_1000,
         ];
-        let mut hybrid = Hybrid::new(bytes.to_vec().into(), 3).expect("three bits");
+        let mut hybrid = RleBitPacked::new(bytes.to_vec().into(), 3).expect("three bits");
         let mut numbers = [0; 10];
         hybrid.read(&mut numbers).expect("ten numbers");
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]);
@@ -372,7 +372,7 @@ mod tests {
     fn empty_runs_are_refused() {
         for empty in [0, 1] {
             let bytes = vec![2 << 1, 7, empty, 0, 2 << 1, 9];
-            let mut hybrid = Hybrid::new(bytes.into(), 4).expect("four bits");
+            let mut hybrid = RleBitPacked::new(bytes.into(), 4).expect("four bits");
             let mut numbers = [0; 2];
             hybrid.read(&mut numbers).expect("two numbers");
             assert_eq!(numbers, [7, 7]);
@@ -383,6 +383,6 @@ mod tests {
 
     #[test]
     fn a_width_of_more_than_32_bits_is_refused() {
-        assert!(Hybrid::new(Bytes::new(), 33).is_err());
+        assert!(RleBitPacked::new(Bytes::new(), 33).is_err());
     }
 }

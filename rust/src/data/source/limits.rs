@@ -15,7 +15,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::PositionedFile;
-use super::pages::{PageClaims, PageKind};
+use super::pages::{DeclaredPage, PageKind};
 use super::thrift::{Fields, Kind};
 
 /// The most bytes of one page, compressed or not: 16 million numbers. Writers make pages of a megabyte; a
@@ -40,7 +40,7 @@ const HEADER_BYTES: u64 = 512;
 
 /// What the pages of one column chunk have claimed, and may.
 #[derive(Debug)]
-pub(super) struct ChunkClaims {
+pub(super) struct ChunkLimits {
     /// Where it begins and ends in the file.
     start: u64,
     end: u64,
@@ -67,7 +67,7 @@ struct SeenPage {
     plain_bytes: usize,
 }
 
-impl ChunkClaims {
+impl ChunkLimits {
     pub fn new(chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
         let start = chunk.dictionary_page_offset();
         let start = start.unwrap_or_else(|| chunk.data_page_offset());
@@ -102,28 +102,28 @@ impl ChunkClaims {
             Some(page) if page.bytes > 0 || start >= self.end => return Ok(()),
             page => page.is_some(),
         };
-        let mut claims = PageClaims::read(known);
+        let mut page = DeclaredPage::read(known);
         for most in [HEADER_BYTES, HEADER_BYTES_MAX] {
-            if claims.is_none() {
+            if page.is_none() {
                 let left = file.len().saturating_sub(start).min(most);
-                claims = PageClaims::read(&file.get_bytes(start, left as usize)?);
+                page = DeclaredPage::read(&file.get_bytes(start, left as usize)?);
             }
         }
-        let Some(claims) = claims else {
+        let Some(page) = page else {
             if is_page {
                 return Ok(());
             }
             return Err(implausible("a page header makes no sense"));
         };
-        let stands_for = plausible_bytes(claims.uncompressed_bytes)?;
-        let bytes = plausible_bytes(claims.compressed_bytes)?;
+        let stands_for = plausible_bytes(page.uncompressed_bytes)?;
+        let bytes = plausible_bytes(page.compressed_bytes)?;
         let mut seen = SeenPage {
-            start: start + claims.header_bytes as u64,
+            start: start + page.header_bytes as u64,
             bytes,
             stands_for,
             plain_bytes: 0,
         };
-        match claims.kind {
+        match page.kind {
             PageKind::Dictionary { values } => {
                 let most = (stands_for / self.value_bytes) as u64;
                 if !u64::try_from(values).is_ok_and(|values| values <= most) {
@@ -297,19 +297,19 @@ fn read_schema(fields: &mut Fields<'_>) -> Option<()> {
 }
 
 /// A file from which the library reads the pages of some columns, each looked at before.
-pub(super) struct ClaimedFile {
+pub(super) struct LimitedFile {
     file: PositionedFile,
     /// By where they begin.
-    chunks: Vec<ChunkClaims>,
+    chunks: Vec<ChunkLimits>,
 }
 
-impl ClaimedFile {
+impl LimitedFile {
     pub fn new<'a>(
         file: PositionedFile,
         chunks: impl Iterator<Item = &'a ColumnChunkMetaData>,
     ) -> Result<Self, ParquetError> {
         let mut chunks = chunks
-            .map(ChunkClaims::new)
+            .map(ChunkLimits::new)
             .collect::<Result<Vec<_>, _>>()?;
         chunks.sort_by_key(|chunk| chunk.start);
         Ok(Self { file, chunks })
@@ -317,19 +317,19 @@ impl ClaimedFile {
 
     /// The chunk that holds a place of the file. Some writers forget the length of the first header, so the
     /// last page may reach beyond the end; nothing else is read of such a file.
-    fn chunk_at(&self, start: u64) -> Option<&ChunkClaims> {
+    fn chunk_at(&self, start: u64) -> Option<&ChunkLimits> {
         let after = self.chunks.partition_point(|chunk| chunk.start <= start);
         self.chunks[..after].last()
     }
 }
 
-impl Length for ClaimedFile {
+impl Length for LimitedFile {
     fn len(&self) -> u64 {
         self.file.len()
     }
 }
 
-impl ChunkReader for ClaimedFile {
+impl ChunkReader for LimitedFile {
     type T = <PositionedFile as ChunkReader>::T;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {

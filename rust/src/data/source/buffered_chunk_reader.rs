@@ -10,8 +10,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::claims::ChunkClaims;
 use super::file::{PositionedFile, PositionedRead};
+use super::limits::ChunkLimits;
 use super::pages::DictionaryPage;
 use super::snappy;
 
@@ -23,12 +23,12 @@ const SMALL_CHUNK_BYTES: u64 = 32 << 10;
 const HEADER_BYTES: u64 = 256;
 
 /// One column chunk of a file. Every page is asked for once, one after the other.
-pub(super) struct ChunkWindow {
+pub(super) struct BufferedChunkReader {
     file: PositionedFile,
     /// Where the chunk begins and ends in the file.
     start: u64,
     end: u64,
-    claims: ChunkClaims,
+    limits: ChunkLimits,
     window: Mutex<Window>,
 }
 
@@ -46,10 +46,10 @@ impl Window {
     }
 }
 
-impl ChunkWindow {
+impl BufferedChunkReader {
     /// A chunk of the file.
     pub fn new(file: PositionedFile, chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
-        let claims = ChunkClaims::new(chunk)?;
+        let limits = ChunkLimits::new(chunk)?;
         let (start, bytes) = chunk.byte_range();
         let end = start.saturating_add(bytes).min(file.len());
         let first = if bytes <= SMALL_CHUNK_BYTES {
@@ -66,7 +66,7 @@ impl ChunkWindow {
             file,
             start,
             end,
-            claims,
+            limits,
             window: Mutex::new(window),
         })
     }
@@ -94,13 +94,13 @@ impl ChunkWindow {
     }
 }
 
-impl Length for ChunkWindow {
+impl Length for BufferedChunkReader {
     fn len(&self) -> u64 {
         self.file.len()
     }
 }
 
-impl ChunkReader for ChunkWindow {
+impl ChunkReader for BufferedChunkReader {
     type T = Chain<Reader<Bytes>, BufReader<PositionedRead>>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
@@ -108,7 +108,7 @@ impl ChunkReader for ChunkWindow {
         let end = window.start + window.bytes.len() as u64;
         let known = window.from(start, end.saturating_sub(start));
         let known = known.unwrap_or_default();
-        self.claims.check_header(&self.file, start, &known)?;
+        self.limits.check_header(&self.file, start, &known)?;
         let after = self.file.read_from(start + known.len() as u64);
         let after = BufReader::with_capacity(HEADER_BYTES as usize, after);
         Ok(known.reader().chain(after))
@@ -117,7 +117,7 @@ impl ChunkReader for ChunkWindow {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = window.from(start, length as u64) {
-            self.claims.check_page(start, &bytes)?;
+            self.limits.check_page(start, &bytes)?;
             return Ok(bytes);
         }
         let page_end = start.saturating_add(length as u64);
@@ -129,7 +129,7 @@ impl ChunkReader for ChunkWindow {
             bytes: Bytes::copy_from_slice(&bytes[length..]),
         };
         let page = bytes.slice(..length);
-        self.claims.check_page(start, &page)?;
+        self.limits.check_page(start, &page)?;
         Ok(page)
     }
 }
