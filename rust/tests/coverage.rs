@@ -153,8 +153,8 @@ impl Case {
     }
 
     /// Window, session, flooring, order, duplicates: row by row.
-    fn clean(&self, rows: &[Row]) -> Cleaned {
-        let mut cleaned = Cleaned::default();
+    fn filter_rows(&self, rows: &[Row]) -> Cleaned {
+        let mut filtered = Cleaned::default();
         let in_window = |at| {
             self.window
                 .is_none_or(|(start, end)| start <= at && at <= end)
@@ -162,8 +162,8 @@ impl Case {
         let mut raw_of = BTreeMap::new();
         for &(raw, values) in rows.iter().filter(|row| in_window(row.0)) {
             if !self.is_open(raw) {
-                cleaned.outside_session += 1;
-                cleaned.dropped.push(raw);
+                filtered.outside_session += 1;
+                filtered.dropped.push(raw);
                 continue;
             }
             let at = if self.normalize {
@@ -172,14 +172,14 @@ impl Case {
                 raw
             };
             let values = values.map(|value| value.unwrap_or(f64::NAN));
-            if self.first_wins && cleaned.candles.contains_key(&at) {
-                cleaned.dropped.push(raw);
+            if self.first_wins && filtered.candles.contains_key(&at) {
+                filtered.dropped.push(raw);
                 continue;
             }
-            cleaned.dropped.extend(raw_of.insert(at, raw));
-            cleaned.candles.insert(at, values);
+            filtered.dropped.extend(raw_of.insert(at, raw));
+            filtered.candles.insert(at, values);
         }
-        cleaned
+        filtered
     }
 
     /// The bars missing between two candles, by their openings.
@@ -208,15 +208,15 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().expect("a folder");
     case.write(folder.path());
     let coverage = case.measure(folder.path());
-    let cleaned: Vec<_> = case.series.iter().map(|rows| case.clean(rows)).collect();
-    let union: BTreeSet<i64> = cleaned
+    let filtered: Vec<_> = case.series.iter().map(|rows| case.filter_rows(rows)).collect();
+    let union: BTreeSet<i64> = filtered
         .iter()
         .flat_map(|one| one.candles.keys().copied())
         .collect();
     // For each timestamp the series without a candle.
     let absent = |at: &i64| -> Vec<usize> {
-        let all = 0..cleaned.len();
-        all.filter(|&series| !cleaned[series].candles.contains_key(at))
+        let all = 0..filtered.len();
+        all.filter(|&series| !filtered[series].candles.contains_key(at))
             .collect()
     };
     let absent: Vec<_> = union.iter().map(absent).collect();
@@ -226,7 +226,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     prop_assert_eq!(coverage.first_timestamp_ns, union.first().copied());
     prop_assert_eq!(coverage.last_timestamp_ns, union.last().copied());
 
-    for (number, own) in cleaned.iter().enumerate() {
+    for (number, own) in filtered.iter().enumerate() {
         let (symbol, side) = (SYMBOLS[number / 2], SIDES[number % 2].0);
         let found = coverage.series.iter();
         let found =
@@ -284,8 +284,8 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             .find(|one| one.symbol == *symbol)
             .expect("each symbol");
         let (bid, ask) = (
-            &cleaned[2 * number].candles,
-            &cleaned[2 * number + 1].candles,
+            &filtered[2 * number].candles,
+            &filtered[2 * number + 1].candles,
         );
         let crossed = bid
             .iter()
@@ -302,13 +302,13 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             .series
             .is_sorted_by(|one, next| (one.alone, one.misses) >= (next.alone, next.misses))
     );
-    check_heat_map(&coverage, &cleaned, &union)
+    check_heat_map(&coverage, &filtered, &union)
 }
 
 /// Every cell, from the timestamps that lie in its bin.
 fn check_heat_map(
     coverage: &Coverage,
-    cleaned: &[Cleaned],
+    filtered: &[Cleaned],
     union: &BTreeSet<i64>,
 ) -> Result<(), TestCaseError> {
     let map = &coverage.heat_map;
@@ -327,7 +327,7 @@ fn check_heat_map(
         );
         let inside: Vec<_> = union.range(span.clone()).collect();
         prop_assert_eq!(map.timestamps()[bin], inside.len() as u64);
-        for (number, pair) in cleaned.chunks(2).enumerate() {
+        for (number, pair) in filtered.chunks(2).enumerate() {
             let mut expected = HeatMapCell::default();
             for at in &inside {
                 match pair
@@ -358,7 +358,7 @@ fn check_heat_map(
         .sum::<u64>();
     prop_assert_eq!(
         dropped as usize,
-        cleaned.iter().map(|one| one.dropped.len()).sum::<usize>()
+        filtered.iter().map(|one| one.dropped.len()).sum::<usize>()
     );
     Ok(())
 }

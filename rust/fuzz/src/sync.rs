@@ -132,7 +132,7 @@ fn run(request: &Request, [_, how, chunk]: [u8; OPTION_BYTES]) {
         .with_threads(one)
         .with_chunk_rows(chunk_rows);
     let result = outcome(request, &small, form);
-    findings::count(&result);
+    stats::count(&result);
     let usual = ReadOptions::new().with_threads(one.saturating_add(1));
     let again = outcome(request, &usual, form);
     match (result, again) {

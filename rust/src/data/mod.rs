@@ -1,9 +1,9 @@
 //! The way of the data, from files to slices. Each floor knows only the ones above it in this list:
 //!
 //! 1. [`candle`]: what a candle is, and the columns of the stream.
-//! 2. `session`, `runs`, `bins`, [`sync`]: pure rules over timestamps. `workers`: threads.
+//! 2. `session`, `delta_runs`, `bins`, [`sync`]: pure rules over timestamps. `workers`: threads.
 //! 3. `layout`, `input_list`, `source`: which files there are, and what one Parquet file holds.
-//! 4. `series`: one ordered, cleaned series from its files: its candle times, its values.
+//! 4. `series`: one ordered, filtered series from its files: its candle times, its values.
 //! 5. `gather`: values and timestamps brought together, by a plan.
 //! 6. `read_ahead`, `plan`: the plan, from the candle times of all series.
 //! 7. `assemble`, [`multi_symbol`]: record batches; slices, batches, iterators.
@@ -17,7 +17,7 @@ pub(crate) mod layout;
 pub mod multi_symbol;
 pub(crate) mod plan;
 pub(crate) mod read_ahead;
-pub(crate) mod runs;
+pub(crate) mod delta_runs;
 pub(crate) mod series;
 pub(crate) mod session;
 pub(crate) mod source;

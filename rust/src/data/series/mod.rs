@@ -7,9 +7,9 @@
 //! number is all that connects the two.
 
 mod candle_times;
-mod clean;
+mod row_filter;
 mod duplicates;
-mod findings;
+mod stats;
 mod open;
 mod row_stream;
 mod rows;
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use self::candle_times::CandleTimes;
-pub(crate) use self::findings::{GapCount, SeriesSurvey};
+pub(crate) use self::stats::{GapCount, SeriesSurvey};
 use self::open::OpenedFiles;
 pub(crate) use self::rows::Rows;
 pub(crate) use self::timestamps::TimestampReader;

@@ -1,7 +1,7 @@
 //! Owns the timestamps of a series as they stand in its files, in steps of any length, from any row on.
 
 use super::{SeriesRules, SeriesSource};
-use crate::data::runs::TimestampRuns;
+use crate::data::delta_runs::DeltaRuns;
 use crate::data::source::{Projection, RawRows, SourceReader};
 use crate::error::Result;
 
@@ -11,7 +11,7 @@ pub(super) struct RowStream {
     file: usize,
     reader: Option<Box<SourceReader>>,
     /// All timestamps that are left, where an earlier pass could keep them.
-    runs: Option<TimestampRuns>,
+    runs: Option<DeltaRuns>,
     /// Rows of the next file that is opened that were handed out before.
     skip: u64,
     /// Decoded, and not handed out yet.
@@ -23,9 +23,9 @@ pub(super) struct RowStream {
 }
 
 impl RowStream {
-    /// From the first row to the one before `end`; by `runs`, where an earlier pass could keep all
+    /// From the first row to the one before `end`; by `delta_runs`, where an earlier pass could keep all
     /// timestamps.
-    pub fn new(pass: Projection, runs: Option<TimestampRuns>, end: u64) -> Self {
+    pub fn new(pass: Projection, runs: Option<DeltaRuns>, end: u64) -> Self {
         Self {
             end,
             pass,
@@ -101,7 +101,7 @@ impl RowStream {
 
     /// Goes to a row whose predecessors were handed out before, and on from there to the end of the
     /// series: by the timestamps of all rows from it on, where these were kept.
-    pub fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<TimestampRuns>) {
+    pub fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<DeltaRuns>) {
         *self = Self {
             skip: row,
             position: row,

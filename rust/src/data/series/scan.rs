@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::data::runs::TimestampRuns;
+use crate::data::delta_runs::DeltaRuns;
 use crate::data::series::SeriesRules;
 use crate::data::series::segments::Order;
 use crate::data::source::{Projection, RowRange, SourceFile};
@@ -18,7 +18,7 @@ pub(super) struct Scan<'a> {
     /// Whether a timestamp may occur twice. (The smallest one there is counts as seen before.)
     pub repeats: bool,
     /// The timestamps of all rows that the second pass will decode, while they can be kept.
-    pub runs: Option<TimestampRuns>,
+    pub runs: Option<DeltaRuns>,
 }
 
 impl<'a> Scan<'a> {
@@ -29,7 +29,7 @@ impl<'a> Scan<'a> {
             in_order: true,
             repeats: false,
             // They hold timestamps alone.
-            runs: (!rules.time.needs_begins()).then(TimestampRuns::default),
+            runs: (!rules.time.needs_begins()).then(DeltaRuns::default),
         }
     }
 

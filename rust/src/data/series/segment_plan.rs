@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::SeriesRules;
 use super::scan::Scan;
 use super::segments::{Segment, SegmentBounds, as_one, first_and_rest, segments};
-use crate::data::runs::TimestampRuns;
+use crate::data::delta_runs::DeltaRuns;
 use crate::data::source::{PageBounds, Projection, RowRange, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::request::{UnsortedPolicy, format_timestamp};
@@ -22,7 +22,7 @@ pub(super) struct SegmentPlan {
     /// What was relied on, where it was.
     pub bounds: SegmentBounds,
     pub may_repeat: bool,
-    pub runs: Option<TimestampRuns>,
+    pub runs: Option<DeltaRuns>,
 }
 
 impl SegmentPlan {

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::clean::{Cleaner, left_out};
+use super::row_filter::{RowFilter, left_out};
 use super::duplicates::Duplicates;
-use super::findings::{Findings, SeriesSurvey};
+use super::stats::{SeriesStats, SeriesSurvey};
 use super::open::OpenedFiles;
 use super::row_stream::RowStream;
 use super::scan::Scan;
@@ -27,7 +27,7 @@ use crate::request::{UnsortedPolicy, format_timestamp};
 pub(crate) struct TimestampReader {
     rules: Arc<SeriesRules>,
     source: Arc<SeriesSource>,
-    cleaner: Cleaner,
+    filter: RowFilter,
     rows: RowStream,
     segments: VecDeque<Segment>,
     bounds: SegmentBounds,
@@ -38,7 +38,7 @@ pub(crate) struct TimestampReader {
     may_repeat: bool,
     held: Option<CandleTimes>,
     duplicates: Duplicates,
-    findings: Findings,
+    stats: SeriesStats,
     ended: bool,
     warnings: Vec<Warning>,
 }
@@ -55,8 +55,8 @@ impl TimestampReader {
             units,
         } = OpenedFiles::open(series, &rules)?;
         let rows = files.iter().map(SourceFile::rows).sum();
-        let cleaner = Cleaner::new(&rules);
-        let by_pages = if cleaner.needs_values() || rules.time.needs_begins() {
+        let filter = RowFilter::new(&rules);
+        let by_pages = if filter.needs_values() || rules.time.needs_begins() {
             None
         } else {
             SegmentPlan::by_pages(&files, &rules)?
@@ -79,24 +79,24 @@ impl TimestampReader {
             empty,
             first_path: series.files[0].path.clone(),
         });
-        let mut findings = Findings::new(&series.name, series.files.len(), rows, &rules);
-        findings.report.timestamp_units = units;
+        let mut stats = SeriesStats::new(&series.name, series.files.len(), rows, &rules);
+        stats.report.timestamp_units = units;
         let reader = Self {
-            rows: if cleaner.needs_values() {
+            rows: if filter.needs_values() {
                 RowStream::new(Projection::Candles, None, source.rows())
             } else {
                 // After the first segment it goes on by itself, much later.
                 let first = plan.segments.first().map_or(0, |segment| segment.rows);
                 RowStream::new(Projection::Timestamps, plan.runs, first)
             },
-            cleaner,
+            filter,
             segments: plan.segments.into(),
             bounds: plan.bounds,
             whole: None,
             may_repeat: (rules.normalize || plan.may_repeat) && !is_whole,
             held: None,
             duplicates: Duplicates::new(&rules),
-            findings,
+            stats,
             ended: false,
             warnings: Vec::new(),
             rules,
@@ -115,33 +115,33 @@ impl TimestampReader {
             let lead_in = chunk.timestamps.partition_point(before);
             let timestamps = &chunk.timestamps[lead_in..];
             if chunk.begins.is_none() {
-                self.findings.add_candles(timestamps);
+                self.stats.add_candles(timestamps);
             } else {
                 // Of one date there may be several, each until the next is complete.
-                let last = self.findings.report.last_timestamp_ns;
+                let last = self.stats.report.last_timestamp_ns;
                 let mut dates: Vec<_> =
                     last.into_iter().chain(timestamps.iter().copied()).collect();
                 dates.dedup();
-                self.findings.add_candles(&dates[last.iter().count()..]);
+                self.stats.add_candles(&dates[last.iter().count()..]);
             }
         } else if !self.ended {
             self.ended = true;
             if self.rules.warns_of_conflicts {
                 self.warnings.extend(self.duplicates.warning(&self.source));
             }
-            self.warnings.extend(self.findings.warnings(&self.source));
+            self.warnings.extend(self.stats.warnings(&self.source));
         }
         Ok(chunk)
     }
 
     /// What has been read so far, and dropped by which rule.
     pub fn report(&self) -> &SeriesReport {
-        &self.findings.report
+        &self.stats.report
     }
 
     /// What a survey found, once, after the last candle; `None` where none was asked for.
     pub fn take_survey(&mut self) -> Option<Box<SeriesSurvey>> {
-        self.findings.take_survey()
+        self.stats.take_survey()
     }
 
     /// What a person should know about this series, as far as it has been read; each once.
@@ -151,7 +151,7 @@ impl TimestampReader {
 
     fn next_unnamed(&mut self) -> Result<Option<CandleTimes>> {
         loop {
-            let after = self.next_cleaned()?;
+            let after = self.next_filtered()?;
             // Asked afterwards: a segment may have turned out to be such a one.
             if !self.may_repeat {
                 return Ok(after);
@@ -178,7 +178,7 @@ impl TimestampReader {
     }
 
     /// Window, session, flooring and order: the next candles, if need be with repeated timestamps.
-    fn next_cleaned(&mut self) -> Result<Option<CandleTimes>> {
+    fn next_filtered(&mut self) -> Result<Option<CandleTimes>> {
         loop {
             if let Some((candles, used)) = &mut self.whole {
                 let len = (candles.len() - *used).min(self.rules.chunk_rows);
@@ -217,11 +217,11 @@ impl TimestampReader {
                 continue;
             };
             segment.rows -= raw.timestamps.len() as u64;
-            let cleaned = self
-                .cleaner
-                .clean(&raw, first_row, &self.source, &mut self.findings)?;
-            if !cleaned.is_empty() {
-                return Ok(Some(cleaned));
+            let filtered = self
+                .filter
+                .filter_rows(&raw, first_row, &self.source, &mut self.stats)?;
+            if !filtered.is_empty() {
+                return Ok(Some(filtered));
             }
         }
     }
@@ -258,8 +258,8 @@ impl TimestampReader {
             };
             self.check_bounds(first_row, &raw.timestamps)?;
             parts.push(
-                self.cleaner
-                    .clean(&raw, first_row, &self.source, &mut self.findings)?,
+                self.filter
+                    .filter_rows(&raw, first_row, &self.source, &mut self.stats)?,
             );
         }
         let mut all = CandleTimes::concat(&parts);
@@ -270,12 +270,12 @@ impl TimestampReader {
                 let error = unsorted(&all.timestamps[earlier..=earlier + 1]);
                 return Err(self.source.at_row(error, row));
             }
-            if self.findings.report.sorted {
+            if self.stats.report.sorted {
                 let (path, row) = self.source.place(row);
                 self.warnings
                     .push(sorted_in_memory(&self.source.name, path, row));
             }
-            self.findings.report.sorted = false;
+            self.stats.report.sorted = false;
             let mut order: Vec<u32> = (0..row_index(all.len())?).collect();
             order.sort_by_key(|&at| all.timestamps[at as usize]);
             all = all.take(&order);
@@ -301,25 +301,25 @@ impl TimestampReader {
     }
 
     /// Drops all but one row of every run of equal timestamps; the candles are in order.
-    fn unique(&mut self, cleaned: CandleTimes) -> Result<CandleTimes> {
-        let timestamps = &cleaned.timestamps;
+    fn unique(&mut self, filtered: CandleTimes) -> Result<CandleTimes> {
+        let timestamps = &filtered.timestamps;
         if timestamps.windows(2).all(|pair| pair[0] < pair[1]) {
-            return Ok(cleaned);
+            return Ok(filtered);
         }
         let end = timestamps.len();
-        let kept = self.duplicates.choose(&self.source, &cleaned)?;
-        self.findings.report.conflicting_duplicates = self.duplicates.conflicts();
+        let kept = self.duplicates.choose(&self.source, &filtered)?;
+        self.stats.report.conflicting_duplicates = self.duplicates.conflicts();
         let lead_in = timestamps.partition_point(|&at| at < self.rules.first_ns);
         let kept_of_it = kept.partition_point(|&at| (at as usize) < lead_in);
-        let candles = match &cleaned.begins {
+        let candles = match &filtered.begins {
             None => kept.len() - kept_of_it,
             Some(_) => timestamps[lead_in..].chunk_by(|a, b| a == b).count(),
         };
         let dropped = (end - lead_in) - candles;
-        self.findings.report.duplicates += dropped as u64;
-        self.findings
+        self.stats.report.duplicates += dropped as u64;
+        self.stats
             .add_dropped(|| left_out(timestamps, &kept).filter(|&at| at >= self.rules.first_ns));
-        Ok(cleaned.take(&kept))
+        Ok(filtered.take(&kept))
     }
 
     /// Fails where a chunk may not follow another. Comes before anything is said about the rows of
@@ -352,10 +352,10 @@ impl TimestampReader {
         };
         let rows = (before.rows.row(before.len() - 1), after.rows.row(0));
         let keeps_before = self.duplicates.keeps_before(&self.source, shared, rows)?;
-        self.findings.report.conflicting_duplicates = self.duplicates.conflicts();
+        self.stats.report.conflicting_duplicates = self.duplicates.conflicts();
         let dropped = Some(shared).filter(|&at| at >= self.rules.first_ns);
-        self.findings.report.duplicates += u64::from(dropped.is_some());
-        self.findings.add_dropped(|| dropped.into_iter());
+        self.stats.report.duplicates += u64::from(dropped.is_some());
+        self.stats.add_dropped(|| dropped.into_iter());
         Ok(if keeps_before {
             let len = after.len() - 1;
             (before, after.slice(1, len))

@@ -10,7 +10,7 @@ use crate::report::{SeriesName, SeriesReport, Warning};
 use crate::request::Timeframe;
 
 /// What is known of a series so far.
-pub(super) struct Findings {
+pub(super) struct SeriesStats {
     pub report: SeriesReport,
     survey: Option<Box<SeriesSurvey>>,
     /// `None` for indicators, which may be of any step.
@@ -20,7 +20,7 @@ pub(super) struct Findings {
     days_off_midnight: u64,
 }
 
-impl Findings {
+impl SeriesStats {
     pub fn new(name: &SeriesName, files: usize, rows: u64, rules: &SeriesRules) -> Self {
         let survey = rules
             .survey_bins

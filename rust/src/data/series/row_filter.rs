@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::data::candle::VALUES_PER_CANDLE;
-use crate::data::series::findings::Findings;
+use crate::data::series::stats::SeriesStats;
 use crate::data::series::{CandleTimes, Rows, SeriesRules, SeriesSource};
 use crate::data::session::SessionFilter;
 use crate::data::source::RawRows;
@@ -23,12 +23,12 @@ pub(super) fn left_out(timestamps: &[i64], kept: &[u32]) -> impl Iterator<Item =
 }
 
 /// Window, session and flooring: the rules that look at one row at a time.
-pub(super) struct Cleaner {
+pub(super) struct RowFilter {
     rules: Arc<SeriesRules>,
     session: SessionFilter,
 }
 
-impl Cleaner {
+impl RowFilter {
     pub fn new(rules: &Arc<SeriesRules>) -> Self {
         Self {
             session: rules.session.clone(),
@@ -42,19 +42,19 @@ impl Cleaner {
     }
 
     /// Cleans consecutive rows, the first of which is row `first_row` of the series.
-    pub fn clean(
+    pub fn filter_rows(
         &mut self,
         raw: &RawRows,
         first_row: u64,
         source: &SeriesSource,
-        findings: &mut Findings,
+        stats: &mut SeriesStats,
     ) -> Result<CandleTimes> {
         if let Some(begins) = &raw.begins
             && begins
                 .iter()
                 .any(|&begin_ns| begin_ns < self.rules.first_begin_ns)
         {
-            return self.clean_late(raw, begins, first_row, source, findings);
+            return self.filter_late(raw, begins, first_row, source, stats);
         }
         let timestamps = &raw.timestamps;
         let all = timestamps.iter();
@@ -68,8 +68,8 @@ impl Cleaner {
         } else {
             inside
         };
-        findings.report.inside_window += inside as u64;
-        let mut cleaned = CandleTimes {
+        stats.report.inside_window += inside as u64;
+        let mut filtered = CandleTimes {
             timestamps: timestamps.clone(),
             begins: raw.begins.clone(),
             rows: Rows::consecutive(first_row, timestamps.len()),
@@ -79,39 +79,39 @@ impl Cleaner {
             let kept = self.kept(raw);
             let in_window = |&&at: &&u32| self.rules.in_window(timestamps[at as usize]);
             let dropped = inside - kept.iter().filter(in_window).count();
-            findings.report.outside_session += dropped as u64;
+            stats.report.outside_session += dropped as u64;
             if dropped > 0 {
                 let dropped = left_out(timestamps, &kept);
-                findings.add_dropped(|| dropped.filter(|&at| self.rules.in_window(at)));
+                stats.add_dropped(|| dropped.filter(|&at| self.rules.in_window(at)));
             }
             if kept.len() < timestamps.len() {
-                cleaned = cleaned.take(&kept);
+                filtered = filtered.take(&kept);
             }
         }
         if self.rules.normalize {
             if self.rules.time.guesses_days() {
-                findings.add_days(&cleaned.timestamps);
+                stats.add_days(&filtered.timestamps);
             }
-            cleaned.timestamps = self.floored(&cleaned, source)?.into();
+            filtered.timestamps = self.floored(&filtered, source)?.into();
         }
-        Ok(cleaned)
+        Ok(filtered)
     }
 
     /// The same, of rows some of which are too old to be shown: they count as outside of the window.
-    fn clean_late(
+    fn filter_late(
         &mut self,
         raw: &RawRows,
         begins: &[i64],
         first_row: u64,
         source: &SeriesSource,
-        findings: &mut Findings,
+        stats: &mut SeriesStats,
     ) -> Result<CandleTimes> {
         let is_young = |place: &usize| begins[*place] >= self.rules.first_begin_ns;
         let young: Vec<_> = (0..begins.len()).filter(is_young).collect();
         let mut parts = Vec::new();
         for run in young.chunk_by(|a, b| a + 1 == *b) {
             let part = raw.slice(run[0], run.len());
-            parts.push(self.clean(&part, first_row + run[0] as u64, source, findings)?);
+            parts.push(self.filter_rows(&part, first_row + run[0] as u64, source, stats)?);
         }
         Ok(CandleTimes::concat(&parts))
     }
@@ -133,9 +133,9 @@ impl Cleaner {
         kept
     }
 
-    fn floored(&self, cleaned: &CandleTimes, source: &SeriesSource) -> Result<Vec<i64>> {
-        let mut floored = Vec::with_capacity(cleaned.len());
-        for (position, &timestamp_ns) in cleaned.timestamps.iter().enumerate() {
+    fn floored(&self, filtered: &CandleTimes, source: &SeriesSource) -> Result<Vec<i64>> {
+        let mut floored = Vec::with_capacity(filtered.len());
+        for (position, &timestamp_ns) in filtered.timestamps.iter().enumerate() {
             floored.push(self.rules.timeframe.floor(timestamp_ns).ok_or_else(|| {
                 let error = Error::input(
                     Code::CorruptInput,
@@ -146,7 +146,7 @@ impl Cleaner {
                     ),
                 );
                 source
-                    .at_row(error, cleaned.rows.row(position))
+                    .at_row(error, filtered.rows.row(position))
                     .at_column(&self.rules.timestamp)
                     .with_hint(
                         "narrow the window with --start, or a further timeframe with its max-age",

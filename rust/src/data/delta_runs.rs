@@ -22,14 +22,14 @@ impl Run {
 
 /// A sequence of timestamps that is read once, from its start.
 #[derive(Debug, Default)]
-pub(crate) struct TimestampRuns {
+pub(crate) struct DeltaRuns {
     runs: Vec<Run>,
     /// Where reading stands: a run, and how many of its timestamps have been read.
     next_run: usize,
     read_of_run: usize,
 }
 
-impl TimestampRuns {
+impl DeltaRuns {
     /// Appends timestamps. `false` where they are too irregular to keep; then all of it is useless.
     #[must_use]
     pub fn extend(&mut self, timestamps: &[i64]) -> bool {
@@ -108,7 +108,7 @@ mod tests {
             ),
             reads in prop::collection::vec(0..40_usize, 0..100),
         ) {
-            let mut runs = TimestampRuns::default();
+            let mut runs = DeltaRuns::default();
             for part in &parts {
                 prop_assert!(runs.extend(part));
             }
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn minutes_with_gaps_take_one_run_a_gap() {
         let minutes: Vec<i64> = (0..10_000).filter(|minute| minute % 1_000 != 500).collect();
-        let mut runs = TimestampRuns::default();
+        let mut runs = DeltaRuns::default();
         assert!(runs.extend(&minutes));
         assert_eq!(runs.runs.len(), 11);
     }
@@ -135,6 +135,6 @@ mod tests {
     #[test]
     fn irregular_timestamps_are_given_up() {
         let squares: Vec<i64> = (0..20_000).map(|number| number * number).collect();
-        assert!(!TimestampRuns::default().extend(&squares));
+        assert!(!DeltaRuns::default().extend(&squares));
     }
 }
