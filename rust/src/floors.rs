@@ -8,8 +8,8 @@ use std::thread;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
+use crate::data::discovery;
 use crate::data::gather;
-use crate::data::layout;
 use crate::data::multi_symbol::ReadOptions;
 use crate::data::series::{self, SeriesRules, ValueCursor};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ use crate::request::Request;
 ///
 /// Those of a run.
 pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
-    let resolved = layout::resolve(request, options.follows_links())?;
+    let resolved = discovery::resolve(request, options.follows_links())?;
     let rules = options.series_rules(request, None, resolved.series.len());
     let left = Mutex::new(resolved.series.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -47,7 +47,7 @@ pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
     })
 }
 
-fn decode_series(files: &layout::SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
+fn decode_series(files: &discovery::SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
     let (source, mut timestamps) = series::open(files, rules.clone())?;
     while timestamps.next_chunk()?.is_some() {}
     for field in 0..rules.fields() {

@@ -5,8 +5,8 @@ use std::path;
 
 use serde::Serialize;
 
+use crate::data::discovery;
 use crate::data::input_list::InputFileDocument;
-use crate::data::layout;
 use crate::data::multi_symbol::ReadOptions;
 use crate::data::series;
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ pub struct InputSeries {
 ///
 /// Those of [`crate::SliceBatches::open`] for files that are missing or malformed in general.
 pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
-    let resolved = layout::resolve(request, options.follows_links())?;
+    let resolved = discovery::resolve(request, options.follows_links())?;
     let rules = options.series_rules(request, None, resolved.series.len());
     let listed = resolved.series.iter().map(|files| {
         let documents = series::inputs(files, rules.of(files.role))?;

@@ -208,7 +208,11 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().expect("a folder");
     case.write(folder.path());
     let coverage = case.measure(folder.path());
-    let filtered: Vec<_> = case.series.iter().map(|rows| case.filter_rows(rows)).collect();
+    let filtered: Vec<_> = case
+        .series
+        .iter()
+        .map(|rows| case.filter_rows(rows))
+        .collect();
     let union: BTreeSet<i64> = filtered
         .iter()
         .flat_map(|one| one.candles.keys().copied())

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use self::entry::Entry;
 use self::folder::{EntryFolder, Making, Turn};
 use self::key::EntryKey;
-use crate::data::layout;
+use crate::data::discovery;
 use crate::data::multi_symbol::{Inputs, Progress, ReadOptions, SliceBatches};
 use crate::error::{Code, Error, Result};
 use crate::ipc::{self, Format, WriteOptions};
@@ -134,7 +134,7 @@ impl SliceCache {
         });
         written.map_err(|error| making.name(error))?;
         // What was read may be newer than what the key was made of.
-        let resolved = layout::resolve(request, follow_links)?;
+        let resolved = discovery::resolve(request, follow_links)?;
         let now = key::key_of(request, &Inputs { hours, resolved })?;
         if now != *key {
             let changed = Error::input(

@@ -12,7 +12,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef, TimestampNanosecondType};
 
 use crate::data::candle::{Column, Panel, StreamLayout};
-use crate::data::gather::{GatheredColumn, Plan, Spare};
+use crate::data::gather::{BufferPool, GatheredColumn, Plan};
 use crate::data::sync::gaps;
 
 /// The gathered columns of a panel.
@@ -29,7 +29,7 @@ pub(crate) struct Assembler {
     symbols: usize,
     /// The `symbol` column of a full batch; shorter batches take a part of it.
     symbol_column: DictionaryArray<Int16Type>,
-    spare: (Spare<f64>, Spare<i64>),
+    buffers: (BufferPool<f64>, BufferPool<i64>),
 }
 
 impl Assembler {
@@ -39,7 +39,7 @@ impl Assembler {
         layout: Arc<StreamLayout>,
         symbols: &[String],
         capacity: usize,
-        spare: (Spare<f64>, Spare<i64>),
+        buffers: (BufferPool<f64>, BufferPool<i64>),
     ) -> Self {
         let keys = (0..capacity * symbols.len())
             .map(|row| {
@@ -53,7 +53,7 @@ impl Assembler {
             layout,
             symbols: symbols.len(),
             symbol_column: DictionaryArray::new(keys.into(), names),
-            spare,
+            buffers,
         }
     }
 
@@ -66,9 +66,9 @@ impl Assembler {
     ) -> RecordBatch {
         debug_assert_eq!(panels.len(), self.layout.panels.len());
         let rows = slices.len() * self.symbols;
-        let mut timestamps = self.spare.1.take(rows, 0);
+        let mut timestamps = self.buffers.1.take(rows, 0);
         for (block, part, cells) in plan.parts_with(slices.clone(), self.symbols, &mut timestamps) {
-            block.stamp(part, self.symbols, cells);
+            block.fill_timestamps(part, self.symbols, cells);
         }
         let mut made: Vec<_> = self
             .layout
@@ -151,13 +151,13 @@ impl Assembler {
                 DataType::Float64 => {
                     let values = values_of::<Float64Type>(column);
                     if let Ok(values) = values.into_inner().into_vec() {
-                        self.spare.0.give(values);
+                        self.buffers.0.give(values);
                     }
                 }
                 DataType::Timestamp(..) => {
                     let values = values_of::<TimestampNanosecondType>(column);
                     if let Ok(values) = values.into_inner().into_vec() {
-                        self.spare.1.give(values);
+                        self.buffers.1.give(values);
                     }
                 }
                 _ => {}

@@ -96,7 +96,7 @@ pub(crate) struct StreamLayout {
 
 impl StreamLayout {
     /// The layout of the stream for `request`, over so many symbols. Series are numbered as
-    /// [`crate::data::layout`] resolves them.
+    /// [`crate::data::discovery`] resolves them.
     ///
     /// Column order behind `timestamp` and `symbol`: the five value columns of each price type (bid,
     /// ask, trade), then the `valid_*` columns in the same order, then, where candles are carried

@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::data::layout::{FileEntry, Resolved, Role, SeriesFiles};
+use crate::data::discovery::{FileEntry, Resolved, Role, SeriesFiles};
 use crate::error::{Code, Error, Result};
 use crate::report::SeriesName;
 use crate::request::{

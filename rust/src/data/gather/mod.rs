@@ -3,20 +3,20 @@
 //!
 //! One gatherer fills one column, such as `bid_close`, for all symbols. Columns know nothing of each
 //! other, so each can be filled on another thread. There are two ways to write the same placements: values
-//! that change from slice to slice go through `lanes`, and values that stand still go into `lines`.
+//! that change from slice to slice go through `dense`, and values that stand still go into `step`.
 
-mod lanes;
-mod lines;
+mod dense;
 mod plan;
-mod stamps;
+mod step;
+mod timestamps;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::lanes::LaneGatherer;
-pub(crate) use self::lanes::{TILE_SLICES, interleave_all};
-use self::lines::LineGatherer;
-pub(crate) use self::plan::{Block, Plan, SeriesRows, Step};
-pub(crate) use self::stamps::StampGatherer;
+use self::dense::DenseGatherer;
+pub(crate) use self::dense::{TILE_SLICES, interleave_all};
+pub(crate) use self::plan::{Block, GatherTask, Plan, SeriesRows};
+use self::step::StepGatherer;
+pub(crate) use self::timestamps::TimestampGatherer;
 use crate::data::series::ValueCursor;
 use crate::error::Result;
 
@@ -31,8 +31,8 @@ pub(crate) struct GatheredColumn {
 
 /// Fills one column, batch after batch.
 pub(crate) enum ColumnGatherer {
-    Lanes(LaneGatherer),
-    Lines(LineGatherer),
+    Dense(DenseGatherer),
+    Stepped(StepGatherer),
 }
 
 impl ColumnGatherer {
@@ -41,7 +41,7 @@ impl ColumnGatherer {
     pub fn new(
         cursors: impl IntoIterator<Item = (usize, ValueCursor)>,
         stands_still: bool,
-        spare: Spare<f64>,
+        buffers: BufferPool<f64>,
     ) -> Self {
         let source = |(series, cursor)| Source {
             series,
@@ -50,18 +50,18 @@ impl ColumnGatherer {
         };
         let sources = cursors.into_iter().map(source).collect();
         if stands_still {
-            Self::Lines(LineGatherer::new(sources, spare))
+            Self::Stepped(StepGatherer::new(sources, buffers))
         } else {
-            Self::Lanes(LaneGatherer::new(sources, spare))
+            Self::Dense(DenseGatherer::new(sources, buffers))
         }
     }
 
     /// The column of each batch of a plan; none where it is not to gather.
-    pub fn step(&mut self, step: Step) -> Result<Vec<GatheredColumn>> {
-        match (step, &mut *self) {
-            (Step::Gather(plan), Self::Lanes(lanes)) => lanes.gather(&plan),
-            (Step::Gather(plan), Self::Lines(lines)) => lines.gather(&plan),
-            (Step::Finish, _) => {
+    pub fn step(&mut self, task: GatherTask) -> Result<Vec<GatheredColumn>> {
+        match (task, &mut *self) {
+            (GatherTask::Gather(plan), Self::Dense(lanes)) => lanes.gather(&plan),
+            (GatherTask::Gather(plan), Self::Stepped(lines)) => lines.gather(&plan),
+            (GatherTask::Finish, _) => {
                 for source in self.sources() {
                     source.cursor.finish()?;
                 }
@@ -72,8 +72,8 @@ impl ColumnGatherer {
 
     fn sources(&mut self) -> &mut [Source] {
         match self {
-            Self::Lanes(lanes) => &mut lanes.sources,
-            Self::Lines(lines) => &mut lines.sources,
+            Self::Dense(lanes) => &mut lanes.sources,
+            Self::Stepped(lines) => &mut lines.sources,
         }
     }
 }
@@ -112,21 +112,21 @@ fn all_finite(values: &[f64]) -> bool {
 }
 
 /// Memory of columns that are no longer needed, to be written over.
-pub(crate) struct Spare<T>(Arc<Mutex<Vec<Vec<T>>>>);
+pub(crate) struct BufferPool<T>(Arc<Mutex<Vec<Vec<T>>>>);
 
-impl<T> Clone for Spare<T> {
+impl<T> Clone for BufferPool<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Default for Spare<T> {
+impl<T> Default for BufferPool<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<T: Clone> Spare<T> {
+impl<T: Clone> BufferPool<T> {
     pub fn give(&self, column: Vec<T>) {
         self.0
             .lock()
@@ -136,8 +136,8 @@ impl<T: Clone> Spare<T> {
 
     /// A column of `cells` values, all of which are still to be written; `blank` where there was none yet.
     pub fn take(&self, cells: usize, blank: T) -> Vec<T> {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut column = spare.unwrap_or_default();
+        let buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut column = buffers.unwrap_or_default();
         column.resize(cells, blank);
         column
     }

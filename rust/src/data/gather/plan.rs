@@ -23,7 +23,7 @@ impl Block {
     }
 
     /// Writes the timestamp of each of some slices into the cells of all its symbols.
-    pub fn stamp(&self, slices: Range<usize>, symbols: usize, cells: &mut [i64]) {
+    pub fn fill_timestamps(&self, slices: Range<usize>, symbols: usize, cells: &mut [i64]) {
         for (line, &position) in cells.chunks_mut(symbols).zip(&self.positions[slices]) {
             line.fill(self.timestamps[position as usize]);
         }
@@ -142,7 +142,7 @@ pub(super) fn pieces(whole: Range<usize>, len: usize) -> impl Iterator<Item = Ra
 
 /// What a gatherer is to do next.
 #[derive(Clone)]
-pub(crate) enum Step {
+pub(crate) enum GatherTask {
     Gather(Arc<Plan>),
     /// Read what is left of all series, so that nothing damaged goes unnoticed.
     Finish,

@@ -8,17 +8,17 @@ use arrow::datatypes::SchemaRef;
 
 use crate::data::assemble::Assembler;
 use crate::data::candle::StreamLayout;
-use crate::data::gather::{Plan, Spare, Step, TILE_SLICES};
-use crate::data::layout::Role;
+use crate::data::discovery::Role;
+use crate::data::gather::{BufferPool, GatherTask, Plan, TILE_SLICES};
 use crate::data::multi_symbol::columns::Columns;
 use crate::data::multi_symbol::slice::BatchLayout;
 use crate::data::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatch};
-use crate::data::plan::{Join, Planner, SliceRule};
-use crate::data::read_ahead::SeriesAhead;
+use crate::data::planner::{Join, Planner, SliceRule};
+use crate::data::prefetch::Prefetcher;
 use crate::data::series::{SeriesSource, SeriesSurvey};
 use crate::data::sync::TimelineRule;
-use crate::data::workers::Workers;
+use crate::data::thread_pool::ThreadPool;
 use crate::error::Result;
 use crate::report::{Report, Warning};
 use crate::request::{Request, Timeline};
@@ -90,7 +90,7 @@ pub struct SliceBatches {
     last_timestamp_ns: Option<i64>,
     warnings: Vec<Warning>,
     /// Last, so that the states of the sequences above are not in use any more.
-    _workers: Workers,
+    _thread_pool: ThreadPool,
 }
 
 impl SliceBatches {
@@ -116,19 +116,19 @@ impl SliceBatches {
     ) -> Result<Self> {
         let Inputs { hours, resolved } = inputs;
         let rules = options.series_rules(request, hours.as_ref(), resolved.series.len());
-        let workers = Workers::start(options.threads())?;
+        let thread_pool = ThreadPool::start(options.threads())?;
         let roles: Vec<_> = resolved.series.iter().map(|files| files.role).collect();
         let mut series: Vec<_> = resolved
             .series
             .into_iter()
             .map(|files| {
                 let rules = rules.of(files.role).clone();
-                SeriesAhead::start(&workers, files, rules)
+                Prefetcher::start(&thread_pool, files, rules)
             })
             .collect();
         // The last one first: when it is open, nearly all are, and need no waiting. Of several
         // errors the one of the first series counts.
-        let mut opened: Vec<_> = series.iter_mut().rev().map(SeriesAhead::open).collect();
+        let mut opened: Vec<_> = series.iter_mut().rev().map(Prefetcher::open).collect();
         opened.reverse();
         let sources = opened.into_iter().collect::<Result<Vec<_>>>()?;
         let symbols: Arc<[String]> = resolved.symbols.into();
@@ -142,7 +142,7 @@ impl SliceBatches {
         let schema = layout.schema(request, &symbols, known_after_ns);
         let batch_slices = (BATCH_ROWS / symbols.len()).max(1);
         let batches = (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES);
-        let spare = (Spare::default(), Spare::default());
+        let buffers = (BufferPool::default(), BufferPool::default());
         let price_types = request.price_types().len();
         let rule = SliceRule {
             timeline: TimelineRule::new(request.timeline(), &symbols)?,
@@ -163,8 +163,8 @@ impl SliceBatches {
                 batches,
                 rules.of(Role::Primary).chunk_rows(),
             ),
-            columns: Columns::new(&layout, symbols.len(), &sources, &workers, &spare),
-            assembler: Assembler::new(schema.clone(), layout, &symbols, batch_slices, spare),
+            columns: Columns::new(&layout, symbols.len(), &sources, &thread_pool, &buffers),
+            assembler: Assembler::new(schema.clone(), layout, &symbols, batch_slices, buffers),
             timeline: request.timeline().clone(),
             shaping,
             strict: options.is_strict(),
@@ -181,7 +181,7 @@ impl SliceBatches {
             first_timestamp_ns: None,
             last_timestamp_ns: None,
             warnings: Vec::new(),
-            _workers: workers,
+            _thread_pool: thread_pool,
         })
     }
 
@@ -284,15 +284,15 @@ impl SliceBatches {
     /// Keeps the columns in work.
     fn plan_ahead(&mut self) {
         while self.planned.len() < PLANS_AHEAD && self.planned_end.is_none() {
-            let step = match self.planner.next_plan() {
+            let task = match self.planner.next_plan() {
                 Ok(Some(plan)) => {
                     let plan = Arc::new(plan);
                     self.planned.push_back(plan.clone());
-                    Step::Gather(plan)
+                    GatherTask::Gather(plan)
                 }
                 Ok(None) => {
                     self.planned_end = Some(Ok(()));
-                    Step::Finish
+                    GatherTask::Finish
                 }
                 // The batches before it come first.
                 Err(error) => {
@@ -300,9 +300,9 @@ impl SliceBatches {
                     break;
                 }
             };
-            self.columns.submit(&step);
+            self.columns.submit(&task);
         }
-        self.planner.read_on();
+        self.planner.prefetch();
         self.warnings.extend(self.planner.take_warnings());
     }
 

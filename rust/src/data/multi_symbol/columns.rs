@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use crate::data::assemble::PanelColumns;
 use crate::data::candle::{Panel, StreamLayout};
-use crate::data::gather::{ColumnGatherer, GatheredColumn, Spare, StampGatherer, Step};
+use crate::data::gather::{
+    BufferPool, ColumnGatherer, GatherTask, GatheredColumn, TimestampGatherer,
+};
 use crate::data::multi_symbol::ReadOptions;
 use crate::data::series::{SeriesSource, ValueCursor};
-use crate::data::workers::{Priority, Sequence, Workers};
+use crate::data::thread_pool::{Priority, SerialTask, ThreadPool};
 use crate::error::Result;
 
 /// The columns of all panels, each filled on whichever thread is free.
 pub(super) struct Columns(Vec<ColumnsOfPanel>);
 
 struct ColumnsOfPanel {
-    values: Vec<Sequence<ColumnGatherer, Step, Vec<GatheredColumn>>>,
-    timestamps: Option<Sequence<StampGatherer, Step, Vec<Vec<i64>>>>,
+    values: Vec<SerialTask<ColumnGatherer, GatherTask, Vec<GatheredColumn>>>,
+    timestamps: Option<SerialTask<TimestampGatherer, GatherTask, Vec<Vec<i64>>>>,
 }
 
 impl Columns {
@@ -24,8 +26,8 @@ impl Columns {
         layout: &StreamLayout,
         symbols: usize,
         sources: &[Arc<SeriesSource>],
-        workers: &Workers,
-        spare: &(Spare<f64>, Spare<i64>),
+        thread_pool: &ThreadPool,
+        buffers: &(BufferPool<f64>, BufferPool<i64>),
     ) -> Self {
         let panels = layout.panels.iter();
         let ahead_rows = ReadOptions::ahead_rows(
@@ -42,13 +44,13 @@ impl Columns {
                     let source = sources[number].clone();
                     (number, ValueCursor::new(source, field, ahead_rows))
                 });
-                let gatherer = ColumnGatherer::new(cursors, stands_still, spare.0.clone());
-                workers.sequence(gatherer, ColumnGatherer::step)
+                let gatherer = ColumnGatherer::new(cursors, stands_still, buffers.0.clone());
+                thread_pool.serial_task(gatherer, ColumnGatherer::step)
             });
             let timestamps = panel.timestamp.as_ref().map(|_| {
                 let gatherer =
-                    StampGatherer::new(series().collect(), stands_still, spare.1.clone());
-                workers.sequence(gatherer, StampGatherer::step)
+                    TimestampGatherer::new(series().collect(), stands_still, buffers.1.clone());
+                thread_pool.serial_task(gatherer, TimestampGatherer::step)
             });
             ColumnsOfPanel {
                 values: values.collect(),
@@ -59,13 +61,13 @@ impl Columns {
     }
 
     /// Has a step taken by every column.
-    pub fn submit(&self, step: &Step) {
+    pub fn submit(&self, task: &GatherTask) {
         for panel in &self.0 {
             for column in &panel.values {
-                column.submit(Priority::InTurn, step.clone());
+                column.submit(Priority::InTurn, task.clone());
             }
             if let Some(column) = &panel.timestamps {
-                column.submit(Priority::InTurn, step.clone());
+                column.submit(Priority::InTurn, task.clone());
             }
         }
     }

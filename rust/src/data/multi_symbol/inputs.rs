@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::layout::{self, Resolved};
+use crate::data::discovery::{self, Resolved};
 use crate::data::multi_symbol::ReadOptions;
 use crate::data::session::Hours;
 use crate::data::source;
@@ -27,7 +27,7 @@ impl Inputs {
         let hours = request.session_file().map(source::read_sessions);
         Ok(Self {
             hours: hours.transpose()?.map(Arc::new),
-            resolved: layout::resolve(request, options.follows_links())?,
+            resolved: discovery::resolve(request, options.follows_links())?,
         })
     }
 }
@@ -39,7 +39,7 @@ impl Inputs {
 ///
 /// What is missing.
 pub fn input_files(request: &Request, options: &ReadOptions) -> Result<Vec<PathBuf>> {
-    let resolved = layout::resolve(request, options.follows_links())?;
+    let resolved = discovery::resolve(request, options.follows_links())?;
     let of_series = resolved.series.into_iter().flat_map(|series| series.files);
     let of_series = of_series.map(|file| file.path);
     let others = [request.session_file(), request.inputs()];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::data::bins::most_bins;
-use crate::data::layout::Role;
+use crate::data::discovery::Role;
 use crate::data::multi_symbol::batches::PLANS_AHEAD;
 use crate::data::series::SeriesRules;
 use crate::data::session::Hours;

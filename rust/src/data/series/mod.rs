@@ -7,15 +7,15 @@
 //! number is all that connects the two.
 
 mod candle_times;
-mod row_filter;
 mod duplicates;
-mod stats;
 mod open;
+mod row_filter;
 mod row_stream;
 mod rows;
 mod scan;
 mod segment_plan;
 mod segments;
+mod stats;
 mod steps;
 mod timestamps;
 mod values;
@@ -25,13 +25,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use self::candle_times::CandleTimes;
-pub(crate) use self::stats::{GapCount, SeriesSurvey};
 use self::open::OpenedFiles;
 pub(crate) use self::rows::Rows;
+pub(crate) use self::stats::{GapCount, SeriesSurvey};
 pub(crate) use self::timestamps::TimestampReader;
 pub(crate) use self::values::ValueCursor;
+use crate::data::discovery::{Role, SeriesFiles};
 use crate::data::input_list::InputFileDocument;
-use crate::data::layout::{Role, SeriesFiles};
 use crate::data::session::{Hours, SessionFilter};
 use crate::data::source::{EmptyFile, Part, RowRange, SourceFile, TimeRules};
 use crate::error::{Error, Result};

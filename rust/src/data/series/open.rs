@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{RENAME, SeriesRules};
+use crate::data::discovery::{FileEntry, SeriesFiles};
 use crate::data::input_list::{InputFileDocument, contradiction};
-use crate::data::layout::{FileEntry, SeriesFiles};
 use crate::data::source::{
     DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SourceFile, TimeRules,
 };

@@ -8,16 +8,16 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::row_filter::{RowFilter, left_out};
 use super::duplicates::Duplicates;
-use super::stats::{SeriesStats, SeriesSurvey};
 use super::open::OpenedFiles;
+use super::row_filter::{RowFilter, left_out};
 use super::row_stream::RowStream;
 use super::scan::Scan;
 use super::segment_plan::{SegmentPlan, contradiction};
 use super::segments::{Order, Segment, SegmentBounds, look_at_all};
+use super::stats::{SeriesStats, SeriesSurvey};
 use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
-use crate::data::layout::SeriesFiles;
+use crate::data::discovery::SeriesFiles;
 use crate::data::source::{Projection, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::report::{SeriesName, SeriesReport, Warning};
@@ -217,9 +217,9 @@ impl TimestampReader {
                 continue;
             };
             segment.rows -= raw.timestamps.len() as u64;
-            let filtered = self
-                .filter
-                .filter_rows(&raw, first_row, &self.source, &mut self.stats)?;
+            let filtered =
+                self.filter
+                    .filter_rows(&raw, first_row, &self.source, &mut self.stats)?;
             if !filtered.is_empty() {
                 return Ok(Some(filtered));
             }

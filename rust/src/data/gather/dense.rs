@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::plan::{Block, Plan, pieces};
-use super::{GatheredColumn, Source, Spare, all_finite};
+use super::{BufferPool, GatheredColumn, Source, all_finite};
 use crate::data::sync::Stretch;
 use crate::error::Result;
 
@@ -22,19 +22,19 @@ const GROUP_SYMBOLS: usize = 8;
 const LANE_ROWS: usize = TILE_SLICES + TILE_SLICES / 2 + 24;
 
 /// Fills one column, batch after batch.
-pub(crate) struct LaneGatherer {
+pub(crate) struct DenseGatherer {
     /// One per symbol.
     pub(super) sources: Vec<Source>,
-    spare: Spare<f64>,
+    buffers: BufferPool<f64>,
     lanes: Vec<Lane>,
 }
 
-impl LaneGatherer {
-    pub(super) fn new(sources: Vec<Source>, spare: Spare<f64>) -> Self {
+impl DenseGatherer {
+    pub(super) fn new(sources: Vec<Source>, buffers: BufferPool<f64>) -> Self {
         Self {
             lanes: new_lanes(sources.len()),
             sources,
-            spare,
+            buffers,
         }
     }
 
@@ -44,7 +44,7 @@ impl LaneGatherer {
         let mut columns: Vec<_> = plan
             .batches()
             .map(|slices| GatheredColumn {
-                values: self.spare.take(slices.len() * symbols, f64::NAN),
+                values: self.buffers.take(slices.len() * symbols, f64::NAN),
                 finite: true,
             })
             .collect();

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A few threads. Dropping it stops them after what they are at, and waits for that.
-pub(crate) struct Workers {
+pub(crate) struct ThreadPool {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -44,7 +44,7 @@ struct QueueState {
     closed: bool,
 }
 
-impl Workers {
+impl ThreadPool {
     pub fn start(threads: NonZeroUsize) -> Result<Self> {
         // Built first, so that the threads already started are stopped where a later one fails.
         let mut started = Self {
@@ -71,18 +71,22 @@ impl Workers {
     }
 
     /// A state whose every step runs on one of the threads.
-    pub fn sequence<S, I, O>(&self, state: S, step: fn(&mut S, I) -> Result<O>) -> Sequence<S, I, O>
+    pub fn serial_task<S, I, O>(
+        &self,
+        state: S,
+        step: fn(&mut S, I) -> Result<O>,
+    ) -> SerialTask<S, I, O>
     where
         S: Send + 'static,
         I: Send + 'static,
         O: Send + 'static,
     {
         let (sender, outputs) = mpsc::channel();
-        Sequence {
+        SerialTask {
             shared: Arc::new(Shared {
                 queue: self.queue.clone(),
                 step,
-                turn: Mutex::new(Turn {
+                queued: Mutex::new(Queued {
                     state: Some((state, sender)),
                     inputs: VecDeque::new(),
                 }),
@@ -92,7 +96,7 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.queue.close();
         for thread in self.threads.drain(..) {
@@ -153,7 +157,7 @@ impl Queue {
 }
 
 /// A state that takes one input at a time and gives one output for each, until a step fails.
-pub(crate) struct Sequence<S, I, O> {
+pub(crate) struct SerialTask<S, I, O> {
     shared: Arc<Shared<S, I, O>>,
     outputs: Receiver<Result<O>>,
 }
@@ -161,16 +165,16 @@ pub(crate) struct Sequence<S, I, O> {
 struct Shared<S, I, O> {
     queue: Arc<Queue>,
     step: fn(&mut S, I) -> Result<O>,
-    turn: Mutex<Turn<S, I, O>>,
+    queued: Mutex<Queued<S, I, O>>,
 }
 
-struct Turn<S, I, O> {
+struct Queued<S, I, O> {
     /// Away while a step is queued or runs, and gone for good once one failed.
     state: Option<(S, Sender<Result<O>>)>,
     inputs: VecDeque<(Priority, I)>,
 }
 
-impl<S, I, O> Sequence<S, I, O>
+impl<S, I, O> SerialTask<S, I, O>
 where
     S: Send + 'static,
     I: Send + 'static,
@@ -178,10 +182,10 @@ where
 {
     /// Has a step taken for this input, after those of the inputs before it.
     pub fn submit(&self, priority: Priority, input: I) {
-        let mut turn = self.shared.lock();
-        turn.inputs.push_back((priority, input));
-        if let Some((state, sender)) = turn.state.take() {
-            drop(turn);
+        let mut queued = self.shared.lock();
+        queued.inputs.push_back((priority, input));
+        if let Some((state, sender)) = queued.state.take() {
+            drop(queued);
             Shared::queue_step(&self.shared, priority, state, sender);
         }
     }
@@ -204,8 +208,8 @@ where
     I: Send + 'static,
     O: Send + 'static,
 {
-    fn lock(&self) -> MutexGuard<'_, Turn<S, I, O>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queued<S, I, O>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue_step(shared: &Arc<Self>, priority: Priority, state: S, sender: Sender<Result<O>>) {
@@ -228,11 +232,11 @@ where
         if failed || gone {
             return;
         }
-        let mut turn = shared.lock();
-        match turn.inputs.front() {
-            None => turn.state = Some((state, sender)),
+        let mut queued = shared.lock();
+        match queued.inputs.front() {
+            None => queued.state = Some((state, sender)),
             Some(&(priority, _)) => {
-                drop(turn);
+                drop(queued);
                 Self::queue_step(shared, priority, state, sender);
             }
         }
@@ -245,10 +249,11 @@ mod tests {
 
     #[test]
     fn outputs_come_in_the_order_of_the_inputs() {
-        let workers = Workers::start(NonZeroUsize::new(3).expect("not zero")).expect("threads");
+        let thread_pool =
+            ThreadPool::start(NonZeroUsize::new(3).expect("not zero")).expect("threads");
         let sums: Vec<_> = (0..5_u64)
             .map(|_| {
-                workers.sequence(0, |sum, number: u64| {
+                thread_pool.serial_task(0, |sum, number: u64| {
                     *sum += number;
                     Ok(*sum)
                 })
@@ -267,8 +272,8 @@ mod tests {
 
     #[test]
     fn after_a_failed_step_none_is_taken() {
-        let workers = Workers::start(NonZeroUsize::MIN).expect("a thread");
-        let steps = workers.sequence((), |(), number: u64| match number {
+        let thread_pool = ThreadPool::start(NonZeroUsize::MIN).expect("a thread");
+        let steps = thread_pool.serial_task((), |(), number: u64| match number {
             2 => Err(Error::system("two")),
             3 => panic!("a step after one that failed"),
             _ => Ok(number),

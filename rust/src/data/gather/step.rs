@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::plan::{Block, Plan, SeriesRows};
-use super::{GatheredColumn, Source, Spare};
+use super::{BufferPool, GatheredColumn, Source};
 use crate::data::sync::Stretch;
 use crate::error::Result;
 
@@ -20,7 +20,7 @@ pub(super) struct Change<T> {
 
 /// Writes slices, one value for each symbol; `changes` come in any order, and each symbol's value is
 /// `absent` before its first one.
-pub(super) fn write_lines<T: Copy>(
+pub(super) fn write_steps<T: Copy>(
     cells: &mut [T],
     symbols: usize,
     changes: &mut Vec<Change<T>>,
@@ -66,18 +66,18 @@ pub(super) fn shown(
 }
 
 /// Fills one column, batch after batch.
-pub(crate) struct LineGatherer {
+pub(crate) struct StepGatherer {
     /// One per symbol.
     pub(super) sources: Vec<Source>,
-    spare: Spare<f64>,
+    buffers: BufferPool<f64>,
     changes: Vec<Change<f64>>,
 }
 
-impl LineGatherer {
-    pub(super) fn new(sources: Vec<Source>, spare: Spare<f64>) -> Self {
+impl StepGatherer {
+    pub(super) fn new(sources: Vec<Source>, buffers: BufferPool<f64>) -> Self {
         Self {
             sources,
-            spare,
+            buffers,
             changes: Vec::new(),
         }
     }
@@ -91,13 +91,13 @@ impl LineGatherer {
 
     fn column(&mut self, plan: &Plan, slices: Range<usize>) -> Result<GatheredColumn> {
         let symbols = self.sources.len();
-        let mut values = self.spare.take(slices.len() * symbols, f64::NAN);
+        let mut values = self.buffers.take(slices.len() * symbols, f64::NAN);
         let mut finite = true;
         for (block, part, cells) in plan.parts_with(slices, symbols, &mut values) {
             for (symbol, source) in self.sources.iter_mut().enumerate() {
                 finite &= source.changes(block, &part, symbol, &mut self.changes)?;
             }
-            write_lines(cells, symbols, &mut self.changes, f64::NAN);
+            write_steps(cells, symbols, &mut self.changes, f64::NAN);
         }
         Ok(GatheredColumn { values, finite })
     }

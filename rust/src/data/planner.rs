@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::data::gather::{Block, Plan, SeriesRows};
-use crate::data::read_ahead::SeriesAhead;
+use crate::data::prefetch::Prefetcher;
 use crate::data::series::{CandleTimes, Rows, SeriesSurvey};
 use crate::data::sync::{self, Axis, Stretch, TimelineRule};
 use crate::error::Result;
@@ -52,10 +52,10 @@ impl Join {
 /// Plans batches, in time order.
 pub(crate) struct Planner {
     rule: SliceRule,
-    series: Vec<SeriesAhead>,
+    series: Vec<Prefetcher>,
     /// How each of them is joined; those that shape the timeline come first.
     joins: Vec<Join>,
-    windows: Vec<Window>,
+    buffers: Vec<SeriesBuffer>,
     /// A series is topped up as soon as it has fewer candles than this.
     low_water: usize,
     /// Slices per full batch, and full batches per full plan.
@@ -71,7 +71,7 @@ pub(crate) struct Planner {
 
 /// The candle times of one series that are loaded and in no block yet, and the last one that is.
 #[derive(Default)]
-struct Window {
+struct SeriesBuffer {
     /// In one piece; the first `used` of them are used up, but for what the last of those is still
     /// shown in.
     timestamps: Vec<i64>,
@@ -89,14 +89,14 @@ impl Planner {
     /// `chunk_rows`.
     pub fn new(
         rule: SliceRule,
-        (series, joins): (Vec<SeriesAhead>, Vec<Join>),
+        (series, joins): (Vec<Prefetcher>, Vec<Join>),
         batch_slices: usize,
         batches: usize,
         chunk_rows: usize,
     ) -> Self {
         Self {
             rule,
-            windows: series.iter().map(|_| Window::default()).collect(),
+            buffers: series.iter().map(|_| SeriesBuffer::default()).collect(),
             in_block: vec![0; series.len()],
             series,
             joins,
@@ -139,8 +139,8 @@ impl Planner {
     }
 
     /// Has what the next plans need read, after all work that waits.
-    pub fn read_on(&mut self) {
-        self.series.iter_mut().for_each(SeriesAhead::read_on);
+    pub fn prefetch(&mut self) {
+        self.series.iter_mut().for_each(Prefetcher::prefetch);
     }
 
     /// How many candles have been gone through.
@@ -150,19 +150,19 @@ impl Planner {
 
     /// What has been taken of each series.
     pub fn reports(&self) -> Vec<SeriesReport> {
-        let reports = self.series.iter().filter_map(SeriesAhead::report);
+        let reports = self.series.iter().filter_map(Prefetcher::report);
         reports.cloned().collect()
     }
 
     /// What surveys found of each series, once, after the last plan; nothing where none was asked for.
     pub fn take_surveys(&mut self) -> Vec<SeriesSurvey> {
-        let surveys = self.series.iter_mut().filter_map(SeriesAhead::take_survey);
+        let surveys = self.series.iter_mut().filter_map(Prefetcher::take_survey);
         surveys.map(|survey| *survey).collect()
     }
 
     /// What a person should know about what was read since it was asked last.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
-        let each = self.series.iter_mut().flat_map(SeriesAhead::take_warnings);
+        let each = self.series.iter_mut().flat_map(Prefetcher::take_warnings);
         each.collect()
     }
 
@@ -171,26 +171,26 @@ impl Planner {
     /// All series are read to their end even where no further slice can come of them: whether a
     /// file is sound must not depend on how the others are cut.
     fn next_block(&mut self) -> Result<bool> {
-        for (window, in_block) in self.windows.iter_mut().zip(&mut self.in_block) {
-            window.use_up(std::mem::take(in_block));
+        for (buffer, in_block) in self.buffers.iter_mut().zip(&mut self.in_block) {
+            buffer.use_up(std::mem::take(in_block));
         }
         self.top_up()?;
-        if self.windows.iter().all(|window| window.left().is_empty()) {
+        if self.buffers.iter().all(|buffer| buffer.left().is_empty()) {
             return Ok(false);
         }
-        let loaded = self.windows.iter().zip(&self.joins);
+        let loaded = self.buffers.iter().zip(&self.joins);
         let loaded =
-            loaded.map(|(window, join)| (window.begins_left(), join.delay_ns(), window.exhausted));
+            loaded.map(|(buffer, join)| (buffer.begins_left(), join.delay_ns(), buffer.exhausted));
         let horizon =
             sync::safe_horizon(loaded).expect("a series with more to come was just topped up");
         let finals: Vec<&[i64]> = self
-            .windows
+            .buffers
             .iter()
             .zip(&self.joins)
-            .map(|(window, join)| {
+            .map(|(buffer, join)| {
                 let is_final = |&at: &i64| at.saturating_add(join.delay_ns()) <= horizon;
-                let finals = window.begins_left().partition_point(is_final);
-                &window.left()[..finals]
+                let finals = buffer.begins_left().partition_point(is_final);
+                &buffer.left()[..finals]
             })
             .collect();
         let shapes = |join: &Join| matches!(join, Join::Primary { .. });
@@ -201,12 +201,12 @@ impl Planner {
         positions.drain(..positions.partition_point(before));
         let mut placed = axis.placed.iter();
         let mut series = Vec::with_capacity(finals.len());
-        for ((window, candles), &join) in self.windows.iter().zip(&finals).zip(&self.joins) {
+        for ((buffer, candles), &join) in self.buffers.iter().zip(&finals).zip(&self.joins) {
             let placed = match join {
                 Join::Primary { .. } => placed.next().map_or(&[][..], Vec::as_slice),
                 _ => &[],
             };
-            series.push(window.join(&axis.timestamps, placed, candles.len(), join));
+            series.push(buffer.join(&axis.timestamps, placed, candles.len(), join));
         }
         for (in_block, candles) in self.in_block.iter_mut().zip(&finals) {
             *in_block = candles.len();
@@ -224,9 +224,10 @@ impl Planner {
     /// Loads candle times until every series has enough, or no more.
     fn top_up(&mut self) -> Result<()> {
         loop {
-            let low = |window: &Window| !window.exhausted && window.left().len() < self.low_water;
-            let low: Vec<_> = (0..self.windows.len())
-                .filter(|&number| low(&self.windows[number]))
+            let low =
+                |buffer: &SeriesBuffer| !buffer.exhausted && buffer.left().len() < self.low_water;
+            let low: Vec<_> = (0..self.buffers.len())
+                .filter(|&number| low(&self.buffers[number]))
                 .collect();
             if low.is_empty() {
                 return Ok(());
@@ -238,8 +239,8 @@ impl Planner {
             // The last one first: when it has come, nearly all are there and need no waiting.
             for &number in low.iter().rev() {
                 match self.series[number].take() {
-                    Ok(Some(chunk)) => self.windows[number].load(&chunk),
-                    Ok(None) => self.windows[number].exhausted = true,
+                    Ok(Some(chunk)) => self.buffers[number].load(&chunk),
+                    Ok(None) => self.buffers[number].exhausted = true,
                     // Of several errors the one of the first series counts.
                     Err(error) => failed = Some(error),
                 }
@@ -251,7 +252,7 @@ impl Planner {
     }
 }
 
-impl Window {
+impl SeriesBuffer {
     fn left(&self) -> &[i64] {
         &self.timestamps[self.used..]
     }

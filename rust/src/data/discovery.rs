@@ -73,7 +73,7 @@ pub(crate) fn resolve(request: &Request, follow_links: bool) -> Result<Resolved>
     if let Some(list) = request.inputs() {
         return input_list::resolve(request, list);
     }
-    let primary = Layout::candles(request, request.timeframe(), follow_links)?;
+    let primary = FileLocator::candles(request, request.timeframe(), follow_links)?;
     let symbols = match request.symbols() {
         Symbols::Listed(symbols) => symbols.clone(),
         Symbols::All => {
@@ -86,18 +86,18 @@ pub(crate) fn resolve(request: &Request, follow_links: bool) -> Result<Resolved>
     let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
     primary.find_all(Role::Primary, &symbols, &sides, &mut series)?;
     for (number, further) in request.further_timeframes().iter().enumerate() {
-        let layout = Layout::candles(request, further.timeframe(), follow_links)?;
+        let layout = FileLocator::candles(request, further.timeframe(), follow_links)?;
         layout.find_all(Role::Further(number), &symbols, &sides, &mut series)?;
     }
     if !request.indicators().is_empty() {
-        let layout = Layout::indicators(request, follow_links)?;
+        let layout = FileLocator::indicators(request, follow_links)?;
         layout.find_all(Role::Indicators, &symbols, &[None], &mut series)?;
     }
     Ok(Resolved { symbols, series })
 }
 
 /// Where the files of one timeframe lie.
-struct Layout<'a> {
+struct FileLocator<'a> {
     request: &'a Request,
     timeframe: &'a Timeframe,
     root: &'a str,
@@ -109,7 +109,7 @@ struct Layout<'a> {
     tables: RefCell<HashMap<PathBuf, Option<&'static str>>>,
 }
 
-impl<'a> Layout<'a> {
+impl<'a> FileLocator<'a> {
     fn candles(request: &'a Request, timeframe: &'a Timeframe, follow_links: bool) -> Result<Self> {
         let default = [
             "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::Spare;
-use super::lines::{Change, shown, write_lines};
-use super::plan::{Block, Plan, Step};
+use super::BufferPool;
+use super::plan::{Block, GatherTask, Plan};
+use super::step::{Change, shown, write_steps};
 use crate::data::sync::gaps;
 use crate::error::Result;
 
@@ -13,26 +13,26 @@ use crate::error::Result;
 const ABSENT: i64 = 0;
 
 /// Fills the column of timestamps of some series, one per symbol, batch after batch.
-pub(crate) struct StampGatherer {
+pub(crate) struct TimestampGatherer {
     /// For each symbol, the number of its series in a block.
     series: Vec<usize>,
     /// Whether these mostly show one candle in many slices.
     stands_still: bool,
-    spare: Spare<i64>,
+    buffers: BufferPool<i64>,
 }
 
-impl StampGatherer {
-    pub fn new(series: Vec<usize>, stands_still: bool, spare: Spare<i64>) -> Self {
+impl TimestampGatherer {
+    pub fn new(series: Vec<usize>, stands_still: bool, buffers: BufferPool<i64>) -> Self {
         Self {
             series,
             stands_still,
-            spare,
+            buffers,
         }
     }
 
     /// The column of each batch of a plan; none where it is not to gather.
-    pub fn step(&mut self, step: Step) -> Result<Vec<Vec<i64>>> {
-        let Step::Gather(plan) = step else {
+    pub fn step(&mut self, task: GatherTask) -> Result<Vec<Vec<i64>>> {
+        let GatherTask::Gather(plan) = task else {
             return Ok(Vec::new());
         };
         let batches = plan.batches();
@@ -41,7 +41,7 @@ impl StampGatherer {
 
     fn column(&self, plan: &Plan, slices: Range<usize>) -> Vec<i64> {
         let symbols = self.series.len();
-        let mut column = self.spare.take(slices.len() * symbols, ABSENT);
+        let mut column = self.buffers.take(slices.len() * symbols, ABSENT);
         for (block, part, cells) in plan.parts_with(slices, symbols, &mut column) {
             self.fill(block, &part, cells);
         }
@@ -69,11 +69,11 @@ impl StampGatherer {
                         }),
                 );
             }
-            write_lines(cells, symbols, &mut changes, ABSENT);
+            write_steps(cells, symbols, &mut changes, ABSENT);
             return;
         }
         // Most cells show a candle of the slice's own timestamp.
-        block.stamp(part.clone(), symbols, cells);
+        block.fill_timestamps(part.clone(), symbols, cells);
         let reach = block.reach(part);
         for (symbol, series) in series.enumerate() {
             let mut set = |positions: Range<usize>, timestamp_ns| {

@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use crate::data::layout::SeriesFiles;
+use crate::data::discovery::SeriesFiles;
 use crate::data::series::{
     self, CandleTimes, SeriesRules, SeriesSource, SeriesSurvey, TimestampReader,
 };
-use crate::data::workers::{Priority, Sequence, Workers};
+use crate::data::thread_pool::{Priority, SerialTask, ThreadPool};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
 
 /// One series whose candle times are read one chunk ahead.
-pub(crate) struct SeriesAhead {
-    steps: Sequence<SeriesState, (), SeriesStep>,
+pub(crate) struct Prefetcher {
+    steps: SerialTask<SeriesState, (), SeriesStep>,
     /// Whether a step was asked for and its chunk not taken yet.
     pending: bool,
     /// What the first step read, while it waits.
@@ -44,11 +44,11 @@ struct ReadStep {
     warnings: Vec<Warning>,
 }
 
-impl SeriesAhead {
-    /// Has the series opened. [`SeriesAhead::open`] waits for it.
-    pub fn start(workers: &Workers, files: SeriesFiles, rules: Arc<SeriesRules>) -> Self {
+impl Prefetcher {
+    /// Has the series opened. [`Prefetcher::open`] waits for it.
+    pub fn start(thread_pool: &ThreadPool, files: SeriesFiles, rules: Arc<SeriesRules>) -> Self {
         let state = SeriesState::Closed(files, rules);
-        let steps = workers.sequence(state, SeriesState::step);
+        let steps = thread_pool.serial_task(state, SeriesState::step);
         steps.submit(Priority::First, ());
         Self {
             steps,
@@ -96,7 +96,7 @@ impl SeriesAhead {
     }
 
     /// Has the next chunk read, after all work that waits.
-    pub fn read_on(&mut self) {
+    pub fn prefetch(&mut self) {
         self.submit(Priority::InTurn);
     }
 
