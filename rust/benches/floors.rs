@@ -12,7 +12,7 @@ use std::io;
 
 use arrow::array::RecordBatch;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use omega_slices::data::sync::{Axis, TimelineRule};
+use omega_slices::data::alignment::{Axis, TimelineRule};
 use omega_slices::{ReadOptions, SliceBatch, SliceBatches, floors};
 
 const SYMBOLS: usize = 50;

@@ -11,9 +11,9 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef, TimestampNanosecondType};
 
+use crate::data::alignment::gaps;
 use crate::data::candle::{Column, Panel, StreamLayout};
 use crate::data::gather::{BufferPool, GatheredColumn, Plan};
-use crate::data::sync::gaps;
 
 /// The gathered columns of a panel.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Owns the control plane: from the candle times of all series, stretch by stretch, to the plan of
+//! Owns the control plane: from the candle times of all series, run by run, to the plan of
 //! some batches, which says which row of which series belongs into which slice. Moves no value.
 //!
 //! Where a batch ends follows from the request alone, never from chunk sizes or timing; that is
@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::data::alignment::{self, RowRun, TimeIndex, TimelineRule};
 use crate::data::gather::{Block, Plan, SeriesRows};
 use crate::data::prefetch::Prefetcher;
 use crate::data::series::{CandleTimes, Rows, SeriesSurvey};
-use crate::data::sync::{self, Axis, Stretch, TimelineRule};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
 
@@ -166,7 +166,7 @@ impl Planner {
         each.collect()
     }
 
-    /// Makes the next stretch of the timeline final. `false` when there is none.
+    /// Makes the next run of the timeline final. `false` when there is none.
     ///
     /// All series are read to their end even where no further slice can come of them: whether a
     /// file is sound must not depend on how the others are cut.
@@ -182,7 +182,7 @@ impl Planner {
         let loaded =
             loaded.map(|(buffer, join)| (buffer.begins_left(), join.delay_ns(), buffer.exhausted));
         let horizon =
-            sync::safe_horizon(loaded).expect("a series with more to come was just topped up");
+            alignment::safe_horizon(loaded).expect("a series with more to come was just topped up");
         let finals: Vec<&[i64]> = self
             .buffers
             .iter()
@@ -195,25 +195,25 @@ impl Planner {
             .collect();
         let shapes = |join: &Join| matches!(join, Join::Primary { .. });
         let shaping = self.joins.partition_point(shapes);
-        let axis = Axis::of(&finals[..shaping]);
-        let mut positions = axis.timeline(self.rule.timeline, self.rule.price_types);
-        let before = |&position: &u32| axis.timestamps[position as usize] < self.rule.first_ns;
+        let index = TimeIndex::of(&finals[..shaping]);
+        let mut positions = index.timeline(self.rule.timeline, self.rule.price_types);
+        let before = |&position: &u32| index.timestamps[position as usize] < self.rule.first_ns;
         positions.drain(..positions.partition_point(before));
-        let mut placed = axis.placed.iter();
+        let mut aligned = index.aligned.iter();
         let mut series = Vec::with_capacity(finals.len());
         for ((buffer, candles), &join) in self.buffers.iter().zip(&finals).zip(&self.joins) {
-            let placed = match join {
-                Join::Primary { .. } => placed.next().map_or(&[][..], Vec::as_slice),
+            let aligned = match join {
+                Join::Primary { .. } => aligned.next().map_or(&[][..], Vec::as_slice),
                 _ => &[],
             };
-            series.push(buffer.join(&axis.timestamps, placed, candles.len(), join));
+            series.push(buffer.join(&index.timestamps, aligned, candles.len(), join));
         }
         for (in_block, candles) in self.in_block.iter_mut().zip(&finals) {
             *in_block = candles.len();
             self.candles += candles.len() as u64;
         }
         self.block = Arc::new(Block {
-            timestamps: axis.timestamps,
+            timestamps: index.timestamps,
             positions,
             series,
         });
@@ -298,68 +298,74 @@ impl SeriesBuffer {
         self.used += candles;
     }
 
-    /// Which of the next `candles` candles, and of the one before them, are shown where on an axis. Where
-    /// they shape it, they are `placed` on it.
-    fn join(&self, axis: &[i64], placed: &[Stretch], candles: usize, join: Join) -> SeriesRows {
+    /// Which of the next `candles` candles, and of the one before them, are shown where on an index. Where
+    /// they shape it, they are `aligned` on it.
+    fn join(&self, index: &[i64], aligned: &[RowRun], candles: usize, join: Join) -> SeriesRows {
         let end = self.used + candles;
         match join {
-            Join::Primary { max_age_ns: 0 } => self.rows_of(placed, self.used..end),
+            Join::Primary { max_age_ns: 0 } => self.rows_of(aligned, self.used..end),
             Join::Primary { max_age_ns } => {
                 let before_ns = self.before().map(|before| self.timestamps[before]);
-                let carried = sync::carry_forward(axis, placed, before_ns, max_age_ns);
+                let carried = alignment::carry_forward(index, aligned, before_ns, max_age_ns);
                 self.rows_of(&carried, self.before().unwrap_or(self.used)..end)
             }
             Join::Exact => {
-                let placed = sync::place(axis, &self.timestamps[self.used..end]);
-                self.rows_of(&placed, self.used..end)
+                let aligned = alignment::align(index, &self.timestamps[self.used..end]);
+                self.rows_of(&aligned, self.used..end)
             }
             Join::Complete {
                 delay_ns,
                 max_age_ns,
             } => {
                 let candles = self.before().unwrap_or(self.used)..end;
-                let stamps = &self.timestamps[candles.clone()];
+                let timestamps = &self.timestamps[candles.clone()];
                 let known = match &self.begins {
                     Some(begins) => &begins[candles.clone()],
-                    None => stamps,
+                    None => timestamps,
                 };
-                let mut held = sync::hold(axis, known, delay_ns, max_age_ns);
+                let mut shown = alignment::asof(index, known, delay_ns, max_age_ns);
                 if self.begins.is_some() {
-                    for stretch in &mut held {
-                        stretch.held_ns = Some(stamps[stretch.row as usize]);
+                    for run in &mut shown {
+                        let RowRun::Repeated {
+                            row, timestamp_ns, ..
+                        } = run
+                        else {
+                            unreachable!("asof repeats rows, it never goes on to the next");
+                        };
+                        *timestamp_ns = timestamps[*row as usize];
                     }
                 }
-                self.rows_of(&held, candles)
+                self.rows_of(&shown, candles)
             }
         }
     }
 
-    /// What is placed among some candles, by the rows that these came from.
-    fn rows_of(&self, placed: &[Stretch], candles: Range<usize>) -> SeriesRows {
-        let mut by_row = Vec::with_capacity(placed.len());
+    /// What is aligned among some candles, by the rows that these came from.
+    fn rows_of(&self, aligned: &[RowRun], candles: Range<usize>) -> SeriesRows {
+        let mut by_row = Vec::with_capacity(aligned.len());
         let first = candles.start;
         let mut runs = self.rows.runs_in(candles).peekable();
-        for stretch in placed {
-            let mut left = *stretch;
+        for run in aligned {
+            let mut left = *run;
             // Candles ascend, and so do the runs that they lie in.
-            while left.len > 0 {
-                let candle = first + left.row as usize;
+            while !left.is_empty() {
+                let candle = first + left.row() as usize;
                 while runs.next_if(|(run, _)| run.end <= candle).is_some() {}
                 let Some((run, first_row)) = runs.peek() else {
                     break;
                 };
                 let row = first_row + (candle - run.start) as u64;
-                let len = match left.held_ns {
-                    None => left.len.min(run.end - candle),
-                    Some(_) => left.len,
+                let len = match left.repeated_ns() {
+                    None => left.len().min(run.end - candle),
+                    Some(_) => left.len(),
                 };
-                by_row.push(Stretch { row, len, ..left });
-                left = left.within(&(left.position + len..left.positions().end));
+                by_row.push(left.with_row(row).with_len(len));
+                left = left.within(&(left.position() + len..left.positions().end));
             }
         }
         SeriesRows {
-            holds: by_row.iter().any(|stretch| stretch.held_ns.is_some()),
-            placed: by_row,
+            repeats: by_row.iter().any(|run| run.repeated_ns().is_some()),
+            runs: by_row,
             shuffled: self.shuffled.clone(),
         }
     }

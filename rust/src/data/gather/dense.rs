@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::plan::{Block, Plan, pieces};
 use super::{BufferPool, GatheredColumn, Source, all_finite};
-use crate::data::sync::Stretch;
+use crate::data::alignment::RowRun;
 use crate::error::Result;
 
 /// Slices that are moved at a time. What is read of a group of series meanwhile stays in the cache,
@@ -165,8 +165,8 @@ static ABSENT: [f64; LANE_ROWS] = [f64::NAN; LANE_ROWS];
 struct Lane {
     rows: Box<[f64; LANE_ROWS]>,
     /// From places of the tile to places in `rows`, ascending.
-    placed: Vec<Stretch>,
-    /// The first stretch that may still be moved.
+    placed: Vec<RowRun>,
+    /// The first run that may still be moved.
     next: usize,
     /// Whether everything in `rows` is a finite number.
     finite: bool,
@@ -192,11 +192,10 @@ impl Lane {
     }
 
     fn place(&mut self, place: usize, row: usize, len: usize) {
-        self.placed.push(Stretch {
+        self.placed.push(RowRun::Sequential {
             position: place,
             row: row as u64,
             len,
-            held_ns: None,
         });
     }
 
@@ -208,53 +207,53 @@ impl Lane {
             let series = &block.series[source.series];
             let mut touched = series.touched_by(positions);
             places_left -= positions.len();
-            let held = |stretch: &Stretch| stretch.held_ns.is_some();
-            let place_of = |stretch: &Stretch| place + stretch.position - positions.start;
+            let is_repeated = |run: &RowRun| run.repeated_ns().is_some();
+            let place_of = |run: &RowRun| place + run.position() - positions.start;
             if let Some((first, rest)) = touched.split_first()
                 && let Some((row, value)) = source.latest
-                && held(first)
-                && first.row == row
+                && is_repeated(first)
+                && first.row() == row
             {
                 // Read before, for slices before these.
-                let stretch = first.within(positions);
-                self.hold(place_of(&stretch), value, stretch.len, &mut used);
+                let run = first.within(positions);
+                self.repeat(place_of(&run), value, run.len(), &mut used);
                 touched = rest;
             }
-            let stretches = touched.iter().map(|stretch| stretch.within(positions));
-            let held_places: usize = if series.holds {
-                stretches.clone().filter(held).map(|one| one.len).sum()
+            let runs = touched.iter().map(|run| run.within(positions));
+            let repeated_places: usize = if series.repeats {
+                runs.clone().filter(is_repeated).map(|one| one.len()).sum()
             } else {
                 0
             };
             if let Some(rows) = extent(touched, positions).filter(|_| series.shuffled.is_empty())
-                && rows.end - rows.start + held_places as u64
+                && rows.end - rows.start + repeated_places as u64
                     <= (LANE_ROWS - used - places_left) as u64
             {
                 // All at once, and what lies between.
                 let first = used;
                 used += (rows.end - rows.start) as usize;
                 series.read(&mut source.cursor, rows.start, &mut self.rows[first..used])?;
-                for stretch in stretches {
-                    let row = first + (stretch.row - rows.start) as usize;
-                    if held(&stretch) {
+                for run in runs {
+                    let row = first + (run.row() - rows.start) as usize;
+                    if is_repeated(&run) {
                         let value = self.rows[row];
-                        self.hold(place_of(&stretch), value, stretch.len, &mut used);
+                        self.repeat(place_of(&run), value, run.len(), &mut used);
                     } else {
-                        self.place(place_of(&stretch), row, stretch.len);
+                        self.place(place_of(&run), row, run.len());
                     }
                 }
                 let last = first + (rows.end - 1 - rows.start) as usize;
                 source.latest = Some((rows.end - 1, self.rows[last]));
             } else {
-                for stretch in stretches {
-                    if held(&stretch) {
-                        let value = source.value_at(series, stretch.row)?;
-                        self.hold(place_of(&stretch), value, stretch.len, &mut used);
+                for run in runs {
+                    if is_repeated(&run) {
+                        let value = source.value_at(series, run.row())?;
+                        self.repeat(place_of(&run), value, run.len(), &mut used);
                     } else {
-                        let end = used + stretch.len;
-                        series.read(&mut source.cursor, stretch.row, &mut self.rows[used..end])?;
-                        self.place(place_of(&stretch), used, stretch.len);
-                        source.latest = Some((stretch.last_row(), self.rows[end - 1]));
+                        let end = used + run.len();
+                        series.read(&mut source.cursor, run.row(), &mut self.rows[used..end])?;
+                        self.place(place_of(&run), used, run.len());
+                        source.latest = Some((run.last_row(), self.rows[end - 1]));
                         used = end;
                     }
                 }
@@ -266,7 +265,7 @@ impl Lane {
     }
 
     /// Lets one value stand at some places.
-    fn hold(&mut self, place: usize, value: f64, len: usize, used: &mut usize) {
+    fn repeat(&mut self, place: usize, value: f64, len: usize, used: &mut usize) {
         let end = *used + len;
         self.rows[*used..end].fill(value);
         self.place(place, *used, len);
@@ -275,13 +274,13 @@ impl Lane {
 
     /// The values from a place of the tile on, and how many places they go on for. Places must ascend.
     fn from(&mut self, place: usize) -> &[f64] {
-        while let Some(stretch) = self.placed.get(self.next) {
-            if stretch.position > place {
-                return &ABSENT[..stretch.position - place];
+        while let Some(run) = self.placed.get(self.next) {
+            if run.position() > place {
+                return &ABSENT[..run.position() - place];
             }
-            let moved = place - stretch.position;
-            if moved < stretch.len {
-                let rows = &self.rows[stretch.row as usize..][..stretch.len];
+            let moved = place - run.position();
+            if moved < run.len() {
+                let rows = &self.rows[run.row() as usize..][..run.len()];
                 return &rows[moved..];
             }
             self.next += 1;
@@ -291,10 +290,10 @@ impl Lane {
 }
 
 /// The rows within some positions, from the first to the end of the last, where they ascend.
-fn extent(touched: &[Stretch], positions: &Range<usize>) -> Option<Range<u64>> {
+fn extent(touched: &[RowRun], positions: &Range<usize>) -> Option<Range<u64>> {
     let first = touched.first()?.within(positions);
     let last = touched.last()?.within(positions);
-    Some(first.row..last.last_row() + 1)
+    Some(first.row()..last.last_row() + 1)
 }
 
 /// Moves the values at some places of the lanes to `cells`, which begin with those at the first place.

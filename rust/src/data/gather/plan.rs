@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::data::alignment::RowRun;
 use crate::data::series::ValueCursor;
-use crate::data::sync::Stretch;
 use crate::error::Result;
 
-/// A stretch of the timeline, and which row of each series belongs to each of its timestamps.
+/// A run of the timeline, and which row of each series belongs to each of its timestamps.
 pub(crate) struct Block {
     /// The axis: strictly increasing.
     pub timestamps: Vec<i64>,
@@ -57,21 +57,21 @@ impl Block {
 /// The rows of one series in a block.
 pub(crate) struct SeriesRows {
     /// Ascending on the axis; at a position in none of them there is no candle.
-    pub placed: Vec<Stretch>,
+    pub runs: Vec<RowRun>,
     /// Whether any of them holds one row at all its positions.
-    pub holds: bool,
+    pub repeats: bool,
     /// Ranges of rows that may be asked for in any order; all others come in theirs.
     pub shuffled: Arc<[Range<u64>]>,
 }
 
 impl SeriesRows {
-    /// The stretches that have something in common with some positions.
-    pub fn touched_by(&self, positions: &Range<usize>) -> &[Stretch] {
+    /// The runs that have something in common with some positions.
+    pub fn touched_by(&self, positions: &Range<usize>) -> &[RowRun] {
         let first = self
-            .placed
-            .partition_point(|stretch| stretch.positions().end <= positions.start);
-        let after = &self.placed[first..];
-        &after[..after.partition_point(|stretch| stretch.position < positions.end)]
+            .runs
+            .partition_point(|run| run.positions().end <= positions.start);
+        let after = &self.runs[first..];
+        &after[..after.partition_point(|run| run.position() < positions.end)]
     }
 
     /// Reads consecutive rows, the first of which is `row`.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::plan::{Block, Plan, SeriesRows};
 use super::{BufferPool, GatheredColumn, Source};
-use crate::data::sync::Stretch;
+use crate::data::alignment::RowRun;
 use crate::error::Result;
 
 /// Rows are read all at once where no more than so many are read for one that is wanted.
@@ -37,26 +37,26 @@ pub(super) fn write_steps<T: Copy>(
     }
 }
 
-/// What a series shows in some slices of a block: from which of them on which of its stretches, `None`
+/// What a series shows in some slices of a block: from which of them on which of its runs, `None`
 /// where it is none. Slices are counted from the first of these, which shows nothing unless said so.
 pub(super) fn shown(
     block: &Block,
     series: &SeriesRows,
     part: &Range<usize>,
-) -> Vec<(usize, Option<Stretch>)> {
+) -> Vec<(usize, Option<RowRun>)> {
     let reach = block.reach(part);
     let touched = series.touched_by(&reach);
     let mut shown = Vec::with_capacity(touched.len() + 1);
     let mut next = part.start;
-    for stretch in touched {
-        let slices = block.slices_at(part, &stretch.positions());
+    for run in touched {
+        let slices = block.slices_at(part, &run.positions());
         if slices.is_empty() {
             continue;
         }
         if next < slices.start {
             shown.push((next - part.start, None));
         }
-        shown.push((slices.start - part.start, Some(*stretch)));
+        shown.push((slices.start - part.start, Some(*run)));
         next = slices.end;
     }
     if next < part.end {
@@ -118,7 +118,7 @@ impl Source {
         let rows = || {
             shown
                 .iter()
-                .filter_map(|(_, stretch)| Some(stretch.as_ref()?.row))
+                .filter_map(|(_, run)| Some(run.as_ref()?.row()))
         };
         let mut new = rows().filter(is_new);
         let first = new.next();
@@ -131,19 +131,19 @@ impl Source {
             series.read(&mut self.cursor, first, &mut read)?;
         }
         let mut finite = true;
-        for (slice, stretch) in shown {
-            let value = match stretch {
+        for (slice, run) in shown {
+            let value = match run {
                 None => f64::NAN,
-                Some(stretch) => {
-                    debug_assert!(stretch.held_ns.is_some());
+                Some(run) => {
+                    debug_assert!(run.repeated_ns().is_some());
                     let at_once = first
-                        .and_then(|first| stretch.row.checked_sub(first))
+                        .and_then(|first| run.row().checked_sub(first))
                         .and_then(|place| read.get(place as usize));
                     let value = match at_once {
                         Some(&value) => value,
-                        None => self.value_at(series, stretch.row)?,
+                        None => self.value_at(series, run.row())?,
                     };
-                    self.latest = Some((stretch.row, value));
+                    self.latest = Some((run.row(), value));
                     finite &= value.is_finite();
                     value
                 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::BufferPool;
 use super::plan::{Block, GatherTask, Plan};
 use super::step::{Change, shown, write_steps};
-use crate::data::sync::gaps;
+use crate::data::alignment::gaps;
 use crate::error::Result;
 
 /// What stands under a null.
@@ -54,20 +54,14 @@ impl TimestampGatherer {
         if self.stands_still {
             let mut changes = Vec::new();
             for (symbol, series) in series.enumerate() {
-                changes.extend(
-                    shown(block, series, part)
-                        .into_iter()
-                        .map(|(slice, stretch)| {
-                            let value = stretch
-                                .and_then(|stretch| stretch.held_ns)
-                                .unwrap_or(ABSENT);
-                            Change {
-                                slice,
-                                symbol,
-                                value,
-                            }
-                        }),
-                );
+                changes.extend(shown(block, series, part).into_iter().map(|(slice, run)| {
+                    let value = run.and_then(|run| run.repeated_ns()).unwrap_or(ABSENT);
+                    Change {
+                        slice,
+                        symbol,
+                        value,
+                    }
+                }));
             }
             write_steps(cells, symbols, &mut changes, ABSENT);
             return;
@@ -87,9 +81,9 @@ impl TimestampGatherer {
             for gap in gaps(touched, reach.clone()) {
                 set(gap, ABSENT);
             }
-            for stretch in touched {
-                if let Some(timestamp_ns) = stretch.held_ns {
-                    set(stretch.positions(), timestamp_ns);
+            for run in touched {
+                if let Some(timestamp_ns) = run.repeated_ns() {
+                    set(run.positions(), timestamp_ns);
                 }
             }
         }

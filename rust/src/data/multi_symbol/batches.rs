@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use crate::data::alignment::TimelineRule;
 use crate::data::assemble::Assembler;
 use crate::data::candle::StreamLayout;
 use crate::data::discovery::Role;
@@ -17,7 +18,6 @@ use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::data::planner::{Join, Planner, SliceRule};
 use crate::data::prefetch::Prefetcher;
 use crate::data::series::{SeriesSource, SeriesSurvey};
-use crate::data::sync::TimelineRule;
 use crate::data::thread_pool::ThreadPool;
 use crate::error::Result;
 use crate::report::{Report, Warning};

@@ -1,7 +1,7 @@
 //! Owns the timeline: which timestamps become slices, and which row of each series belongs to
 //! them. Pure functions over strictly increasing `i64` slices; knows neither files nor values.
 //!
-//! All series of the primary timeframe are placed on one axis, which holds every timestamp of any of
+//! All series of the primary timeframe are aligned on one index, which holds every timestamp of any of
 //! them; a timeline is a choice of its positions. So a timestamp that is left out of the timeline is left
 //! out once, and does not cut what the series have in one piece.
 //!
@@ -16,52 +16,119 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::request::{Timeline, check_timeline};
 
-/// Positions of an axis that follow each other, and the rows of one series that belong to them: rows
-/// that follow each other too, or one and the same row.
+/// Consecutive positions of a time index, and the rows of one series that belong to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
-    /// The first position.
-    pub position: usize,
-    /// The row that belongs to it.
-    pub row: u64,
-    /// How many positions there are.
-    pub len: usize,
-    /// Where one row belongs to all of the positions: its own timestamp. `None` where each position
-    /// has a row of its own, stamped as the position is.
-    pub held_ns: Option<i64>,
+pub enum RowRun {
+    /// Consecutive rows, one for each position and stamped as that is.
+    Sequential {
+        /// The first position.
+        position: usize,
+        /// The row that belongs to it.
+        row: u64,
+        /// How many positions there are.
+        len: usize,
+    },
+    /// One row at every position: a candle that is carried or shown.
+    Repeated {
+        /// The first position.
+        position: usize,
+        /// The row that belongs to all positions.
+        row: u64,
+        /// How many positions there are.
+        len: usize,
+        /// The timestamp of the row itself, nanoseconds UTC.
+        timestamp_ns: i64,
+    },
 }
 
-impl Stretch {
+impl RowRun {
+    /// The first position.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        let (Self::Sequential { position, .. } | Self::Repeated { position, .. }) = *self;
+        position
+    }
+
+    /// The row that belongs to the first position.
+    #[must_use]
+    pub fn row(&self) -> u64 {
+        let (Self::Sequential { row, .. } | Self::Repeated { row, .. }) = *self;
+        row
+    }
+
+    /// How many positions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let (Self::Sequential { len, .. } | Self::Repeated { len, .. }) = *self;
+        len
+    }
+
+    /// Whether it has no position.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The timestamp of a repeated row, nanoseconds UTC.
+    #[must_use]
+    pub fn repeated_ns(&self) -> Option<i64> {
+        match *self {
+            Self::Sequential { .. } => None,
+            Self::Repeated { timestamp_ns, .. } => Some(timestamp_ns),
+        }
+    }
+
+    /// The same positions, the first with another row.
+    #[must_use]
+    pub fn with_row(mut self, new_row: u64) -> Self {
+        let (Self::Sequential { row, .. } | Self::Repeated { row, .. }) = &mut self;
+        *row = new_row;
+        self
+    }
+
+    /// The first positions of it.
+    #[must_use]
+    pub fn with_len(mut self, new_len: usize) -> Self {
+        let (Self::Sequential { len, .. } | Self::Repeated { len, .. }) = &mut self;
+        *len = new_len;
+        self
+    }
+
     /// The positions.
     #[must_use]
     pub fn positions(&self) -> Range<usize> {
-        self.position..self.position + self.len
+        self.position()..self.position() + self.len()
     }
 
-    /// The part of it that lies in `positions`; of length 0 where they have nothing in common.
+    /// The part that lies in `positions`; of length 0 where they have nothing in common.
     #[must_use]
     pub fn within(&self, positions: &Range<usize>) -> Self {
-        let start = self.position.max(positions.start);
-        let end = (self.position + self.len).min(positions.end);
-        let rows = if self.held_ns.is_none() {
-            (start - self.position) as u64
-        } else {
-            0
-        };
-        Self {
-            position: start,
-            row: self.row + rows,
-            len: end.saturating_sub(start),
-            held_ns: self.held_ns,
+        let start = self.position().max(positions.start);
+        let end = self.positions().end.min(positions.end);
+        let new_len = end.saturating_sub(start);
+        match *self {
+            Self::Sequential { position, row, .. } => Self::Sequential {
+                position: start,
+                row: row + (start - position) as u64,
+                len: new_len,
+            },
+            Self::Repeated {
+                row, timestamp_ns, ..
+            } => Self::Repeated {
+                position: start,
+                row,
+                len: new_len,
+                timestamp_ns,
+            },
         }
     }
 
     /// The last of its rows.
     #[must_use]
     pub fn last_row(&self) -> u64 {
-        match self.held_ns {
-            None => self.row + self.len.saturating_sub(1) as u64,
-            Some(_) => self.row,
+        match *self {
+            Self::Sequential { row, len, .. } => row + len.saturating_sub(1) as u64,
+            Self::Repeated { row, .. } => row,
         }
     }
 }
@@ -102,39 +169,56 @@ impl TimelineRule {
 
 /// Every timestamp of some series, and where each series has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Axis {
+pub struct TimeIndex {
     /// Strictly increasing.
     pub timestamps: Vec<i64>,
-    /// For each series in turn, its stretches, ascending and as long as they can be. A position in
+    /// For each series in turn, its runs, ascending and as long as they can be. A position in
     /// none of them is a timestamp that the series does not have.
-    pub placed: Vec<Vec<Stretch>>,
+    pub aligned: Vec<Vec<RowRun>>,
 }
 
-impl Axis {
-    /// The axis of `series`, each strictly increasing.
+impl TimeIndex {
+    /// The index of `series`, each strictly increasing.
     #[must_use]
     pub fn of(series: &[&[i64]]) -> Self {
+        // Series that are alike have all timestamps after few unions. Those that are not are united by
+        // halves: one by one would take time that grows with the square of their number.
+        const EAGER_UNIONS: usize = 8;
         // The longest first: often it has them all.
         let longest = series.iter().max_by_key(|one| one.len());
         let mut timestamps = longest.map_or_else(Vec::new, |one| one.to_vec());
-        let mut placed: Vec<Option<Vec<Stretch>>> = vec![None; series.len()];
+        let mut aligned: Vec<Option<Vec<RowRun>>> = vec![None; series.len()];
         let mut united = Vec::new();
-        for number in 0..series.len() {
-            let found = place(&timestamps, series[number]);
-            if found.iter().map(|stretch| stretch.len).sum::<usize>() < series[number].len() {
-                unite(&timestamps, series[number], &mut united);
+        let mut unions = 0;
+        let mut late: Vec<Vec<i64>> = Vec::new();
+        for (&one, known) in series.iter().zip(0..) {
+            let found = align(&timestamps, one);
+            let covered: usize = found.iter().map(RowRun::len).sum();
+            if covered == one.len() {
+                aligned[known] = Some(found);
+            } else if unions < EAGER_UNIONS {
+                unite(&timestamps, one, &mut united);
                 std::mem::swap(&mut timestamps, &mut united);
-                // Whatever was placed so far was placed on another axis.
-                placed.fill(None);
+                unions += 1;
+                // Whatever was aligned so far was aligned with another index.
+                aligned.fill(None);
             } else {
-                placed[number] = Some(found);
+                late.push(unaligned(&found, one));
             }
         }
-        let placed = placed.into_iter().zip(series);
-        let placed = placed
-            .map(|(found, one)| found.unwrap_or_else(|| place(&timestamps, one)))
+        if !late.is_empty() {
+            unite(&timestamps, &union_by_halves(late), &mut united);
+            timestamps = united;
+            aligned.fill(None);
+        }
+        let aligned = aligned.into_iter().zip(series);
+        let aligned = aligned
+            .map(|(found, one)| found.unwrap_or_else(|| align(&timestamps, one)))
             .collect();
-        Self { timestamps, placed }
+        Self {
+            timestamps,
+            aligned,
+        }
     }
 
     /// The positions that a timeline consists of, ascending; each symbol has `price_types` series.
@@ -143,17 +227,17 @@ impl Axis {
         let all = 0..self.timestamps.len() as u32;
         match rule {
             TimelineRule::Union => all.collect(),
-            TimelineRule::Intersection => self.common_to(&self.placed),
+            TimelineRule::Intersection => self.common_to(&self.aligned),
             TimelineRule::Leader(symbol) => {
-                self.common_to(&self.placed[symbol * price_types..][..price_types])
+                self.common_to(&self.aligned[symbol * price_types..][..price_types])
             }
             TimelineRule::Quorum(quorum) => {
-                let symbols = self.placed.chunks(price_types);
+                let symbols = self.aligned.chunks(price_types);
                 // How many symbols lack something at each position.
                 let mut lacking = vec![0_usize; self.timestamps.len()];
                 let may_lack = symbols.len() - quorum;
-                for placed in symbols {
-                    for gap in united(placed.iter().flat_map(|one| self.gaps(one)).collect()) {
+                for aligned in symbols {
+                    for gap in united(aligned.iter().flat_map(|one| self.gaps(one)).collect()) {
                         lacking[gap].iter_mut().for_each(|count| *count += 1);
                     }
                 }
@@ -165,9 +249,9 @@ impl Axis {
     }
 
     /// The positions at which each of some series has a candle.
-    fn common_to(&self, placed: &[Vec<Stretch>]) -> Vec<u32> {
+    fn common_to(&self, aligned: &[Vec<RowRun>]) -> Vec<u32> {
         let mut kept = vec![true; self.timestamps.len()];
-        for gap in placed.iter().flat_map(|one| self.gaps(one)) {
+        for gap in aligned.iter().flat_map(|one| self.gaps(one)) {
             kept[gap].fill(false);
         }
         (0..self.timestamps.len() as u32)
@@ -176,83 +260,80 @@ impl Axis {
             .collect()
     }
 
-    fn gaps<'a>(&self, placed: &'a [Stretch]) -> impl Iterator<Item = Range<usize>> + 'a {
-        gaps(placed, 0..self.timestamps.len())
+    fn gaps<'a>(&self, aligned: &'a [RowRun]) -> impl Iterator<Item = Range<usize>> + 'a {
+        gaps(aligned, 0..self.timestamps.len())
     }
 }
 
-/// Carries candles of a series forward into the gaps between its stretches, as long as they are no older
+/// Carries candles of a series forward into the gaps between its runs, as long as they are no older
 /// than `max_age_ns`. `before_ns` is the candle before all of them, and counts as a row of its own: the
 /// first one.
 #[must_use]
 pub fn carry_forward(
-    axis: &[i64],
-    placed: &[Stretch],
+    index: &[i64],
+    aligned: &[RowRun],
     before_ns: Option<i64>,
     max_age_ns: i64,
-) -> Vec<Stretch> {
+) -> Vec<RowRun> {
     let rows_before = u64::from(before_ns.is_some());
-    let mut carried = Vec::with_capacity(2 * placed.len() + 1);
+    let mut carried = Vec::with_capacity(2 * aligned.len() + 1);
     // The latest candle, and the first position that it does not stand at itself.
     let mut latest = before_ns.map(|timestamp_ns| (timestamp_ns, 0));
     let mut position = 0;
-    let ends = placed.iter().map(|stretch| stretch.position);
-    let stretches = placed.iter().map(Some).chain([None]);
-    for (stretch, end) in stretches.zip(ends.chain([axis.len()])) {
+    let ends = aligned.iter().map(RowRun::position);
+    let runs = aligned.iter().map(Some).chain([None]);
+    for (run, end) in runs.zip(ends.chain([index.len()])) {
         if let Some((timestamp_ns, row)) = latest {
             let until_ns = timestamp_ns.saturating_add(max_age_ns);
-            let len = axis[position..end].partition_point(|&at| at <= until_ns);
+            let len = index[position..end].partition_point(|&at| at <= until_ns);
             if len > 0 {
-                carried.push(Stretch {
+                carried.push(RowRun::Repeated {
                     position,
                     row,
                     len,
-                    held_ns: Some(timestamp_ns),
+                    timestamp_ns,
                 });
             }
         }
-        if let Some(stretch) = stretch {
-            let fresh = Stretch {
-                row: stretch.row + rows_before,
-                ..*stretch
-            };
+        if let Some(run) = run {
+            let fresh = run.with_row(run.row() + rows_before);
             carried.push(fresh);
-            position = stretch.positions().end;
-            latest = Some((axis[position - 1], fresh.last_row()));
+            position = run.positions().end;
+            latest = Some((index[position - 1], fresh.last_row()));
         }
     }
     carried
 }
 
-/// Places on an axis the candles of a series that are shown from `delay_ns` after their timestamp on,
+/// Places on an index the candles of a series that are shown from `delay_ns` after their timestamp on,
 /// each until the next one is shown or it is older than `max_age_ns`.
 #[must_use]
-pub fn hold(axis: &[i64], candles: &[i64], delay_ns: i64, max_age_ns: Option<i64>) -> Vec<Stretch> {
-    let mut held = Vec::with_capacity(candles.len());
+pub fn asof(index: &[i64], candles: &[i64], delay_ns: i64, max_age_ns: Option<i64>) -> Vec<RowRun> {
+    let mut shown = Vec::with_capacity(candles.len());
     // The first position at which a candle is shown; none where that is beyond all time.
     let shown_from = |candle: usize, searched: usize| {
         let from_ns = candles.get(candle)?.checked_add(delay_ns)?;
-        Some(searched + first_not_before(&axis[searched..], from_ns))
+        Some(searched + first_not_before(&index[searched..], from_ns))
     };
     let mut from = shown_from(0, 0);
     for (row, &timestamp_ns) in candles.iter().enumerate() {
         let Some(position) = from else { break };
         from = shown_from(row + 1, position);
-        let mut end = from.unwrap_or(axis.len());
+        let mut end = from.unwrap_or(index.len());
         if let Some(max_age_ns) = max_age_ns {
             let until_ns = timestamp_ns.saturating_add(max_age_ns);
-            end = position + axis[position..end].partition_point(|&at| at <= until_ns);
+            end = position + index[position..end].partition_point(|&at| at <= until_ns);
         }
         if position < end {
-            held.push(Stretch {
+            shown.push(RowRun::Repeated {
                 position,
                 row: row as u64,
                 len: end - position,
-                held_ns: Some(timestamp_ns),
+                timestamp_ns,
             });
         }
     }
-    held
+    shown
 }
 
 /// Ranges in any order as few that ascend and do not meet.
@@ -268,15 +349,15 @@ fn united(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     united
 }
 
-/// The positions within a range that lie in none of some ascending stretches, piece by piece.
+/// The positions within a range that lie in none of some ascending runs, piece by piece.
 pub(crate) fn gaps(
-    placed: &[Stretch],
+    aligned: &[RowRun],
     within: Range<usize>,
 ) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut before = within.start;
     let end = within.end..within.end;
-    let placed = placed.iter().map(Stretch::positions).chain([end]);
-    placed.filter_map(move |positions| {
+    let aligned = aligned.iter().map(RowRun::positions).chain([end]);
+    aligned.filter_map(move |positions| {
         let gap = before..positions.start.min(within.end);
         before = before.max(positions.end);
         (!gap.is_empty()).then_some(gap)
@@ -317,29 +398,62 @@ fn unite(a: &[i64], b: &[i64], out: &mut Vec<i64>) {
     out.extend_from_slice(&b[j..]);
 }
 
-/// Finds the row of each timestamp of an axis in one series: ascending stretches, as long as they can
+/// The timestamps of a series that are in none of its runs.
+fn unaligned(runs: &[RowRun], series: &[i64]) -> Vec<i64> {
+    let mut left = Vec::new();
+    let mut next = 0;
+    for run in runs {
+        let row = run.row() as usize;
+        left.extend_from_slice(&series[next..row]);
+        next = row + run.len();
+    }
+    left.extend_from_slice(&series[next..]);
+    left
+}
+
+/// The sorted union of lists that are sorted each.
+fn union_by_halves(mut lists: Vec<Vec<i64>>) -> Vec<i64> {
+    while lists.len() > 1 {
+        let mut halves = Vec::with_capacity(lists.len().div_ceil(2));
+        let mut left = lists.into_iter();
+        while let Some(one) = left.next() {
+            let united = match left.next() {
+                None => one,
+                Some(two) => {
+                    let mut united = Vec::new();
+                    unite(&one, &two, &mut united);
+                    united
+                }
+            };
+            halves.push(united);
+        }
+        lists = halves;
+    }
+    lists.pop().unwrap_or_default()
+}
+
+/// Finds the row of each timestamp of an index in one series: ascending runs, as long as they can
 /// be.
 #[must_use]
-pub fn place(axis: &[i64], series: &[i64]) -> Vec<Stretch> {
-    let mut stretches = Vec::new();
+pub fn align(index: &[i64], series: &[i64]) -> Vec<RowRun> {
+    let mut runs = Vec::new();
     let (mut position, mut row) = (0, 0);
-    while let (Some(&here), Some(&there)) = (axis.get(position), series.get(row)) {
-        let len = common_prefix(&axis[position..], &series[row..]);
+    while let (Some(&here), Some(&there)) = (index.get(position), series.get(row)) {
+        let len = common_prefix(&index[position..], &series[row..]);
         if len > 0 {
-            stretches.push(Stretch {
+            runs.push(RowRun::Sequential {
                 position,
                 row: row as u64,
                 len,
-                held_ns: None,
             });
             position += len;
             row += len;
         } else {
-            position += first_not_before(&axis[position..], there);
+            position += first_not_before(&index[position..], there);
             row += first_not_before(&series[row..], here);
         }
     }
-    stretches
+    runs
 }
 
 /// How many values two slices have in common before they differ.
@@ -392,7 +506,8 @@ mod tests {
         let wide = prop::collection::btree_set(0..2_000_i64, 0..300);
         prop::collection::vec(
             prop_oneof![dense, sparse, wide].prop_map(|set| set.into_iter().collect()),
-            1..5,
+            // More than are united one by one.
+            1..16,
         )
     }
 
@@ -419,16 +534,16 @@ mod tests {
         all.into_iter().filter(present).collect()
     }
 
-    /// The row that is shown at each position, and the timestamp of the candle where it is held.
-    fn shown(axis: &[i64], stretches: &[Stretch]) -> Vec<Option<(u64, i64)>> {
-        let mut shown = vec![None; axis.len()];
+    /// The row that is shown at each position, and the timestamp of the candle where it is shown.
+    fn shown(index: &[i64], runs: &[RowRun]) -> Vec<Option<(u64, i64)>> {
+        let mut shown = vec![None; index.len()];
         let mut end = 0;
-        for stretch in stretches {
-            assert!(stretch.len > 0 && end <= stretch.position, "{stretches:?}");
-            end = stretch.positions().end;
-            for position in stretch.positions() {
-                let one = stretch.within(&(position..position + 1));
-                shown[position] = Some((one.row, one.held_ns.unwrap_or(axis[position])));
+        for run in runs {
+            assert!(!run.is_empty() && end <= run.position(), "{runs:?}");
+            end = run.positions().end;
+            for position in run.positions() {
+                let one = run.within(&(position..position + 1));
+                shown[position] = Some((one.row(), one.repeated_ns().unwrap_or(index[position])));
             }
         }
         shown
@@ -437,7 +552,7 @@ mod tests {
     /// The same, as the definition says: of the candles that are at least so old, the latest, if it is not
     /// too old.
     fn naively_shown(
-        axis: &[i64],
+        index: &[i64],
         candles: &[i64],
         delay: i64,
         max_age: Option<i64>,
@@ -450,28 +565,28 @@ mod tests {
             let fits = max_age.is_none_or(|max_age| age(at, candles[row]) <= i128::from(max_age));
             fits.then_some((row as u64, candles[row]))
         };
-        axis.iter().map(at).collect()
+        index.iter().map(at).collect()
     }
 
     proptest! {
         #[test]
         fn axis_and_timeline_are_what_the_oracle_says(series in series()) {
             let borrowed: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
-            let axis = Axis::of(&borrowed);
-            prop_assert_eq!(&axis.timestamps, &oracle(TimelineRule::Union, 1, &series));
-            prop_assert_eq!(axis.placed.len(), series.len());
-            for (one, stretches) in series.iter().zip(&axis.placed) {
-                for (position, timestamp) in axis.timestamps.iter().enumerate() {
+            let index = TimeIndex::of(&borrowed);
+            prop_assert_eq!(&index.timestamps, &oracle(TimelineRule::Union, 1, &series));
+            prop_assert_eq!(index.aligned.len(), series.len());
+            for (one, runs) in series.iter().zip(&index.aligned) {
+                for (position, timestamp) in index.timestamps.iter().enumerate() {
                     let expected = one.iter().position(|value| value == timestamp);
-                    let placed = stretches.iter().find(|one| one.positions().contains(&position));
-                    let row = placed.map(|one| one.row as usize + position - one.position);
+                    let aligned = runs.iter().find(|one| one.positions().contains(&position));
+                    let row = aligned.map(|one| one.row() as usize + position - one.position());
                     prop_assert_eq!(row, expected);
                 }
-                // As long as they can be: between two of them the axis has what the series has not.
-                for pair in stretches.windows(2) {
-                    let ended = (pair[0].position + pair[0].len, pair[0].row + pair[0].len as u64);
-                    prop_assert!(pair[0].len > 0 && ended.0 < pair[1].position);
-                    prop_assert_eq!(ended.1, pair[1].row);
+                // As long as they can be: between two of them the index has what the series has not.
+                for pair in runs.windows(2) {
+                    let ended = (pair[0].positions().end, pair[0].row() + pair[0].len() as u64);
+                    prop_assert!(!pair[0].is_empty() && ended.0 < pair[1].position());
+                    prop_assert_eq!(ended.1, pair[1].row());
                 }
             }
             for price_types in (1..=3).filter(|types| series.len().is_multiple_of(*types)) {
@@ -479,8 +594,8 @@ mod tests {
                 let leaders = (0..symbols).map(TimelineRule::Leader);
                 let quorums = (1..=symbols).map(TimelineRule::Quorum);
                 for rule in [TimelineRule::Union, TimelineRule::Intersection].into_iter().chain(leaders).chain(quorums) {
-                    let timeline = axis.timeline(rule, price_types);
-                    let chosen = timeline.iter().map(|&position| axis.timestamps[position as usize]);
+                    let timeline = index.timeline(rule, price_types);
+                    let chosen = timeline.iter().map(|&position| index.timestamps[position as usize]);
                     prop_assert_eq!(chosen.collect::<Vec<_>>(), oracle(rule, price_types, &series), "{:?}", rule);
                 }
             }
@@ -491,13 +606,13 @@ mod tests {
             series in series(), before in prop::option::of(1..60_i64), max_age in ages(),
         ) {
             let borrowed: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
-            let axis = Axis::of(&borrowed);
-            let before = before.and_then(|gap| axis.timestamps.first()?.checked_sub(gap));
-            for (one, placed) in series.iter().zip(&axis.placed) {
+            let index = TimeIndex::of(&borrowed);
+            let before = before.and_then(|gap| index.timestamps.first()?.checked_sub(gap));
+            for (one, aligned) in series.iter().zip(&index.aligned) {
                 let candles: Vec<i64> = before.into_iter().chain(one.iter().copied()).collect();
-                let carried = carry_forward(&axis.timestamps, placed, before, max_age);
-                let expected = naively_shown(&axis.timestamps, &candles, 0, Some(max_age));
-                prop_assert_eq!(shown(&axis.timestamps, &carried), expected);
+                let carried = carry_forward(&index.timestamps, aligned, before, max_age);
+                let expected = naively_shown(&index.timestamps, &candles, 0, Some(max_age));
+                prop_assert_eq!(shown(&index.timestamps, &carried), expected);
             }
         }
 
@@ -505,10 +620,10 @@ mod tests {
         fn what_is_held_is_the_latest_candle_old_enough(
             series in series(), delay in ages(), max_age in prop::option::of(ages()),
         ) {
-            let axis = &series[0];
+            let index = &series[0];
             for candles in &series {
-                let held = hold(axis, candles, delay, max_age);
-                prop_assert_eq!(shown(axis, &held), naively_shown(axis, candles, delay, max_age));
+                let found = asof(index, candles, delay, max_age);
+                prop_assert_eq!(shown(index, &found), naively_shown(index, candles, delay, max_age));
             }
         }
 
@@ -523,16 +638,15 @@ mod tests {
     #[test]
     fn identical_series_are_one_stretch() {
         let one = [1, 2, 3];
-        let axis = Axis::of(&[&one, &one]);
-        assert_eq!(axis.timestamps, one);
-        let whole = Stretch {
+        let index = TimeIndex::of(&[&one, &one]);
+        assert_eq!(index.timestamps, one);
+        let whole = RowRun::Sequential {
             position: 0,
             row: 0,
             len: 3,
-            held_ns: None,
         };
-        assert_eq!(axis.placed, [[whole], [whole]]);
-        assert_eq!(axis.timeline(TimelineRule::Intersection, 1), [0, 1, 2]);
+        assert_eq!(index.aligned, [[whole], [whole]]);
+        assert_eq!(index.timeline(TimelineRule::Intersection, 1), [0, 1, 2]);
     }
 
     #[test]
@@ -541,43 +655,44 @@ mod tests {
             (0..100).collect(),
             (0..100).filter(|at| at % 10 != 5).collect(),
         );
-        let axis = Axis::of(&[&whole, &holed]);
+        let index = TimeIndex::of(&[&whole, &holed]);
         assert_eq!(
-            axis.placed.iter().map(Vec::len).collect::<Vec<_>>(),
+            index.aligned.iter().map(Vec::len).collect::<Vec<_>>(),
             [1, 11]
         );
-        assert_eq!(axis.timeline(TimelineRule::Intersection, 1).len(), 90);
+        assert_eq!(index.timeline(TimelineRule::Intersection, 1).len(), 90);
         assert_eq!(
-            gaps(&axis.placed[1], 20..40).collect::<Vec<_>>(),
+            gaps(&index.aligned[1], 20..40).collect::<Vec<_>>(),
             [25..26, 35..36]
         );
     }
 
     #[test]
     fn a_stretch_is_cut_to_a_range() {
-        let stretch = Stretch {
+        let sequential = RowRun::Sequential {
             position: 10,
             row: 100,
             len: 5,
-            held_ns: None,
         };
         let cut = |range| {
-            let part = stretch.within(&range);
-            (part.position, part.row, part.len)
+            let part = sequential.within(&range);
+            (part.position(), part.row(), part.len())
         };
         assert_eq!(cut(0..20), (10, 100, 5));
         assert_eq!(cut(12..14), (12, 102, 2));
         assert_eq!(cut(0..11), (10, 100, 1));
         assert_eq!(cut(14..30), (14, 104, 1));
         for empty in [0..10, 15..20, 3..3] {
-            assert_eq!(stretch.within(&empty).len, 0);
+            assert_eq!(sequential.within(&empty).len(), 0);
         }
-        let held = Stretch {
-            held_ns: Some(7),
-            ..stretch
+        let repeated = RowRun::Repeated {
+            position: 10,
+            row: 100,
+            len: 5,
+            timestamp_ns: 7,
         };
-        assert_eq!(held.within(&(12..14)).row, 100);
-        assert_eq!((stretch.last_row(), held.last_row()), (104, 100));
+        assert_eq!(repeated.within(&(12..14)).row(), 100);
+        assert_eq!((sequential.last_row(), repeated.last_row()), (104, 100));
     }
 
     #[test]
