@@ -12,8 +12,8 @@ use std::io;
 
 use arrow::array::RecordBatch;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use omega_slices::data::alignment::{Axis, TimelineRule};
-use omega_slices::{ReadOptions, SliceBatch, SliceBatches, floors};
+use omega_slices::data::alignment::{TimeIndex, TimelineRule};
+use omega_slices::{ReadOptions, SliceBatch, SliceBatches, bench_support};
 
 const SYMBOLS: usize = 50;
 const MINUTES: i64 = 20_000;
@@ -24,7 +24,7 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor");
     group.throughput(Throughput::Elements(SYMBOLS as u64 * MINUTES as u64 * 6));
     group.bench_function("decode", |bencher| {
-        bencher.iter(|| floors::decode(&request, &options).expect("sound files"));
+        bencher.iter(|| bench_support::decode(&request, &options).expect("sound files"));
     });
 }
 
@@ -46,7 +46,7 @@ fn timeline(criterion: &mut Criterion) {
     ];
     for (name, rule) in rules {
         group.bench_function(format!("timeline {name}"), |bencher| {
-            bencher.iter(|| Axis::of(black_box(&series)).timeline(rule, 1));
+            bencher.iter(|| TimeIndex::of(black_box(&series)).timeline(rule, 1));
         });
     }
 }
@@ -63,7 +63,7 @@ fn gather(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor");
     group.throughput(Throughput::Elements(cells.len() as u64));
     group.bench_function("gather", |bencher| {
-        bencher.iter(|| floors::interleave(black_box(&series), &mut cells));
+        bencher.iter(|| bench_support::interleave(black_box(&series), &mut cells));
     });
 }
 
@@ -81,7 +81,7 @@ fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("floor");
     group.throughput(Throughput::Bytes(bytes));
     group.bench_function("encode", |bencher| {
-        bencher.iter(|| floors::encode(&batches, io::sink()).expect("a sink takes all"));
+        bencher.iter(|| bench_support::encode(&batches, io::sink()).expect("a sink takes all"));
     });
 }
 

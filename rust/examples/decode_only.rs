@@ -43,6 +43,6 @@ fn main() -> Result<(), omega_slices::Error> {
         .price_types(arguments.price_types)
         .build()?;
     let options = ReadOptions::new().with_threads(arguments.threads);
-    std::hint::black_box(omega_slices::floors::decode(&request, &options)?);
+    std::hint::black_box(omega_slices::bench_support::decode(&request, &options)?);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Owns the one public error type of the crate and its numbered codes.
 //!
 //! Every error says what is wrong, where (file, symbol, price type, row, column) and what to do
-//! next. The exit status follows from [`Error::class`]; the library itself never exits or prints.
+//! next. The exit status follows from [`Error::kind`]; the library itself never exits or prints.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ impl Code {
 
 /// Who has to act on an error; the command line turns it into the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum ErrorKind {
     /// The request itself is wrong (exit status 2).
     Usage,
     /// The input is missing, malformed or contradictory (exit status 3).
@@ -145,15 +145,15 @@ pub struct Error {
 #[derive(Debug)]
 struct Details {
     code: Code,
-    class: Class,
+    kind: ErrorKind,
     message: String,
     hint: Option<String>,
-    place: Place,
+    location: Location,
 }
 
 /// Where an error or a warning belongs; what is not known or does not apply is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The file.
     pub file: Option<PathBuf>,
     /// The symbol.
@@ -166,7 +166,7 @@ pub struct Place {
     pub column: Option<String>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         let mut part = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| {
@@ -193,21 +193,21 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl Location {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl Error {
-    fn new(code: Code, class: Class, message: impl Into<String>) -> Self {
+    fn new(code: Code, kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             details: Box::new(Details {
                 code,
-                class,
+                kind,
                 message: message.into(),
                 hint: None,
-                place: Place::default(),
+                location: Location::default(),
             }),
             source: None,
         }
@@ -216,25 +216,25 @@ impl Error {
     /// The request contradicts itself; it has no numbered code of its own.
     #[must_use]
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(Code::Usage, Class::Usage, message)
+        Self::new(Code::Usage, ErrorKind::Usage, message)
     }
 
     /// A word of the request that cannot be used, with the code it belongs to.
     #[must_use]
     pub fn bad_request(code: Code, message: impl Into<String>) -> Self {
-        Self::new(code, Class::Usage, message)
+        Self::new(code, ErrorKind::Usage, message)
     }
 
     /// Something about the input files.
     #[must_use]
     pub fn input(code: Code, message: impl Into<String>) -> Self {
-        Self::new(code, Class::Input, message)
+        Self::new(code, ErrorKind::Input, message)
     }
 
     /// The output or the operating system failed.
     #[must_use]
     pub fn system(message: impl Into<String>) -> Self {
-        Self::new(Code::SystemFailure, Class::System, message)
+        Self::new(Code::SystemFailure, ErrorKind::System, message)
     }
 
     /// Adds what to do next.
@@ -257,36 +257,36 @@ impl Error {
     /// Adds the file.
     #[must_use]
     pub fn at_file(mut self, file: &Path) -> Self {
-        self.details.place.file = Some(file.to_owned());
+        self.details.location.file = Some(file.to_owned());
         self
     }
 
     /// Adds the series; one of indicators has no price type.
     #[must_use]
     pub fn at_series(mut self, symbol: &str, price_type: impl Into<Option<PriceType>>) -> Self {
-        self.details.place.symbol = Some(symbol.to_owned());
-        self.details.place.price_type = price_type.into();
+        self.details.location.symbol = Some(symbol.to_owned());
+        self.details.location.price_type = price_type.into();
         self
     }
 
     /// Adds the symbol alone.
     #[must_use]
     pub fn at_symbol(mut self, symbol: &str) -> Self {
-        self.details.place.symbol = Some(symbol.to_owned());
+        self.details.location.symbol = Some(symbol.to_owned());
         self
     }
 
     /// Adds the row of the file, counted from 0.
     #[must_use]
     pub fn at_row(mut self, row: u64) -> Self {
-        self.details.place.row = Some(row);
+        self.details.location.row = Some(row);
         self
     }
 
     /// Adds the column.
     #[must_use]
     pub fn at_column(mut self, column: &str) -> Self {
-        self.details.place.column = Some(column.to_owned());
+        self.details.location.column = Some(column.to_owned());
         self
     }
 
@@ -298,8 +298,8 @@ impl Error {
 
     /// Who has to act.
     #[must_use]
-    pub fn class(&self) -> Class {
-        self.details.class
+    pub fn kind(&self) -> ErrorKind {
+        self.details.kind
     }
 
     /// The sentence that says what is wrong, without the place.
@@ -316,15 +316,15 @@ impl Error {
 
     /// Where it happened.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.details.place
+    pub fn location(&self) -> &Location {
+        &self.details.location
     }
 
     /// Whether this is a write to a pipe, or to a socket in the place of one, whose reader has gone away.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {
         use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
-        self.details.class == Class::System
+        self.details.kind == ErrorKind::System
             && self
                 .source
                 .as_ref()
@@ -336,8 +336,8 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.details.message)?;
-        if !self.details.place.is_empty() {
-            write!(f, " ({})", self.details.place)?;
+        if !self.details.location.is_empty() {
+            write!(f, " ({})", self.details.location)?;
         }
         Ok(())
     }

@@ -15,17 +15,17 @@
 //!
 //! Paths, files and their errors are those of Unix; nothing here prints, exits or installs hooks.
 
+#[doc(hidden)]
+pub mod bench_support;
 pub mod cache;
 mod coverage;
 pub mod data;
 pub mod diff;
 mod error;
-#[doc(hidden)]
-pub mod floors;
-mod guard;
 mod inputs;
 mod inspect;
 pub mod ipc;
+mod panic_guard;
 mod report;
 mod request;
 
@@ -35,24 +35,24 @@ pub use coverage::{
 pub use data::candle::CandleData;
 pub use data::input_list::InputFileDocument;
 pub use data::multi_symbol::{
-    FurtherCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef, Progress,
-    ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
+    HigherTimeframeCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef,
+    Progress, ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
 };
 pub use diff::{Diff, Tolerance, diff};
-pub use error::{Class, Code, Error, Place, Result};
+pub use error::{Code, Error, ErrorKind, Location, Result};
 pub use inputs::{InputList, InputSeries, inputs};
 pub use inspect::{ColumnType, Inspection, inspect};
 pub use report::{FileUnit, Report, SeriesReport, Warning};
 pub use request::{
-    Ambiguous, ColumnNames, Days, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS,
-    MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, Stamped, SymbolPattern,
-    Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone, check_location,
-    format_timestamp, parse_timestamp, zone_rules_release,
+    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fill, HigherTimeframe,
+    MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, Stamped,
+    SymbolPattern, Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone,
+    check_local_path, format_timestamp, parse_timestamp, zone_rules_release,
 };
 
 /// Whether this thread is inside a decoder of Parquet or Arrow, where a panic is caught and turned into an
 /// error of the input. A program's panic hook can stay silent then.
 #[must_use]
 pub fn panic_will_be_reported() -> bool {
-    guard::panic_will_be_reported()
+    panic_guard::panic_will_be_reported()
 }

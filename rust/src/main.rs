@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             messages.error(&error);
-            cli::exit_code(error.class())
+            cli::exit_code(error.kind())
         }
     }
 }

@@ -176,7 +176,7 @@ pub struct Report {
     /// Timestamp of the last slice, nanoseconds UTC.
     pub last_timestamp_ns: Option<i64>,
     /// One entry per series: those of the primary timeframe (for each symbol in turn, its price
-    /// types), then those of each further timeframe, then one of indicators per symbol.
+    /// types), then those of each higher timeframe, then one of indicators per symbol.
     pub series: Vec<SeriesReport>,
 }
 

@@ -68,15 +68,15 @@ fn what_is_missing_is_named_by_its_own_code() {
     );
     let unknown = failure(request(root).symbols(["B"]));
     assert_eq!(unknown.code(), Code::SymbolNotFound);
-    assert_eq!(unknown.place().symbol.as_deref(), Some("B"));
+    assert_eq!(unknown.location().symbol.as_deref(), Some("B"));
     let error = failure(request(root).timeframe(timeframe("M5")));
     assert_eq!(error.code(), Code::TimeframeNotFound);
     let error = failure(request(root).price_types([PriceType::Bid, PriceType::Ask]));
     assert_eq!(error.code(), Code::InvalidPriceType);
-    assert_eq!(error.place().price_type, Some(PriceType::Ask));
+    assert_eq!(error.location().price_type, Some(PriceType::Ask));
     assert!(
         error
-            .place()
+            .location()
             .file
             .as_ref()
             .expect("a file")
@@ -106,7 +106,7 @@ fn a_missing_side_is_no_reason_to_drop_a_symbol() {
         .price_types([PriceType::Bid, PriceType::Ask]);
     let error = failure(all);
     assert_eq!(error.code(), Code::InvalidPriceType);
-    assert_eq!(error.place().symbol.as_deref(), Some("A"));
+    assert_eq!(error.location().symbol.as_deref(), Some("A"));
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn files_that_are_no_parquet_files() {
         fs::write(&path, content).expect("a file");
         let error = failure(request(folder.path()));
         assert_eq!(error.code(), code, "{content:?}");
-        assert_eq!(error.place().file.as_deref(), Some(path.as_path()));
-        assert_eq!(error.place().symbol.as_deref(), Some("A"));
+        assert_eq!(error.location().file.as_deref(), Some(path.as_path()));
+        assert_eq!(error.location().symbol.as_deref(), Some("A"));
     }
     fs::remove_file(&path).expect("the file");
     fs::create_dir(&path).expect("a folder in its place");
@@ -213,7 +213,7 @@ fn damaged_bytes_end_in_an_error_or_a_result() {
             Err(error) => {
                 let expected = [Code::CorruptInput, Code::SchemaMismatch];
                 assert!(expected.contains(&error.code()), "{error}");
-                assert!(error.place().file.is_some(), "{error}");
+                assert!(error.location().file.is_some(), "{error}");
                 errors += 1;
             }
         }
@@ -248,7 +248,7 @@ fn columns_that_are_missing_or_of_a_wrong_type() {
         common::write_columns(&path, columns, 10);
         let error = failure(request(folder.path()));
         assert_eq!(error.code(), Code::SchemaMismatch);
-        assert_eq!(error.place().column.as_ref(), Some(&name));
+        assert_eq!(error.location().column.as_ref(), Some(&name));
     }
     let wrong: [(usize, ArrayRef); 5] = [
         (4, Arc::new(StringArray::from(vec!["1.0", "2.0"]))),
@@ -282,13 +282,13 @@ fn a_null_timestamp_names_its_row() {
         with_timestamps(&path, timestamps(TimeUnit::Second, values));
         let error = failure(request(folder.path()));
         assert_eq!(error.code(), Code::CorruptInput);
-        assert_eq!(error.place().row, Some(bad as u64));
-        assert_eq!(error.place().column.as_deref(), Some("UTC time"));
+        assert_eq!(error.location().row, Some(bad as u64));
+        assert_eq!(error.location().column.as_deref(), Some("UTC time"));
         // Outside the window too: whose row it is cannot be told.
         let narrow = request(folder.path())
             .start_ns(Some(20 * MINUTE))
             .end_ns(Some(30 * MINUTE));
-        assert_eq!(failure(narrow).place().row, Some(bad as u64));
+        assert_eq!(failure(narrow).location().row, Some(bad as u64));
     }
 }
 
@@ -308,7 +308,7 @@ fn timestamps_beyond_nanoseconds_are_errors_in_every_unit() {
             with_timestamps(&path, timestamps(unit, values));
             let error = failure(request(folder.path()));
             assert_eq!(error.code(), Code::CorruptInput, "{unit:?} {bad}");
-            assert_eq!(error.place().row, Some(70), "{unit:?} {bad}");
+            assert_eq!(error.location().row, Some(70), "{unit:?} {bad}");
         }
         let edge = (0..3).map(|step| Some(limit(scale) - 2 + step)).collect();
         with_timestamps(&path, timestamps(unit, edge));
@@ -324,7 +324,7 @@ fn timestamps_beyond_nanoseconds_are_errors_in_every_unit() {
         omega_slices::PathTemplate::parse("{root}/{symbol}/{symbol}_M1_{SIDE}.parquet")
             .expect("a template"),
     ));
-    assert_eq!(failure(days).place().row, Some(2));
+    assert_eq!(failure(days).location().row, Some(2));
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn flooring_below_the_smallest_timestamp_is_an_error() {
     assert_eq!(read(request(folder.path())).expect("it fits unfloored"), 2);
     let error = failure(request(folder.path()).normalize(true));
     assert_eq!(
-        (error.code(), error.place().row),
+        (error.code(), error.location().row),
         (Code::CorruptInput, Some(0))
     );
 }
@@ -348,7 +348,7 @@ fn disorder_and_repeats_name_their_row_where_they_are_refused() {
     common::write(&path, &rows, 40);
     let error = failure(request(folder.path()).unsorted(UnsortedPolicy::Error));
     assert_eq!(
-        (error.code(), error.place().row),
+        (error.code(), error.location().row),
         (Code::UnsortedInput, Some(71))
     );
     assert_eq!(read(request(folder.path())).expect("sorted"), 100);
@@ -360,7 +360,7 @@ fn disorder_and_repeats_name_their_row_where_they_are_refused() {
         common::write(&path, &rows, 40);
         let error = failure(request(folder.path()).duplicates(DuplicatePolicy::Error));
         assert_eq!(error.code(), Code::DuplicateTimestamp);
-        assert_eq!(error.place().row, Some(repeated as u64));
+        assert_eq!(error.location().row, Some(repeated as u64));
         assert_eq!(read(request(folder.path())).expect("one of them wins"), 99);
     }
 }
@@ -383,8 +383,8 @@ fn the_row_of_an_error_counts_from_the_start_of_its_file() {
             .start_ns(Some(75 * MINUTE))
             .duplicates(DuplicatePolicy::Error),
     );
-    assert_eq!(error.place().row, Some(60));
-    assert_eq!(error.place().file, Some(part("A.2.parquet")));
+    assert_eq!(error.location().row, Some(60));
+    assert_eq!(error.location().file, Some(part("A.2.parquet")));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn of_several_broken_series_the_first_one_is_reported() {
     }
     for _ in 0..20 {
         let error = failure(request(folder.path()).symbols(["A", "C", "B", "D"]));
-        assert_eq!(error.place().symbol.as_deref(), Some("C"));
+        assert_eq!(error.location().symbol.as_deref(), Some("C"));
     }
 }
 
@@ -493,6 +493,6 @@ fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {
         let error = failure(request(folder.path()).start_ns(start));
         assert_eq!(error.code(), Code::CorruptInput);
         assert!(error.to_string().contains("statistics"), "{error}");
-        assert_eq!(error.place().row, Some(latest as u64));
+        assert_eq!(error.location().row, Some(latest as u64));
     }
 }

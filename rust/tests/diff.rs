@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use omega_slices::ipc::SliceReader;
-use omega_slices::{Class, Tolerance, diff};
+use omega_slices::{ErrorKind, Tolerance, diff};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -546,7 +546,7 @@ fn where_the_columns_differ_the_common_ones_are_compared() {
 fn a_tolerance_below_zero_or_nan_is_a_usage_error() {
     for limit in [-1.0, -f64::MIN_POSITIVE, f64::NAN, f64::NEG_INFINITY] {
         let error = Tolerance::new(limit).expect_err("not a tolerance");
-        assert_eq!(error.class(), Class::Usage);
+        assert_eq!(error.kind(), ErrorKind::Usage);
     }
     assert_eq!(Tolerance::new(-0.0).expect("zero"), Tolerance::EXACT);
 }

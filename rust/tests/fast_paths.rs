@@ -19,7 +19,7 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 use common::MINUTE;
 use omega_slices::{
-    CandleData, Fill, FurtherTimeframe, PriceType, ReadOptions, Request, SliceBatches, Timeline,
+    CandleData, Fill, HigherTimeframe, PriceType, ReadOptions, Request, SliceBatches, Timeline,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -193,7 +193,7 @@ impl Wanted {
             Some(_) => Fill::Forward,
         };
         let further = self.further.map(|max_age| {
-            FurtherTimeframe::new("M5".parse().expect("a timeframe"), max_age.map(age))
+            HigherTimeframe::new("M5".parse().expect("a timeframe"), max_age.map(age))
         });
         Request::builder(root)
             .symbols(names)
@@ -203,7 +203,7 @@ impl Wanted {
             .end_ns(self.window.map(|window| window.1 * MINUTE))
             .fill(fill)
             .max_age(self.max_age.map(age))
-            .further_timeframes(further)
+            .higher_timeframes(further)
             .build()
             .expect("a request")
     }

@@ -148,7 +148,7 @@ fn a_column_of_several_instruments_is_refused() {
         with_column(&path, name, column);
         let error = failure(request(root.path()));
         assert_eq!(error.code(), Code::AmbiguousInput, "{name}");
-        let place = error.place();
+        let place = error.location();
         assert_eq!(place.row, Some(3), "{name}");
         assert_eq!(place.column.as_deref(), Some(name));
         assert_eq!(place.symbol.as_deref(), Some("A"));
@@ -199,7 +199,7 @@ fn files_of_one_series_hold_one_instrument_together() {
     );
     assert!(
         error
-            .place()
+            .location()
             .file
             .as_deref()
             .is_some_and(|file| file.ends_with("2.parquet"))
@@ -230,7 +230,7 @@ fn instruments_of_files_with_indicators_count_too() {
         .indicator_template(template("{root}/{symbol}_IND.parquet"));
     let error = failure(with_indicators);
     assert_eq!(
-        (error.code(), error.place().price_type),
+        (error.code(), error.location().price_type),
         (Code::AmbiguousInput, None)
     );
 }
@@ -256,8 +256,8 @@ fn a_star_beside_the_symbol_is_always_refused() {
     write(&root.path().join("BTC_230331-1m-2023.parquet"), times());
     let error = failure(loose);
     assert!(error.message().contains("BTC_230331"), "{error}");
-    assert_eq!(error.place().symbol.as_deref(), Some("BTC"));
-    assert_eq!(error.place().price_type, Some(PriceType::Trade));
+    assert_eq!(error.location().symbol.as_deref(), Some("BTC"));
+    assert_eq!(error.location().price_type, Some(PriceType::Trade));
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn folders_of_tables_are_refused_wherever_they_lie_on_the_way() {
         fs::write(&marker, "{}").expect("a file");
         let error = failure(parted());
         assert_eq!(error.code(), Code::UnsupportedInput, "{marker:?}");
-        assert_eq!(error.place().symbol.as_deref(), Some("A"));
+        assert_eq!(error.location().symbol.as_deref(), Some("A"));
         // Nor does a link lead around it.
         let link = lake.path().join("link");
         std::os::unix::fs::symlink(&root, &link).expect("a link");
@@ -392,7 +392,7 @@ fn other_formats_are_named() {
         let error = failure(request(root.path()));
         assert_eq!(error.code(), Code::UnsupportedInput, "{format}");
         assert!(error.message().contains(format), "{error}");
-        assert_eq!(error.place().file.as_deref(), Some(path.as_path()));
+        assert_eq!(error.location().file.as_deref(), Some(path.as_path()));
     }
 }
 
@@ -423,7 +423,7 @@ fn dates_do_not_stamp_minutes() {
     write(&path, Arc::new(Date32Array::from(vec![19_724, 19_725])));
     let error = failure(request(root.path()));
     assert_eq!(error.code(), Code::SchemaMismatch);
-    assert_eq!(error.place().column.as_deref(), Some("UTC time"));
+    assert_eq!(error.location().column.as_deref(), Some("UTC time"));
     let days = request(root.path()).timeframe("D1".parse().expect("a timeframe"));
     assert_eq!(stamps(days.clone()), [ns("2024-01-02"), ns("2024-01-03")]);
     for date in ["2024-01-03", "20240103"] {
@@ -433,7 +433,7 @@ fn dates_do_not_stamp_minutes() {
         );
         let error = failure(request(root.path()));
         assert_eq!(
-            (error.code(), error.place().row),
+            (error.code(), error.location().row),
             (Code::SchemaMismatch, Some(1))
         );
         assert_eq!(stamps(days.clone()), [ns("2024-01-02"), ns("2024-01-03")]);
@@ -605,7 +605,7 @@ fn integers_need_a_unit_and_get_the_one_that_fits_named() {
     );
     let error = failure(request(root.path()).timestamp_unit(Some(TimestampUnit::Magnitude)));
     assert_eq!(
-        (error.code(), error.place().row),
+        (error.code(), error.location().row),
         (Code::CorruptInput, Some(1))
     );
     // Dates as integers fit none: no unit is named that would make them days of 1970.
@@ -641,7 +641,7 @@ fn a_wall_clock_is_read_in_its_zone() {
     write(&path, stored());
     let error = failure(new_york());
     assert_eq!(
-        (error.code(), error.place().row),
+        (error.code(), error.location().row),
         (Code::CorruptInput, Some(1))
     );
     let half_hours: Vec<_> = (9..15)
@@ -666,7 +666,7 @@ fn a_wall_clock_is_read_in_its_zone() {
         write(&path, timestamps(TimeUnit::Nanosecond, walls));
         let error = failure(new_york().ambiguous(Ambiguous::Infer));
         assert_eq!(
-            (error.code(), error.place().row),
+            (error.code(), error.location().row),
             (Code::CorruptInput, Some(row))
         );
     }
@@ -675,7 +675,7 @@ fn a_wall_clock_is_read_in_its_zone() {
     write(&path, timestamps(TimeUnit::Nanosecond, skipped));
     let error = failure(new_york().ambiguous(Ambiguous::Earlier));
     assert_eq!(
-        (error.code(), error.place().row),
+        (error.code(), error.location().row),
         (Code::CorruptInput, Some(1))
     );
 }
@@ -789,7 +789,7 @@ fn rows_beyond_nanoseconds_count_as_outside_of_a_window_that_excludes_them() {
     let path = root.path().join("A.parquet");
     let seconds = vec![Some(0), Some(60), Some(253_402_300_799)];
     write(&path, timestamps(TimeUnit::Second, seconds.clone()));
-    assert_eq!(failure(request(root.path())).place().row, Some(2));
+    assert_eq!(failure(request(root.path())).location().row, Some(2));
     let ended = request(root.path()).end_ns(Some(DAY));
     let (stamps, report, _) = run(ended.clone()).expect("slices");
     assert_eq!(stamps, [0, MINUTE]);
@@ -875,7 +875,7 @@ proptest! {
         if fails {
             let error = run_with(builder, &options).expect_err("rows that share a timestamp");
             prop_assert_eq!(error.code(), Code::DuplicateTimestamp);
-            prop_assert!(error.place().row.is_some() && error.place().file.is_some());
+            prop_assert!(error.location().row.is_some() && error.location().file.is_some());
             return Ok(());
         }
         let (_, report, warnings) = run_with(builder, &options).expect("slices");
@@ -1052,11 +1052,11 @@ fn of_two_rows_of_a_date_each_shows_from_its_own_end_on() {
         common::write_columns(&root.path().join("A_D1.parquet"), columns, 3);
     };
     let shown = |policy: DuplicatePolicy| -> Vec<Option<f64>> {
-        let further: omega_slices::FurtherTimeframe = "D1".parse().expect("a timeframe");
+        let further: omega_slices::HigherTimeframe = "D1".parse().expect("a timeframe");
         let request = request(root.path())
             .path_template(template("{root}/{symbol}_{timeframe}.parquet"))
             .timeframe("H1".parse().expect("a timeframe"))
-            .further_timeframes([further])
+            .higher_timeframes([further])
             .days(Some(Days::Local))
             .duplicates(policy)
             .build()
@@ -1115,11 +1115,11 @@ proptest! {
             Some(hours) => format!("D1:max-age={hours}h"),
             None => "D1".to_owned(),
         };
-        let further: omega_slices::FurtherTimeframe = further.parse().expect("a timeframe");
+        let further: omega_slices::HigherTimeframe = further.parse().expect("a timeframe");
         let builder = request(root.path())
             .path_template(template("{root}/{symbol}_{timeframe}.parquet"))
             .timeframe("H1".parse().expect("a timeframe"))
-            .further_timeframes([further])
+            .higher_timeframes([further])
             .days(Some(Days::Local))
             .start_ns(Some(first + 100 * 60 * MINUTE))
             .zone(naive.then(|| Zone::named("America/New_York").expect("a zone")));

@@ -14,7 +14,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, Timestam
 use arrow::datatypes::{Float64Type, Int16Type, TimestampNanosecondType};
 use arrow::ipc::reader::StreamReader;
 use omega_slices::{
-    CandleData, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MultiSymbolDataIterator,
+    CandleData, DecisionTime, DuplicatePolicy, Fill, HigherTimeframe, MultiSymbolDataIterator,
     PathTemplate, PriceType, ReadOptions, Request, RequestBuilder, SliceBatches, Stamped,
     Timeframe, Timeline, format_timestamp, ipc,
 };
@@ -48,7 +48,7 @@ struct Case {
     max_age: Option<i64>,
     /// For each further timeframe how old its candle may be, and the rows for each symbol and side.
     further: Vec<(Option<i64>, Vec<Vec<Row>>)>,
-    known_at: KnownAt,
+    known_at: DecisionTime,
     /// Opening and close of each session, ascending.
     hours: Option<Vec<(i64, i64)>>,
     /// For each symbol; only the first values count.
@@ -135,7 +135,7 @@ fn case() -> impl Strategy<Value = Case> {
         prop::sample::select(vec![DuplicatePolicy::Last, DuplicatePolicy::First]),
         any::<bool>(),
         prop::option::of(age()),
-        prop::sample::select(KnownAt::ALL),
+        prop::sample::select(DecisionTime::ALL),
         prop::option::weighted(0.2, hours()),
     );
     let besides = (
@@ -249,7 +249,7 @@ impl Case {
             .iter()
             .zip(&self.further)
             .map(|(text, (max_age, _))| {
-                FurtherTimeframe::new(text.parse().expect("a timeframe"), max_age.map(age))
+                HigherTimeframe::new(text.parse().expect("a timeframe"), max_age.map(age))
             });
         Request::builder(root)
             .symbols(SYMBOLS)
@@ -266,7 +266,7 @@ impl Case {
                 Fill::None
             })
             .max_age(self.max_age.map(age))
-            .further_timeframes(further)
+            .higher_timeframes(further)
             .known_at(self.known_at)
             .session_file(self.hours.as_ref().map(|_| root.join("hours.csv")))
             .indicators(self.indicators.iter().flat_map(|_| INDICATORS))
@@ -293,8 +293,8 @@ impl Case {
 
     fn known_ns(&self, at: i64) -> i64 {
         match self.known_at {
-            KnownAt::Open => at,
-            KnownAt::Close => at + MINUTE,
+            DecisionTime::Open => at,
+            DecisionTime::Close => at + MINUTE,
         }
     }
 
@@ -498,10 +498,10 @@ fn decoded(stream: &[u8]) -> Vec<RecordBatch> {
 
 /// The slices of a request, from the owned iterator.
 fn slices(request: &Request, options: &ReadOptions) -> Vec<(i64, Cells)> {
-    let further = request.further_timeframes().iter();
+    let further = request.higher_timeframes().iter();
     let timeframes = [request.timeframe()]
         .into_iter()
-        .chain(further.map(FurtherTimeframe::timeframe));
+        .chain(further.map(HigherTimeframe::timeframe));
     let series = || {
         let of_timeframe = |timeframe: &Timeframe| {
             let timeframe = timeframe.as_str().to_owned();

@@ -7,7 +7,7 @@ use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::sync::{Mutex, PoisonError};
 
-use omega_slices::{Class, Error};
+use omega_slices::{Error, ErrorKind};
 
 static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 static OUTCOMES: Mutex<Outcomes> = Mutex::new(Outcomes {
@@ -79,14 +79,14 @@ pub fn count<T>(result: &Result<T, Error>) {
 /// An error must say what is wrong with which file.
 fn check_error(error: &Error) {
     assert!(!error.message().is_empty(), "an error without a word");
-    let file = error.place().file.as_ref();
-    match error.class() {
-        Class::Input => assert!(file.is_some(), "of which file is this: {error}"),
+    let file = error.location().file.as_ref();
+    match error.kind() {
+        ErrorKind::Input => assert!(file.is_some(), "of which file is this: {error}"),
         // The only system failure that an input may bring about is an output without room.
-        Class::System => assert!(
+        ErrorKind::System => assert!(
             error.message().contains("output cannot be written"),
             "the system was not at fault: {error}"
         ),
-        Class::Usage => panic!("the request was not at fault: {error}"),
+        ErrorKind::Usage => panic!("the request was not at fault: {error}"),
     }
 }

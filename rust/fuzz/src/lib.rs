@@ -9,7 +9,7 @@
 //! executable `seeded` needs no build of its own, and goes by chance.
 
 mod change;
-mod stats;
+mod findings;
 mod mutate;
 mod output;
 mod seeds;
@@ -17,7 +17,7 @@ mod slices;
 mod sync;
 
 pub use change::{Random, change};
-pub use stats::prepare;
+pub use findings::prepare;
 pub use mutate::mutate;
 pub use seeds::all as seeds;
 pub use slices::{diff, slices};

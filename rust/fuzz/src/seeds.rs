@@ -465,7 +465,7 @@ pub fn written() -> &'static [Vec<u8>] {
                 .symbols(symbols)
                 .price_types([PriceType::Bid])
         };
-        let further: omega_slices::FurtherTimeframe = "M5".parse().expect("a timeframe");
+        let further: omega_slices::HigherTimeframe = "M5".parse().expect("a timeframe");
         let (start_ns, end_ns) = middle_ns();
         let window = request().start_ns(Some(start_ns)).end_ns(Some(end_ns));
         let full = window
@@ -473,7 +473,7 @@ pub fn written() -> &'static [Vec<u8>] {
             .timeline(Timeline::Union)
             .fill(Fill::Forward)
             .max_age(Some("5bars".parse().expect("an age")))
-            .further_timeframes([further])
+            .higher_timeframes([further])
             .indicators(["Open", "Close"]);
         let nothing = request().start_ns(Some(0)).end_ns(Some(0));
         let one = request().symbols(["B"]);

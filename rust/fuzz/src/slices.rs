@@ -14,7 +14,7 @@ use crate::sync::Folder;
 /// Fuzzes a stream or file of slices: read whole, read in small pieces, inspected.
 pub fn slices(input: &[u8]) {
     let whole = read(Box::new(Cursor::new(input.to_vec())));
-    stats::count(&whole);
+    findings::count(&whole);
     let pieces = read(Box::new(Pieces(Cursor::new(input.to_vec()))));
     match (&whole, &pieces) {
         (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces),
@@ -65,7 +65,7 @@ pub fn diff(input: &[u8]) {
         _ => Tolerance::new(f64::INFINITY).expect("a tolerance"),
     };
     let here = compare(sound, input, tolerance);
-    stats::count(&here);
+    findings::count(&here);
     let there = compare(input, sound, tolerance);
     match (here, there) {
         (Ok(here), Ok(there)) => {

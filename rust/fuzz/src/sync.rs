@@ -7,7 +7,7 @@ use std::{fs, process};
 
 use omega_slices::ipc::{self, Compression, Format, WriteOptions};
 use omega_slices::{
-    DuplicatePolicy, Error, Fill, KnownAt, PathTemplate, PriceType, ReadOptions, Request,
+    DecisionTime, DuplicatePolicy, Error, Fill, PathTemplate, PriceType, ReadOptions, Request,
     RequestBuilder, Session, SliceBatches, Timeline, UnsortedPolicy,
 };
 use tempfile::TempDir;
@@ -35,8 +35,8 @@ pub fn parquet(input: &[u8]) {
     let path = match how & 3 {
         0 => folder.path(&format!("A/A_{timeframe}_BID.parquet")),
         1 if !daily => {
-            request = request.further_timeframes(["M5"
-                .parse::<omega_slices::FurtherTimeframe>()
+            request = request.higher_timeframes(["M5"
+                .parse::<omega_slices::HigherTimeframe>()
                 .expect("a timeframe")]);
             folder.path("A/A_M5_BID.parquet")
         }
@@ -106,9 +106,9 @@ fn request([what, how, _]: [u8; OPTION_BYTES], timeframe: &str) -> RequestBuilde
         .start_ns(window(8, first_ns))
         .end_ns(window(16, last_ns))
         .known_at(if how & 32 == 0 {
-            KnownAt::Open
+            DecisionTime::Open
         } else {
-            KnownAt::Close
+            DecisionTime::Close
         });
     if what & 4 != 0 {
         let max_age = "5bars".parse().expect("an age");
@@ -132,7 +132,7 @@ fn run(request: &Request, [_, how, chunk]: [u8; OPTION_BYTES]) {
         .with_threads(one)
         .with_chunk_rows(chunk_rows);
     let result = outcome(request, &small, form);
-    stats::count(&result);
+    findings::count(&result);
     let usual = ReadOptions::new().with_threads(one.saturating_add(1));
     let again = outcome(request, &usual, form);
     match (result, again) {

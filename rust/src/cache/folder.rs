@@ -19,19 +19,19 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::OFlags;
 
 use crate::cache::Entry;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const ENTRY_EXTENSION: &str = "arrow";
-const MAKING_EXTENSION: &str = "partial";
+const PARTIAL_EXTENSION: &str = "partial";
 
 /// Digits of a key.
 const KEY_DIGITS: usize = 64;
 
 /// How often a maker renews the modification time.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often those who wait look for the lock.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) struct EntryFolder {
@@ -48,32 +48,32 @@ struct Unfinished {
 }
 
 /// Whose turn it is.
-pub(super) enum Turn {
+pub(super) enum Claim {
     /// Another one has made the entry meanwhile.
-    Made(Entry),
-    Ours(Making),
+    Found(Entry),
+    Ours(EntryWriter),
 }
 
 /// The right to make an entry, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Making {
+pub(super) struct EntryWriter {
     file: File,
     path: PathBuf,
     target: PathBuf,
     unfinished: Arc<Mutex<Unfinished>>,
-    signs_of_life: Option<SignsOfLife>,
+    heartbeat: Option<Heartbeat>,
 }
 
 /// Renews the modification time of a file until it is dropped.
 #[derive(Debug)]
-struct SignsOfLife {
+struct Heartbeat {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What came of the attempt to begin.
 enum Begun {
-    Ours(Making),
+    Ours(EntryWriter),
     /// Somebody has it.
     Theirs(File),
     /// What was opened is not under its name any more.
@@ -100,14 +100,14 @@ impl EntryFolder {
     }
 
     /// Waits until nobody else makes the entry; `tell_waiting` is called before, if somebody does. One who
-    /// shows no sign of life is waited for as long as there is `patience`.
-    pub fn take_turn(
+    /// shows no sign of life is waited for as long as there is `stall_timeout`.
+    pub fn claim(
         &self,
         key: &str,
-        patience: Duration,
+        stall_timeout: Duration,
         tell_waiting: impl FnOnce(),
-    ) -> Result<Turn> {
-        let path = self.file_of(key, MAKING_EXTENSION);
+    ) -> Result<Claim> {
+        let path = self.file_of(key, PARTIAL_EXTENSION);
         let mut tell_waiting = Some(tell_waiting);
         loop {
             let making = match self.begin(&path, key)? {
@@ -117,14 +117,14 @@ impl EntryFolder {
                     if let Some(tell_waiting) = tell_waiting.take() {
                         tell_waiting();
                     }
-                    wait(&file, &path, patience)?;
+                    wait(&file, &path, stall_timeout)?;
                     continue;
                 }
             };
             if let Some(entry) = self.find(key) {
-                return Ok(Turn::Made(entry));
+                return Ok(Claim::Found(entry));
             }
-            return Ok(Turn::Ours(making.show_life()?));
+            return Ok(Claim::Ours(making.start_heartbeat()?));
         }
     }
 
@@ -146,12 +146,12 @@ impl EntryFolder {
             return Ok(Begun::TooLate);
         }
         unfinished.paths.push(path.to_owned());
-        Ok(Begun::Ours(Making {
+        Ok(Begun::Ours(EntryWriter {
             file,
             path: path.to_owned(),
             target: self.file_of(key, ENTRY_EXTENSION),
             unfinished: self.unfinished.clone(),
-            signs_of_life: None,
+            heartbeat: None,
         }))
     }
 
@@ -172,7 +172,7 @@ impl EntryFolder {
         files.sort_by_key(|file| file.last_used);
         let mut total: u64 = files.iter().map(|file| file.bytes).sum();
         for file in files.iter().filter(|file| file.path != kept) {
-            let goes = file.is_making() || total > size_bytes;
+            let goes = file.is_partial() || total > size_bytes;
             if goes && file.remove().is_ok_and(|removed| removed) {
                 total -= file.bytes;
             }
@@ -182,7 +182,7 @@ impl EntryFolder {
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let mut files = self.files()?;
         files.sort_by_key(|file| std::cmp::Reverse(file.last_used));
-        let files = files.iter().filter(|file| !file.is_making());
+        let files = files.iter().filter(|file| !file.is_partial());
         Ok(files.filter_map(|file| Entry::open(&file.path)).collect())
     }
 
@@ -191,7 +191,7 @@ impl EntryFolder {
         for file in self.files()? {
             let removed = file.remove();
             if removed.map_err(|error| failed("removed", &file.path, error))? {
-                count += usize::from(!file.is_making());
+                count += usize::from(!file.is_partial());
                 bytes += file.bytes;
             }
         }
@@ -223,14 +223,14 @@ impl EntryFolder {
     }
 }
 
-impl Making {
+impl EntryWriter {
     pub fn writer(&self) -> &File {
         &self.file
     }
 
     /// Adds to an error of the output which file it is.
     pub fn name(&self, error: Error) -> Error {
-        if error.class() == Class::System {
+        if error.kind() == ErrorKind::System {
             let hint = "make room there, or name another folder; nothing was left behind";
             error.at_file(&self.path).with_hint(hint)
         } else {
@@ -239,10 +239,10 @@ impl Making {
     }
 
     /// Empties it of what a killed process may have left, and shows from now on that somebody is at it.
-    fn show_life(mut self) -> Result<Self> {
+    fn start_heartbeat(mut self) -> Result<Self> {
         let mut begin = || {
             self.file.set_len(0)?;
-            self.signs_of_life = Some(SignsOfLife::of(self.file.try_clone()?)?);
+            self.heartbeat = Some(Heartbeat::of(self.file.try_clone()?)?);
             Ok(())
         };
         begin().map_err(|error| failed("written", &self.path, error))?;
@@ -264,7 +264,7 @@ impl Making {
         complete().map_err(|error| failed("completed", &self.target, error))?;
         unfinished.paths.retain(|path| *path != self.path);
         drop(unfinished);
-        self.signs_of_life = None;
+        self.heartbeat = None;
         // Not by its name: another process may have removed it by now.
         let file = self.file.try_clone();
         let file = file.map_err(|error| failed("read", &self.target, error))?;
@@ -276,7 +276,7 @@ impl Making {
     }
 }
 
-impl Drop for Making {
+impl Drop for EntryWriter {
     fn drop(&mut self) {
         let mut unfinished = lock(&self.unfinished);
         if let Some(place) = unfinished.paths.iter().position(|path| *path == self.path) {
@@ -301,16 +301,16 @@ fn lock(unfinished: &Mutex<Unfinished>) -> MutexGuard<'_, Unfinished> {
     unfinished.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl SignsOfLife {
+impl Heartbeat {
     fn of(file: File) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let renew = move || {
-            while stopped.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(HEARTBEAT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 // Where it cannot be renewed, those who wait still see the file grow.
                 let _ = file.set_modified(SystemTime::now());
             }
         };
-        let thread = thread::Builder::new().name("sign-of-life".to_owned());
+        let thread = thread::Builder::new().name("heartbeat".to_owned());
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread.spawn(renew)?),
@@ -318,7 +318,7 @@ impl SignsOfLife {
     }
 }
 
-impl Drop for SignsOfLife {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         drop(self.stop.take());
         // It holds the file, and with it the lock.
@@ -329,7 +329,7 @@ impl Drop for SignsOfLife {
 }
 
 /// Waits until the file is nobody's, or until whoever has it has shown no sign of life for too long.
-fn wait(file: &File, path: &Path, patience: Duration) -> Result<()> {
+fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
     let state = || {
         let metadata = file.metadata();
         metadata.map(|now| (now.len(), now.mtime(), now.mtime_nsec()))
@@ -340,13 +340,13 @@ fn wait(file: &File, path: &Path, patience: Duration) -> Result<()> {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(failed("locked", path, error)),
-            Err(TryLockError::WouldBlock) => thread::sleep(LOOK),
+            Err(TryLockError::WouldBlock) => thread::sleep(POLL_INTERVAL),
         }
         let now = state()?;
         if now != seen {
             (seen, since) = (now, Instant::now());
-        } else if since.elapsed() >= patience {
-            let seconds = patience.as_secs();
+        } else if since.elapsed() >= stall_timeout {
+            let seconds = stall_timeout.as_secs();
             let message =
                 format!("whoever is making these slices has shown no sign of life for {seconds} s");
             return Err(Error::system(message).at_file(path).with_hint(
@@ -365,13 +365,13 @@ struct CacheFile {
 }
 
 impl CacheFile {
-    fn is_making(&self) -> bool {
-        self.path.extension() == Some(OsStr::new(MAKING_EXTENSION))
+    fn is_partial(&self) -> bool {
+        self.path.extension() == Some(OsStr::new(PARTIAL_EXTENSION))
     }
 
     /// Removes it. `false` where somebody is making it, or it is gone. Whoever has it open goes on reading.
     fn remove(&self) -> io::Result<bool> {
-        if self.is_making() {
+        if self.is_partial() {
             let Ok(file) = open_regular(File::options().write(true), &self.path) else {
                 return Ok(false);
             };
@@ -397,7 +397,7 @@ fn remove_if_there(path: &Path) -> io::Result<bool> {
 fn is_ours(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
     let key = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-    matches!(extension, Some(ENTRY_EXTENSION | MAKING_EXTENSION))
+    matches!(extension, Some(ENTRY_EXTENSION | PARTIAL_EXTENSION))
         && key.len() == KEY_DIGITS
         && key
             .bytes()

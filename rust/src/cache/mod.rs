@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use self::entry::Entry;
-use self::folder::{EntryFolder, Making, Turn};
+use self::folder::{Claim, EntryFolder, EntryWriter};
 use self::key::EntryKey;
 use crate::data::discovery;
 use crate::data::multi_symbol::{Inputs, Progress, ReadOptions, SliceBatches};
@@ -26,7 +26,7 @@ use crate::request::Request;
 pub const DEFAULT_SIZE_BYTES: u64 = 20 << 30;
 
 /// How long a maker may show no sign of life before those who wait for it give up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is told of the making of an entry.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ pub enum Event {
 pub struct SliceCache {
     folder: EntryFolder,
     size_bytes: u64,
-    patience: Duration,
+    stall_timeout: Duration,
 }
 
 impl SliceCache {
@@ -63,15 +63,15 @@ impl SliceCache {
         Ok(Self {
             folder: EntryFolder::new(folder),
             size_bytes,
-            patience: PATIENCE,
+            stall_timeout: STALL_TIMEOUT,
         })
     }
 
     /// How long it waits for another process that shows no sign of life, for tests.
     #[doc(hidden)]
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn with_stall_timeout(mut self, stall_timeout: Duration) -> Self {
+        self.stall_timeout = stall_timeout;
         self
     }
 
@@ -104,10 +104,10 @@ impl SliceCache {
         let tell_waiting = || tell(Event::Waiting);
         let making = match self
             .folder
-            .take_turn(&key.digits, self.patience, tell_waiting)?
+            .claim(&key.digits, self.stall_timeout, tell_waiting)?
         {
-            Turn::Made(entry) => return checked(entry),
-            Turn::Ours(making) => making,
+            Claim::Found(entry) => return checked(entry),
+            Claim::Ours(making) => making,
         };
         let entry = self.make(request, inputs, options, making, &key, &mut tell)?;
         self.folder.evict(self.size_bytes, entry.path());
@@ -119,7 +119,7 @@ impl SliceCache {
         request: &Request,
         inputs: Inputs,
         options: &ReadOptions,
-        making: Making,
+        making: EntryWriter,
         key: &EntryKey,
         tell: &mut impl FnMut(Event),
     ) -> Result<Entry> {

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use omega_slices::{Class, Error, check_location};
+use omega_slices::{Error, ErrorKind, check_local_path};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use tempfile::NamedTempFile;
 
@@ -49,7 +49,7 @@ enum FileData {
 impl Target {
     /// Checks a name before any work is done for it. An existing file is replaced only by `force`.
     pub fn check(path: &Path, force: bool) -> Result<Named, Error> {
-        check_location(&path.to_string_lossy()).map_err(|error| {
+        check_local_path(&path.to_string_lossy()).map_err(|error| {
             Error::bad_request(
                 error.code(),
                 error.message().replacen("read", "write to", 1),
@@ -124,7 +124,7 @@ impl AtomicFile {
 
     /// Adds to an error of the output which one it is.
     pub fn name_target(&self, error: Error) -> Error {
-        if error.class() == Class::System {
+        if error.kind() == ErrorKind::System {
             error
                 .at_file(&self.target.path)
                 .with_hint("make room there, or name another output; nothing was left behind")

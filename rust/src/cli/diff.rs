@@ -6,7 +6,7 @@ use std::path::Path;
 
 use omega_slices::diff::{Cell, Differing, FirstDifference, ListDifference, OneSided};
 use omega_slices::ipc::SliceReader;
-use omega_slices::{Diff, Error, Tolerance, check_location, diff, format_timestamp};
+use omega_slices::{Diff, Error, Tolerance, check_local_path, diff, format_timestamp};
 use serde::Serialize;
 
 use crate::cli::Answer;
@@ -24,8 +24,8 @@ const NAMES_SHOWN: usize = 10;
 pub fn run(arguments: &DiffArguments) -> Result<Answer, Error> {
     let tolerance = arguments.check()?;
     // Before either is opened, so that what can never be read is said first.
-    check_location(&arguments.a.to_string_lossy())?;
-    check_location(&arguments.b.to_string_lossy())?;
+    check_local_path(&arguments.a.to_string_lossy())?;
+    check_local_path(&arguments.b.to_string_lossy())?;
     let a = SliceReader::open(&arguments.a)?;
     let b = SliceReader::open(&arguments.b)?;
     let symbols = a.content().symbols.len();

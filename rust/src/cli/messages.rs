@@ -6,18 +6,18 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use omega_slices::{Class, Error, Warning};
+use omega_slices::{Error, ErrorKind, Warning};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use crate::cli::args::ErrorFormat;
 
 /// The exit status that belongs to an error.
-pub fn exit_status(class: Class) -> u8 {
+pub fn exit_status(class: ErrorKind) -> u8 {
     match class {
-        Class::Usage => 2,
-        Class::Input => 3,
-        Class::System => 4,
+        ErrorKind::Usage => 2,
+        ErrorKind::Input => 3,
+        ErrorKind::System => 4,
     }
 }
 
@@ -37,7 +37,7 @@ impl Messages {
     }
 
     pub fn error(self, error: &Error) {
-        let place = error.place();
+        let place = error.location();
         if self.is_text() {
             let code = error.code();
             say(&format!(
@@ -62,7 +62,7 @@ impl Messages {
             "price_type": place.price_type,
             "row": place.row,
             "column": place.column,
-            "exit": exit_status(error.class()),
+            "exit": exit_status(error.kind()),
         }));
     }
 

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use omega_slices::ipc::{self, WriteOptions};
-use omega_slices::{Class, Error, SliceBatches};
+use omega_slices::{Error, ErrorKind, SliceBatches};
 use serde_json::json;
 
 use crate::cli::args::{Arguments, Command, SyncArguments};
@@ -59,13 +59,13 @@ pub fn parse() -> Result<(Arguments, Messages), ExitCode> {
             let text = problem.render().to_string();
             let problem = text.trim().trim_start_matches("error: ");
             Messages::new(format).arguments(problem, std::env::args_os());
-            Err(exit_code(Class::Usage))
+            Err(exit_code(ErrorKind::Usage))
         }
     }
 }
 
 /// The exit status that belongs to an error.
-pub fn exit_code(class: Class) -> ExitCode {
+pub fn exit_code(class: ErrorKind) -> ExitCode {
     ExitCode::from(messages::exit_status(class))
 }
 

@@ -54,7 +54,7 @@ impl Sum for HeatMapCell {
     }
 }
 
-/// The counters of a bin in which a walk counts over so many symbols.
+/// The counters of a bin in which a tally counts over so many symbols.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CellLanes {
     symbols: usize,
@@ -82,7 +82,7 @@ impl CellLanes {
 }
 
 impl HeatMap {
-    /// From what a walk counted in [`CellLanes`], and the rows that were dropped of each series: for each
+    /// From what a tally counted in [`CellLanes`], and the rows that were dropped of each series: for each
     /// symbol in turn of its price types.
     pub(super) fn new(
         request: &Request,

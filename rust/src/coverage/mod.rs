@@ -3,18 +3,18 @@
 //! [`Coverage::measure`] walks once over the union of all series, in the bounded memory of
 //! [`SliceBatches`], and counts; nothing here prints. What each figure means stands at its field.
 //!
-//! * `walk` counts, slice by slice: presence, candles that contradict themselves, cells of the heat map.
+//! * `tally` counts, slice by slice: presence, candles that contradict themselves, cells of the heat map.
 //! * `heat_map` owns the picture: symbol × time.
 
 mod heat_map;
-mod walk;
+mod tally;
 
 use std::cmp::Reverse;
 
 use serde::Serialize;
 
 pub use self::heat_map::{HeatMap, HeatMapCell};
-use self::walk::Walk;
+use self::tally::Tally;
 use crate::data::multi_symbol::{ReadOptions, SliceBatches};
 use crate::data::series::GapCount;
 use crate::error::Result;
@@ -155,7 +155,7 @@ impl From<&GapCount> for Gaps {
 }
 
 impl Coverage {
-    /// Reads every candle of the request's series and counts. Timeline, carrying forward, further
+    /// Reads every candle of the request's series and counts. Timeline, carrying forward, higher
     /// timeframes and indicators of the request do not count.
     ///
     /// `after_batch` is called now and then, and once at the end, for progress and for warnings.
@@ -181,26 +181,26 @@ impl Coverage {
     ) -> Result<Self> {
         let request = request.over_union();
         let mut batches = SliceBatches::open(&request, &options.clone().with_survey())?;
-        let mut walk = Walk::new(&request, batches.symbols().len());
+        let mut tally = Tally::new(&request, batches.symbols().len());
         while let Some(batch) = batches.next() {
             let walked = batch.map(|batch| {
-                walk.add(&batch);
+                tally.add(&batch);
                 batches.recycle(batch.into_record_batch());
             });
             after_batch(&batches);
             walked?;
         }
         after_batch(&batches);
-        Ok(Self::new(&request, &mut batches, walk))
+        Ok(Self::new(&request, &mut batches, tally))
     }
 
-    fn new(request: &Request, batches: &mut SliceBatches, walk: Walk) -> Self {
+    fn new(request: &Request, batches: &mut SliceBatches, tally: Tally) -> Self {
         let report = batches.report();
         let surveys = batches.take_surveys();
         let union_timestamps = report.slices;
         let share =
             |candles: u64| (union_timestamps > 0).then(|| candles as f64 / union_timestamps as f64);
-        let each = report.series.into_iter().zip(&surveys).zip(walk.series());
+        let each = report.series.into_iter().zip(&surveys).zip(tally.series());
         let mut series: Vec<_> = each
             .map(|((report, survey), (alone, inconsistent))| SeriesCoverage {
                 share: share(report.candles),
@@ -212,11 +212,11 @@ impl Coverage {
             })
             .collect();
         series.sort_by_key(|one| (Reverse(one.alone), Reverse(one.misses)));
-        let intersection_timestamps = walk.complete();
+        let intersection_timestamps = tally.complete();
         let dropped = surveys.into_iter().map(|survey| survey.dropped).collect();
-        let alone = walk.alone_by_symbol().to_vec();
-        let crossed = walk.crossed().to_vec();
-        let heat_map = HeatMap::new(request, batches.symbols(), walk.into_cells(), dropped);
+        let alone = tally.alone_by_symbol().to_vec();
+        let crossed = tally.crossed().to_vec();
+        let heat_map = HeatMap::new(request, batches.symbols(), tally.into_cells(), dropped);
         let mut symbols: Vec<_> = (0..batches.symbols().len())
             .map(|symbol| {
                 let all = heat_map.total(symbol);

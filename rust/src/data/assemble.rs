@@ -12,12 +12,12 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef, TimestampNanosecondType};
 
 use crate::data::alignment::gaps;
-use crate::data::candle::{Column, Panel, StreamLayout};
+use crate::data::candle::{Column, ColumnGroup, StreamSchema};
 use crate::data::gather::{BufferPool, GatheredColumn, Plan};
 
-/// The gathered columns of a panel.
+/// The gathered columns of a group.
 #[derive(Default)]
-pub(crate) struct PanelColumns {
+pub(crate) struct GroupColumns {
     pub values: Vec<GatheredColumn>,
     pub timestamps: Option<Vec<i64>>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct PanelColumns {
 /// Makes record batches.
 pub(crate) struct Assembler {
     schema: SchemaRef,
-    layout: Arc<StreamLayout>,
+    layout: Arc<StreamSchema>,
     symbols: usize,
     /// The `symbol` column of a full batch; shorter batches take a part of it.
     symbol_column: DictionaryArray<Int16Type>,
@@ -36,7 +36,7 @@ impl Assembler {
     /// `capacity` is how many slices a batch holds at most.
     pub fn new(
         schema: SchemaRef,
-        layout: Arc<StreamLayout>,
+        layout: Arc<StreamSchema>,
         symbols: &[String],
         capacity: usize,
         buffers: (BufferPool<f64>, BufferPool<i64>),
@@ -57,14 +57,14 @@ impl Assembler {
         }
     }
 
-    /// The batch of some slices of a plan, from the columns of its panels.
+    /// The batch of some slices of a plan, from the columns of its groups.
     pub fn assemble(
         &self,
         plan: &Plan,
         slices: Range<usize>,
-        panels: Vec<PanelColumns>,
+        groups: Vec<GroupColumns>,
     ) -> RecordBatch {
-        debug_assert_eq!(panels.len(), self.layout.panels.len());
+        debug_assert_eq!(groups.len(), self.layout.groups.len());
         let rows = slices.len() * self.symbols;
         let mut timestamps = self.buffers.1.take(rows, 0);
         for (block, part, cells) in plan.parts_with(slices.clone(), self.symbols, &mut timestamps) {
@@ -72,10 +72,10 @@ impl Assembler {
         }
         let mut made: Vec<_> = self
             .layout
-            .panels
+            .groups
             .iter()
-            .zip(panels)
-            .map(|(panel, columns)| self.panel(panel, columns, plan, slices.clone()))
+            .zip(groups)
+            .map(|(group, columns)| self.group(group, columns, plan, slices.clone()))
             .collect();
         let timestamp = TimestampNanosecondArray::from(timestamps).with_timezone("UTC");
         let mut arrays: Vec<ArrayRef> = vec![
@@ -84,9 +84,9 @@ impl Assembler {
         ];
         for &column in &self.layout.columns {
             let array = match column {
-                Column::Value { panel, .. } => made[panel].values.next(),
-                Column::Valid { panel } => made[panel].valid.take(),
-                Column::Timestamp { panel } => made[panel].timestamps.take(),
+                Column::Value { group, .. } => made[group].values.next(),
+                Column::Valid { group } => made[group].valid.take(),
+                Column::Timestamp { group } => made[group].timestamps.take(),
             };
             arrays.extend(array);
         }
@@ -94,18 +94,18 @@ impl Assembler {
             .expect("the columns are built to the schema, all of the same length")
     }
 
-    /// The arrays of a panel.
-    fn panel(
+    /// The arrays of a group.
+    fn group(
         &self,
-        panel: &Panel,
-        columns: PanelColumns,
+        group: &ColumnGroup,
+        columns: GroupColumns,
         plan: &Plan,
         slices: Range<usize>,
-    ) -> PanelArrays {
-        let PanelColumns { values, timestamps } = columns;
+    ) -> GroupArrays {
+        let GroupColumns { values, timestamps } = columns;
         let rows = slices.len() * self.symbols;
-        let nulls = self.present(plan, slices, panel);
-        let valid = panel
+        let nulls = self.present(plan, slices, group);
+        let valid = group
             .valid
             .is_some()
             .then(|| valid(&values, rows, nulls.as_ref()));
@@ -117,7 +117,7 @@ impl Assembler {
             let values = ScalarBuffer::from(column.values);
             Arc::new(Float64Array::new(values, nulls.clone())) as ArrayRef
         });
-        PanelArrays {
+        GroupArrays {
             values: values.collect::<Vec<_>>().into_iter(),
             valid: valid.map(|valid| Arc::new(BooleanArray::new(valid, None)) as ArrayRef),
             timestamps,
@@ -131,15 +131,15 @@ impl Assembler {
             slices: 0,
             parts: Vec::new(),
         };
-        let panels = self.layout.panels.iter().map(|panel| PanelColumns {
-            values: panel
+        let groups = self.layout.groups.iter().map(|group| GroupColumns {
+            values: group
                 .values
                 .iter()
                 .map(|_| GatheredColumn::default())
                 .collect(),
-            timestamps: panel.timestamp.as_ref().map(|_| Vec::new()),
+            timestamps: group.timestamp.as_ref().map(|_| Vec::new()),
         });
-        self.assemble(&plan, 0..0, panels.collect())
+        self.assemble(&plan, 0..0, groups.collect())
     }
 
     /// Takes back the memory of a batch that nobody else holds any more.
@@ -165,15 +165,20 @@ impl Assembler {
         }
     }
 
-    /// Which cells of a panel hold something; `None` where all do.
-    fn present(&self, plan: &Plan, slices: Range<usize>, panel: &Panel) -> Option<NullBuffer> {
+    /// Which cells of a group hold something; `None` where all do.
+    fn present(
+        &self,
+        plan: &Plan,
+        slices: Range<usize>,
+        group: &ColumnGroup,
+    ) -> Option<NullBuffer> {
         let cells = slices.len() * self.symbols;
         let mut present: Option<BooleanBufferBuilder> = None;
         let mut first_slice = 0;
         for (block, part) in plan.parts_of(slices) {
             let reach = block.reach(&part);
             for symbol in 0..self.symbols {
-                let series = &block.series[panel.series(symbol)];
+                let series = &block.series[group.series(symbol)];
                 for gap in gaps(series.touched_by(&reach), reach.clone()) {
                     for slice in block.slices_at(&part, &gap) {
                         let present = present.get_or_insert_with(|| all_present(cells));
@@ -194,8 +199,8 @@ fn all_present(cells: usize) -> BooleanBufferBuilder {
     present
 }
 
-/// The arrays of a panel, to be taken one by one.
-struct PanelArrays {
+/// The arrays of a group, to be taken one by one.
+struct GroupArrays {
     values: std::vec::IntoIter<ArrayRef>,
     valid: Option<ArrayRef>,
     timestamps: Option<ArrayRef>,

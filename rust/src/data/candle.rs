@@ -55,9 +55,9 @@ impl CandleData {
 /// Columns of the stream that come from the same series, one per symbol: candles of one price type and
 /// timeframe, or indicators. They are null in the same rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Panel {
-    /// The further timeframe of its candles, by its place in the request; `None` for the primary one.
-    pub further: Option<usize>,
+pub(crate) struct ColumnGroup {
+    /// The higher timeframe of its candles, by its place in the request; `None` for the primary one.
+    pub higher: Option<usize>,
     /// `None` for indicators.
     pub price_type: Option<PriceType>,
     /// The names of its columns of numbers.
@@ -71,68 +71,68 @@ pub(crate) struct Panel {
     series_step: usize,
 }
 
-impl Panel {
+impl ColumnGroup {
     /// The number of a symbol's series among all of the request.
     pub fn series(&self, symbol: usize) -> usize {
         self.first_series + symbol * self.series_step
     }
 }
 
-/// A column of the stream behind `timestamp` and `symbol`, by the place of its panel.
+/// A column of the stream behind `timestamp` and `symbol`, by the place of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
-    Value { panel: usize, field: usize },
-    Valid { panel: usize },
-    Timestamp { panel: usize },
+    Value { group: usize, field: usize },
+    Valid { group: usize },
+    Timestamp { group: usize },
 }
 
 /// What a stream consists of.
 #[derive(Debug)]
-pub(crate) struct StreamLayout {
-    pub panels: Vec<Panel>,
+pub(crate) struct StreamSchema {
+    pub groups: Vec<ColumnGroup>,
     /// In the order of the schema.
     pub columns: Vec<Column>,
 }
 
-impl StreamLayout {
+impl StreamSchema {
     /// The layout of the stream for `request`, over so many symbols. Series are numbered as
     /// [`crate::data::discovery`] resolves them.
     ///
     /// Column order behind `timestamp` and `symbol`: the five value columns of each price type (bid,
     /// ask, trade), then the `valid_*` columns in the same order, then, where candles are carried
-    /// forward, the `*_timestamp` columns; for each further timeframe its price types, each with the
+    /// forward, the `*_timestamp` columns; for each higher timeframe its price types, each with the
     /// timestamp first, and its `valid_*` columns; last the indicators.
     pub fn new(request: &Request, symbols: usize) -> Self {
         let price_types = request.price_types();
         let mut layout = Self {
-            panels: Vec::new(),
+            groups: Vec::new(),
             columns: Vec::new(),
         };
         let carried = request.fill() == Fill::Forward;
         let primary = layout.add_candles(price_types, None, "", 0, carried);
-        for panel in primary.clone() {
-            layout.add_values(panel);
+        for group in primary.clone() {
+            layout.add_values(group);
         }
         layout.add_valid(primary.clone());
         if carried {
-            let timestamps = primary.map(|panel| Column::Timestamp { panel });
+            let timestamps = primary.map(|group| Column::Timestamp { group });
             layout.columns.extend(timestamps);
         }
         let mut first_series = symbols * price_types.len();
-        for (number, further) in request.further_timeframes().iter().enumerate() {
-            let prefix = format!("{}_", further.timeframe());
-            let panels = layout.add_candles(price_types, Some(number), &prefix, first_series, true);
-            for panel in panels.clone() {
-                layout.columns.push(Column::Timestamp { panel });
-                layout.add_values(panel);
+        for (number, higher) in request.higher_timeframes().iter().enumerate() {
+            let prefix = format!("{}_", higher.timeframe());
+            let groups = layout.add_candles(price_types, Some(number), &prefix, first_series, true);
+            for group in groups.clone() {
+                layout.columns.push(Column::Timestamp { group });
+                layout.add_values(group);
             }
-            layout.add_valid(panels);
+            layout.add_valid(groups);
             first_series += symbols * price_types.len();
         }
         if !request.indicators().is_empty() {
             let names = request.indicators().iter();
-            layout.panels.push(Panel {
-                further: None,
+            layout.groups.push(ColumnGroup {
+                higher: None,
                 price_type: None,
                 values: names.map(|name| format!("ind_{name}")).collect(),
                 valid: None,
@@ -140,7 +140,7 @@ impl StreamLayout {
                 first_series,
                 series_step: 1,
             });
-            layout.add_values(layout.panels.len() - 1);
+            layout.add_values(layout.groups.len() - 1);
         }
         layout
     }
@@ -148,16 +148,16 @@ impl StreamLayout {
     fn add_candles(
         &mut self,
         price_types: &[PriceType],
-        further: Option<usize>,
+        higher: Option<usize>,
         prefix: &str,
         first_series: usize,
         with_timestamps: bool,
     ) -> Range<usize> {
-        let first_panel = self.panels.len();
+        let first_group = self.groups.len();
         for (place, &price_type) in price_types.iter().enumerate() {
             let fields = ColumnNames::VALUE_FIELDS;
-            self.panels.push(Panel {
-                further,
+            self.groups.push(ColumnGroup {
+                higher,
                 price_type: Some(price_type),
                 values: fields
                     .map(|field| format!("{prefix}{}", value_column(price_type, field)))
@@ -168,18 +168,18 @@ impl StreamLayout {
                 series_step: price_types.len(),
             });
         }
-        first_panel..self.panels.len()
+        first_group..self.groups.len()
     }
 
-    fn add_values(&mut self, panel: usize) {
-        let fields = 0..self.panels[panel].values.len();
+    fn add_values(&mut self, group: usize) {
+        let fields = 0..self.groups[group].values.len();
         self.columns
-            .extend(fields.map(|field| Column::Value { panel, field }));
+            .extend(fields.map(|field| Column::Value { group, field }));
     }
 
-    fn add_valid(&mut self, panels: Range<usize>) {
+    fn add_valid(&mut self, groups: Range<usize>) {
         self.columns
-            .extend(panels.map(|panel| Column::Valid { panel }));
+            .extend(groups.map(|group| Column::Valid { group }));
     }
 
     /// The schema of the stream, with the symbols that the request came down to, and how long after their
@@ -196,14 +196,14 @@ impl StreamLayout {
         ];
         for &column in &self.columns {
             let field = match column {
-                Column::Value { panel, field } => {
-                    Field::new(&self.panels[panel].values[field], DataType::Float64, true)
+                Column::Value { group, field } => {
+                    Field::new(&self.groups[group].values[field], DataType::Float64, true)
                 }
-                Column::Valid { panel } => {
-                    Field::new(name(&self.panels[panel].valid), DataType::Boolean, false)
+                Column::Valid { group } => {
+                    Field::new(name(&self.groups[group].valid), DataType::Boolean, false)
                 }
-                Column::Timestamp { panel } => {
-                    Field::new(name(&self.panels[panel].timestamp), timestamp_type(), true)
+                Column::Timestamp { group } => {
+                    Field::new(name(&self.groups[group].timestamp), timestamp_type(), true)
                 }
             };
             fields.push(field);
@@ -235,7 +235,7 @@ impl StreamLayout {
 fn name(column: &Option<String>) -> &str {
     column
         .as_deref()
-        .expect("the layout has a column of this kind only for panels that name it")
+        .expect("the layout has a column of this kind only for groups that name it")
 }
 
 /// The type of `timestamp`.
@@ -277,11 +277,11 @@ mod tests {
             .price_types([PriceType::Bid])
             .fill(Fill::Forward)
             .max_age(Some("1h".parse().expect("an age")))
-            .further_timeframes(["H4", "H1"].map(|text| text.parse::<Timeframe>().expect(text)))
+            .higher_timeframes(["H4", "H1"].map(|text| text.parse::<Timeframe>().expect(text)))
             .indicators(["rsi"])
             .build()
             .expect("a request");
-        let layout = StreamLayout::new(&request, 2);
+        let layout = StreamSchema::new(&request, 2);
         let schema = layout.schema(&request, &["A".to_owned(), "B".to_owned()], None);
         let names = names_of(&schema);
         assert_eq!(names[6..9], ["bid_volume", "valid_bid", "bid_timestamp"]);
@@ -291,7 +291,7 @@ mod tests {
             ["H4_bid_volume", "H4_valid_bid", "H1_bid_timestamp"]
         );
         assert_eq!(names[22..], ["H1_valid_bid", "ind_rsi"]);
-        let series = |panel: usize| [0, 1].map(|symbol| layout.panels[panel].series(symbol));
+        let series = |group: usize| [0, 1].map(|symbol| layout.groups[group].series(symbol));
         assert_eq!([0, 1, 2, 3].map(series), [[0, 1], [2, 3], [4, 5], [6, 7]]);
     }
 
@@ -302,7 +302,7 @@ mod tests {
             .price_types([PriceType::Trade, PriceType::Bid])
             .build()
             .expect("a request");
-        let layout = StreamLayout::new(&request, 1);
+        let layout = StreamSchema::new(&request, 1);
         let schema = layout.schema(&request, &["A".to_owned()], None);
         assert_eq!(
             names_of(&schema),

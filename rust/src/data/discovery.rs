@@ -14,7 +14,7 @@ use crate::data::input_list::{self, ListedFile};
 use crate::error::{Code, Error, Result};
 use crate::report::SeriesName;
 use crate::request::{
-    Fields, MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Reading, Request, Symbols,
+    MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Reading, Request, Symbols, TemplateFields,
     Timeframe, check_timeline, owner,
 };
 
@@ -23,8 +23,8 @@ use crate::request::{
 pub(crate) enum Role {
     /// Candles of the primary timeframe.
     Primary,
-    /// Candles of a further timeframe, by its place in the request.
-    Further(usize),
+    /// Candles of a higher timeframe, by its place in the request.
+    Higher(usize),
     Indicators,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct SeriesFiles {
 
 /// What a request comes down to: its symbols, and its series. Candles of the primary timeframe come
 /// first: for each symbol in turn one series per price type, in the request's order. Those of each
-/// further timeframe follow in the same way, then one series of indicators per symbol.
+/// higher timeframe follow in the same way, then one series of indicators per symbol.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub symbols: Vec<String>,
@@ -85,9 +85,9 @@ pub(crate) fn resolve(request: &Request, follow_links: bool) -> Result<Resolved>
     let sides: Vec<_> = request.price_types().iter().copied().map(Some).collect();
     let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
     primary.find_all(Role::Primary, &symbols, &sides, &mut series)?;
-    for (number, further) in request.further_timeframes().iter().enumerate() {
-        let layout = FileLocator::candles(request, further.timeframe(), follow_links)?;
-        layout.find_all(Role::Further(number), &symbols, &sides, &mut series)?;
+    for (number, higher) in request.higher_timeframes().iter().enumerate() {
+        let layout = FileLocator::candles(request, higher.timeframe(), follow_links)?;
+        layout.find_all(Role::Higher(number), &symbols, &sides, &mut series)?;
     }
     if !request.indicators().is_empty() {
         let layout = FileLocator::indicators(request, follow_links)?;
@@ -200,8 +200,8 @@ impl<'a> FileLocator<'a> {
         Ok(())
     }
 
-    fn fields<'f>(&'f self, symbol: &'f str, price_type: Option<PriceType>) -> Fields<'f> {
-        Fields {
+    fn fields<'f>(&'f self, symbol: &'f str, price_type: Option<PriceType>) -> TemplateFields<'f> {
+        TemplateFields {
             root: self.root,
             symbol: Some(symbol),
             timeframe: Some(self.timeframe.as_str()),
@@ -274,7 +274,7 @@ impl<'a> FileLocator<'a> {
         let fields = self.fields_of_any_symbol(price_type);
         let mut candidates: Vec<(PathBuf, String, Vec<Reading>)> = Vec::new();
         let mut add = |symbol: Option<&String>| -> Result<()> {
-            let of_symbol = Fields {
+            let of_symbol = TemplateFields {
                 symbol: symbol.map(String::as_str),
                 ..fields
             };
@@ -359,7 +359,12 @@ impl<'a> FileLocator<'a> {
     }
 
     /// The ways to read a path that count.
-    fn readings(&self, template: &PathTemplate, path: &Path, fields: Fields<'_>) -> Vec<Reading> {
+    fn readings(
+        &self,
+        template: &PathTemplate,
+        path: &Path,
+        fields: TemplateFields<'_>,
+    ) -> Vec<Reading> {
         let Some(path) = path.to_str() else {
             return Vec::new();
         };
@@ -370,8 +375,8 @@ impl<'a> FileLocator<'a> {
         readings
     }
 
-    fn fields_of_any_symbol(&self, price_type: Option<PriceType>) -> Fields<'_> {
-        Fields {
+    fn fields_of_any_symbol(&self, price_type: Option<PriceType>) -> TemplateFields<'_> {
+        TemplateFields {
             root: self.root,
             symbol: None,
             timeframe: Some(self.timeframe.as_str()),
@@ -446,7 +451,7 @@ impl<'a> FileLocator<'a> {
         let mut symbols = BTreeSet::new();
         for &price_type in self.request.price_types() {
             for template in &self.templates {
-                let fields = Fields {
+                let fields = TemplateFields {
                     root: self.root,
                     symbol: None,
                     timeframe: Some(self.timeframe.as_str()),
@@ -488,7 +493,7 @@ impl<'a> FileLocator<'a> {
         checked.map_err(|error| {
             let refused = Error::input(error.code(), error.message())
                 .with_hint("rename the folder or file, or list the symbols with --symbols");
-            match &error.place().symbol {
+            match &error.location().symbol {
                 Some(symbol) => refused.at_symbol(symbol),
                 None => refused,
             }
@@ -549,7 +554,7 @@ impl<'a> FileLocator<'a> {
     fn any_file(&self, symbol: &str, timeframe: Option<&str>) -> Result<bool> {
         for template in &self.templates {
             for price_type in PriceType::ALL {
-                let pattern = template.pattern(Fields {
+                let pattern = template.pattern(TemplateFields {
                     root: self.root,
                     symbol: Some(symbol),
                     timeframe,

@@ -14,7 +14,7 @@ use crate::data::discovery::{FileEntry, Resolved, Role, SeriesFiles};
 use crate::error::{Code, Error, Result};
 use crate::report::SeriesName;
 use crate::request::{
-    ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_location,
+    ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_local_path,
     check_timeline,
 };
 
@@ -164,8 +164,8 @@ pub(crate) fn resolve(request: &Request, file: &Path) -> Result<Resolved> {
         Ok(())
     };
     add(Role::Primary, request.timeframe(), &sides)?;
-    for (number, further) in request.further_timeframes().iter().enumerate() {
-        add(Role::Further(number), further.timeframe(), &sides)?;
+    for (number, higher) in request.higher_timeframes().iter().enumerate() {
+        add(Role::Higher(number), higher.timeframe(), &sides)?;
     }
     if !request.indicators().is_empty() {
         add(Role::Indicators, request.timeframe(), &[None])?;
@@ -210,7 +210,7 @@ impl<'a> InputList<'a> {
             let entries = listed.files.into_iter().map(|FileOrPath(document)| {
                 entry(folder, &document, &name, request).map_err(|error| {
                     let error = name.on(error);
-                    if error.place().file.is_some() {
+                    if error.location().file.is_some() {
                         error
                     } else {
                         error.at_file(file)
@@ -287,7 +287,7 @@ fn entry(
     name: &SeriesName,
     request: &Request,
 ) -> Result<FileEntry> {
-    check_location(&document.path.to_string_lossy())?;
+    check_local_path(&document.path.to_string_lossy())?;
     let path = folder.join(&document.path);
     if document.symbol_column.is_some() {
         let message = "cannot read a file of several symbols";

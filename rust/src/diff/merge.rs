@@ -1,4 +1,4 @@
-//! Owns the walk through both sides at once: a merge by timestamp, in runs of slices that both have.
+//! Owns the merge through both sides at once: a merge by timestamp, in runs of slices that both have.
 //!
 //! All on one thread. Decoding a side on a thread of its own gained nothing where nothing is compressed: the
 //! memory is what both wait for.
@@ -19,12 +19,12 @@ use crate::error::Result;
 use crate::ipc::{SliceContent, SliceReader, StoredSlices};
 
 pub(super) fn compare(a: SliceReader, b: SliceReader, tolerance: Tolerance) -> Result<Diff> {
-    let mut walk = Walk::new(a.content().clone(), b.content().clone(), tolerance);
-    walk.run(a, b)?;
-    Ok(walk.into_diff())
+    let mut merge = Merge::new(a.content().clone(), b.content().clone(), tolerance);
+    merge.run(a, b)?;
+    Ok(merge.into_diff())
 }
 
-/// One side, and how far the walk has come on it.
+/// One side, and how far the merge has come on it.
 struct Side<I> {
     batches: I,
     /// Rows per slice.
@@ -98,8 +98,8 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// What the walk has seen.
-struct Walk {
+/// What the merge has seen.
+struct Merge {
     a: SliceContent,
     b: SliceContent,
     symbols: Option<ListDifference>,
@@ -110,7 +110,7 @@ struct Walk {
     first: Option<FirstDifference>,
 }
 
-impl Walk {
+impl Merge {
     fn new(a: SliceContent, b: SliceContent, tolerance: Tolerance) -> Self {
         let columns = Columns::of(&a.schema, &b.schema);
         Self {

@@ -22,11 +22,11 @@ use serde_json::Value;
 
 use crate::data::candle::{SCHEMA_NAME, SCHEMA_VERSION, symbol_type, timestamp_type};
 use crate::error::{Code, Error, Result};
-use crate::guard::catch_panic;
 use crate::ipc::footer::{self, Seal};
 use crate::ipc::messages::{CONTINUATION, Messages, wrong};
 use crate::ipc::write::Format;
-use crate::request::check_location;
+use crate::panic_guard::catch_panic;
+use crate::request::check_local_path;
 
 /// What a file begins with, and ends with.
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -120,7 +120,7 @@ impl SliceReader {
     ///
     /// [`Code::DeserializationError`] where it is not there, cannot be read, or is none of ours.
     pub fn open(path: &Path) -> Result<Self> {
-        check_location(&path.to_string_lossy())?;
+        check_local_path(&path.to_string_lossy())?;
         let input: Input = if is_stdin(path) {
             Box::new(io::stdin())
         } else {

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::{
-    Ambiguous, ColumnNames, Days, DuplicatePolicy, Fill, FurtherTimeframe, KnownAt, MAX_SYMBOLS,
-    MaxAge, PathTemplate, PriceType, Request, Session, Stamped, SymbolPattern, Symbols, Timeframe,
-    Timeline, TimestampUnit, UnsortedPolicy, Zone, check_location, format_timestamp,
+    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fill, HigherTimeframe,
+    MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, Session, Stamped, SymbolPattern,
+    Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone, check_local_path,
+    format_timestamp,
 };
 use crate::error::{Code, Error, Result};
 
@@ -111,16 +112,16 @@ impl RequestBuilder {
     }
 
     /// Timeframes beside the primary one, of which each slice shows the latest complete candles.
-    pub fn further_timeframes<F: Into<FurtherTimeframe>>(
+    pub fn higher_timeframes<F: Into<HigherTimeframe>>(
         mut self,
-        further: impl IntoIterator<Item = F>,
+        higher: impl IntoIterator<Item = F>,
     ) -> Self {
-        self.request.further_timeframes = further.into_iter().map(Into::into).collect();
+        self.request.higher_timeframes = higher.into_iter().map(Into::into).collect();
         self
     }
 
-    /// When it is, in a slice, as far as further timeframes are concerned.
-    pub fn known_at(mut self, known_at: KnownAt) -> Self {
+    /// When it is, in a slice, as far as higher timeframes are concerned.
+    pub fn known_at(mut self, known_at: DecisionTime) -> Self {
         self.request.known_at = known_at;
         self
     }
@@ -204,7 +205,7 @@ impl RequestBuilder {
     /// [`Code::SymbolNotFound`] for a symbol name that could leave the root and for an unknown
     /// leader, otherwise a usage error: no or repeated symbols, price types or indicators, a window
     /// that ends before it starts, a template that cannot tell its series apart, a quorum of more
-    /// symbols than there are, carrying forward without an age, a further timeframe shorter than
+    /// symbols than there are, carrying forward without an age, a higher timeframe shorter than
     /// the primary one.
     pub fn build(self) -> Result<Request> {
         let mut request = self.request;
@@ -236,7 +237,7 @@ impl RequestBuilder {
         check_templates(&request)?;
         check_times(&request)?;
         check_fill(&request)?;
-        check_further_timeframes(&request)?;
+        check_higher_timeframes(&request)?;
         check_sessions(&request)?;
         check_indicators(&request)?;
         if let Symbols::Listed(symbols) = &request.symbols {
@@ -261,9 +262,9 @@ fn check_places(request: &Request) -> Result<()> {
             .map(|path| path.to_string_lossy());
         return places
             .chain(templates.map(Into::into))
-            .try_for_each(|place| check_location(&place));
+            .try_for_each(|place| check_local_path(&place));
     };
-    check_location(&inputs.to_string_lossy())?;
+    check_local_path(&inputs.to_string_lossy())?;
     if !request.data.as_os_str().is_empty()
         || request.path_template.is_some()
         || request.indicator_template.is_some()
@@ -276,7 +277,7 @@ fn check_places(request: &Request) -> Result<()> {
     let sessions = request.session_file.iter();
     sessions
         .map(|path| path.to_string_lossy())
-        .try_for_each(|place| check_location(&place))
+        .try_for_each(|place| check_local_path(&place))
 }
 
 fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<()> {
@@ -303,9 +304,9 @@ fn check_times(request: &Request) -> Result<()> {
         )
         .with_hint("name the zone of the wall clocks with --zone"));
     }
-    let further = request.further_timeframes.iter();
-    let further = further.map(FurtherTimeframe::timeframe);
-    let mut timeframes = [&request.timeframe].into_iter().chain(further);
+    let higher = request.higher_timeframes.iter();
+    let higher = higher.map(HigherTimeframe::timeframe);
+    let mut timeframes = [&request.timeframe].into_iter().chain(higher);
     if request.days.is_some() && timeframes.all(|one| one.whole_days().is_none()) {
         return Err(
             Error::usage("a kind of days is given, but no timeframe lasts whole days")
@@ -335,7 +336,7 @@ fn check_templates(request: &Request) -> Result<()> {
             let hint = "add {side} or {SIDE} to it, or request one price type";
             return same_files(template, "price type", hint);
         }
-        if !request.further_timeframes.is_empty() && !template.names_timeframe() {
+        if !request.higher_timeframes.is_empty() && !template.names_timeframe() {
             return same_files(template, "timeframe", "add {timeframe} to it");
         }
     }
@@ -369,30 +370,30 @@ fn check_fill(request: &Request) -> Result<()> {
     }
 }
 
-fn check_further_timeframes(request: &Request) -> Result<()> {
+fn check_higher_timeframes(request: &Request) -> Result<()> {
     let primary = &request.timeframe;
     let mut seen = HashSet::new();
-    for further in &request.further_timeframes {
-        let timeframe = further.timeframe();
+    for higher in &request.higher_timeframes {
+        let timeframe = higher.timeframe();
         if timeframe == primary {
             return Err(Error::usage(format!(
-                "the further timeframe {timeframe} is the primary one"
+                "the higher timeframe {timeframe} is the primary one"
             ))
             .with_hint("its candles are in the slices already; leave it out"));
         }
         if timeframe.duration_ns() < primary.duration_ns() {
             return Err(Error::usage(format!(
-                "the further timeframe {timeframe} is shorter than the primary one, {primary}"
+                "the higher timeframe {timeframe} is shorter than the primary one, {primary}"
             ))
             .with_hint("make the shortest timeframe the primary one, with --timeframe"));
         }
         if !seen.insert(timeframe.as_str()) {
             return Err(Error::usage(format!(
-                "the further timeframe {timeframe} is requested twice"
+                "the higher timeframe {timeframe} is requested twice"
             ))
-            .with_hint("name each further timeframe once"));
+            .with_hint("name each higher timeframe once"));
         }
-        if let Some(max_age) = further.max_age() {
+        if let Some(max_age) = higher.max_age() {
             max_age.nanoseconds(timeframe)?;
         }
     }
@@ -532,7 +533,7 @@ mod tests {
                 .build()
                 .expect_err(symbol);
             assert_eq!(error.code(), Code::SymbolNotFound, "{symbol:?}");
-            assert_eq!(error.class(), crate::error::Class::Usage);
+            assert_eq!(error.kind(), crate::error::ErrorKind::Usage);
         }
         for symbol in ["EURUSD", "BRK.B", "^GSPC", "EUR USD", "ÄÖ", "-X", "A*[b]"] {
             Request::builder("root")
@@ -545,7 +546,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         let template = |text| Some(PathTemplate::parse(text).expect("a template"));
-        let further = |text: &str| text.parse::<FurtherTimeframe>().expect(text);
+        let higher = |text: &str| text.parse::<HigherTimeframe>().expect(text);
         let age = |text: &str| Some(text.parse::<MaxAge>().expect(text));
         let bad = [
             Request::builder("root"),
@@ -559,16 +560,16 @@ mod tests {
             builder().path_template(template("{root}/{symbol}")),
             builder()
                 .path_template(template("{root}/{symbol}/{side}"))
-                .further_timeframes([further("H1")]),
+                .higher_timeframes([higher("H1")]),
             builder().timeline("leader:C".parse().expect("a timeline")),
             builder().timeline("quorum:3".parse().expect("a timeline")),
             builder().fill(Fill::Forward),
             builder().max_age(age("1h")),
             builder().fill(Fill::Forward).max_age(age("200000000bars")),
-            builder().further_timeframes([further("S30")]),
-            builder().further_timeframes([further("M1")]),
-            builder().further_timeframes([further("H1"), further("H1:max-age=1d")]),
-            builder().further_timeframes([further("D1:max-age=200000bars")]),
+            builder().higher_timeframes([higher("S30")]),
+            builder().higher_timeframes([higher("M1")]),
+            builder().higher_timeframes([higher("H1"), higher("H1:max-age=1d")]),
+            builder().higher_timeframes([higher("D1:max-age=200000bars")]),
             builder()
                 .session(Session::Fx)
                 .session_file(Some("sessions.csv".into())),
@@ -596,11 +597,11 @@ mod tests {
             .timeline("quorum:2".parse().expect("a timeline"))
             .fill(Fill::Forward)
             .max_age(age("5bars"))
-            .further_timeframes([further("M60"), further("H1:max-age=2bars")])
+            .higher_timeframes([higher("M60"), higher("H1:max-age=2bars")])
             .timeframe("M60".parse().expect("a timeframe"))
-            .further_timeframes([further("H1")])
+            .higher_timeframes([higher("H1")])
             .indicators(["a b", "É"])
             .build()
-            .expect("a further timeframe of the same length has another name");
+            .expect("a higher timeframe of the same length has another name");
     }
 }

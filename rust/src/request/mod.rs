@@ -4,15 +4,15 @@
 //! [`crate::data`]. What does not change the output (threads, chunk sizes) is not part of it.
 
 mod builder;
-mod further;
-mod location;
+mod higher_timeframe;
+mod options;
 mod pattern;
 mod readings;
 mod template;
 mod time;
 mod timeframe;
 mod timeline;
-mod words;
+mod uri;
 mod zone;
 
 use std::collections::BTreeMap;
@@ -22,19 +22,19 @@ use serde::Serialize;
 
 pub use builder::RequestBuilder;
 pub(crate) use builder::check_timeline;
-pub use further::{FurtherTimeframe, MaxAge};
-pub use location::check_location;
+pub use higher_timeframe::{HigherTimeframe, MaxAge};
+pub use options::{
+    Ambiguous, Days, DecisionTime, DuplicatePolicy, Fill, PriceType, Session, Stamped,
+    TimestampUnit, UnsortedPolicy,
+};
 pub use pattern::SymbolPattern;
 pub(crate) use readings::{Reading, owner};
 pub use template::PathTemplate;
-pub(crate) use template::{Fields, PathPattern};
+pub(crate) use template::{PathPattern, TemplateFields};
 pub use time::{format_timestamp, parse_timestamp};
 pub use timeframe::Timeframe;
 pub use timeline::Timeline;
-pub use words::{
-    Ambiguous, Days, DuplicatePolicy, Fill, KnownAt, PriceType, Session, Stamped, TimestampUnit,
-    UnsortedPolicy,
-};
+pub use uri::check_local_path;
 pub(crate) use zone::{ClockChange, Instants, WallClock};
 pub use zone::{Zone, zone_rules_release};
 
@@ -160,8 +160,8 @@ pub struct Request {
     columns: ColumnNames,
     fill: Fill,
     max_age: Option<MaxAge>,
-    further_timeframes: Vec<FurtherTimeframe>,
-    known_at: KnownAt,
+    higher_timeframes: Vec<HigherTimeframe>,
+    known_at: DecisionTime,
     session_file: Option<PathBuf>,
     session_name: Option<String>,
     indicators: Vec<String>,
@@ -196,8 +196,8 @@ impl Request {
                 columns: ColumnNames::default(),
                 fill: Fill::default(),
                 max_age: None,
-                further_timeframes: Vec::new(),
-                known_at: KnownAt::default(),
+                higher_timeframes: Vec::new(),
+                known_at: DecisionTime::default(),
                 session_file: None,
                 session_name: None,
                 indicators: Vec::new(),
@@ -307,13 +307,13 @@ impl Request {
 
     /// The timeframes beside the primary one.
     #[must_use]
-    pub fn further_timeframes(&self) -> &[FurtherTimeframe] {
-        &self.further_timeframes
+    pub fn higher_timeframes(&self) -> &[HigherTimeframe] {
+        &self.higher_timeframes
     }
 
-    /// When it is, in a slice, as far as further timeframes are concerned.
+    /// When it is, in a slice, as far as higher timeframes are concerned.
     #[must_use]
-    pub fn known_at(&self) -> KnownAt {
+    pub fn known_at(&self) -> DecisionTime {
         self.known_at
     }
 
@@ -395,7 +395,7 @@ impl Request {
             timeline: Timeline::Union,
             fill: Fill::default(),
             max_age: None,
-            further_timeframes: Vec::new(),
+            higher_timeframes: Vec::new(),
             indicators: Vec::new(),
             indicator_template: None,
             ..self.clone()
@@ -419,20 +419,20 @@ impl Request {
         max_age.map_or(0, |age| checked_age(age, &self.timeframe))
     }
 
-    /// How much later than its timestamp a candle of a further timeframe is shown at the earliest, and
+    /// How much later than its timestamp a candle of a higher timeframe is shown at the earliest, and
     /// how old it may be, in nanoseconds. The primary candles are known `known_after_ns` after theirs,
     /// where that is not their timeframe.
-    pub(crate) fn further_times_ns(
+    pub(crate) fn higher_timeframe_delays_ns(
         &self,
-        further: &FurtherTimeframe,
+        higher: &HigherTimeframe,
         known_after_ns: Option<i64>,
     ) -> (i64, Option<i64>) {
-        let timeframe = further.timeframe();
+        let timeframe = higher.timeframe();
         let known_ns = match self.known_at {
-            KnownAt::Open => 0,
-            KnownAt::Close => known_after_ns.unwrap_or(self.timeframe.duration_ns()),
+            DecisionTime::Open => 0,
+            DecisionTime::Close => known_after_ns.unwrap_or(self.timeframe.duration_ns()),
         };
-        let max_age = further.max_age();
+        let max_age = higher.max_age();
         (
             timeframe.duration_ns() - known_ns,
             max_age.map(|age| checked_age(age, timeframe)),
@@ -464,7 +464,7 @@ impl Request {
             columns: self.columns.renamed(),
             fill: self.fill,
             max_age: self.max_age.as_ref(),
-            with_timeframe: &self.further_timeframes,
+            with_timeframe: &self.higher_timeframes,
             known_at: self.known_at,
             session_file: self
                 .session_file
@@ -507,8 +507,8 @@ struct RequestDocument<'a> {
     columns: BTreeMap<&'static str, String>,
     fill: Fill,
     max_age: Option<&'a MaxAge>,
-    with_timeframe: &'a [FurtherTimeframe],
-    known_at: KnownAt,
+    with_timeframe: &'a [HigherTimeframe],
+    known_at: DecisionTime,
     session_file: Option<String>,
     indicators: &'a [String],
     indicator_template: Option<&'a str>,

@@ -27,7 +27,7 @@ enum Piece {
 
 /// What a template's fields stand for; a field that is `None` stands for any text.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fields<'a> {
+pub(crate) struct TemplateFields<'a> {
     pub root: &'a str,
     pub symbol: Option<&'a str>,
     pub timeframe: Option<&'a str>,
@@ -116,7 +116,7 @@ impl PathTemplate {
         &self,
         path: &str,
         timeframe: &str,
-        fields: Fields<'_>,
+        fields: TemplateFields<'_>,
     ) -> Option<String> {
         let open = [Piece::Timeframe, Piece::Star];
         if !self.pieces.windows(2).any(|pair| pair == open) {
@@ -129,7 +129,7 @@ impl PathTemplate {
                 .map(|digit| format!("{longest}{digit}"))
                 .find(|longer| {
                     let timeframe = Some(longer.as_str());
-                    self.pattern(Fields {
+                    self.pattern(TemplateFields {
                         timeframe,
                         ..fields
                     })
@@ -143,12 +143,12 @@ impl PathTemplate {
     }
 
     /// The path with all fields given; a `*` stays one.
-    pub(crate) fn path(&self, fields: Fields<'_>) -> String {
+    pub(crate) fn path(&self, fields: TemplateFields<'_>) -> String {
         self.pattern(fields).text("*")
     }
 
     /// What the template matches: `*` and unknown fields are any text, everything else is literal.
-    pub(crate) fn pattern(&self, fields: Fields<'_>) -> PathPattern {
+    pub(crate) fn pattern(&self, fields: TemplateFields<'_>) -> PathPattern {
         let mut parts = vec![NamePattern::default()];
         for piece in &self.pieces {
             let text = match piece {
@@ -183,7 +183,7 @@ impl PathTemplate {
     /// The folder that the user has spelled: the leading names without a `*` or a field other than
     /// `{root}`. `None` where the user has spelled the whole path.
     pub(crate) fn spelled_folder(&self, root: &str) -> Option<PathBuf> {
-        let pattern = self.pattern(Fields {
+        let pattern = self.pattern(TemplateFields {
             root,
             symbol: None,
             timeframe: None,
@@ -206,8 +206,8 @@ impl PathTemplate {
     ///
     /// None where the path is no file of this layout; several where a `*` or plain text next to
     /// the symbol leaves open where it begins or ends.
-    pub(crate) fn readings(&self, path: &str, fields: Fields<'_>) -> Vec<Reading> {
-        let marked = self.pattern(Fields {
+    pub(crate) fn readings(&self, path: &str, fields: TemplateFields<'_>) -> Vec<Reading> {
+        let marked = self.pattern(TemplateFields {
             symbol: Some(MARK),
             ..fields
         });
@@ -227,7 +227,7 @@ impl PathTemplate {
         for &start in &starts {
             for &end in ends.iter().filter(|&&end| end > start) {
                 let symbol = &name[start..end];
-                let candidate = self.pattern(Fields {
+                let candidate = self.pattern(TemplateFields {
                     symbol: Some(symbol),
                     ..fields
                 });
@@ -244,8 +244,8 @@ impl PathTemplate {
     }
 
     /// Whether the name in which the symbol stands first leaves open where it begins or ends.
-    pub(crate) fn may_have_readings(&self, fields: Fields<'_>) -> bool {
-        let marked = self.pattern(Fields {
+    pub(crate) fn may_have_readings(&self, fields: TemplateFields<'_>) -> bool {
+        let marked = self.pattern(TemplateFields {
             symbol: Some(MARK),
             ..fields
         });
@@ -402,8 +402,8 @@ impl fmt::Display for PathTemplate {
 mod tests {
     use super::*;
 
-    fn fields(symbol: &str) -> Fields<'_> {
-        Fields {
+    fn fields(symbol: &str) -> TemplateFields<'_> {
+        TemplateFields {
             root: "data",
             symbol: Some(symbol),
             timeframe: Some("M1"),
@@ -419,7 +419,7 @@ mod tests {
     }
 
     fn matches(template: &str, symbol: Option<&str>, path: &str) -> bool {
-        let fields = Fields {
+        let fields = TemplateFields {
             symbol,
             ..fields("")
         };
@@ -452,7 +452,7 @@ mod tests {
     fn slashes_in_a_row_are_one() {
         let template = PathTemplate::parse("{root}//{symbol}/x").expect("a template");
         for (root, expected) in [("a/", "a/S/x"), ("/", "/S/x"), ("./a//b//", "./a/b/S/x")] {
-            let fields = Fields {
+            let fields = TemplateFields {
                 root,
                 ..fields("S")
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use omega_slices::cache::{DEFAULT_SIZE_BYTES, SliceCache};
-use omega_slices::{Error, check_location};
+use omega_slices::{Error, check_local_path};
 
 /// How `sync` uses a cache.
 #[derive(Debug, Args)]
@@ -43,13 +43,15 @@ impl CacheArguments {
         let folder = self.folder.as_deref();
         if let Some(folder) = folder {
             let place = folder.to_string_lossy();
-            check_location(&place)
+            check_local_path(&place)
                 .map_err(|error| Error::bad_request(error.code(), error.message()))?;
         }
         let cache = folder.map(|folder| SliceCache::open(folder, size_bytes));
         let cache = cache.transpose()?;
         Ok(match self.patience {
-            Some(seconds) => cache.map(|cache| cache.with_patience(Duration::from_secs(seconds))),
+            Some(seconds) => {
+                cache.map(|cache| cache.with_stall_timeout(Duration::from_secs(seconds)))
+            }
             None => cache,
         })
     }

@@ -1,7 +1,7 @@
 //! Owns the arguments of a whole request: its series, and how slices are made of them.
 
 use clap::Args;
-use omega_slices::{Error, FurtherTimeframe, PathTemplate, Request};
+use omega_slices::{Error, HigherTimeframe, PathTemplate, Request};
 
 use crate::cli::args::SeriesArguments;
 
@@ -29,7 +29,7 @@ pub struct RequestArguments {
     #[arg(long, value_name = "AGE")]
     max_age: Option<String>,
 
-    /// A further, longer timeframe: each slice also shows its latest COMPLETE candles, those that have
+    /// A higher timeframe: each slice also shows its latest COMPLETE candles, those that have
     /// ended by the slice's timestamp. Give it once for each of several timeframes.
     #[arg(long, value_name = "TIMEFRAME[:max-age=AGE]")]
     with_timeframe: Vec<String>,
@@ -53,17 +53,17 @@ pub struct RequestArguments {
 impl RequestArguments {
     /// The checked request. Opens nothing but a file of symbols.
     pub fn request(&self) -> Result<Request, Error> {
-        let further = self
+        let higher = self
             .with_timeframe
             .iter()
             .map(|text| text.parse())
-            .collect::<Result<Vec<FurtherTimeframe>, Error>>()?;
+            .collect::<Result<Vec<HigherTimeframe>, Error>>()?;
         self.series
             .builder()?
             .timeline(self.timeline.parse()?)
             .fill(self.fill.parse()?)
             .max_age(self.max_age.as_deref().map(str::parse).transpose()?)
-            .further_timeframes(further)
+            .higher_timeframes(higher)
             .known_at(self.known_at.parse()?)
             .indicators(&self.indicators)
             .indicator_template(

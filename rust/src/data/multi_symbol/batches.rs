@@ -8,11 +8,11 @@ use arrow::datatypes::SchemaRef;
 
 use crate::data::alignment::TimelineRule;
 use crate::data::assemble::Assembler;
-use crate::data::candle::StreamLayout;
+use crate::data::candle::StreamSchema;
 use crate::data::discovery::Role;
 use crate::data::gather::{BufferPool, GatherTask, Plan, TILE_SLICES};
 use crate::data::multi_symbol::columns::Columns;
-use crate::data::multi_symbol::slice::BatchLayout;
+use crate::data::multi_symbol::slice::BatchContext;
 use crate::data::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::data::planner::{Join, Planner, SliceRule};
@@ -71,7 +71,7 @@ pub struct SliceBatches {
     strict: bool,
     symbols: Arc<[String]>,
     schema: SchemaRef,
-    layout: Arc<BatchLayout>,
+    layout: Arc<BatchContext>,
     planner: Planner,
     sources: Vec<Arc<SeriesSource>>,
     columns: Columns,
@@ -132,7 +132,7 @@ impl SliceBatches {
         opened.reverse();
         let sources = opened.into_iter().collect::<Result<Vec<_>>>()?;
         let symbols: Arc<[String]> = resolved.symbols.into();
-        let layout = Arc::new(StreamLayout::new(request, symbols.len()));
+        let layout = Arc::new(StreamSchema::new(request, symbols.len()));
         let shaping = symbols.len() * request.price_types().len();
         let known_after_ns = known_after_ns(request, &sources[..shaping]);
         let joins = roles
@@ -150,7 +150,7 @@ impl SliceBatches {
             first_ns: request.first_slice_ns().unwrap_or(i64::MIN),
         };
         Ok(Self {
-            layout: Arc::new(BatchLayout::new(
+            layout: Arc::new(BatchContext::new(
                 request,
                 layout.clone(),
                 symbols.clone(),
@@ -378,9 +378,9 @@ fn join(request: &Request, role: Role, known_after_ns: Option<i64>) -> Join {
         Role::Primary => Join::Primary {
             max_age_ns: request.max_age_ns(),
         },
-        Role::Further(number) => {
-            let further = &request.further_timeframes()[number];
-            let (delay_ns, max_age_ns) = request.further_times_ns(further, known_after_ns);
+        Role::Higher(number) => {
+            let higher = &request.higher_timeframes()[number];
+            let (delay_ns, max_age_ns) = request.higher_timeframe_delays_ns(higher, known_after_ns);
             Join::Complete {
                 delay_ns,
                 max_age_ns,

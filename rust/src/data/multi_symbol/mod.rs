@@ -19,5 +19,5 @@ pub use inputs::input_files;
 pub use iterator::MultiSymbolDataIterator;
 pub use options::ReadOptions;
 pub use slice::{
-    FurtherCandles, MultiSymbolSlice, MultiSymbolSliceRef, SliceBatch, SymbolSnapshot,
+    HigherTimeframeCandles, MultiSymbolSlice, MultiSymbolSliceRef, SliceBatch, SymbolSnapshot,
 };

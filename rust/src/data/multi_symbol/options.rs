@@ -107,10 +107,10 @@ impl ReadOptions {
             let rules = SeriesRules::new(request, role, hours, chunk_rows, segment_rows);
             Arc::new(rules.with_survey(survey_bins))
         };
-        let further = 0..request.further_timeframes().len();
+        let higher = 0..request.higher_timeframes().len();
         RulesByRole {
             primary: rules(Role::Primary),
-            further: further.map(|number| rules(Role::Further(number))).collect(),
+            higher: higher.map(|number| rules(Role::Higher(number))).collect(),
             indicators: rules(Role::Indicators),
         }
     }
@@ -148,7 +148,7 @@ impl ReadOptions {
 /// The rules of a request, by the role of the series that they are for.
 pub(crate) struct RulesByRole {
     primary: Arc<SeriesRules>,
-    further: Vec<Arc<SeriesRules>>,
+    higher: Vec<Arc<SeriesRules>>,
     indicators: Arc<SeriesRules>,
 }
 
@@ -156,7 +156,7 @@ impl RulesByRole {
     pub fn of(&self, role: Role) -> &Arc<SeriesRules> {
         match role {
             Role::Primary => &self.primary,
-            Role::Further(number) => &self.further[number],
+            Role::Higher(number) => &self.higher[number],
             Role::Indicators => &self.indicators,
         }
     }

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 
-use crate::data::candle::{CandleData, Panel, StreamLayout};
+use crate::data::candle::{CandleData, ColumnGroup, StreamSchema};
 use crate::error::{Code, Error, Result};
 use crate::request::{PriceType, Request, Timeframe};
 
@@ -16,90 +16,88 @@ const CLOSE: usize = 3;
 
 /// What all batches of one run have in common.
 #[derive(Debug)]
-pub(super) struct BatchLayout {
+pub(super) struct BatchContext {
     symbols: Arc<[String]>,
     index: HashMap<String, usize>,
     timeframe: Timeframe,
     /// How long after its timestamp a slice is known.
     known_after_ns: i64,
-    /// The further timeframes, in the order of the request.
-    further: Vec<Timeframe>,
+    /// The higher timeframes, in the order of the request.
+    higher: Vec<Timeframe>,
     indicators: Vec<String>,
-    stream: Arc<StreamLayout>,
-    /// Panel and field of each column of numbers, by its name.
+    stream: Arc<StreamSchema>,
+    /// ColumnGroup and field of each column of numbers, by its name.
     columns: HashMap<String, (usize, usize)>,
-    /// The panels of the primary timeframe, by price type.
+    /// The groups of the primary timeframe, by price type.
     primary: [Option<usize>; PriceType::ALL.len()],
 }
 
-impl BatchLayout {
+impl BatchContext {
     /// `known_after_ns` is how long after its timestamp a slice is known, where that is not the timeframe.
     pub fn new(
         request: &Request,
-        stream: Arc<StreamLayout>,
+        stream: Arc<StreamSchema>,
         symbols: Arc<[String]>,
         known_after_ns: Option<i64>,
     ) -> Self {
-        let panels = || stream.panels.iter().enumerate();
-        let columns = panels().flat_map(|(panel, one)| {
+        let groups = || stream.groups.iter().enumerate();
+        let columns = groups().flat_map(|(group, one)| {
             let names = one.values.iter().cloned().enumerate();
-            names.map(move |(field, name)| (name, (panel, field)))
+            names.map(move |(field, name)| (name, (group, field)))
         });
-        let is_primary =
-            |one: &Panel, price_type| one.further.is_none() && one.price_type == Some(price_type);
-        let further = request.further_timeframes().iter();
+        let is_primary = |one: &ColumnGroup, price_type| {
+            one.higher.is_none() && one.price_type == Some(price_type)
+        };
+        let higher = request.higher_timeframes().iter();
         Self {
             index: symbols.iter().cloned().zip(0..).collect(),
             known_after_ns: known_after_ns.unwrap_or(request.timeframe().duration_ns()),
             timeframe: request.timeframe().clone(),
-            further: further.map(|one| one.timeframe().clone()).collect(),
+            higher: higher.map(|one| one.timeframe().clone()).collect(),
             indicators: request.indicators().to_vec(),
             columns: columns.collect(),
             primary: PriceType::ALL.map(|price_type| {
-                let panel = panels().find(|(_, one)| is_primary(one, price_type));
-                panel.map(|(panel, _)| panel)
+                let group = groups().find(|(_, one)| is_primary(one, price_type));
+                group.map(|(group, _)| group)
             }),
             symbols,
             stream,
         }
     }
 
-    /// The panel of a price type in the primary timeframe.
+    /// The group of a price type in the primary timeframe.
     fn side(&self, price_type: PriceType) -> Option<usize> {
         self.primary[price_type as usize]
     }
 
-    /// The panel of a price type in any timeframe; `None` where the price type was not requested.
-    fn panel(&self, timeframe: &str, price_type: PriceType) -> Result<Option<usize>> {
+    /// The group of a price type in any timeframe; `None` where the price type was not requested.
+    fn group(&self, timeframe: &str, price_type: PriceType) -> Result<Option<usize>> {
         if timeframe == self.timeframe.as_str() {
             return Ok(self.side(price_type));
         }
-        let place = self
-            .further
-            .iter()
-            .position(|one| one.as_str() == timeframe);
+        let place = self.higher.iter().position(|one| one.as_str() == timeframe);
         let Some(place) = place else {
-            let known = [&self.timeframe].into_iter().chain(&self.further);
+            let known = [&self.timeframe].into_iter().chain(&self.higher);
             let known: Vec<_> = known.map(Timeframe::as_str).collect();
             return Err(Error::input(
                 Code::TimeframeNotFound,
                 format!("the slice has no candles of timeframe {timeframe:?}"),
             )
             .with_hint(format!(
-                "it has those of {}; request others as further timeframes",
+                "it has those of {}; request others as higher timeframes",
                 known.join(", ")
             )));
         };
-        let panels = &self.stream.panels;
-        Ok(panels
+        let groups = &self.stream.groups;
+        Ok(groups
             .iter()
-            .position(|one| one.further == Some(place) && one.price_type == Some(price_type)))
+            .position(|one| one.higher == Some(place) && one.price_type == Some(price_type)))
     }
 
-    /// The panel of the indicators, which comes last.
-    fn indicator_panel(&self) -> Option<usize> {
-        let last = self.stream.panels.len().checked_sub(1)?;
-        self.stream.panels[last]
+    /// The group of the indicators, which comes last.
+    fn indicator_group(&self) -> Option<usize> {
+        let last = self.stream.groups.len().checked_sub(1)?;
+        self.stream.groups[last]
             .price_type
             .is_none()
             .then_some(last)
@@ -116,7 +114,7 @@ impl BatchLayout {
         })
     }
 
-    /// Everything about one symbol; `candle` gives that of a panel.
+    /// Everything about one symbol; `candle` gives that of a group.
     fn snapshot(
         &self,
         index: usize,
@@ -124,21 +122,21 @@ impl BatchLayout {
         candle: impl Fn(usize) -> Option<CandleData>,
         indicators: Vec<Option<f64>>,
     ) -> SymbolSnapshot {
-        let of = |further: Option<usize>, price_type: PriceType| {
-            let panels = &self.stream.panels;
+        let of = |higher: Option<usize>, price_type: PriceType| {
+            let groups = &self.stream.groups;
             let is_meant =
-                |one: &Panel| one.further == further && one.price_type == Some(price_type);
-            candle(panels.iter().position(is_meant)?)
+                |one: &ColumnGroup| one.higher == higher && one.price_type == Some(price_type);
+            candle(groups.iter().position(is_meant)?)
         };
-        let further = self.further.iter().enumerate();
+        let higher = self.higher.iter().enumerate();
         SymbolSnapshot {
             symbol: self.symbols[index].clone(),
             timestamp_ns,
             bid: of(None, PriceType::Bid),
             ask: of(None, PriceType::Ask),
             trade: of(None, PriceType::Trade),
-            further: further
-                .map(|(place, timeframe)| FurtherCandles {
+            higher: higher
+                .map(|(place, timeframe)| HigherTimeframeCandles {
                     timeframe: timeframe.clone(),
                     bid: of(Some(place), PriceType::Bid),
                     ask: of(Some(place), PriceType::Ask),
@@ -154,12 +152,12 @@ impl BatchLayout {
 #[derive(Debug, Clone)]
 pub struct SliceBatch {
     record_batch: RecordBatch,
-    layout: Arc<BatchLayout>,
+    layout: Arc<BatchContext>,
     timestamps: ScalarBuffer<i64>,
     sides: Vec<Side>,
 }
 
-/// The columns of one panel.
+/// The columns of one group.
 #[derive(Debug, Clone)]
 struct Side {
     values: Vec<ScalarBuffer<f64>>,
@@ -194,7 +192,7 @@ impl Side {
 }
 
 impl SliceBatch {
-    pub(super) fn new(record_batch: RecordBatch, layout: Arc<BatchLayout>) -> Self {
+    pub(super) fn new(record_batch: RecordBatch, layout: Arc<BatchContext>) -> Self {
         let column = |name: &str| {
             record_batch
                 .column_by_name(name)
@@ -204,13 +202,13 @@ impl SliceBatch {
             let timestamps = column(name).as_primitive::<TimestampNanosecondType>();
             timestamps.values().clone()
         };
-        let sides = layout.stream.panels.iter().map(|panel| {
+        let sides = layout.stream.groups.iter().map(|group| {
             let field = |name: &String| column(name).as_primitive::<Float64Type>();
-            let values = panel.values.iter().map(field);
+            let values = group.values.iter().map(field);
             Side {
                 nulls: values.clone().next().and_then(|one| one.nulls().cloned()),
                 values: values.map(|one| one.values().clone()).collect(),
-                timestamps: panel.timestamp.as_deref().map(timestamps_of),
+                timestamps: group.timestamp.as_deref().map(timestamps_of),
             }
         });
         let sides = sides.collect();
@@ -344,11 +342,11 @@ impl<'a> MultiSymbolSliceRef<'a> {
         self.candle_of(index, self.batch.layout.side(price_type)?)
     }
 
-    fn candle_of(&self, index: usize, panel: usize) -> Option<CandleData> {
-        self.batch.sides[panel].candle(self.row + index, self.timestamp_ns())
+    fn candle_of(&self, index: usize, group: usize) -> Option<CandleData> {
+        self.batch.sides[group].candle(self.row + index, self.timestamp_ns())
     }
 
-    /// The candle of a symbol in any timeframe of the request: of a further one the latest that is
+    /// The candle of a symbol in any timeframe of the request: of a higher one the latest that is
     /// complete. `None` where there is none, and where the price type was not requested.
     ///
     /// # Errors
@@ -361,8 +359,8 @@ impl<'a> MultiSymbolSliceRef<'a> {
         price_type: PriceType,
     ) -> Result<Option<CandleData>> {
         let index = self.batch.layout.symbol(symbol)?;
-        let panel = self.batch.layout.panel(timeframe, price_type)?;
-        Ok(panel.and_then(|panel| self.candle_of(index, panel)))
+        let group = self.batch.layout.group(timeframe, price_type)?;
+        Ok(group.and_then(|group| self.candle_of(index, group)))
     }
 
     /// The value of an indicator. `None` where the symbol has no row of indicators here, for an unknown
@@ -376,8 +374,8 @@ impl<'a> MultiSymbolSliceRef<'a> {
     }
 
     fn indicators(&self, index: usize) -> impl Iterator<Item = Option<f64>> {
-        let panel = self.batch.layout.indicator_panel();
-        let side = panel.map(|panel| &self.batch.sides[panel]);
+        let group = self.batch.layout.indicator_group();
+        let side = group.map(|group| &self.batch.sides[group]);
         let row = self.row + index;
         side.into_iter().flat_map(move |side| {
             let values = side.values.iter();
@@ -409,8 +407,8 @@ impl<'a> MultiSymbolSliceRef<'a> {
     /// `ind_rsi`; NaN where there is nothing. `None` where there is no such column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&'a [f64]> {
-        let &(panel, field) = self.batch.layout.columns.get(name)?;
-        self.batch.sides[panel].values[field].get(self.row..self.row + self.len())
+        let &(group, field) = self.batch.layout.columns.get(name)?;
+        self.batch.sides[group].values[field].get(self.row..self.row + self.len())
     }
 
     /// Everything about one symbol.
@@ -422,7 +420,7 @@ impl<'a> MultiSymbolSliceRef<'a> {
         let layout = &self.batch.layout;
         let index = layout.symbol(symbol)?;
         let indicators = self.indicators(index).collect();
-        let candle = |panel| self.candle_of(index, panel);
+        let candle = |group| self.candle_of(index, group);
         Ok(layout.snapshot(index, self.timestamp_ns(), candle, indicators))
     }
 
@@ -432,9 +430,9 @@ impl<'a> MultiSymbolSliceRef<'a> {
         let layout = &self.batch.layout;
         let timestamp_ns = self.timestamp_ns();
         let rows = self.row..self.row + self.len();
-        let mut candles = Vec::with_capacity(layout.stream.panels.len() * self.len());
-        for (panel, side) in layout.stream.panels.iter().zip(&self.batch.sides) {
-            if panel.price_type.is_some() {
+        let mut candles = Vec::with_capacity(layout.stream.groups.len() * self.len());
+        for (group, side) in layout.stream.groups.iter().zip(&self.batch.sides) {
+            if group.price_type.is_some() {
                 candles.extend(rows.clone().map(|row| side.candle(row, timestamp_ns)));
             }
         }
@@ -453,8 +451,8 @@ impl<'a> MultiSymbolSliceRef<'a> {
 #[derive(Debug, Clone)]
 pub struct MultiSymbolSlice {
     timestamp_ns: i64,
-    layout: Arc<BatchLayout>,
-    /// For each panel of candles in turn, the symbols.
+    layout: Arc<BatchContext>,
+    /// For each group of candles in turn, the symbols.
     candles: Box<[Option<CandleData>]>,
     /// For each symbol in turn, its indicators.
     indicators: Box<[Option<f64>]>,
@@ -491,8 +489,8 @@ impl MultiSymbolSlice {
         self.candle_of(index, self.layout.side(price_type)?)
     }
 
-    fn candle_of(&self, index: usize, panel: usize) -> Option<&CandleData> {
-        self.candles[panel * self.layout.symbols.len() + index].as_ref()
+    fn candle_of(&self, index: usize, group: usize) -> Option<&CandleData> {
+        self.candles[group * self.layout.symbols.len() + index].as_ref()
     }
 
     /// The candle of a symbol in any timeframe of the request; see [`MultiSymbolSliceRef::get_candle`].
@@ -507,8 +505,8 @@ impl MultiSymbolSlice {
         price_type: PriceType,
     ) -> Result<Option<&CandleData>> {
         let index = self.layout.symbol(symbol)?;
-        let panel = self.layout.panel(timeframe, price_type)?;
-        Ok(panel.and_then(|panel| self.candle_of(index, panel)))
+        let group = self.layout.group(timeframe, price_type)?;
+        Ok(group.and_then(|group| self.candle_of(index, group)))
     }
 
     /// The value of an indicator; see [`MultiSymbolSliceRef::indicator`].
@@ -549,7 +547,7 @@ impl MultiSymbolSlice {
     /// [`Code::SymbolNotFound`] for a symbol that was not requested.
     pub fn snapshot(&self, symbol: &str) -> Result<SymbolSnapshot> {
         let index = self.layout.symbol(symbol)?;
-        let candle = |panel| self.candle_of(index, panel).copied();
+        let candle = |group| self.candle_of(index, group).copied();
         let indicators = self.indicators_of(index).to_vec();
         Ok(self
             .layout
@@ -585,7 +583,7 @@ impl PartialEq for MultiSymbolSlice {
         self.timestamp_ns == other.timestamp_ns
             && self.layout.symbols == other.layout.symbols
             && self.layout.timeframe == other.layout.timeframe
-            && self.layout.stream.panels == other.layout.stream.panels
+            && self.layout.stream.groups == other.layout.stream.groups
             && candles
                 .map(candle_bits)
                 .eq(other.candles.iter().map(candle_bits))
@@ -610,8 +608,8 @@ pub struct SymbolSnapshot {
     pub ask: Option<CandleData>,
     /// The trade candle.
     pub trade: Option<CandleData>,
-    /// The latest complete candles of the further timeframes, in the order of the request.
-    pub further: Vec<FurtherCandles>,
+    /// The latest complete candles of the higher timeframes, in the order of the request.
+    pub higher: Vec<HigherTimeframeCandles>,
     /// The indicators by name, in the order of the request; `None` where the symbol has no row of them
     /// here.
     pub indicators: Vec<(String, Option<f64>)>,
@@ -634,10 +632,10 @@ impl SymbolSnapshot {
     }
 }
 
-/// The latest complete candles of one symbol in a further timeframe.
+/// The latest complete candles of one symbol in a higher timeframe.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct FurtherCandles {
+pub struct HigherTimeframeCandles {
     /// The timeframe.
     pub timeframe: Timeframe,
     /// The bid candle.

@@ -110,18 +110,18 @@ impl SeriesRules {
                     first_slice_ns.unwrap_or(i64::MIN),
                 )
             }
-            Role::Further(number) => {
-                let further = &request.further_timeframes()[number];
-                let (_, max_age_ns) = request.further_times_ns(further, None);
+            Role::Higher(number) => {
+                let higher = &request.higher_timeframes()[number];
+                let (_, max_age_ns) = request.higher_timeframe_delays_ns(higher, None);
                 // A date may lie so much before the instant from which its candle's age counts.
                 let is_dated = request.days() == Some(Days::Local)
-                    && further.timeframe().whole_days().is_some();
+                    && higher.timeframe().whole_days().is_some();
                 let margin_ns = if is_dated { DATE_MARGIN_NS } else { 0 };
                 let reach_ns = max_age_ns.map(|age_ns| age_ns.saturating_add(margin_ns));
                 let start_ns = reach_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
                 first_begin_ns = max_age_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
                 let values = &request.columns().values[..];
-                (further.timeframe(), values, start_ns, start_ns, i64::MIN)
+                (higher.timeframe(), values, start_ns, start_ns, i64::MIN)
             }
             Role::Indicators => {
                 let values = request.indicators();
@@ -148,7 +148,7 @@ impl SeriesRules {
                 normalize: request.normalize(),
                 part: match role {
                     Role::Primary => Part::Primary,
-                    Role::Further(_) => Part::Further,
+                    Role::Higher(_) => Part::Higher,
                     Role::Indicators => Part::Other,
                 },
                 reach_ns: start_ns..=end_ns,

@@ -149,7 +149,7 @@ impl RowFilter {
                     .at_row(error, filtered.rows.row(position))
                     .at_column(&self.rules.timestamp)
                     .with_hint(
-                        "narrow the window with --start, or a further timeframe with its max-age",
+                        "narrow the window with --start, or a higher timeframe with its max-age",
                     )
             })?);
         }

@@ -32,8 +32,8 @@ const PLAIN_NS: Range<i64> = i64::MIN + ZONE_MARGIN_NS..i64::MAX - ZONE_MARGIN_N
 pub(crate) enum Part {
     /// Slices.
     Primary,
-    /// When a candle of a further timeframe is shown.
-    Further,
+    /// When a candle of a higher timeframe is shown.
+    Higher,
     /// Neither, as those of indicators.
     Other,
 }
@@ -94,7 +94,7 @@ impl TimeRules {
 
     /// Whether the instant matters from which a candle's age counts, beside its stamp.
     pub fn needs_begins(&self) -> bool {
-        self.is_dated() && self.part == Part::Further
+        self.is_dated() && self.part == Part::Higher
     }
 
     /// Whether a date without a time can say when a candle is.
@@ -693,7 +693,7 @@ mod tests {
             Stored::Instants(1),
             Some("America/New_York"),
             |rules| {
-                rules.part = Part::Further;
+                rules.part = Part::Higher;
                 rules.days = Some(Days::Local);
             },
         );
@@ -777,7 +777,7 @@ mod tests {
             let found = at_once.shift(&mut shifted, |at| at as u64).map(|()| shifted);
             let expected = stamps(&mut one_by_one, times).map(|stamps| stamps.stamps_ns);
             let comparable = |result: Result<Vec<i64>>| {
-                result.map_err(|error| (error.to_string(), error.place().row))
+                result.map_err(|error| (error.to_string(), error.location().row))
             };
             prop_assert_eq!(comparable(found), comparable(expected));
         }

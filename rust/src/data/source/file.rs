@@ -16,7 +16,7 @@ use rustix::fs::OFlags;
 use rustix::io::{Errno, pread};
 
 use crate::error::{Code, Error, Result};
-use crate::guard::catch_panic;
+use crate::panic_guard::catch_panic;
 
 /// What tells whether a path still names the very same, unchanged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

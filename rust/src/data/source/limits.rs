@@ -16,7 +16,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::PositionedFile;
 use super::pages::{DeclaredPage, PageKind};
-use super::thrift::{Fields, Kind};
+use super::thrift::{CompactReader, Kind};
 
 /// The most bytes of one page, compressed or not: 16 million numbers. Writers make pages of a megabyte; a
 /// few make one page of a whole column.
@@ -249,12 +249,12 @@ pub(super) fn check_footer(file: &PositionedFile) -> Result<bool, ParquetError> 
         return Ok(false);
     };
     let footer = file.get_bytes(start, length)?;
-    read_footer(&mut Fields::new(&footer))
+    read_footer(&mut CompactReader::new(&footer))
         .ok_or_else(|| implausible("the footer makes no sense, or goes too deep"))
 }
 
 /// Reads a whole footer. Whether it names a way in which columns are encrypted.
-fn read_footer(fields: &mut Fields<'_>) -> Option<bool> {
+fn read_footer(fields: &mut CompactReader<'_>) -> Option<bool> {
     const SCHEMA: i16 = 2;
     const ENCRYPTION: i16 = 8;
     let mut is_encrypted = false;
@@ -269,7 +269,7 @@ fn read_footer(fields: &mut Fields<'_>) -> Option<bool> {
 }
 
 /// Goes through the nodes of a schema, which stand one behind the other, each before its children.
-fn read_schema(fields: &mut Fields<'_>) -> Option<()> {
+fn read_schema(fields: &mut CompactReader<'_>) -> Option<()> {
     const CHILDREN: i16 = 5;
     // For each node that holds the next one, how many come after it there.
     let mut open: Vec<u64> = Vec::new();
@@ -356,7 +356,7 @@ impl ChunkReader for LimitedFile {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fields, read_footer};
+    use super::{CompactReader, read_footer};
 
     #[test]
     fn a_footer_that_names_a_way_of_encryption_is_told_from_a_damaged_one() {
@@ -368,7 +368,7 @@ mod tests {
             (&[0x89, 0x0c, 0x00], Some(false)),
             (&[0x8c, 0x00], None),
         ] {
-            let found = read_footer(&mut Fields::new(footer));
+            let found = read_footer(&mut CompactReader::new(footer));
             assert_eq!(found, expected, "{footer:?}");
         }
     }

@@ -53,7 +53,7 @@ pub(crate) use self::rows::{Projection, RawRows, SourceReader};
 pub(crate) use self::sessions::read_sessions;
 pub(crate) use self::values::ValueReader;
 use crate::error::{Code, Error, Result};
-use crate::guard::catch_panic;
+use crate::panic_guard::catch_panic;
 use crate::request::{TimestampUnit, Zone, format_timestamp};
 
 /// Which file is read, and how.

@@ -8,7 +8,7 @@
 use parquet::file::reader::ChunkReader;
 
 use super::file::PositionedFile;
-use super::thrift::{Fields, Kind};
+use super::thrift::{CompactReader, Kind};
 use super::{PageBounds, SourceFile};
 use crate::error::Result;
 
@@ -63,7 +63,7 @@ impl SourceFile {
         while left > 0 {
             let len = HEADER_BYTES.min(end.checked_sub(at)?);
             let head = file.get_bytes(at, usize::try_from(len).ok()?).ok()?;
-            let mut fields = Fields::new(&head);
+            let mut fields = CompactReader::new(&head);
             let page = PageHeader::read(&mut fields)?;
             let header_bytes = head.len() - fields.rest().len();
             at =
@@ -99,7 +99,7 @@ pub(super) struct DictionaryPage {
 impl DictionaryPage {
     /// Of a page that begins with `bytes`. `None` where it is no such page.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields::new(bytes);
+        let mut fields = CompactReader::new(bytes);
         let page = PageHeader::read(&mut fields)?;
         let dictionary = page.dictionary.filter(|_| !page.has_checksum)?;
         let values = dictionary.values.filter(|_| dictionary.is_plain)?;
@@ -135,7 +135,7 @@ pub(super) enum PageKind {
 impl DeclaredPage {
     /// Of a page that begins with `bytes`. `None` where no header begins there, or it does not end there.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields::new(bytes);
+        let mut fields = CompactReader::new(bytes);
         let page = PageHeader::read(&mut fields)?;
         // Of a page of two kinds, nobody knows which one counts.
         if page.kinds > 1 {
@@ -190,7 +190,7 @@ struct DataPage {
 }
 
 impl PageHeader {
-    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+    fn read(fields: &mut CompactReader<'_>) -> Option<Self> {
         let mut page = Self::default();
         fields.each(|fields, id, kind| {
             page.kinds += usize::from(matches!(id, 5 | 7 | 8));
@@ -216,7 +216,7 @@ impl PageHeader {
 }
 
 impl Dictionary {
-    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+    fn read(fields: &mut CompactReader<'_>) -> Option<Self> {
         // The numbers of the plain encoding, and of the one that dictionaries alone once had.
         const PLAIN: [i64; 2] = [0, 2];
         let mut dictionary = Self::default();
@@ -233,7 +233,7 @@ impl Dictionary {
 }
 
 impl DataPage {
-    fn read(fields: &mut Fields<'_>, statistics: i16) -> Option<Self> {
+    fn read(fields: &mut CompactReader<'_>, statistics: i16) -> Option<Self> {
         let mut page = Self::default();
         let has_version_2 = statistics == STATISTICS_OF_VERSION_2;
         fields.each(|fields, id, kind| {
@@ -252,7 +252,7 @@ impl DataPage {
         Some(page)
     }
 
-    fn read_statistics(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+    fn read_statistics(&mut self, fields: &mut CompactReader<'_>) -> Option<()> {
         fields.each(|fields, id, kind| {
             match (id, kind) {
                 (3, Kind::Integer) => self.nulls = Some(fields.integer()?),
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn rows_and_bounds_are_read_from_a_header() {
-        let mut fields = Fields::new(HEADER);
+        let mut fields = CompactReader::new(HEADER);
         let page = PageHeader::read(&mut fields).expect("a header");
         assert_eq!(fields.rest(), [9, 9, 9]);
         assert_eq!(page.compressed_bytes, Some(32));
@@ -321,7 +321,7 @@ mod tests {
             let mut bytes = HEADER.to_vec();
             bytes[at] = byte;
             for bytes in [&bytes[..], &bytes[..len]] {
-                if let Some(page) = PageHeader::read(&mut Fields::new(bytes)) {
+                if let Some(page) = PageHeader::read(&mut CompactReader::new(bytes)) {
                     let _ = page.data.map(|data| data.bounds());
                 }
             }

@@ -36,13 +36,13 @@ impl Kind {
     }
 }
 
-/// Fields that are still to be read. `None` from any method: they end too early, or make no sense.
-pub(super) struct Fields<'a> {
+/// CompactReader that are still to be read. `None` from any method: they end too early, or make no sense.
+pub(super) struct CompactReader<'a> {
     bytes: &'a [u8],
     depth: usize,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> CompactReader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, depth: 0 }
     }

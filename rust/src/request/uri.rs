@@ -7,7 +7,7 @@ use crate::error::{Code, Error, Result};
 /// # Errors
 ///
 /// [`Code::UnsupportedInput`], naming the scheme, where `text` begins like `s3://`.
-pub fn check_location(text: &str) -> Result<()> {
+pub fn check_local_path(text: &str) -> Result<()> {
     match scheme(text) {
         None => Ok(()),
         Some(scheme) => Err(Error::input(
@@ -35,12 +35,12 @@ mod tests {
     #[test]
     fn only_what_begins_like_a_scheme_is_a_uri() {
         for text in ["s3://bucket/x", "hdfs://cluster", "file:///data", "a+b://x"] {
-            assert!(check_location(text).is_err(), "{text}");
+            assert!(check_local_path(text).is_err(), "{text}");
         }
         for text in [
             "data/x", "/data", "C:/x", "a:b", "://x", "1s://x", "a b://x", "",
         ] {
-            assert!(check_location(text).is_ok(), "{text}");
+            assert!(check_local_path(text).is_ok(), "{text}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Owns the words about candles that are shown later than at their own timestamp: how old they may be,
-//! and of which further timeframes they are. Pure.
+//! and of which higher timeframes they are. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -84,12 +84,12 @@ impl FromStr for MaxAge {
 /// A timeframe beside the primary one, of which a slice shows the latest complete candles: `H1`, or
 /// `H1:max-age=1d`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FurtherTimeframe {
+pub struct HigherTimeframe {
     timeframe: Timeframe,
     max_age: Option<MaxAge>,
 }
 
-impl FurtherTimeframe {
+impl HigherTimeframe {
     /// Candles of `timeframe`, and none older than `max_age`.
     #[must_use]
     pub fn new(timeframe: Timeframe, max_age: Option<MaxAge>) -> Self {
@@ -109,13 +109,13 @@ impl FurtherTimeframe {
     }
 }
 
-impl From<Timeframe> for FurtherTimeframe {
+impl From<Timeframe> for HigherTimeframe {
     fn from(timeframe: Timeframe) -> Self {
         Self::new(timeframe, None)
     }
 }
 
-impl fmt::Display for FurtherTimeframe {
+impl fmt::Display for HigherTimeframe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.timeframe)?;
         match &self.max_age {
@@ -125,13 +125,13 @@ impl fmt::Display for FurtherTimeframe {
     }
 }
 
-impl FromStr for FurtherTimeframe {
+impl FromStr for HigherTimeframe {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         if text.contains(',') {
             return Err(
-                Error::usage(format!("{text:?} is not one further timeframe")).with_hint(
+                Error::usage(format!("{text:?} is not one higher timeframe")).with_hint(
                     "give each of several by itself: --with-timeframe H1 --with-timeframe D1",
                 ),
             );
@@ -143,7 +143,7 @@ impl FromStr for FurtherTimeframe {
         let timeframe = timeframe.parse()?;
         let max_age = rest.map(|rest| {
             let age = rest.strip_prefix("max-age=").ok_or_else(|| {
-                Error::usage(format!("{rest:?} after a further timeframe is not known"))
+                Error::usage(format!("{rest:?} after a higher timeframe is not known"))
                     .with_hint("write H1, or H1:max-age=1d")
             });
             age.and_then(str::parse)
@@ -152,7 +152,7 @@ impl FromStr for FurtherTimeframe {
     }
 }
 
-impl Serialize for FurtherTimeframe {
+impl Serialize for HigherTimeframe {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn a_further_timeframe_reads_what_it_writes() {
         for text in ["H1", "D1:max-age=3d", "M15:max-age=5bars"] {
-            let further: FurtherTimeframe = text.parse().expect(text);
-            assert_eq!(further.to_string(), text);
+            let higher: HigherTimeframe = text.parse().expect(text);
+            assert_eq!(higher.to_string(), text);
         }
         for text in [
             "H1:",
@@ -214,9 +214,9 @@ mod tests {
             "H1:age=1d",
             "H1,D1",
         ] {
-            assert!(text.parse::<FurtherTimeframe>().is_err(), "{text}");
+            assert!(text.parse::<HigherTimeframe>().is_err(), "{text}");
         }
-        let error = "X1".parse::<FurtherTimeframe>().expect_err("no timeframe");
+        let error = "X1".parse::<HigherTimeframe>().expect_err("no timeframe");
         assert_eq!(error.code(), Code::TimeframeNotFound);
     }
 }

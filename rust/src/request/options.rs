@@ -73,7 +73,7 @@ impl FromStr for PriceType {
 }
 
 /// Declares an enum of request words: its texts, parsing, printing and listing, written once.
-macro_rules! request_words {
+macro_rules! request_options {
     ($(#[$doc:meta])* $name:ident, $what:literal {
         $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+
     }) => {
@@ -120,7 +120,7 @@ macro_rules! request_words {
     };
 }
 
-request_words! {
+request_options! {
     /// Which rows lie in trading hours.
     Session, "session" {
         /// Keep all rows.
@@ -132,7 +132,7 @@ request_words! {
     }
 }
 
-request_words! {
+request_options! {
     /// What is shown where a series has no candle.
     Fill, "way to fill" {
         /// Nothing.
@@ -143,9 +143,9 @@ request_words! {
     }
 }
 
-request_words! {
-    /// When it is, in a slice, as far as candles of further timeframes are concerned.
-    KnownAt, "moment" {
+request_options! {
+    /// When it is, in a slice, as far as candles of higher timeframes are concerned.
+    DecisionTime, "moment" {
         /// The timestamp of the slice: its own candles are just opening.
         #[default]
         Open = "open",
@@ -154,7 +154,7 @@ request_words! {
     }
 }
 
-request_words! {
+request_options! {
     /// What to do with a series that is not in time order.
     UnsortedPolicy, "policy for unsorted series" {
         /// Sort it, stably, with a warning.
@@ -165,7 +165,7 @@ request_words! {
     }
 }
 
-request_words! {
+request_options! {
     /// Which row wins where several rows of a series share a timestamp.
     DuplicatePolicy, "policy for duplicates" {
         /// The last one in file order.
@@ -180,7 +180,7 @@ request_words! {
     }
 }
 
-request_words! {
+request_options! {
     /// The unit of timestamps that are stored as integers since 1970.
     TimestampUnit, "unit of timestamps" {
         /// Seconds.
@@ -197,7 +197,7 @@ request_words! {
     }
 }
 
-request_words! {
+request_options! {
     /// What a wall-clock time is that the clocks showed twice.
     Ambiguous, "policy for ambiguous times" {
         /// An error.
@@ -212,7 +212,7 @@ request_words! {
     }
 }
 
-request_words! {
+request_options! {
     /// Which side of a candle its timestamp is.
     Stamped, "side of a candle" {
         /// The instant at which it opens.
@@ -223,7 +223,7 @@ request_words! {
     }
 }
 
-request_words! {
+request_options! {
     /// What the timestamps of candles of days and weeks mean.
     Days, "kind of days" {
         /// Instants.

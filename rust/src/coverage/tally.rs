@@ -20,7 +20,7 @@ const CLOSE: usize = 3;
 
 /// What has been counted so far. Series are numbered as everywhere: for each symbol in turn its price
 /// types.
-pub(super) struct Walk {
+pub(super) struct Tally {
     symbols: usize,
     price_types: Vec<PriceType>,
     lanes: CellLanes,
@@ -85,7 +85,7 @@ impl Faults<'_> {
     }
 }
 
-impl Walk {
+impl Tally {
     pub fn new(request: &Request, symbols: usize) -> Self {
         let price_types = request.price_types().to_vec();
         let series = symbols * price_types.len();
