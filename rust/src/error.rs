@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::hint::Hint;
 use crate::request::PriceType;
 
 /// Shorthand for results of this crate.
@@ -147,7 +148,7 @@ struct Details {
     code: Code,
     kind: ErrorKind,
     message: String,
-    hint: Option<String>,
+    hint: Option<Hint>,
     location: Location,
 }
 
@@ -239,7 +240,7 @@ impl Error {
 
     /// Adds what to do next.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
         self.details.hint = Some(hint.into());
         self
     }
@@ -310,8 +311,8 @@ impl Error {
 
     /// What to do next.
     #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        self.details.hint.as_deref()
+    pub fn hint(&self) -> Option<&Hint> {
+        self.details.hint.as_ref()
     }
 
     /// Where it happened.

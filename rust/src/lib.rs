@@ -22,6 +22,7 @@ mod coverage;
 pub mod data;
 pub mod diff;
 mod error;
+mod hint;
 mod inputs;
 mod inspect;
 pub mod ipc;
@@ -40,6 +41,7 @@ pub use data::multi_symbol::{
 };
 pub use diff::{Diff, Tolerance, diff};
 pub use error::{Code, Error, ErrorKind, Location, Result};
+pub use hint::{Hint, HintPart, Setting};
 pub use inputs::{InputList, InputSeries, inputs};
 pub use inspect::{ColumnType, Inspection, inspect};
 pub use report::{FileUnit, Report, SeriesReport, Warning};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::{Code, Error};
+use crate::hint::{Setting, hint};
 use crate::request::{PriceType, TimestampUnit};
 
 /// Which series something is about; indicators have no price type.
@@ -139,8 +140,10 @@ impl Warning {
     /// The error that it is where a run is strict.
     #[must_use]
     pub fn to_error(&self) -> Error {
-        let mut error = Error::input(code_of(self.name), &*self.message)
-            .with_hint("correct the input or the request, or run without --strict");
+        let mut error = Error::input(code_of(self.name), &*self.message).with_hint(hint![
+            "correct the input or the request, or run without ",
+            Setting::Strict
+        ]);
         if let Some(file) = &self.file {
             error = error.at_file(file);
         }

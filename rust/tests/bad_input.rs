@@ -88,7 +88,11 @@ fn what_is_missing_is_named_by_its_own_code() {
     );
     let error = failure(request(root).symbols(["a"]));
     assert!(
-        error.hint().expect("a hint").contains("did you mean A"),
+        error
+            .hint()
+            .expect("a hint")
+            .to_string()
+            .contains("did you mean A"),
         "{error}"
     );
 }

@@ -20,6 +20,7 @@ use rustix::fs::OFlags;
 
 use crate::cache::Entry;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hint::{Setting, hint};
 
 const ENTRY_EXTENSION: &str = "arrow";
 const PARTIAL_EXTENSION: &str = "partial";
@@ -349,10 +350,11 @@ fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
             let seconds = stall_timeout.as_secs();
             let message =
                 format!("whoever is making these slices has shown no sign of life for {seconds} s");
-            return Err(Error::system(message).at_file(path).with_hint(
+            return Err(Error::system(message).at_file(path).with_hint(hint![
                 "find the process that holds the file (fuser FILE), let it go on or end it; \
-                 or run without --cache",
-            ));
+                 or run without ",
+                Setting::Cache,
+            ]));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use omega_slices::{Error, ErrorKind, Warning};
+use omega_slices::{Error, ErrorKind, Hint, HintPart, Setting, Warning};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ impl Messages {
                 one_line(&error.to_string())
             ));
             if let Some(hint) = error.hint() {
-                say(&format!("  help: {}", one_line(hint)));
+                say(&format!("  help: {}", one_line(&in_words(hint))));
             }
             return;
         }
@@ -56,7 +56,8 @@ impl Messages {
             "code": error.code().number(),
             "name": error.code().name(),
             "message": error.to_string(),
-            "hint": error.hint(),
+            "hint": error.hint().map(in_words),
+            "hint_parts": error.hint().and_then(hint_parts),
             "file": place.file.as_deref().map(Path::to_string_lossy),
             "symbol": place.symbol,
             "price_type": place.price_type,
@@ -163,6 +164,35 @@ impl Messages {
     }
 }
 
+/// A hint, with its settings as options of the command line.
+fn in_words(hint: &Hint) -> String {
+    hint.in_words(|setting, value| match value {
+        Some(value) => format!("{} {value}", option(setting)),
+        None => option(setting),
+    })
+}
+
+/// The option that sets a setting.
+fn option(setting: Setting) -> String {
+    format!("--{}", setting.name().replace('_', "-"))
+}
+
+/// A hint for programs that call settings by other names; `None` where it names none.
+fn hint_parts(hint: &Hint) -> Option<Value> {
+    let names_a_setting = |part: &HintPart| matches!(part, HintPart::Setting { .. });
+    hint.parts().iter().any(names_a_setting).then(|| {
+        let parts = hint.parts().iter().map(|part| match part {
+            HintPart::Text(text) => json!(text),
+            HintPart::Setting { setting, value } => json!({
+                "setting": setting.name(),
+                "value": value,
+                "switch": setting.is_switch(),
+            }),
+        });
+        parts.collect()
+    })
+}
+
 /// One line or more for a person.
 fn say(text: &str) {
     let mut line = printable(text);
@@ -226,4 +256,26 @@ fn say_json(value: &Value) {
     let mut line = printable_json(&value.to_string());
     line.push('\n');
     let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::args::Arguments;
+
+    #[test]
+    fn every_setting_that_a_hint_may_name_is_an_option_of_sync() {
+        let arguments = Arguments::command();
+        let sync = arguments.find_subcommand("sync").expect("the main command");
+        for setting in Setting::ALL {
+            let name = option(*setting);
+            let found = sync
+                .get_arguments()
+                .find(|argument| argument.get_long() == Some(name.trim_start_matches("--")));
+            let takes_value = found.expect(&name).get_action().takes_values();
+            assert_eq!(takes_value, !setting.is_switch(), "{name}");
+        }
+    }
 }

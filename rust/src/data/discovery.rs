@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::data::input_list::{self, ListedFile};
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 use crate::report::SeriesName;
 use crate::request::{
     MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Reading, Request, Symbols, TemplateFields,
@@ -344,12 +345,17 @@ impl<'a> FileLocator<'a> {
                         );
                         return Err(Error::input(Code::AmbiguousInput, message)
                             .at_file(&file)
-                            .with_hint(format!(
+                            .with_hint(hint![
                                 "put what follows the symbol into the path template, or list the \
-                                 files with --inputs; only where {} is no symbol at all, say with \
-                                 --symbol-pattern what one looks like",
-                                owner.symbol
-                            )));
+                                 files with ",
+                                Setting::Inputs,
+                                format!(
+                                    "; only where {} is no symbol at all, say with ",
+                                    owner.symbol
+                                ),
+                                Setting::SymbolPattern,
+                                " what one looks like",
+                            ]));
                     }
                 }
                 _ => own.push(file),
@@ -483,7 +489,7 @@ impl<'a> FileLocator<'a> {
                 "there are {} symbols; one stream holds at most {MAX_SYMBOLS}",
                 symbols.len()
             ))
-            .with_hint("list fewer symbols with --symbols"));
+            .with_hint(hint!["list fewer symbols with ", Setting::Symbols]));
         }
         let symbols: Vec<_> = symbols.into_iter().collect();
         // The names came from the disk; they obey the same rules as names from a request.
@@ -491,8 +497,10 @@ impl<'a> FileLocator<'a> {
             .symbols(symbols.clone())
             .build();
         checked.map_err(|error| {
-            let refused = Error::input(error.code(), error.message())
-                .with_hint("rename the folder or file, or list the symbols with --symbols");
+            let refused = Error::input(error.code(), error.message()).with_hint(hint![
+                "rename the folder or file, or list the symbols with ",
+                Setting::Symbols
+            ]);
             match &error.location().symbol {
                 Some(symbol) => refused.at_symbol(symbol),
                 None => refused,
@@ -513,7 +521,10 @@ impl<'a> FileLocator<'a> {
             return Ok(Error::input(Code::TimeframeNotFound, message)
                 .at_symbol(symbol)
                 .at_file(&expected)
-                .with_hint("add the file, or say where it lies with --indicator-template"));
+                .with_hint(hint![
+                    "add the file, or say where it lies with ",
+                    Setting::IndicatorTemplate
+                ]));
         };
         let error = if self.any_file(symbol, Some(timeframe.as_str()))? {
             Error::input(
@@ -546,7 +557,11 @@ impl<'a> FileLocator<'a> {
         (uses_root && !root.is_dir()).then(|| {
             Error::input(Code::SymbolNotFound, "the data root is no folder")
                 .at_file(root)
-                .with_hint("name it with --data or OMEGA_DATA_PARQUET_ROOT")
+                .with_hint(hint![
+                    "name it with ",
+                    Setting::Data,
+                    " or OMEGA_DATA_PARQUET_ROOT"
+                ])
         })
     }
 
@@ -608,7 +623,7 @@ fn of_table(folder: &Path, format: &str) -> Error {
         folder.display()
     );
     Error::input(Code::UnsupportedInput, message)
-        .with_hint("list the table's live files with --inputs")
+        .with_hint(hint!["list the table's live files with ", Setting::Inputs])
 }
 
 /// The format of the table that a folder is, where it is one.

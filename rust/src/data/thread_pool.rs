@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
+use crate::hint::{Setting, hint};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -63,7 +64,11 @@ impl ThreadPool {
                 .map_err(|error| {
                     Error::system("a decoding thread cannot be started")
                         .with_source(error)
-                        .with_hint("lower --threads, or raise the limit on processes")
+                        .with_hint(hint![
+                            "lower ",
+                            Setting::Threads,
+                            ", or raise the limit on processes"
+                        ])
                 })?;
             started.threads.push(worker);
         }

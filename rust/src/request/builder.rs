@@ -11,6 +11,7 @@ use super::{
     format_timestamp,
 };
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 
 /// Collects the words of a request; [`RequestBuilder::build`] checks them together.
 #[derive(Debug, Clone)]
@@ -232,7 +233,12 @@ impl RequestBuilder {
                 format_timestamp(start),
                 format_timestamp(end)
             ))
-            .with_hint("both ends belong to the window; give --start no later than --end"));
+            .with_hint(hint![
+                "both ends belong to the window; give a ",
+                Setting::Start,
+                " no later than ",
+                Setting::End
+            ]));
         }
         check_templates(&request)?;
         check_times(&request)?;
@@ -272,7 +278,13 @@ fn check_places(request: &Request) -> Result<()> {
         return Err(Error::usage(
             "the input files are listed, and looked for by a root or template as well",
         )
-        .with_hint("choose one of --inputs and --data with its templates"));
+        .with_hint(hint![
+            "choose one of ",
+            Setting::Inputs,
+            " and ",
+            Setting::Data,
+            " with its templates"
+        ]));
     }
     let sessions = request.session_file.iter();
     sessions
@@ -302,15 +314,23 @@ fn check_times(request: &Request) -> Result<()> {
         return Err(Error::usage(
             "a policy for ambiguous times is given, but no zone in which there are any",
         )
-        .with_hint("name the zone of the wall clocks with --zone"));
+        .with_hint(hint![
+            "name the zone of the wall clocks with ",
+            Setting::Zone
+        ]));
     }
     let higher = request.higher_timeframes.iter();
     let higher = higher.map(HigherTimeframe::timeframe);
     let mut timeframes = [&request.timeframe].into_iter().chain(higher);
     if request.days.is_some() && timeframes.all(|one| one.whole_days().is_none()) {
         return Err(
-            Error::usage("a kind of days is given, but no timeframe lasts whole days")
-                .with_hint("leave out --days, or request a timeframe of days or weeks"),
+            Error::usage("a kind of days is given, but no timeframe lasts whole days").with_hint(
+                hint![
+                    "leave out ",
+                    Setting::Days,
+                    ", or request a timeframe of days or weeks"
+                ],
+            ),
         );
     }
     Ok(())
@@ -360,11 +380,20 @@ fn check_fill(request: &Request) -> Result<()> {
         (Fill::Forward, None) => Err(Error::usage(
             "candles are to be carried forward without a limit",
         )
-        .with_hint("say how old they may be: --max-age 15m, 2h, 3d or 5bars")),
+        .with_hint(hint![
+            "say how old they may be: ",
+            Setting::MaxAge.to("15m"),
+            ", 2h, 3d or 5bars"
+        ])),
         (Fill::None, Some(max_age)) => Err(Error::usage(format!(
             "the age {max_age} is given, but no candle is to be carried forward"
         ))
-        .with_hint("add --fill forward, or leave out --max-age")),
+        .with_hint(hint![
+            "add ",
+            Setting::Fill.to("forward"),
+            ", or leave out ",
+            Setting::MaxAge
+        ])),
         (Fill::None, None) => Ok(()),
         (Fill::Forward, Some(max_age)) => max_age.nanoseconds(&request.timeframe).map(drop),
     }
@@ -385,7 +414,10 @@ fn check_higher_timeframes(request: &Request) -> Result<()> {
             return Err(Error::usage(format!(
                 "the higher timeframe {timeframe} is shorter than the primary one, {primary}"
             ))
-            .with_hint("make the shortest timeframe the primary one, with --timeframe"));
+            .with_hint(hint![
+                "make the shortest timeframe the primary one, with ",
+                Setting::Timeframe
+            ]));
         }
         if !seen.insert(timeframe.as_str()) {
             return Err(Error::usage(format!(
@@ -406,7 +438,12 @@ fn check_sessions(request: &Request) -> Result<()> {
             "both the session {} and a file of sessions are given",
             request.session
         ))
-        .with_hint("choose one of --session and --session-file")),
+        .with_hint(hint![
+            "choose one of ",
+            Setting::Session,
+            " and ",
+            Setting::SessionFile
+        ])),
         (None, Some(_)) => Err(Error::usage(
             "a name for sessions is given, but no file of them",
         )),
@@ -419,7 +456,7 @@ fn check_indicators(request: &Request) -> Result<()> {
         return Err(Error::usage(
             "a template for files with indicators is given, but no indicator",
         )
-        .with_hint("name the indicators with --indicators"));
+        .with_hint(hint!["name the indicators with ", Setting::Indicators]));
     }
     let mut seen = HashSet::new();
     for name in &request.indicators {
@@ -453,15 +490,23 @@ pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<
             "a quorum of {quorum} symbols is asked for, but there are {}",
             symbols.len()
         ))
-        .with_hint("give --timeline quorum:K with K no larger than the number of symbols")),
+        .with_hint(hint![
+            "give ",
+            Setting::Timeline.to("quorum:K"),
+            " with K no larger than the number of symbols"
+        ])),
         _ => Ok(()),
     }
 }
 
 fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
     if symbols.is_empty() {
-        return Err(Error::usage("no symbol is requested")
-            .with_hint("give --symbols A,B, --symbols-file FILE or --all-symbols"));
+        return Err(Error::usage("no symbol is requested").with_hint(hint![
+            "request some with ",
+            Setting::Symbols.to("A,B"),
+            ", or all with ",
+            Setting::AllSymbols
+        ]));
     }
     if symbols.len() > MAX_SYMBOLS {
         return Err(Error::usage(format!(

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
+use crate::hint::{Setting, hint};
 use crate::request::Timeframe;
 
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
@@ -131,9 +132,12 @@ impl FromStr for HigherTimeframe {
     fn from_str(text: &str) -> Result<Self> {
         if text.contains(',') {
             return Err(
-                Error::usage(format!("{text:?} is not one higher timeframe")).with_hint(
-                    "give each of several by itself: --with-timeframe H1 --with-timeframe D1",
-                ),
+                Error::usage(format!("{text:?} is not one higher timeframe")).with_hint(hint![
+                    "give each of several by itself: ",
+                    Setting::WithTimeframe.to("H1"),
+                    " ",
+                    Setting::WithTimeframe.to("D1"),
+                ]),
             );
         }
         let (timeframe, rest) = match text.split_once(':') {
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_timeframe_reads_what_it_writes() {
+    fn a_higher_timeframe_reads_what_it_writes() {
         for text in ["H1", "D1:max-age=3d", "M15:max-age=5bars"] {
             let higher: HigherTimeframe = text.parse().expect(text);
             assert_eq!(higher.to_string(), text);

@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn unknown_words_name_the_choices() {
         let error = "nyse".parse::<Session>().expect_err("no session");
-        assert_eq!(error.hint(), Some("choose one of: none, fx"));
+        assert_eq!(error.hint(), Some(&"choose one of: none, fx".into()));
         assert_eq!(
             "mid".parse::<PriceType>().expect_err("derived").code(),
             Code::InvalidPriceType

@@ -203,7 +203,7 @@ impl SeriesArguments {
             .start_ns(self.start.as_deref().map(parse_timestamp).transpose()?)
             .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
             .session(self.session.parse().map_err(|error: Error| {
-                let hint = error.hint().unwrap_or_default().to_owned();
+                let hint = error.hint().map(ToString::to_string).unwrap_or_default();
                 error.with_hint(format!("{hint}; other hours come from --session-file"))
             })?)
             .normalize(self.normalize)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::values::ValueCursor;
 use super::{CandleTimes, SeriesRules, SeriesSource};
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 use crate::report::Warning;
 use crate::request::{DuplicatePolicy, format_timestamp};
 
@@ -310,9 +311,11 @@ fn repeated(source: &SeriesSource, timestamp_ns: i64, row: u64) -> Error {
         format_timestamp(timestamp_ns)
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
-    source
-        .at_row(error, row)
-        .with_hint("remove one of the rows, or choose --duplicates identical, last or first")
+    source.at_row(error, row).with_hint(hint![
+        "remove one of the rows, or choose ",
+        Setting::Duplicates.to("identical"),
+        ", last or first"
+    ])
 }
 
 fn differing(source: &SeriesSource, group: &Group, row: u64) -> Error {
@@ -323,7 +326,9 @@ fn differing(source: &SeriesSource, group: &Group, row: u64) -> Error {
         file.display()
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
-    source
-        .at_row(error, row)
-        .with_hint("remove one of the rows, or choose --duplicates last or first")
+    source.at_row(error, row).with_hint(hint![
+        "remove one of the rows, or choose ",
+        Setting::Duplicates.to("last"),
+        " or first"
+    ])
 }

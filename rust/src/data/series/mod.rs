@@ -33,7 +33,7 @@ pub(crate) use self::values::ValueCursor;
 use crate::data::discovery::{Role, SeriesFiles};
 use crate::data::input_list::InputFileDocument;
 use crate::data::session::{Hours, SessionFilter};
-use crate::data::source::{EmptyFile, Part, RowRange, SourceFile, TimeRules};
+use crate::data::source::{EmptyFile, FileContents, Part, RowRange, SourceFile, TimeRules};
 use crate::error::{Error, Result};
 use crate::report::SeriesName;
 use crate::request::{
@@ -42,9 +42,6 @@ use crate::request::{
 
 /// How much earlier than the instant from which its age counts a candle's date may begin, at most.
 const DATE_MARGIN_NS: i64 = 2 * 86_400_000_000_000;
-
-/// How a column is found that has another name.
-const RENAME: &str = "rename with --columns (timestamp=…,open=…)";
 
 /// The rules that turn rows into a series: the same for every series of a request that has the same role.
 #[derive(Debug)]
@@ -57,8 +54,8 @@ pub(crate) struct SeriesRules {
     time: Arc<TimeRules>,
     unit: Option<TimestampUnit>,
     one_instrument: bool,
-    /// What to do where one of these is not there.
-    other_values: &'static str,
+    /// What the files hold.
+    contents: FileContents,
     /// Raw timestamps that are read.
     start_ns: i64,
     end_ns: i64,
@@ -155,10 +152,10 @@ impl SeriesRules {
             }),
             unit: request.timestamp_unit(),
             one_instrument: request.one_instrument(),
-            other_values: if has_prices {
-                RENAME
+            contents: if has_prices {
+                FileContents::Candles
             } else {
-                "name indicators that it has with --indicators"
+                FileContents::Indicators
             },
             start_ns,
             end_ns,

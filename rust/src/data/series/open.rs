@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{RENAME, SeriesRules};
+use super::SeriesRules;
 use crate::data::discovery::{FileEntry, SeriesFiles};
 use crate::data::input_list::{InputFileDocument, contradiction};
 use crate::data::source::{
@@ -143,8 +143,9 @@ fn open_file(
     let opened = SourceFile::open(FileOptions {
         path: &entry.path,
         within: series.within.as_ref(),
-        timestamp: (&timestamp, RENAME),
-        values: (&values, rules.other_values),
+        contents: rules.contents,
+        timestamp: &timestamp,
+        values: &values,
         time,
         unit: listed.and_then(|listed| listed.unit).or(time.unit),
         zone,

@@ -8,6 +8,7 @@ use crate::data::series::{CandleTimes, Rows, SeriesRules, SeriesSource};
 use crate::data::session::SessionFilter;
 use crate::data::source::RawRows;
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 use crate::request::format_timestamp;
 
 /// What a session filter is given where it does not look at values.
@@ -148,9 +149,11 @@ impl RowFilter {
                 source
                     .at_row(error, filtered.rows.row(position))
                     .at_column(&self.rules.timestamp)
-                    .with_hint(
-                        "narrow the window with --start, or a higher timeframe with its max-age",
-                    )
+                    .with_hint(hint![
+                        "narrow the window with ",
+                        Setting::Start,
+                        ", or a higher timeframe with its max-age",
+                    ])
             })?);
         }
         Ok(floored)

@@ -20,6 +20,7 @@ use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
 use crate::data::discovery::SeriesFiles;
 use crate::data::source::{Projection, SourceFile};
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 use crate::report::{SeriesName, SeriesReport, Warning};
 use crate::request::{UnsortedPolicy, format_timestamp};
 
@@ -375,7 +376,10 @@ fn unsorted(pair: &[i64]) -> Error {
             format_timestamp(pair[0])
         ),
     )
-    .with_hint("sort the file, or choose --unsorted sort")
+    .with_hint(hint![
+        "sort the file, or choose ",
+        Setting::Unsorted.to("sort")
+    ])
 }
 
 fn sorted_in_memory(series: &SeriesName, file: &Path, row: u64) -> Warning {

@@ -10,6 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 use crate::request::{
     Ambiguous, ClockChange, Days, Instants, Stamped, Timeframe, TimestampUnit, WallClock, Zone,
     format_timestamp,
@@ -519,10 +520,13 @@ impl FileClock {
         );
         Err(Error::input(Code::AmbiguousInput, message)
             .at_row(row())
-            .with_hint(
-                "name the zone of the days with --zone if the column does not, or add \
-                 --normalize if the time lies within the candle's date there",
-            ))
+            .with_hint(hint![
+                "name the zone of the days with ",
+                Setting::Zone,
+                " if the column does not, or add ",
+                Setting::Normalize,
+                " if the time lies within the candle's date there",
+            ]))
     }
 
     fn skipped(&self, wall_ns: i64) -> Error {
@@ -531,8 +535,10 @@ impl FileClock {
             wall_text(wall_ns),
             self.in_zone()
         );
-        Error::input(Code::CorruptInput, message)
-            .with_hint("correct the row, or name the right zone with --zone")
+        Error::input(Code::CorruptInput, message).with_hint(hint![
+            "correct the row, or name the right zone with ",
+            Setting::Zone
+        ])
     }
 
     pub fn ambiguous(&self, wall_ns: i64) -> Error {
@@ -541,8 +547,11 @@ impl FileClock {
             wall_text(wall_ns),
             self.in_zone()
         );
-        Error::input(Code::CorruptInput, message)
-            .with_hint("choose with --ambiguous infer (by the order of the rows), earlier or later")
+        Error::input(Code::CorruptInput, message).with_hint(hint![
+            "choose with ",
+            Setting::Ambiguous.to("infer"),
+            " (by the order of the rows), earlier or later",
+        ])
     }
 
     fn in_zone(&self) -> String {
@@ -687,7 +696,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_day_is_complete_a_calendar_day_later() {
+    fn a_higher_day_is_complete_a_calendar_day_later() {
         let mut days = clock(
             "D1",
             Stored::Instants(1),

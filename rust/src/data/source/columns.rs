@@ -20,6 +20,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 
 use crate::error::{Code, Error, Result};
+use crate::hint::{Hint, HintPart, Setting};
 
 const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
 
@@ -73,13 +74,46 @@ pub(super) fn with_column_type(
     ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
 }
 
+/// What the files of a series hold; decides what an error proposes where a column is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileContents {
+    Candles,
+    Indicators,
+    /// Trading hours.
+    Sessions,
+}
+
+impl FileContents {
+    /// What to do where the column of timestamps is another one.
+    pub fn other_timestamp(self) -> Vec<HintPart> {
+        match self {
+            Self::Candles | Self::Indicators => {
+                let columns = Setting::Columns;
+                vec!["rename with ".into(), columns.to("timestamp=…,open=…")]
+            }
+            Self::Sessions => vec!["a file of sessions has the columns open and close".into()],
+        }
+    }
+
+    /// What to do where a column of numbers is another one.
+    pub fn other_value(self) -> Vec<HintPart> {
+        match self {
+            Self::Indicators => vec![
+                "name indicators that it has with ".into(),
+                Setting::Indicators.into(),
+            ],
+            Self::Candles | Self::Sessions => self.other_timestamp(),
+        }
+    }
+}
+
 pub(super) fn find_column(
     path: &Path,
     metadata: &ArrowReaderMetadata,
     name: &str,
     is_right: fn(&DataType) -> bool,
     expected: &str,
-    elsewhere: &str,
+    other: Vec<HintPart>,
 ) -> Result<Column> {
     let mismatch = |message: String| {
         Error::input(Code::SchemaMismatch, message)
@@ -94,8 +128,15 @@ pub(super) fn find_column(
             .iter()
             .map(|field| field.name().as_str())
             .collect();
-        return Err(mismatch(format!("the column {name:?} is missing"))
-            .with_hint(format!("the file has the columns {names:?}; {elsewhere}")));
+        return Err(
+            mismatch(format!("the column {name:?} is missing")).with_hint(Hint::new(
+                [
+                    vec![format!("the file has the columns {names:?}; ").into()],
+                    other,
+                ]
+                .concat(),
+            )),
+        );
     };
     if fields.next().is_some() {
         return Err(mismatch(format!("the file has several columns {name:?}")));
@@ -105,8 +146,12 @@ pub(super) fn find_column(
             "the column {name:?} holds {}, not {expected}",
             field.data_type()
         ))
-        .with_hint(format!(
-            "write the column with a matching type, or {elsewhere}"
+        .with_hint(Hint::new(
+            [
+                vec!["write the column with a matching type, or ".into()],
+                other,
+            ]
+            .concat(),
         )));
     }
     let columns = metadata.parquet_schema().columns();

@@ -16,6 +16,7 @@ use rustix::fs::OFlags;
 use rustix::io::{Errno, pread};
 
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 use crate::panic_guard::catch_panic;
 
 /// What tells whether a path still names the very same, unchanged file.
@@ -319,7 +320,11 @@ pub(crate) fn check_within(file: &File, path: &Path, within: Option<&Path>) -> R
     let message = format!("the file lies outside {folder}: a link leads to {real}");
     Err(Error::input(Code::SymbolNotFound, message)
         .at_file(path)
-        .with_hint("allow it with --follow-links, or put the file itself there"))
+        .with_hint(hint![
+            "allow it with ",
+            Setting::FollowLinks,
+            ", or put the file itself there"
+        ]))
 }
 
 /// An error of the operating system while an input file was opened or asked about.

@@ -10,6 +10,7 @@ use super::SourceFile;
 use super::arrays::ArrayBatches;
 use super::columns::{Column, bytes, float64, integers};
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 
 /// Names of columns that say which instrument a row is about, whatever their case.
 const NAMES: [&str; 7] = [
@@ -106,10 +107,11 @@ impl Instruments {
         let message = format!("the series holds several instruments: {known:?} and {other:?}");
         Error::input(Code::AmbiguousInput, message)
             .at_column(&column.name)
-            .with_hint(
-                "write one file per symbol, or allow it with --one-instrument where the column \
-                 says nothing of the instrument",
-            )
+            .with_hint(hint![
+                "write one file per symbol, or allow it with ",
+                Setting::OneInstrument,
+                " where the column says nothing of the instrument",
+            ])
     }
 }
 

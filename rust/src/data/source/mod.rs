@@ -39,6 +39,7 @@ use parquet::file::statistics::Statistics;
 use self::arrays::ArrayBatches;
 use self::clock::{FileClock, Stored, StoredTime};
 pub(crate) use self::clock::{Part, TimeRules};
+pub(crate) use self::columns::FileContents;
 use self::columns::{
     Column, find_column, is_number, is_time, is_timestamp, nanoseconds_per_unit, own_zone,
     with_column_type, with_seconds,
@@ -53,6 +54,7 @@ pub(crate) use self::rows::{Projection, RawRows, SourceReader};
 pub(crate) use self::sessions::read_sessions;
 pub(crate) use self::values::ValueReader;
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 use crate::panic_guard::catch_panic;
 use crate::request::{TimestampUnit, Zone, format_timestamp};
 
@@ -62,10 +64,11 @@ pub(crate) struct FileOptions<'a> {
     pub path: &'a Path,
     /// The folder that it must not lead out of.
     pub within: Option<&'a Arc<Path>>,
-    /// The name of the column of timestamps, and what to do where it is not there.
-    pub timestamp: (&'a str, &'a str),
-    /// Likewise of those of numbers.
-    pub values: (&'a [String], &'a str),
+    pub contents: FileContents,
+    /// The name of the column of timestamps.
+    pub timestamp: &'a str,
+    /// The names of the columns of numbers.
+    pub values: &'a [String],
     pub time: &'a Arc<TimeRules>,
     /// The unit of integers in this file, and the zone of its wall clocks and days.
     pub unit: Option<TimestampUnit>,
@@ -163,7 +166,7 @@ impl SourceFile {
     pub fn open(options: FileOptions<'_>) -> Result<Opened> {
         let path = options.path;
         let file = open_file(path, options.within.cloned())?;
-        let (timestamp, other_timestamp) = options.timestamp;
+        let timestamp = options.timestamp;
         let metadata = file.guarded(|| {
             // The embedded Arrow schema adds nothing but one unit, and a zone: without it every timestamp
             // keeps the unit it is stored in, and dictionaries come as plain values.
@@ -208,13 +211,16 @@ impl SourceFile {
             } else {
                 "a timestamp or date32"
             },
-            other_timestamp,
+            options.contents.other_timestamp(),
         )?;
         let number = "an integer, float or decimal";
-        let (values, other_values) = options.values;
-        let values = values
+        let values = options
+            .values
             .iter()
-            .map(|name| find_column(path, &metadata, name, is_number, number, other_values))
+            .map(|name| {
+                let other = options.contents.other_value();
+                find_column(path, &metadata, name, is_number, number, other)
+            })
             .collect::<Result<_>>()?;
         let data_type = metadata
             .schema()
@@ -326,9 +332,12 @@ impl SourceFile {
             return Err(Error::input(Code::AmbiguousInput, message)
                 .at_file(options.path)
                 .at_column(&self.timestamp.name)
-                .with_hint(
-                    "choose --days local (a candle belongs to its date there) or --days utc",
-                ));
+                .with_hint(hint![
+                    "choose ",
+                    Setting::Days.to("local"),
+                    " (a candle belongs to its date there) or ",
+                    Setting::Days.to("utc"),
+                ]));
         }
         Ok(())
     }
@@ -592,7 +601,11 @@ impl SourceFile {
         self.corrupt(message)
             .at_row(row)
             .at_column(&self.timestamp.name)
-            .with_hint("choose with --ambiguous earlier or later, or correct the rows")
+            .with_hint(hint![
+                "choose with ",
+                Setting::Ambiguous.to("earlier"),
+                " or later, or correct the rows"
+            ])
     }
 
     fn more_rows(&self) -> Error {
@@ -634,7 +647,7 @@ fn smallest_offset_without_rows(
     metadata: &ArrowReaderMetadata,
     options: &FileOptions<'_>,
 ) -> Option<i64> {
-    let (name, _) = options.timestamp;
+    let name = options.timestamp;
     let field = metadata.schema().field_with_name(name).ok()?;
     let own = match field.data_type() {
         DataType::Timestamp(_, Some(zone)) => Zone::of_column(&zone_name(metadata, name, zone)),

@@ -5,6 +5,7 @@
 use super::clock::{Stored, StoredTime};
 use super::{Projection, SourceFile};
 use crate::error::{Code, Error, Result};
+use crate::hint::{Hint, HintPart, Setting, hint};
 use crate::request::{ClockChange, TimestampUnit};
 
 /// Rows that a pass decodes at a time.
@@ -153,15 +154,14 @@ impl SourceFile {
                 let message = format!(
                     "the timestamps do not fit the unit {given}: as {fitting} they lie from 1990 to 2100"
                 );
-                Err(at_column(Error::input(Code::SchemaMismatch, message))
-                    .with_hint(format!("the values fit --timestamp-unit {fitting}")))
+                Err(at_column(Error::input(Code::SchemaMismatch, message)).with_hint(fits(fitting)))
             }
             (Some(given), _) => Ok(given),
             (None, fitting) => {
                 let message = "the timestamps are integers, which say nothing of their unit";
                 let hint = fitting.map_or_else(
-                    || unknown_unit(value(smallest), value(largest)).to_owned(),
-                    |fitting| format!("the values fit --timestamp-unit {fitting}"),
+                    || Hint::new(unknown_unit(value(smallest), value(largest))),
+                    fits,
                 );
                 Err(at_column(Error::input(Code::SchemaMismatch, message)).with_hint(hint))
             }
@@ -188,7 +188,7 @@ impl SourceFile {
             (StoredTime::Instant(smallest), StoredTime::Instant(largest)) => {
                 unknown_unit(smallest, largest)
             }
-            _ => NAME_UNIT,
+            _ => name_unit(),
         };
         let message = match (unit, first.flatten()) {
             (Some(unit), Some(first)) => {
@@ -200,19 +200,28 @@ impl SourceFile {
             .corrupt(message)
             .at_row(row)
             .at_column(&self.timestamp.name)
-            .with_hint(format!("correct the row, or {hint}")))
+            .with_hint(Hint::new(
+                [vec!["correct the row, or ".into()], hint].concat(),
+            )))
     }
 }
 
-const NAME_UNIT: &str = "name the unit with --timestamp-unit s, ms, us or ns";
+fn fits(unit: TimestampUnit) -> Hint {
+    hint!["the values fit ", Setting::TimestampUnit.to(unit.as_str())]
+}
+
+fn name_unit() -> Vec<HintPart> {
+    let unit = Setting::TimestampUnit.to("s");
+    vec!["name the unit with ".into(), unit, ", ms, us or ns".into()]
+}
 
 /// What to do with integers that fit no unit.
-fn unknown_unit(smallest: i64, largest: i64) -> &'static str {
+fn unknown_unit(smallest: i64, largest: i64) -> Vec<HintPart> {
     const DATES: std::ops::RangeInclusive<i64> = 19_900_101..=21_001_231;
     if DATES.contains(&smallest) && DATES.contains(&largest) {
-        "write the column as dates or as text, since these look like YYYYMMDD"
+        vec!["write the column as dates or as text, since these look like YYYYMMDD".into()]
     } else {
-        NAME_UNIT
+        name_unit()
     }
 }
 

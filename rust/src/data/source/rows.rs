@@ -18,6 +18,7 @@ use super::text_time::{self, TextTime};
 use super::{RowRange, SourceFile};
 use crate::data::candle::VALUES_PER_CANDLE;
 use crate::error::{Code, Error, Result};
+use crate::hint::{Setting, hint};
 
 /// Which columns a pass over a file decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -376,7 +377,12 @@ impl SourceReader {
                         .corrupt("the timestamp does not fit 64-bit nanoseconds")
                         .at_row(row(position))
                         .at_column(&source.timestamp.name)
-                        .with_hint("correct the row, or leave it out with --start and --end"),
+                        .with_hint(hint![
+                            "correct the row, or leave it out with ",
+                            Setting::Start,
+                            " and ",
+                            Setting::End
+                        ]),
                 };
                 let stamped = clock.stamp(times.into_iter(), row, too_far);
                 let stamped = stamped.map_err(|error| source.at_timestamps(error))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::open_file;
-use super::{FileOptions, Opened, Projection, SourceFile, TimeRules};
+use super::{FileContents, FileOptions, Opened, Projection, SourceFile, TimeRules};
 use crate::data::session::{Hours, SessionFault};
 use crate::error::{Code, Error, Result};
 use crate::request::parse_timestamp;
@@ -61,12 +61,12 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
 }
 
 fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
-    let named = "a file of sessions has the columns open and close";
     let opened = SourceFile::open(FileOptions {
         path,
         within: None,
-        timestamp: (name, named),
-        values: (&[], named),
+        contents: FileContents::Sessions,
+        timestamp: name,
+        values: &[],
         time: &Arc::new(TimeRules::of_instants()),
         unit: None,
         zone: None,
@@ -132,7 +132,9 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
         let record = record.map_err(unreadable)?;
         for ((name, place), instants_ns) in places.iter().zip([&mut opens_ns, &mut closes_ns]) {
             let instant_ns = parse_timestamp(&record[*place]).map_err(|error| {
-                let hint = error.hint().unwrap_or("write it as 2024-01-02T14:30:00Z");
+                let hint = error
+                    .hint()
+                    .map_or_else(|| "write it as 2024-01-02T14:30:00Z".into(), Clone::clone);
                 corrupt(path, error.message())
                     .at_row(row as u64)
                     .at_column(name)
