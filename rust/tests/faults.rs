@@ -213,7 +213,7 @@ fn one_who_waits_for_a_stopped_maker_gives_up() {
     let data = common::long_data(LONG);
     let stopped = StoppedMaker::of(data.path());
     let child = cached(data.path(), stopped.cache.path())
-        .args(["--cache-stall_timeout", "1"])
+        .args(["--cache-patience", "1"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -239,7 +239,7 @@ fn one_who_waits_for_a_maker_at_work_is_patient() {
     let data = common::long_data(LONG);
     let stopped = StoppedMaker::of(data.path());
     let child = cached(data.path(), stopped.cache.path())
-        .args(["--cache-stall_timeout", "3"])
+        .args(["--cache-patience", "3"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -33,46 +33,53 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The ranges of a file that reach from the first to the last row within reach, per row
-    /// group. Row groups whose statistics place them outside are not read.
+    /// The rows of a file from the first to the last within reach, per row group. Row groups whose
+    /// statistics place them outside are not read.
     pub fn file(&mut self, file: &SourceFile) -> Result<Vec<RowRange>> {
-        let candidates: Vec<RowRange> = file
-            .all_rows()
-            .into_iter()
-            .filter(|range| range.rows > 0 && self.may_be_inside(file, range.row_group))
-            .collect();
-        let mut ranges = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let one = std::slice::from_ref(&candidate);
-            let mut reader = file.read(
-                Projection::Timestamps,
-                one,
-                self.rules.chunk_rows.max(8_192),
-            )?;
-            let (mut first, mut last, mut kept, mut row) = (None, 0, 0, 0);
-            while let Some(raw) = reader.next_rows(file)? {
-                let timestamps = &raw.timestamps;
-                if let Some(part) = self.part_inside(timestamps) {
-                    first.get_or_insert(row + part.start);
-                    last = row + part.end - 1;
-                    kept += part.len();
-                    self.keep(&timestamps[part]);
-                }
-                row += timestamps.len();
-            }
-            if first.is_some_and(|first| last - first + 1 != kept) {
-                // Rows out of reach between two batches: the range has them, the runs do not.
-                self.runs = None;
-            }
-            if let Some(first) = first {
-                ranges.push(RowRange {
-                    skip: first,
-                    rows: last - first + 1,
-                    ..candidate
-                });
+        let mut ranges = Vec::new();
+        for group in file.all_rows() {
+            if group.rows > 0 && self.may_be_inside(file, group.row_group) {
+                ranges.extend(self.rows_within(file, group, |_, _| Ok(()))?);
             }
         }
         Ok(ranges)
+    }
+
+    /// The part of some rows from the first to the last within reach. `check` is called for the rows as they
+    /// are read, with the place of the first of them among those rows.
+    pub fn rows_within(
+        &mut self,
+        file: &SourceFile,
+        rows: RowRange,
+        mut check: impl FnMut(usize, &[i64]) -> Result<()>,
+    ) -> Result<Option<RowRange>> {
+        let one = std::slice::from_ref(&rows);
+        let mut reader = file.read(
+            Projection::Timestamps,
+            one,
+            self.rules.chunk_rows.max(8_192),
+        )?;
+        let (mut first, mut last, mut kept, mut row) = (None, 0, 0, 0);
+        while let Some(raw) = reader.next_rows(file)? {
+            let timestamps = &raw.timestamps;
+            check(row, timestamps)?;
+            if let Some(part) = self.part_inside(timestamps) {
+                first.get_or_insert(row + part.start);
+                last = row + part.end - 1;
+                kept += part.len();
+                self.keep(&timestamps[part]);
+            }
+            row += timestamps.len();
+        }
+        if first.is_some_and(|first| last - first + 1 != kept) {
+            // Rows out of reach between two batches: the range has them, the runs do not.
+            self.runs = None;
+        }
+        Ok(first.map(|first| RowRange {
+            skip: rows.skip + first,
+            rows: last - first + 1,
+            ..rows
+        }))
     }
 
     /// Whether what was seen is in order.
@@ -99,6 +106,13 @@ impl<'a> Scan<'a> {
     fn part_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
         if !self.rules.has_window() {
             return self.all_inside(timestamps);
+        }
+        // Without an early end, so that many are compared at a time: most pages of a file lie outside.
+        let in_reach = |at: &&i64| self.rules.in_reach(**at);
+        match timestamps.iter().filter(in_reach).count() {
+            0 => return None,
+            all if all == timestamps.len() => return self.all_inside(timestamps),
+            _ => {}
         }
         let mut part: Option<Range<usize>> = None;
         for (at, &timestamp_ns) in timestamps.iter().enumerate() {

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::SeriesRules;
 use super::scan::Scan;
-use super::segments::{Segment, SegmentBounds, as_one, first_and_rest, segments};
+use super::segments::{Segment, SegmentBounds, first_and_rest, segments};
 use crate::data::delta_runs::DeltaRuns;
-use crate::data::source::{PageBounds, Projection, RowRange, SourceFile};
+use crate::data::source::{PageBounds, RowRange, SourceFile};
 use crate::error::{Code, Error, Result};
 use crate::request::{UnsortedPolicy, format_timestamp};
 
@@ -26,64 +26,65 @@ pub(super) struct SegmentPlan {
 }
 
 impl SegmentPlan {
-    /// By what the files say of their pages, without decoding any. `None` where they do not say
-    /// enough, or where the rules are that any disorder ends the run, however late in the file.
+    /// By what the files say of their pages. Few rows are looked through at once; of many, only pages at the
+    /// ends of the window are decoded. `None` where the files do not say enough, or where the rules are that
+    /// any disorder ends the run, however late in the file.
     pub fn by_pages(files: &[SourceFile], rules: &SeriesRules) -> Result<Option<Self>> {
         if rules.unsorted == UnsortedPolicy::Error || rules.fails_on_duplicates() {
             return Ok(None);
         }
+        let mut selected = Vec::with_capacity(files.len());
+        for file in files {
+            match selected_pages(file, rules)? {
+                Some(of_file) => selected.push(of_file),
+                None => return Ok(None),
+            }
+        }
+        let rows: usize = selected.iter().flatten().map(PagesOfGroup::rows).sum();
+        if rows as u64 <= SCANNED_AT_ONCE_CHUNKS * rules.chunk_rows as u64 {
+            return Self::by_scan_of_pages(files, &selected, rules).map(Some);
+        }
         let mut ranges = Vec::with_capacity(files.len());
         let mut pages = Vec::new();
-        for file in files {
-            let mut of_file = Vec::new();
-            for (row_group, rows) in file.row_group_rows().enumerate() {
-                if rows == 0 {
-                    continue;
-                }
-                let Some(of_group) = file.timestamp_pages(row_group)? else {
-                    return Ok(None);
-                };
-                // From the first page that ends after the start to the last that begins before the
-                // end; those between are read even where they claim to lie elsewhere.
-                let first = of_group
-                    .iter()
-                    .position(|page| rules.start_ns <= page.max_ns)
-                    .unwrap_or(of_group.len());
-                let end = of_group
-                    .iter()
-                    .rposition(|page| page.min_ns <= rules.end_ns)
-                    .map_or(0, |last| last + 1);
-                check_neighbours(
-                    file,
-                    row_group,
-                    &of_group,
-                    first.min(end)..first.max(end),
-                    rules,
-                )?;
-                if first < end {
-                    of_file.push(range_of(row_group, &of_group, first..end));
-                    pages.extend_from_slice(&of_group[first..end]);
-                }
+        for (file, of_file) in files.iter().zip(&selected) {
+            for group in of_file {
+                check_neighbours(file, group, rules)?;
+                pages.extend_from_slice(&group.pages[group.read.clone()]);
             }
-            ranges.push(of_file);
+            let of_file = of_file.iter().map(|group| group.range(group.read.clone()));
+            ranges.push(of_file.filter(|range| range.rows > 0).collect());
         }
         let (segments, may_repeat) = segments(&pages);
         let short_enough = |segment: &Segment| segment.rows <= rules.segment_rows as u64;
-        let rows: u64 = segments.iter().map(|segment| segment.rows).sum();
-        let segments = if rows <= SCANNED_AT_ONCE_CHUNKS * rules.chunk_rows as u64 {
-            as_one(&segments).into_iter().collect()
-        } else if segments.first().is_none_or(short_enough) {
-            first_and_rest(&segments)
-        } else {
+        if !segments.first().is_none_or(short_enough) {
             return Ok(None);
-        };
+        }
         Ok(Some(Self {
             ranges,
-            segments,
+            segments: first_and_rest(&segments),
             bounds: SegmentBounds::new(&pages),
             may_repeat,
             runs: None,
         }))
+    }
+
+    /// By a pass over the timestamps of the pages that are read, and of those beside them.
+    fn by_scan_of_pages(
+        files: &[SourceFile],
+        selected: &[Vec<PagesOfGroup>],
+        rules: &SeriesRules,
+    ) -> Result<Self> {
+        let mut scan = Scan::new(rules);
+        let mut ranges = Vec::with_capacity(files.len());
+        for (file, of_file) in files.iter().zip(selected) {
+            let mut of_rows = Vec::new();
+            for group in of_file {
+                let part = group.with_neighbours();
+                of_rows.extend(group.scan(file, part, &mut scan, rules)?);
+            }
+            ranges.push(of_rows);
+        }
+        Ok(Self::of_scan(ranges, scan))
     }
 
     /// By a pass over all timestamps.
@@ -93,8 +94,12 @@ impl SegmentPlan {
         for file in files {
             ranges.push(scan.file(file)?);
         }
+        Ok(Self::of_scan(ranges, scan))
+    }
+
+    fn of_scan(ranges: Vec<Vec<RowRange>>, scan: Scan<'_>) -> Self {
         let rows = ranges.iter().flatten().map(|range| range.rows as u64).sum();
-        Ok(Self {
+        Self {
             ranges,
             segments: vec![Segment {
                 rows,
@@ -103,67 +108,105 @@ impl SegmentPlan {
             bounds: SegmentBounds::default(),
             may_repeat: scan.repeats,
             runs: scan.runs,
+        }
+    }
+}
+
+/// The pages of a row group, as far as the file tells them apart, and those of them that are read.
+struct PagesOfGroup {
+    row_group: usize,
+    pages: Vec<PageBounds>,
+    read: Range<usize>,
+}
+
+/// The pages of each row group of a file that may hold rows within reach. `None` where the file does not say
+/// it for certain.
+fn selected_pages(file: &SourceFile, rules: &SeriesRules) -> Result<Option<Vec<PagesOfGroup>>> {
+    let mut selected = Vec::new();
+    for (row_group, rows) in file.row_group_rows().enumerate() {
+        if rows == 0 {
+            continue;
+        }
+        let Some(pages) = file.timestamp_pages(row_group)? else {
+            return Ok(None);
+        };
+        // From the first page that ends after the start to the last that begins before the end; those
+        // between are read even where they claim to lie elsewhere.
+        let first = pages.iter().position(|page| rules.start_ns <= page.max_ns);
+        let first = first.unwrap_or(pages.len());
+        let last = pages.iter().rposition(|page| page.min_ns <= rules.end_ns);
+        let end = last.map_or(0, |last| last + 1);
+        selected.push(PagesOfGroup {
+            row_group,
+            pages,
+            // All pages before the first one end before the window. So the range may be empty, and then says
+            // between which pages the window lies, but it never ends before it starts.
+            read: first..end,
+        });
+    }
+    Ok(Some(selected))
+}
+
+impl PagesOfGroup {
+    /// How many rows are read.
+    fn rows(&self) -> usize {
+        self.range(self.read.clone()).rows
+    }
+
+    /// The rows of some of the pages.
+    fn range(&self, part: Range<usize>) -> RowRange {
+        let rows = |pages: &[PageBounds]| pages.iter().map(|page| page.rows).sum();
+        RowRange {
+            row_group: self.row_group,
+            skip: rows(&self.pages[..part.start]),
+            rows: rows(&self.pages[part]),
+        }
+    }
+
+    /// The pages that are read, and one more on each side.
+    fn with_neighbours(&self) -> Range<usize> {
+        self.read.start.saturating_sub(1)..self.pages.len().min(self.read.end + 1)
+    }
+
+    /// Looks through the timestamps of some pages: their rows from the first to the last within reach.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::CorruptInput`] where a timestamp contradicts the bounds of its page.
+    fn scan(
+        &self,
+        file: &SourceFile,
+        part: Range<usize>,
+        scan: &mut Scan<'_>,
+        rules: &SeriesRules,
+    ) -> Result<Option<RowRange>> {
+        let rows = self.range(part.clone());
+        if rows.rows == 0 {
+            return Ok(None);
+        }
+        let bounds = SegmentBounds::new(&self.pages[part]);
+        let before: usize = file.row_group_rows().take(self.row_group).sum();
+        scan.rows_within(file, rows, |first, timestamps| {
+            let Some((at, page)) = bounds.contradicted(first as u64, timestamps) else {
+                return Ok(());
+            };
+            let row = (before + rows.skip + first + at) as u64;
+            Err(contradiction(timestamps[at], &page, rules)
+                .at_file(file.path())
+                .at_row(row))
         })
     }
 }
 
-/// Fails where a page beside those that are read contradicts its statistics. In a file in order no
-/// other page can hide rows of the window.
-fn check_neighbours(
-    file: &SourceFile,
-    row_group: usize,
-    pages: &[PageBounds],
-    read: Range<usize>,
-    rules: &SeriesRules,
-) -> Result<()> {
-    // A short window is read from one neighbour to the other: what the decoder needs to begin with
-    // costs more than the pages between.
-    const SHORT: usize = 8;
-    let (before, after) = (read.start.saturating_sub(1), pages.len().min(read.end + 1));
-    let looked_at = if (before, after) == (read.start, read.end) {
-        [0..0, 0..0]
-    } else if read.len() <= SHORT {
-        [before..after, 0..0]
-    } else {
-        [before..read.start, read.end..after]
-    };
-    for looked_at in looked_at {
-        let range = range_of(row_group, pages, looked_at.clone());
-        if range.rows == 0 {
-            continue;
-        }
-        let mut reader = file.read(
-            Projection::Timestamps,
-            &[range],
-            rules.chunk_rows.max(8_192),
-        )?;
-        let of_page = pages[looked_at]
-            .iter()
-            .flat_map(|page| std::iter::repeat_n(page, page.rows));
-        let mut expected = of_page.enumerate();
-        let before: usize = file.row_group_rows().take(row_group).sum();
-        while let Some(raw) = reader.next_rows(file)? {
-            for (&timestamp_ns, (row, page)) in raw.timestamps.iter().zip(&mut expected) {
-                if !(page.min_ns..=page.max_ns).contains(&timestamp_ns) {
-                    let row = (before + range.skip + row) as u64;
-                    return Err(contradiction(timestamp_ns, page, rules)
-                        .at_file(file.path())
-                        .at_row(row));
-                }
-            }
-        }
+/// Fails where a page beside those that are read contradicts its bounds. In a file in order no other page
+/// can hide rows of the window.
+fn check_neighbours(file: &SourceFile, group: &PagesOfGroup, rules: &SeriesRules) -> Result<()> {
+    let all = group.with_neighbours();
+    for beside in [all.start..group.read.start, group.read.end..all.end] {
+        // Its order says nothing of that of the series.
+        group.scan(file, beside, &mut Scan::new(rules), rules)?;
     }
     Ok(())
-}
-
-/// The rows of some pages of a row group.
-fn range_of(row_group: usize, pages: &[PageBounds], part: Range<usize>) -> RowRange {
-    let rows = |pages: &[PageBounds]| pages.iter().map(|page| page.rows).sum();
-    RowRange {
-        row_group,
-        skip: rows(&pages[..part.start]),
-        rows: rows(&pages[part]),
-    }
 }
 
 /// The error for a timestamp outside the bounds that the file gives for it.

@@ -39,6 +39,13 @@ struct Window {
 }
 
 impl Window {
+    /// Everything from `start` on; nothing where that lies outside.
+    fn rest_from(&self, start: u64) -> Bytes {
+        let end = self.start + self.bytes.len() as u64;
+        self.from(start, end.saturating_sub(start))
+            .unwrap_or_default()
+    }
+
     fn from(&self, start: u64, len: u64) -> Option<Bytes> {
         let offset = usize::try_from(start.checked_sub(self.start)?).ok()?;
         let end = offset.checked_add(usize::try_from(len).ok()?)?;
@@ -50,8 +57,9 @@ impl BufferedChunkReader {
     /// A chunk of the file.
     pub fn new(file: PositionedFile, chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
         let limits = ChunkLimits::new(chunk)?;
-        let (start, bytes) = chunk.byte_range();
-        let end = start.saturating_add(bytes).min(file.len());
+        let start = limits.start();
+        let bytes = limits.end() - start;
+        let end = limits.end().min(file.len());
         let first = if bytes <= SMALL_CHUNK_BYTES {
             bytes
         } else {
@@ -104,10 +112,17 @@ impl ChunkReader for BufferedChunkReader {
     type T = Chain<Reader<Bytes>, BufReader<PositionedRead>>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = window.start + window.bytes.len() as u64;
-        let known = window.from(start, end.saturating_sub(start));
-        let known = known.unwrap_or_default();
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = window.rest_from(start);
+        if known.is_empty() {
+            // A page was passed over: its header and the next one are read at once, and once.
+            let length = HEADER_BYTES.min(self.end.saturating_sub(start));
+            known = self.file.get_bytes(start, length as usize)?;
+            *window = Window {
+                start,
+                bytes: known.clone(),
+            };
+        }
         self.limits.check_header(&self.file, start, &known)?;
         let after = self.file.read_from(start + known.len() as u64);
         let after = BufReader::with_capacity(HEADER_BYTES as usize, after);

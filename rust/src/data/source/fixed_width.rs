@@ -124,33 +124,30 @@ impl FixedWidthColumn {
         Ok(read)
     }
 
-    /// Passes over the next rows, as far as they reach; pages as a whole are not decompressed.
+    /// Passes over the next rows, as far as they reach. Pages as a whole are not decompressed; in a page that
+    /// is read, levels and indexes are, but no value is looked up.
     pub fn skip(&mut self, rows: usize) -> Result<ColumnRead, ParquetError> {
         let mut read = ColumnRead::default();
-        let mut unwanted = [0_i64; UNPACKED];
-        while read.rows < rows && !self.unsupported_encoding {
+        while read.rows < rows {
             let left = rows - read.rows;
-            if self.page.rows == 0
-                && let Some(next) = self.pages.peek_next_page()?
-                && let Some(levels) = next.num_levels.or(next.is_dict.then_some(0))
-                && levels <= left
-            {
-                // A dictionary is kept for whoever needs it.
-                self.pages.skip_next_page()?;
-                read.rows += levels;
-                continue;
+            if self.page.rows == 0 {
+                if !self.unsupported_encoding
+                    && let Some(next) = self.pages.peek_next_page()?
+                    && let Some(levels) = next.num_levels.or(next.is_dict.then_some(0))
+                    && levels <= left
+                {
+                    // A dictionary is kept for the page that needs it.
+                    self.pages.skip_next_page()?;
+                    read.rows += levels;
+                    continue;
+                }
+                if !self.next_page()? {
+                    break;
+                }
             }
-            // No further than to the end of the page: the next one may be passed over as a whole.
-            let of_page = if self.page.rows == 0 {
-                1
-            } else {
-                self.page.rows
-            };
-            let step = self.read(&mut unwanted[..left.min(of_page).min(UNPACKED)])?;
-            if step.rows == 0 {
-                break;
-            }
-            read.rows += step.rows;
+            let step = left.min(self.page.rows);
+            self.page.skip(step)?;
+            read.rows += step;
         }
         read.unsupported_encoding = self.unsupported_encoding;
         Ok(read)
@@ -310,7 +307,50 @@ impl DataPage {
     }
 }
 
+impl DataPage {
+    /// Passes over the next rows, no more than there are.
+    fn skip(&mut self, rows: usize) -> Result<(), ParquetError> {
+        self.rows -= rows;
+        let Some(levels) = &mut self.levels else {
+            return self.values.skip(rows);
+        };
+        let mut left = rows;
+        while left > 0 {
+            let mut unpacked = [0; UNPACKED];
+            let unpacked = &mut unpacked[..left.min(UNPACKED)];
+            levels.read(unpacked)?;
+            let present = unpacked.iter().filter(|&&level| level == 1).count();
+            self.values.skip(present)?;
+            left -= unpacked.len();
+        }
+        Ok(())
+    }
+}
+
 impl Values {
+    /// Passes over the next values. There must be as many.
+    fn skip(&mut self, count: usize) -> Result<(), ParquetError> {
+        match self {
+            Self::Plain(bytes) => {
+                let len = count * 8;
+                if len > bytes.len() {
+                    return Err(too_few_values());
+                }
+                bytes.advance(len);
+            }
+            Self::Indexes(indexes) => {
+                let mut left = count;
+                while left > 0 {
+                    let mut unpacked = [0; UNPACKED];
+                    let step = left.min(UNPACKED);
+                    indexes.read(&mut unpacked[..step])?;
+                    left -= step;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Fills `into` with the next values. There must be so many.
     fn read<T: FixedWidth>(
         &mut self,

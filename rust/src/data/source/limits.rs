@@ -69,15 +69,10 @@ struct SeenPage {
 
 impl ChunkLimits {
     pub fn new(chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
-        let start = chunk.dictionary_page_offset();
-        let start = start.unwrap_or_else(|| chunk.data_page_offset());
-        let start =
-            u64::try_from(start).map_err(|_| implausible("a column begins before the file"))?;
-        let bytes = u64::try_from(chunk.compressed_size());
-        let bytes = bytes.map_err(|_| implausible("a column has fewer than no bytes"))?;
+        let (start, end) = chunk_bytes(chunk)?;
         Ok(Self {
             start,
-            end: start.saturating_add(bytes),
+            end,
             compression: chunk.compression(),
             value_bytes: match chunk.column_type() {
                 PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
@@ -87,6 +82,16 @@ impl ChunkLimits {
             },
             seen: Mutex::default(),
         })
+    }
+
+    /// Where the chunk begins in the file.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Where the chunk ends by its own account, which may be behind the end of the file.
+    pub fn end(&self) -> u64 {
+        self.end
     }
 
     /// Looks at what the library is about to read at `start`: a page header, or a page whose header has
@@ -187,6 +192,18 @@ impl ChunkLimits {
     }
 }
 
+/// Where a column chunk begins and ends in its file. The library's own method panics where a damaged footer
+/// makes either negative.
+pub(super) fn chunk_bytes(chunk: &ColumnChunkMetaData) -> Result<(u64, u64), ParquetError> {
+    let start = chunk.dictionary_page_offset();
+    let start = start.unwrap_or_else(|| chunk.data_page_offset());
+    let start =
+        u64::try_from(start).map_err(|_| implausible("column chunk begins before the file"))?;
+    let bytes = u64::try_from(chunk.compressed_size());
+    let bytes = bytes.map_err(|_| implausible("column chunk has a negative compressed size"))?;
+    Ok((start, start.saturating_add(bytes)))
+}
+
 /// How many bytes one byte can stand for.
 const GZIP_EXPANSION_MAX: usize = 1_032;
 const LZ4_EXPANSION_MAX: usize = 255;
@@ -251,6 +268,25 @@ pub(super) fn check_footer(file: &PositionedFile) -> Result<bool, ParquetError> 
     let footer = file.get_bytes(start, length)?;
     read_footer(&mut CompactReader::new(&footer))
         .ok_or_else(|| implausible("the footer makes no sense, or goes too deep"))
+}
+
+/// The most bytes of a page index of one column: a page has some 40 there.
+const INDEX_BYTES_MAX: usize = 16 << 20;
+
+/// Checks how many bytes an index declares, before they are read.
+pub(super) fn check_index(length: usize) -> Result<(), ParquetError> {
+    if length > INDEX_BYTES_MAX {
+        return Err(implausible(&format!(
+            "a page index claims to take {length} bytes; at most {INDEX_BYTES_MAX} are read"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks that every list of an index is there, before the library sets memory aside for it.
+pub(super) fn check_index_lists(index: &[u8]) -> Result<(), ParquetError> {
+    let whole = CompactReader::new(index).skip(Kind::Struct);
+    whole.ok_or_else(|| implausible("a page index makes no sense"))
 }
 
 /// Reads a whole footer. Whether it names a way in which columns are encrypted.

@@ -13,6 +13,7 @@ mod fixed_width;
 mod formats;
 mod instruments;
 mod limits;
+mod page_index;
 mod pages;
 mod ranges;
 mod rle_bit_packed;

@@ -5,9 +5,12 @@
 //! read here. Whatever is missing, unknown or does not add up makes the answer `None`: then the
 //! rows themselves have to be looked at.
 
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::ChunkReader;
 
 use super::file::PositionedFile;
+use super::limits::chunk_bytes;
+use super::page_index::indexed_pages;
 use super::thrift::{CompactReader, Kind};
 use super::{PageBounds, SourceFile};
 use crate::error::Result;
@@ -26,16 +29,18 @@ impl SourceFile {
             return Ok(None);
         };
         let file = self.opened()?;
+        let group = self.metadata.metadata().row_group(row_group);
+        let chunk = group.column(self.timestamp.leaf);
         // Together they must say what the footer says of all of them.
-        let pages = self.page_bounds(&file, row_group).filter(|pages| {
+        let adds_up = |pages: &Vec<StoredBounds>| {
             pages.iter().map(|page| page.min).min() == Some(min)
                 && pages.iter().map(|page| page.max).max() == Some(max)
-        });
-        let whole = || StoredBounds {
-            rows: self.row_group_rows().nth(row_group).unwrap_or_default(),
-            min,
-            max,
         };
+        let rows = self.row_group_rows().nth(row_group).unwrap_or_default();
+        let pages = indexed_pages(&file, chunk, rows)
+            .filter(adds_up)
+            .or_else(|| declared_pages(&file, chunk, rows).filter(adds_up));
+        let whole = || StoredBounds { rows, min, max };
         let pages = pages.unwrap_or_else(|| vec![whole()]);
         let stamped = pages.into_iter().map(|page| {
             let (min_ns, max_ns) = self.stamps_between(page.min, page.max);
@@ -47,43 +52,40 @@ impl SourceFile {
         });
         Ok(Some(stamped.collect()))
     }
+}
 
-    fn page_bounds(&self, file: &PositionedFile, row_group: usize) -> Option<Vec<StoredBounds>> {
-        let group = self.metadata.metadata().row_group(row_group);
-        let column = group.column(self.timestamp.leaf);
-        // Not by the library's byte_range, which panics where a damaged footer makes it negative.
-        let start = column
-            .dictionary_page_offset()
-            .unwrap_or(column.data_page_offset());
-        let start = u64::try_from(start).ok()?;
-        let bytes = u64::try_from(column.compressed_size()).ok()?;
-        let (mut at, end) = (start, start.checked_add(bytes)?);
-        let mut left = usize::try_from(group.num_rows()).ok()?;
-        let mut pages = Vec::new();
-        while left > 0 {
-            let len = HEADER_BYTES.min(end.checked_sub(at)?);
-            let head = file.get_bytes(at, usize::try_from(len).ok()?).ok()?;
-            let mut fields = CompactReader::new(&head);
-            let page = PageHeader::read(&mut fields)?;
-            let header_bytes = head.len() - fields.rest().len();
-            at =
-                at.checked_add(header_bytes as u64 + u64::try_from(page.compressed_bytes?).ok()?)?;
-            if let Some(data) = page.data {
-                let bounds = data.bounds()?;
-                left = left.checked_sub(bounds.rows)?;
-                pages.push(bounds);
-            }
+/// Rows and bounds of each page of a column chunk of `rows` rows, as the headers of the pages say.
+fn declared_pages(
+    file: &PositionedFile,
+    chunk: &ColumnChunkMetaData,
+    rows: usize,
+) -> Option<Vec<StoredBounds>> {
+    let (mut at, end) = chunk_bytes(chunk).ok()?;
+    let mut left = rows;
+    let mut pages = Vec::new();
+    while left > 0 {
+        let len = HEADER_BYTES.min(end.checked_sub(at)?);
+        let head = file.get_bytes(at, usize::try_from(len).ok()?).ok()?;
+        let mut fields = CompactReader::new(&head);
+        let page = PageHeader::read(&mut fields)?;
+        let header_bytes = head.len() - fields.rest().len();
+        let page_bytes = u64::try_from(page.compressed_bytes?).ok()?;
+        at = at.checked_add(header_bytes as u64 + page_bytes)?;
+        if let Some(data) = page.data {
+            let bounds = data.bounds()?;
+            left = left.checked_sub(bounds.rows)?;
+            pages.push(bounds);
         }
-        Some(pages)
     }
+    Some(pages)
 }
 
 /// How many rows a page has, and between which values they lie, as they are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct StoredBounds {
-    rows: usize,
-    min: i64,
-    max: i64,
+pub(super) struct StoredBounds {
+    pub rows: usize,
+    pub min: i64,
+    pub max: i64,
 }
 
 /// A dictionary page that may be read in part: plain values, and no checksum over all of it.
