@@ -25,6 +25,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
@@ -53,6 +54,8 @@ struct Writing {
     page_bounds: bool,
     /// Whether the file says anything of its values at all.
     statistics: bool,
+    /// Whether the page index cannot be read: then only headers and footer tell of the pages.
+    damaged_index: bool,
     /// Rows are turned around within stretches of so many; 0 leaves them in order.
     turned: usize,
     integers: bool,
@@ -82,6 +85,7 @@ impl Writing {
             row_group_rows: 100_000,
             page_bounds: false,
             statistics: true,
+            damaged_index: false,
             turned: 0,
             integers: false,
             nullable: true,
@@ -165,6 +169,32 @@ fn write(path: &Path, series: usize, minutes: &[i64], nulls: Option<i64>, writin
         ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a Parquet writer");
     writer.write(&batch).expect("rows are written");
     writer.close().expect("a footer is written");
+    if writing.damaged_index {
+        damage_index(path);
+    }
+}
+
+/// Writes zeros over the page index of every column.
+fn damage_index(path: &Path) {
+    let mut bytes = fs::read(path).expect("the file");
+    let reader = SerializedFileReader::new(File::open(path).expect("the file"));
+    let footer = reader.expect("a footer").metadata().clone();
+    for chunk in footer
+        .row_groups()
+        .iter()
+        .flat_map(RowGroupMetaData::columns)
+    {
+        let indexes = [
+            (chunk.column_index_offset(), chunk.column_index_length()),
+            (chunk.offset_index_offset(), chunk.offset_index_length()),
+        ];
+        for (offset, length) in indexes {
+            if let (Some(offset), Some(length)) = (offset, length) {
+                bytes[offset as usize..][..length as usize].fill(0);
+            }
+        }
+    }
+    fs::write(path, bytes).expect("the damaged file");
 }
 
 /// What is asked for, in minutes.
@@ -367,6 +397,7 @@ fn writing() -> impl Strategy<Value = Writing> {
             ]),
             any::<bool>(),
             prop::bool::weighted(0.8),
+            any::<bool>(),
         ),
     )
         .prop_map(
@@ -377,12 +408,13 @@ fn writing() -> impl Strategy<Value = Writing> {
                 turned,
                 integers,
                 nullable,
-                (pages, compression, second_version, statistics),
+                (pages, compression, second_version, statistics, damaged_index),
             )| Writing {
                 pages,
                 compression,
                 second_version,
                 statistics,
+                damaged_index,
                 page_rows,
                 row_group_rows,
                 page_bounds,
@@ -527,10 +559,16 @@ fn a_window_begins_anywhere_in_a_page() {
     };
     let series = [((0..1_000).collect(), None)];
     for start in [1, 49, 50, 51, 99, 100, 101, 949, 950, 999] {
-        for (page_bounds, statistics) in [(false, false), (false, true), (true, true)] {
+        for (page_bounds, statistics, damaged_index) in [
+            (false, false, false),
+            (false, true, false),
+            (false, true, true),
+            (true, true, true),
+        ] {
             let writing = Writing {
                 page_bounds,
                 statistics,
+                damaged_index,
                 ..writing.clone()
             };
             let window = Some((start, start + 60));

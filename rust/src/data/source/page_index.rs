@@ -87,3 +87,81 @@ fn stored_bounds(index: &ColumnIndexMetaData) -> Option<Vec<(i64, i64)>> {
     };
     Some(bounds)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::super::file::open_file;
+    use super::super::pages::declared_pages;
+    use super::*;
+
+    fn write(path: &Path) -> ColumnChunkMetaData {
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1_000).map(|at| at ^ 5)));
+        let batch = RecordBatch::try_from_iter([("value", values)]).expect("one column");
+        let properties = WriterProperties::builder()
+            .set_data_page_row_count_limit(64)
+            .set_write_batch_size(64)
+            .set_write_page_header_statistics(true)
+            .build();
+        let file = File::create(path).expect("a file");
+        let mut writer =
+            ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
+        writer.write(&batch).expect("rows are written");
+        writer.close().expect("a footer is written");
+        let reader = SerializedFileReader::new(File::open(path).expect("the file"));
+        let footer = reader.expect("a footer").metadata().clone();
+        footer.row_group(0).column(0).clone()
+    }
+
+    #[test]
+    fn the_index_says_what_the_headers_of_pages_say() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one.parquet");
+        let chunk = write(&path);
+        let file = open_file(&path, None).expect("the file");
+        let indexed = indexed_pages(&file, &chunk, 1_000).expect("an index");
+        assert_eq!(indexed.len(), 16);
+        assert_eq!(
+            Some(&indexed),
+            declared_pages(&file, &chunk, 1_000).as_ref()
+        );
+        // Of more or fewer rows than the group has, the last page has others.
+        assert_ne!(Some(indexed), indexed_pages(&file, &chunk, 1_001));
+        assert_eq!(indexed_pages(&file, &chunk, 960), None);
+    }
+
+    #[test]
+    fn a_damaged_index_is_none_and_no_panic() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one.parquet");
+        let chunk = write(&path);
+        let honest = fs::read(&path).expect("the file");
+        let start = chunk.column_index_offset().expect("an index") as usize;
+        for at in start..honest.len() {
+            let mut bytes = honest.clone();
+            bytes[at] ^= 0xa5;
+            fs::write(&path, bytes).expect("the damaged file");
+            let file = open_file(&path, None).expect("the file");
+            if let Some(pages) = indexed_pages(&file, &chunk, 1_000) {
+                let rows: usize = pages.iter().map(|page| page.rows).sum();
+                assert_eq!(rows, 1_000, "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_of_implausible_length_is_not_read() {
+        assert!(check_index(1 << 20).is_ok());
+        assert!(check_index(1 << 30).is_err());
+        // A struct whose first field is a list of 2^28 elements that are not there.
+        assert!(check_index_lists(&[0x19, 0xf6, 0x80, 0x80, 0x80, 0x80, 0x01, 0x00]).is_err());
+    }
+}

@@ -55,7 +55,7 @@ impl SourceFile {
 }
 
 /// Rows and bounds of each page of a column chunk of `rows` rows, as the headers of the pages say.
-fn declared_pages(
+pub(super) fn declared_pages(
     file: &PositionedFile,
     chunk: &ColumnChunkMetaData,
     rows: usize,
