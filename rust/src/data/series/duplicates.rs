@@ -259,7 +259,7 @@ impl Duplicates {
                 .filter(|cursor| (cursor.position()..cursor.position() + NEAR_ROWS).contains(&row));
             let mut cursor = match near {
                 Some(cursor) => cursor,
-                None => ValueCursor::starting_at(source.clone(), field, row)?,
+                None => ValueCursor::starting_at(source.clone(), field, row),
             };
             values.push(cursor.value_at(row)?);
             self.cursors[field] = Some(cursor);

@@ -33,7 +33,9 @@ pub(crate) use self::values::ValueCursor;
 use crate::data::discovery::{Role, SeriesFiles};
 use crate::data::input_list::InputFileDocument;
 use crate::data::session::{Hours, SessionFilter};
-use crate::data::source::{EmptyFile, FileContents, Part, RowRange, SourceFile, TimeRules};
+use crate::data::source::{
+    EmptyFile, FileContents, FileRanges, ParquetFile, Part, RowRange, SeriesFile, TimeRules,
+};
 use crate::error::{Error, Result};
 use crate::report::SeriesName;
 use crate::request::{
@@ -239,6 +241,8 @@ pub(crate) struct SeriesSource {
     name: SeriesName,
     /// In the order in which they are read.
     files: Vec<PlannedFile>,
+    /// The rows of all of them.
+    ranges: FileRanges,
     /// Those without rows.
     empty: Vec<EmptyFile>,
     /// The first file of all by name.
@@ -247,7 +251,7 @@ pub(crate) struct SeriesSource {
 
 /// A file of the series and the rows of it that lie between the window's first and last row.
 struct PlannedFile {
-    file: SourceFile,
+    file: SeriesFile,
     ranges: Vec<RowRange>,
     /// How many rows that is.
     rows: u64,
@@ -257,13 +261,19 @@ struct PlannedFile {
 }
 
 impl PlannedFile {
-    fn new((place, file): (usize, SourceFile), ranges: Vec<RowRange>) -> Self {
+    fn new((place, file): (usize, SeriesFile), ranges: Vec<RowRange>) -> Self {
         Self {
             file,
             place,
             rows: ranges.iter().map(|range| range.rows as u64).sum(),
             ranges,
         }
+    }
+
+    /// The ranges, each with its file.
+    fn file_ranges(&self) -> impl Iterator<Item = (Arc<ParquetFile>, RowRange)> {
+        let file = self.file.file();
+        self.ranges.iter().map(|range| (file.clone(), *range))
     }
 
     /// The parts of the ranges that hold some rows, counted over the ranges.
@@ -297,7 +307,12 @@ impl PlannedFile {
         let mut left = row;
         for range in &self.ranges {
             if left < range.rows as u64 {
-                let before: usize = self.file.row_group_rows().take(range.row_group).sum();
+                let before: usize = self
+                    .file
+                    .file()
+                    .row_group_rows()
+                    .take(range.row_group)
+                    .sum();
                 return (before + range.skip) as u64 + left;
             }
             left -= range.rows as u64;
@@ -318,7 +333,10 @@ impl SeriesSource {
     ///
     /// The first one that is not.
     pub fn check_named(&self) -> Result<()> {
-        let files = self.files.iter().map(|planned| planned.file.check_named());
+        let files = self
+            .files
+            .iter()
+            .map(|planned| planned.file.file().check_named());
         let empty = self.empty.iter().map(EmptyFile::check_named);
         let mut checks = files.chain(empty);
         checks.try_for_each(|check| check.map_err(|error| self.named(error)))
@@ -358,7 +376,7 @@ impl SeriesSource {
         let mut left = row;
         for planned in &self.files {
             if left < planned.rows {
-                return (planned.file.path(), planned.row_in_file(left));
+                return (planned.file.file().path(), planned.row_in_file(left));
             }
             left -= planned.rows;
         }
@@ -386,7 +404,7 @@ pub(crate) fn inputs(
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the files ([`SourceFile::open`]), and where the rules make it one,
+/// Whatever is wrong with the files ([`SeriesFile::open`]), and where the rules make it one,
 /// [`crate::Code::UnsortedInput`].
 pub(crate) fn open(
     series: &SeriesFiles,

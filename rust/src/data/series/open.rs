@@ -8,14 +8,14 @@ use super::SeriesRules;
 use crate::data::discovery::{FileEntry, SeriesFiles};
 use crate::data::input_list::{InputFileDocument, contradiction};
 use crate::data::source::{
-    DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SourceFile, TimeRules,
+    DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SeriesFile, TimeRules,
 };
 use crate::error::{Code, Error, Result};
 use crate::report::FileUnit;
 
 /// The files of a series, in the order in which they are read.
 pub(super) struct OpenedFiles {
-    pub files: Vec<SourceFile>,
+    pub files: Vec<SeriesFile>,
     /// For each of them its place among all by name.
     pub places: Vec<usize>,
     pub empty: Vec<EmptyFile>,
@@ -39,12 +39,12 @@ impl OpenedFiles {
             let mut instruments = Instruments::default();
             files
                 .iter()
-                .try_for_each(|(_, file)| instruments.look_at(file))?;
+                .try_for_each(|(_, file)| instruments.look_at(file.file()))?;
         }
         let units = files.iter().filter_map(|(_, file)| {
             let unit = file.unit().filter(|_| rules.unit.is_some())?;
             Some(FileUnit {
-                file: file.path().to_string_lossy().into_owned(),
+                file: file.file().path().to_string_lossy().into_owned(),
                 unit,
             })
         });
@@ -85,13 +85,13 @@ impl OpenedFiles {
                 }
                 Opened::File(file) => {
                     if !rules.one_instrument {
-                        instruments.look_at(&file)?;
+                        instruments.look_at(file.file())?;
                     }
                     let (first_ns, last_ns) = file.stamp_range()?;
                     let fields =
                         std::iter::once("timestamp").chain(rules.fields.iter().map(String::as_str));
-                    let columns = fields.zip(file.column_names());
-                    document.rows = Some(file.rows());
+                    let columns = fields.zip(file.file().column_names());
+                    document.rows = Some(file.file().rows());
                     document.first_timestamp_ns = Some(first_ns);
                     document.last_timestamp_ns = Some(last_ns);
                     document.columns = columns
@@ -99,7 +99,7 @@ impl OpenedFiles {
                         .collect();
                     document.unit = file.unit();
                     document.zone = file.zone().map(|zone| zone.name().to_owned());
-                    file.size_and_modified_ns()
+                    file.file().size_and_modified_ns()
                 }
             };
             document.size = Some(size);
@@ -140,7 +140,7 @@ fn open_file(
     let values: Vec<_> = fields
         .map(|(field, name)| column(field).unwrap_or_else(|| name.clone()))
         .collect();
-    let opened = SourceFile::open(FileOptions {
+    let opened = SeriesFile::open(FileOptions {
         path: &entry.path,
         within: series.within.as_ref(),
         contents: rules.contents,
@@ -153,7 +153,7 @@ fn open_file(
         held: matches!(asks, Asks::Rows { held: true }),
     })?;
     let (size, modified_ns) = match &opened {
-        Opened::File(file) => file.size_and_modified_ns(),
+        Opened::File(file) => file.file().size_and_modified_ns(),
         Opened::Empty(file) => file.size_and_modified_ns(),
     };
     if let Some(listed) = listed {
@@ -210,7 +210,7 @@ struct DoubledHour {
 /// # Errors
 ///
 /// [`Code::CorruptInput`] where an hour that is looked at has no such step, or more than one.
-fn infer_second_passes(files: &mut [SourceFile]) -> Result<()> {
+fn infer_second_passes(files: &mut [SeriesFile]) -> Result<()> {
     let mut hours: BTreeMap<i64, DoubledHour> = BTreeMap::new();
     for (number, file) in files.iter().enumerate() {
         file.doubled_rows(|doubled: DoubledRow| {

@@ -2,14 +2,14 @@
 
 use super::{SeriesRules, SeriesSource};
 use crate::data::delta_runs::DeltaRuns;
-use crate::data::source::{Projection, RawRows, SourceReader};
+use crate::data::source::{LastRange, Projection, RawRows, RowReader};
 use crate::error::Result;
 
 /// The timestamps of all rows of a series that are decoded, as they stand in the files.
 pub(super) struct RowStream {
     pass: Projection,
     file: usize,
-    reader: Option<Box<SourceReader>>,
+    reader: Option<Box<RowReader>>,
     /// All timestamps that are left, where an earlier pass could keep them.
     runs: Option<DeltaRuns>,
     /// Rows of the next file that is opened that were handed out before.
@@ -72,15 +72,19 @@ impl RowStream {
                 let skip = std::mem::take(&mut self.skip);
                 let rows = skip..skip + self.end - self.position;
                 let ranges = planned.ranges_between(rows.clone());
-                let goes_on = !rules.has_window() && planned.cuts_last_range(&rows);
+                let last = if !rules.has_window() && planned.cuts_last_range(&rows) {
+                    LastRange::Beginning
+                } else {
+                    LastRange::Whole
+                };
                 let reader =
                     planned
                         .file
-                        .read_beginning(self.pass, &ranges, rules.chunk_rows, goes_on)?;
+                        .read_beginning(self.pass, &ranges, rules.chunk_rows, last)?;
                 self.reader = Some(Box::new(reader));
             }
             self.decoded = match &mut self.reader {
-                Some(reader) => reader.next_rows(&planned.file)?,
+                Some(reader) => reader.next_rows()?,
                 None => None,
             };
             if self.decoded.is_none() {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::data::delta_runs::DeltaRuns;
 use crate::data::series::SeriesRules;
 use crate::data::series::segments::Order;
-use crate::data::source::{Projection, RowRange, SourceFile};
+use crate::data::source::{Projection, RowRange, SeriesFile};
 use crate::error::Result;
 
 /// The pass over the timestamps of a series, over its files in name order.
@@ -35,9 +35,9 @@ impl<'a> Scan<'a> {
 
     /// The rows of a file from the first to the last within reach, per row group. Row groups whose
     /// statistics place them outside are not read.
-    pub fn file(&mut self, file: &SourceFile) -> Result<Vec<RowRange>> {
+    pub fn file(&mut self, file: &SeriesFile) -> Result<Vec<RowRange>> {
         let mut ranges = Vec::new();
-        for group in file.all_rows() {
+        for group in file.file().all_rows() {
             if group.rows > 0 && self.may_be_inside(file, group.row_group) {
                 ranges.extend(self.rows_within(file, group, |_, _| Ok(()))?);
             }
@@ -49,7 +49,7 @@ impl<'a> Scan<'a> {
     /// are read, with the place of the first of them among those rows.
     pub fn rows_within(
         &mut self,
-        file: &SourceFile,
+        file: &SeriesFile,
         rows: RowRange,
         mut check: impl FnMut(usize, &[i64]) -> Result<()>,
     ) -> Result<Option<RowRange>> {
@@ -60,7 +60,7 @@ impl<'a> Scan<'a> {
             self.rules.chunk_rows.max(8_192),
         )?;
         let (mut first, mut last, mut kept, mut row) = (None, 0, 0, 0);
-        while let Some(raw) = reader.next_rows(file)? {
+        while let Some(raw) = reader.next_rows()? {
             let timestamps = &raw.timestamps;
             check(row, timestamps)?;
             if let Some(part) = self.part_inside(timestamps) {
@@ -97,7 +97,7 @@ impl<'a> Scan<'a> {
         self.keep(timestamps);
     }
 
-    fn may_be_inside(&self, file: &SourceFile, row_group: usize) -> bool {
+    fn may_be_inside(&self, file: &SeriesFile, row_group: usize) -> bool {
         file.timestamp_bounds(row_group)
             .is_none_or(|(min, max)| min <= self.rules.end_ns && self.rules.start_ns <= max)
     }

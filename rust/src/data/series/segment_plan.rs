@@ -7,7 +7,7 @@ use super::SeriesRules;
 use super::scan::Scan;
 use super::segments::{Segment, SegmentBounds, first_and_rest, segments};
 use crate::data::delta_runs::DeltaRuns;
-use crate::data::source::{PageBounds, RowRange, SourceFile};
+use crate::data::source::{PageBounds, RowRange, SeriesFile};
 use crate::error::{Code, Error, Result};
 use crate::request::{UnsortedPolicy, format_timestamp};
 
@@ -29,7 +29,7 @@ impl SegmentPlan {
     /// By what the files say of their pages. Few rows are looked through at once; of many, only pages at the
     /// ends of the window are decoded. `None` where the files do not say enough, or where the rules are that
     /// any disorder ends the run, however late in the file.
-    pub fn by_pages(files: &[SourceFile], rules: &SeriesRules) -> Result<Option<Self>> {
+    pub fn by_pages(files: &[SeriesFile], rules: &SeriesRules) -> Result<Option<Self>> {
         if rules.unsorted == UnsortedPolicy::Error || rules.fails_on_duplicates() {
             return Ok(None);
         }
@@ -70,7 +70,7 @@ impl SegmentPlan {
 
     /// By a pass over the timestamps of the pages that are read, and of those beside them.
     fn by_scan_of_pages(
-        files: &[SourceFile],
+        files: &[SeriesFile],
         selected: &[Vec<PagesOfGroup>],
         rules: &SeriesRules,
     ) -> Result<Self> {
@@ -88,7 +88,7 @@ impl SegmentPlan {
     }
 
     /// By a pass over all timestamps.
-    pub fn by_scan(files: &[SourceFile], rules: &SeriesRules) -> Result<Self> {
+    pub fn by_scan(files: &[SeriesFile], rules: &SeriesRules) -> Result<Self> {
         let mut scan = Scan::new(rules);
         let mut ranges = Vec::with_capacity(files.len());
         for file in files {
@@ -121,9 +121,9 @@ struct PagesOfGroup {
 
 /// The pages of each row group of a file that may hold rows within reach. `None` where the file does not say
 /// it for certain.
-fn selected_pages(file: &SourceFile, rules: &SeriesRules) -> Result<Option<Vec<PagesOfGroup>>> {
+fn selected_pages(file: &SeriesFile, rules: &SeriesRules) -> Result<Option<Vec<PagesOfGroup>>> {
     let mut selected = Vec::new();
-    for (row_group, rows) in file.row_group_rows().enumerate() {
+    for (row_group, rows) in file.file().row_group_rows().enumerate() {
         if rows == 0 {
             continue;
         }
@@ -175,7 +175,7 @@ impl PagesOfGroup {
     /// [`Code::CorruptInput`] where a timestamp contradicts the bounds of its page.
     fn scan(
         &self,
-        file: &SourceFile,
+        file: &SeriesFile,
         part: Range<usize>,
         scan: &mut Scan<'_>,
         rules: &SeriesRules,
@@ -185,14 +185,14 @@ impl PagesOfGroup {
             return Ok(None);
         }
         let bounds = SegmentBounds::new(&self.pages[part]);
-        let before: usize = file.row_group_rows().take(self.row_group).sum();
+        let before: usize = file.file().row_group_rows().take(self.row_group).sum();
         scan.rows_within(file, rows, |first, timestamps| {
             let Some((at, page)) = bounds.contradicted(first as u64, timestamps) else {
                 return Ok(());
             };
             let row = (before + rows.skip + first + at) as u64;
             Err(contradiction(timestamps[at], &page, rules)
-                .at_file(file.path())
+                .at_file(file.file().path())
                 .at_row(row))
         })
     }
@@ -200,7 +200,7 @@ impl PagesOfGroup {
 
 /// Fails where a page beside those that are read contradicts its bounds. In a file in order no other page
 /// can hide rows of the window.
-fn check_neighbours(file: &SourceFile, group: &PagesOfGroup, rules: &SeriesRules) -> Result<()> {
+fn check_neighbours(file: &SeriesFile, group: &PagesOfGroup, rules: &SeriesRules) -> Result<()> {
     let all = group.with_neighbours();
     for beside in [all.start..group.read.start, group.read.end..all.end] {
         // Its order says nothing of that of the series.

@@ -18,7 +18,7 @@ use super::segments::{Order, Segment, SegmentBounds, look_at_all};
 use super::stats::{SeriesStats, SeriesSurvey};
 use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
 use crate::data::discovery::SeriesFiles;
-use crate::data::source::{Projection, SourceFile};
+use crate::data::source::{FileRanges, Projection};
 use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
 use crate::report::{SeriesName, SeriesReport, Warning};
@@ -55,7 +55,7 @@ impl TimestampReader {
             empty,
             units,
         } = OpenedFiles::open(series, &rules)?;
-        let rows = files.iter().map(SourceFile::rows).sum();
+        let rows = files.iter().map(|file| file.file().rows()).sum();
         let filter = RowFilter::new(&rules);
         let by_pages = if filter.needs_values() || rules.time.needs_begins() {
             None
@@ -72,11 +72,14 @@ impl TimestampReader {
             plan.segments = look_at_all(&plan.segments).into_iter().collect();
         }
         let files = places.into_iter().zip(files).zip(plan.ranges);
+        let files: Vec<_> = files
+            .map(|(file, ranges)| PlannedFile::new(file, ranges))
+            .collect();
+        let ranges = files.iter().flat_map(PlannedFile::file_ranges);
         let source = Arc::new(SeriesSource {
             name: series.name.clone(),
-            files: files
-                .map(|(file, ranges)| PlannedFile::new(file, ranges))
-                .collect(),
+            ranges: FileRanges::new(ranges),
+            files,
             empty,
             first_path: series.files[0].path.clone(),
         });

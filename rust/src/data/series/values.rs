@@ -1,28 +1,22 @@
-//! Owns reading one value of a series, such as its close, forwards over all its files.
+//! Reads one value of a series, such as its close, forwards over all its files.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::data::series::SeriesSource;
-use crate::data::source::ValueReader;
+use crate::data::source::{ColumnCursor, FileColumn};
 use crate::error::Result;
 
-/// Rows that are read at a time where nobody wants their values.
+/// Rows that are read at a time where their values are not wanted.
 const UNWANTED_ROWS: usize = 1_024;
 
-/// One of the five values of a series, row after row.
+/// One of the values of a series, row after row.
 ///
-/// Every row is decoded, wanted or not: whether a file is sound must not depend on which of its
-/// rows become slices.
+/// Every row is decoded, wanted or not: whether a file is sound must not depend on which of its rows become
+/// slices.
 pub(crate) struct ValueCursor {
     source: Arc<SeriesSource>,
-    field: usize,
-    ahead_rows: usize,
-    /// The file that is being read.
-    file: usize,
-    /// Rows of the files before it.
-    rows_before: u64,
-    reader: Option<ValueReader>,
+    column: ColumnCursor<f64>,
     /// The next row to be read.
     position: u64,
     /// Rows that are not in time order, read in whole: the first of them, and their values.
@@ -30,37 +24,26 @@ pub(crate) struct ValueCursor {
 }
 
 impl ValueCursor {
-    /// Of a column that is read in turns with others, `ahead_rows` rows are read at a time where
-    /// coming back for fewer does not pay.
+    /// Of a column that is read in turns with others, `ahead_rows` rows are read at a time where coming back
+    /// for fewer does not pay.
     pub fn new(source: Arc<SeriesSource>, field: usize, ahead_rows: usize) -> Self {
+        let column = ColumnCursor::new(source.ranges.clone(), FileColumn::Value(field));
         Self {
+            column: column.with_ahead_rows(ahead_rows),
             source,
-            field,
-            ahead_rows,
-            file: 0,
-            rows_before: 0,
-            reader: None,
             position: 0,
             shuffled: (0, Vec::new()),
         }
     }
 
     /// The same, from a row on: those before it are not decoded.
-    pub fn starting_at(source: Arc<SeriesSource>, field: usize, row: u64) -> Result<Self> {
-        let mut cursor = Self::new(source, field, 0);
-        while let Some(planned) = cursor.source.files.get(cursor.file)
-            && row >= cursor.rows_before + planned.rows
-        {
-            cursor.rows_before += planned.rows;
-            cursor.file += 1;
+    pub fn starting_at(source: Arc<SeriesSource>, field: usize, row: u64) -> Self {
+        let cursor = Self::new(source, field, 0);
+        Self {
+            column: cursor.column.starting_at(row),
+            position: row,
+            ..cursor
         }
-        if let Some(planned) = cursor.source.files.get(cursor.file) {
-            let ranges = planned.ranges_between(row - cursor.rows_before..planned.rows);
-            let reader = planned.file.read_values(field, &ranges, 0);
-            cursor.reader = Some(reader.map_err(|error| cursor.source.named(error))?);
-        }
-        cursor.position = row;
-        Ok(cursor)
     }
 
     /// The next row to be read.
@@ -68,10 +51,12 @@ impl ValueCursor {
         self.position
     }
 
-    /// Fills `into` with the next values. There must be so many.
+    /// Fills `into` with the next values, NaN for a null. There must be as many.
     pub fn read(&mut self, into: &mut [f64]) -> Result<()> {
-        self.read_unnamed(into)
-            .map_err(|error| self.source.named(error))
+        let read = self.column.read(into);
+        read.map_err(|error| self.source.named(error))?;
+        self.position += into.len() as u64;
+        Ok(())
     }
 
     /// Reads on to `row`, which must not lie behind.
@@ -106,47 +91,9 @@ impl ValueCursor {
         Ok(values[(row - first) as usize])
     }
 
-    /// Reads all that is left, and checks what can only be checked then.
+    /// Reads all that is left, and so checks what can only be checked then.
     pub fn finish(&mut self) -> Result<()> {
         self.shuffled = (0, Vec::new());
-        self.skip_to(self.source.rows())?;
-        self.end_files().map_err(|error| self.source.named(error))
-    }
-
-    fn read_unnamed(&mut self, into: &mut [f64]) -> Result<()> {
-        let mut filled = 0;
-        while filled < into.len() {
-            self.end_files()?;
-            let planned = &self.source.files[self.file];
-            let left = self.rows_before + planned.rows - self.position;
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                None => self.reader.insert(planned.file.read_values(
-                    self.field,
-                    &planned.ranges,
-                    self.ahead_rows,
-                )?),
-            };
-            let missing = into.len() - filled;
-            let rows = missing.min(usize::try_from(left).unwrap_or(usize::MAX));
-            reader.read(&planned.file, &mut into[filled..filled + rows])?;
-            self.position += rows as u64;
-            filled += rows;
-        }
-        Ok(())
-    }
-
-    /// Leaves the files whose rows have all been read.
-    fn end_files(&mut self) -> Result<()> {
-        while let Some(planned) = self.source.files.get(self.file)
-            && self.position == self.rows_before + planned.rows
-        {
-            if let Some(mut reader) = self.reader.take() {
-                reader.finish(&planned.file)?;
-            }
-            self.rows_before += planned.rows;
-            self.file += 1;
-        }
-        Ok(())
+        self.skip_to(self.source.rows())
     }
 }

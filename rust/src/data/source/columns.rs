@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, DecimalType, Float16Type,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::root_as_message;
@@ -226,6 +227,35 @@ pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
         }
         other => unreachable!("{other} is no integer"),
     }
+}
+
+/// The numbers of a column of timestamps, dates or integers as they are stored; `None` for texts. Values
+/// under nulls are anything.
+pub(super) fn stored_numbers(column: &ArrayRef) -> Option<ScalarBuffer<i64>> {
+    Some(match column.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let column = column.as_primitive::<TimestampNanosecondType>();
+            column.values().clone()
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let column = column.as_primitive::<TimestampMicrosecondType>();
+            column.values().clone()
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            let column = column.as_primitive::<TimestampMillisecondType>();
+            column.values().clone()
+        }
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            let column = column.as_primitive::<TimestampSecondType>();
+            column.values().clone()
+        }
+        DataType::Date32 => {
+            let days = column.as_primitive::<Date32Type>().values();
+            days.iter().copied().map(i64::from).collect()
+        }
+        integer if integer.is_integer() => integers(column).into(),
+        _ => return None,
+    })
 }
 
 /// A column of texts or bytes; `None` for a null.

@@ -27,7 +27,7 @@ const UNPACKED: usize = 512;
 const WIDE_DICTIONARY_BYTES: usize = 32 << 10;
 
 /// A value of eight bytes.
-pub(super) trait FixedWidth: Copy {
+pub(crate) trait FixedWidth: Copy {
     /// What stands in the place of a null.
     const NULL: Self;
 
@@ -59,6 +59,15 @@ pub(super) struct ColumnRead {
     pub first_null: Option<usize>,
     /// Whether the rows that follow stand in a page that is left to the library.
     pub unsupported_encoding: bool,
+}
+
+impl ColumnRead {
+    pub fn of_rows(rows: usize) -> Self {
+        Self {
+            rows,
+            ..Self::default()
+        }
+    }
 }
 
 /// The rows of one column chunk, read forwards.

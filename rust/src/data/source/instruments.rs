@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Schema};
 use parquet::data_type::ByteArray;
 use parquet::file::statistics::Statistics;
 
-use super::SourceFile;
+use super::ParquetFile;
 use super::arrays::ArrayBatches;
 use super::columns::{Column, bytes, float64, integers};
 use crate::error::{Code, Error, Result};
@@ -37,14 +37,14 @@ impl Instruments {
     /// # Errors
     ///
     /// [`Code::AmbiguousInput`] at the first value that is another one than those before it.
-    pub fn look_at(&mut self, file: &SourceFile) -> Result<()> {
+    pub fn look_at(&mut self, file: &ParquetFile) -> Result<()> {
         for column in file.instrument_columns() {
             self.look_at_column(file, &column)?;
         }
         Ok(())
     }
 
-    fn look_at_column(&mut self, file: &SourceFile, column: &Column) -> Result<()> {
+    fn look_at_column(&mut self, file: &ParquetFile, column: &Column) -> Result<()> {
         let groups: Vec<_> = file.row_group_rows().collect();
         let mut row = 0;
         for (group, &rows) in groups.iter().enumerate() {
@@ -75,7 +75,7 @@ impl Instruments {
 
     fn look_at_rows(
         &mut self,
-        file: &SourceFile,
+        file: &ParquetFile,
         column: &Column,
         group: usize,
         first_row: u64,
@@ -158,7 +158,7 @@ enum OnlyValue {
     Unknown,
 }
 
-impl SourceFile {
+impl ParquetFile {
     /// The columns that say which instrument a row is about, and that are not read as something else.
     fn instrument_columns(&self) -> Vec<Column> {
         let schema: &Schema = self.metadata.schema();

@@ -12,7 +12,7 @@ use super::file::PositionedFile;
 use super::limits::chunk_bytes;
 use super::page_index::indexed_pages;
 use super::thrift::{CompactReader, Kind};
-use super::{PageBounds, SourceFile};
+use super::{PageBounds, SeriesFile};
 use crate::error::Result;
 
 /// The field of the statistics, in the header of a page of the second version.
@@ -21,25 +21,26 @@ const STATISTICS_OF_VERSION_2: i16 = 8;
 /// A header with its statistics takes some 60 bytes; one that does not fit here is given up.
 const HEADER_BYTES: u64 = 512;
 
-impl SourceFile {
+impl SeriesFile {
     /// Rows and bounds of each page of a row group's timestamps; of the whole group where the pages
     /// do not say it. `None` where nothing says it for certain.
     pub fn timestamp_pages(&self, row_group: usize) -> Result<Option<Vec<PageBounds>>> {
         let Some((min, max)) = self.stored_bounds(row_group) else {
             return Ok(None);
         };
-        let file = self.opened()?;
-        let group = self.metadata.metadata().row_group(row_group);
-        let chunk = group.column(self.timestamp.leaf);
+        let file = self.file();
+        let open = file.opened()?;
+        let group = file.metadata.metadata().row_group(row_group);
+        let chunk = group.column(file.timestamp.leaf);
         // Together they must say what the footer says of all of them.
         let adds_up = |pages: &Vec<StoredBounds>| {
             pages.iter().map(|page| page.min).min() == Some(min)
                 && pages.iter().map(|page| page.max).max() == Some(max)
         };
-        let rows = self.row_group_rows().nth(row_group).unwrap_or_default();
-        let pages = indexed_pages(&file, chunk, rows)
+        let rows = file.row_group_rows().nth(row_group).unwrap_or_default();
+        let pages = indexed_pages(&open, chunk, rows)
             .filter(adds_up)
-            .or_else(|| declared_pages(&file, chunk, rows).filter(adds_up));
+            .or_else(|| declared_pages(&open, chunk, rows).filter(adds_up));
         let whole = || StoredBounds { rows, min, max };
         let pages = pages.unwrap_or_else(|| vec![whole()]);
         let stamped = pages.into_iter().map(|page| {

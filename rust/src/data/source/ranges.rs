@@ -3,7 +3,7 @@
 //! rows where that does not say it.
 
 use super::clock::{Stored, StoredTime};
-use super::{Projection, SourceFile};
+use super::{Projection, SeriesFile};
 use crate::error::{Code, Error, Result};
 use crate::hint::{Hint, HintPart, Setting, hint};
 use crate::request::{ClockChange, TimestampUnit};
@@ -38,7 +38,7 @@ pub(crate) struct DoubledRow {
     pub is_in_reach: bool,
 }
 
-impl SourceFile {
+impl SeriesFile {
     /// The smallest value of the timestamps, in nanoseconds; what decides in which order files are read.
     pub fn smallest_ns(&self) -> Result<i64> {
         let (smallest, _) = self.whole_range()?;
@@ -51,8 +51,8 @@ impl SourceFile {
 
     /// The smallest and the largest stamp of the file.
     pub fn stamp_range(&self) -> Result<(i64, i64)> {
-        let mut clock = self.clock.clone();
-        if self.clock.stored() != Stored::Text {
+        let mut clock = self.time.clock.clone();
+        if self.time.clock.stored() != Stored::Text {
             let (smallest, largest) = self.whole_range()?;
             return Ok(clock.bounds(smallest, largest));
         }
@@ -69,10 +69,10 @@ impl SourceFile {
 
     /// Every row whose time the clocks showed twice, where only the order of rows tells which is which.
     pub fn doubled_rows(&self, mut each: impl FnMut(DoubledRow)) -> Result<()> {
-        if !self.clock.infers() {
+        if !self.time.clock.infers() {
             return Ok(());
         }
-        let mut clock = self.clock.clone();
+        let mut clock = self.time.clock.clone();
         self.each_time(|row, time| {
             if let Some(change) = clock.doubled(time)
                 && let StoredTime::Wall(wall_ns) = time
@@ -90,8 +90,8 @@ impl SourceFile {
 
     /// The smallest and the largest value.
     fn whole_range(&self) -> Result<(StoredTime, StoredTime)> {
-        let groups = 0..self.row_group_rows().len();
-        let rows: Vec<_> = self.row_group_rows().collect();
+        let groups = 0..self.file().row_group_rows().len();
+        let rows: Vec<_> = self.file().row_group_rows().collect();
         let bounds = groups
             .filter(|&group| rows[group] > 0)
             .map(|group| self.stored_bounds(group));
@@ -101,7 +101,7 @@ impl SourceFile {
                 bounds.iter().map(|bounds| bounds.1).max(),
             )
         {
-            return Ok((self.stored_time(min), self.stored_time(max)));
+            return Ok((self.time.stored_time(min), self.time.stored_time(max)));
         }
         let mut range: Option<(StoredTime, StoredTime)> = None;
         self.each_time(|_, time| {
@@ -114,14 +114,14 @@ impl SourceFile {
             }
             Ok(())
         })?;
-        range.ok_or_else(|| self.fewer_rows(0, self.rows() as usize))
+        range.ok_or_else(|| self.file().fewer_rows(0, self.file().rows() as usize))
     }
 
     /// Calls for the time of every row, by its number.
     fn each_time(&self, mut each: impl FnMut(u64, StoredTime) -> Result<()>) -> Result<()> {
-        let mut reader = self.read(Projection::Timestamps, &self.all_rows(), PASS_ROWS)?;
+        let mut reader = self.read(Projection::Timestamps, &self.file().all_rows(), PASS_ROWS)?;
         let mut row = 0;
-        while let Some(times) = reader.next_times(self)? {
+        while let Some(times) = reader.next_times()? {
             for time in times {
                 each(row, time)?;
                 row += 1;
@@ -146,7 +146,11 @@ impl SourceFile {
         let (smallest, largest) = self.whole_range()?;
         let fitting = unit_that_fits(value(smallest));
         let fitting = fitting.filter(|_| fitting == unit_that_fits(value(largest)));
-        let at_column = |error: Error| error.at_file(self.path()).at_column(&self.timestamp.name);
+        let at_column = |error: Error| {
+            error
+                .at_file(self.file().path())
+                .at_column(&self.file().timestamp.name)
+        };
         match (given, fitting) {
             (Some(TimestampUnit::Magnitude), Some(fitting)) => Ok(fitting),
             (Some(TimestampUnit::Magnitude), None) => Err(self.no_single_unit()?),
@@ -197,9 +201,10 @@ impl SourceFile {
             _ => "the timestamp fits no unit: under none it lies from 1990 to 2100".to_owned(),
         };
         Ok(self
+            .file()
             .corrupt(message)
             .at_row(row)
-            .at_column(&self.timestamp.name)
+            .at_column(&self.file().timestamp.name)
             .with_hint(Hint::new(
                 [vec!["correct the row, or ".into()], hint].concat(),
             )))

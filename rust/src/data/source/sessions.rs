@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::open_file;
-use super::{FileContents, FileOptions, Opened, Projection, SourceFile, TimeRules};
+use super::{FileContents, FileOptions, Opened, Projection, SeriesFile, TimeRules};
 use crate::data::session::{Hours, SessionFault};
 use crate::error::{Code, Error, Result};
 use crate::request::parse_timestamp;
@@ -61,7 +61,7 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
 }
 
 fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
-    let opened = SourceFile::open(FileOptions {
+    let opened = SeriesFile::open(FileOptions {
         path,
         within: None,
         contents: FileContents::Sessions,
@@ -76,9 +76,9 @@ fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
     let Opened::File(file) = opened else {
         return Ok(Vec::new());
     };
-    let mut reader = file.read(Projection::Timestamps, &file.all_rows(), 8_192)?;
+    let mut reader = file.read(Projection::Timestamps, &file.file().all_rows(), 8_192)?;
     let mut instants_ns = Vec::new();
-    while let Some(rows) = reader.next_rows(&file)? {
+    while let Some(rows) = reader.next_rows()? {
         instants_ns.extend_from_slice(&rows.timestamps);
     }
     Ok(instants_ns)
