@@ -245,8 +245,8 @@ fn requests_that_make_no_sense_end_with_status_2() {
             "intersection, union, leader:SYMBOL, quorum:K",
         ),
         (&["--timeline", "leader:C"], "3001"),
-        (&["--timeline", "quorum:0"], "from 1 on"),
-        (&["--timeline", "quorum:3"], "there are 2"),
+        (&["--timeline", "quorum:0"], "at least 1"),
+        (&["--timeline", "quorum:3"], "number of symbols, 2"),
         (&["--fill", "forward"], "--max-age 15m"),
         (&["--fill", "forward", "--max-age", "soon"], "5bars"),
         (&["--max-age", "1h"], "--fill forward"),
@@ -265,7 +265,7 @@ fn requests_that_make_no_sense_end_with_status_2() {
         (&["--known-at", "noon"], "open, close"),
         (
             &["--session", "fx", "--session-file", "x.csv"],
-            "choose one of --session and --session-file",
+            "choose either --session or --session-file",
         ),
         (&["--indicators", "a,a"], "twice"),
         (&["--indicator-template", "{symbol}"], "--indicators"),
@@ -303,7 +303,7 @@ fn requests_that_make_no_sense_end_with_status_2() {
 #[test]
 fn a_timeline_that_the_symbols_of_the_disk_do_not_allow_is_refused() {
     let data = data();
-    for (timeline, expected) in [("leader:C", "3001"), ("quorum:3", "there are 2")] {
+    for (timeline, expected) in [("leader:C", "3001"), ("quorum:3", "number of symbols, 2")] {
         let mut all = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
         all.args(["sync", "--all-symbols", "--timeline", timeline, "--data"])
             .arg(data.path());

@@ -219,24 +219,24 @@ impl RequestBuilder {
         request.price_types.sort_unstable();
         request.price_types.dedup();
         if request.price_types.is_empty() {
-            return Err(Error::usage("no price type is requested")
-                .with_hint("the price types are bid, ask and trade"));
+            return Err(Error::usage("the request names no price type")
+                .with_hint("choose from bid, ask and trade"));
         }
         if request.price_types.len() < asked {
-            return Err(Error::usage("a price type is requested twice"));
+            return Err(Error::usage("the request names a price type twice"));
         }
         if let (Some(start), Some(end)) = (request.start_ns, request.end_ns)
             && start > end
         {
             return Err(Error::usage(format!(
-                "the window starts at {} and ends before that, at {}",
+                "invalid window: it starts at {} and ends earlier, at {}",
                 format_timestamp(start),
                 format_timestamp(end)
             ))
             .with_hint(hint![
-                "both ends belong to the window; give a ",
+                "set ",
                 Setting::Start,
-                " no later than ",
+                " to a time at or before ",
                 Setting::End
             ]));
         }
@@ -257,7 +257,7 @@ impl RequestBuilder {
 fn check_places(request: &Request) -> Result<()> {
     let Some(inputs) = &request.inputs else {
         if request.data.as_os_str().is_empty() {
-            return Err(Error::usage("the data root has no name"));
+            return Err(Error::usage("the data root is empty"));
         }
         let templates = [&request.path_template, &request.indicator_template];
         let templates = templates.into_iter().flatten().map(PathTemplate::as_str);
@@ -276,14 +276,14 @@ fn check_places(request: &Request) -> Result<()> {
         || request.indicator_template.is_some()
     {
         return Err(Error::usage(
-            "the input files are listed, and looked for by a root or template as well",
+            "cannot combine a list of inputs with a data root or a path template",
         )
         .with_hint(hint![
-            "choose one of ",
+            "choose either ",
             Setting::Inputs,
-            " and ",
+            " or ",
             Setting::Data,
-            " with its templates"
+            " with its path templates"
         ]));
     }
     let sessions = request.session_file.iter();
@@ -299,7 +299,7 @@ fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<
     match symbols.iter().find(|symbol| !pattern.matches(symbol)) {
         None => Ok(()),
         Some(symbol) => Err(Error::usage(format!(
-            "the symbol {symbol:?} does not match the symbol pattern {:?}",
+            "invalid symbol {symbol:?}: expected a match of the symbol pattern {:?}",
             pattern.as_str()
         ))
         .at_symbol(symbol)
@@ -311,27 +311,25 @@ fn check_times(request: &Request) -> Result<()> {
     // A list of inputs may name zones too.
     let has_zone = request.zone.is_some() || request.inputs.is_some();
     if request.ambiguous != Ambiguous::Error && !has_zone {
-        return Err(Error::usage(
-            "a policy for ambiguous times is given, but no zone in which there are any",
-        )
-        .with_hint(hint![
-            "name the zone of the wall clocks with ",
-            Setting::Zone
-        ]));
+        return Err(
+            Error::usage("a policy for ambiguous times needs a time zone").with_hint(hint![
+                "name the zone of the timestamps with ",
+                Setting::Zone
+            ]),
+        );
     }
     let higher = request.higher_timeframes.iter();
     let higher = higher.map(HigherTimeframe::timeframe);
     let mut timeframes = [&request.timeframe].into_iter().chain(higher);
     if request.days.is_some() && timeframes.all(|one| one.whole_days().is_none()) {
-        return Err(
-            Error::usage("a kind of days is given, but no timeframe lasts whole days").with_hint(
-                hint![
-                    "leave out ",
-                    Setting::Days,
-                    ", or request a timeframe of days or weeks"
-                ],
-            ),
-        );
+        return Err(Error::usage(
+            "the meaning of days is set, but no requested timeframe lasts whole days",
+        )
+        .with_hint(hint![
+            "leave out ",
+            Setting::Days,
+            ", or request a timeframe of days or weeks"
+        ]));
     }
     Ok(())
 }
@@ -343,7 +341,7 @@ fn check_templates(request: &Request) -> Result<()> {
     };
     let same_files = |template: &PathTemplate, what: &str, hint: &str| {
         Err(Error::usage(format!(
-            "the path template {:?} yields the same files for every {what}",
+            "invalid path template {:?}: it yields the same files for every {what}",
             template.as_str()
         ))
         .with_hint(hint))
@@ -363,10 +361,10 @@ fn check_templates(request: &Request) -> Result<()> {
     if let Some(template) = &request.indicator_template {
         if template.names_side() {
             return Err(Error::usage(format!(
-                "the template {:?} of files with indicators names a price type",
+                "invalid indicator template {:?}: indicator files have no price type",
                 template.as_str()
             ))
-            .with_hint("its fields are {root} {symbol} {timeframe}"));
+            .with_hint("use only the fields {root}, {symbol} and {timeframe}"));
         }
         if several_symbols && !template.names_symbol() {
             return same_files(template, "symbol", "add {symbol} to it");
@@ -377,16 +375,14 @@ fn check_templates(request: &Request) -> Result<()> {
 
 fn check_fill(request: &Request) -> Result<()> {
     match (request.fill, &request.max_age) {
-        (Fill::Forward, None) => Err(Error::usage(
-            "candles are to be carried forward without a limit",
-        )
-        .with_hint(hint![
-            "say how old they may be: ",
-            Setting::MaxAge.to("15m"),
-            ", 2h, 3d or 5bars"
-        ])),
+        (Fill::Forward, None) => Err(Error::usage("carrying candles forward needs a maximum age")
+            .with_hint(hint![
+                "set the maximum age: ",
+                Setting::MaxAge.to("15m"),
+                ", 2h, 3d or 5bars"
+            ])),
         (Fill::None, Some(max_age)) => Err(Error::usage(format!(
-            "the age {max_age} is given, but no candle is to be carried forward"
+            "the maximum age {max_age} is set, but no candles are carried forward"
         ))
         .with_hint(hint![
             "add ",
@@ -408,14 +404,14 @@ fn check_higher_timeframes(request: &Request) -> Result<()> {
             return Err(Error::usage(format!(
                 "the higher timeframe {timeframe} is the primary one"
             ))
-            .with_hint("its candles are in the slices already; leave it out"));
+            .with_hint("leave it out: every slice shows these candles already"));
         }
         if timeframe.duration_ns() < primary.duration_ns() {
             return Err(Error::usage(format!(
                 "the higher timeframe {timeframe} is shorter than the primary one, {primary}"
             ))
             .with_hint(hint![
-                "make the shortest timeframe the primary one, with ",
+                "make the shortest timeframe the primary one with ",
                 Setting::Timeframe
             ]));
         }
@@ -435,36 +431,34 @@ fn check_higher_timeframes(request: &Request) -> Result<()> {
 fn check_sessions(request: &Request) -> Result<()> {
     match (&request.session_file, &request.session_name) {
         (Some(_), _) if request.session != Session::None => Err(Error::usage(format!(
-            "both the session {} and a file of sessions are given",
+            "cannot combine the session {} with a file of sessions",
             request.session
         ))
         .with_hint(hint![
-            "choose one of ",
+            "choose either ",
             Setting::Session,
-            " and ",
+            " or ",
             Setting::SessionFile
         ])),
-        (None, Some(_)) => Err(Error::usage(
-            "a name for sessions is given, but no file of them",
-        )),
+        (None, Some(_)) => Err(Error::usage("a session name needs a file of sessions")),
         _ => Ok(()),
     }
 }
 
 fn check_indicators(request: &Request) -> Result<()> {
     if request.indicators.is_empty() && request.indicator_template.is_some() {
-        return Err(Error::usage(
-            "a template for files with indicators is given, but no indicator",
-        )
-        .with_hint(hint!["name the indicators with ", Setting::Indicators]));
+        return Err(
+            Error::usage("an indicator template is set, but no indicator is requested")
+                .with_hint(hint!["name the indicators with ", Setting::Indicators]),
+        );
     }
     let mut seen = HashSet::new();
     for name in &request.indicators {
         let is_bad = |character: char| character.is_control() || character == ',';
         if name.is_empty() || name.contains(is_bad) {
             return Err(
-                Error::usage(format!("{name:?} cannot be the name of an indicator"))
-                    .with_hint("a name is not empty and holds no comma and no control character"),
+                Error::usage(format!("invalid indicator name {name:?}: expected text without commas and control characters"))
+                    .with_hint("name a column of the indicator files"),
             );
         }
         if !seen.insert(name.as_str()) {
@@ -482,18 +476,18 @@ pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<
     match timeline {
         Timeline::Leader(leader) if !symbols.contains(leader) => Err(Error::bad_request(
             Code::SymbolNotFound,
-            format!("the leader {leader:?} is none of the symbols"),
+            format!("the leader {leader:?} is not one of the symbols"),
         )
         .at_symbol(leader)
         .with_hint("add it to the symbols, or choose one of them as the leader")),
         Timeline::Quorum(quorum) if quorum.get() > symbols.len() => Err(Error::usage(format!(
-            "a quorum of {quorum} symbols is asked for, but there are {}",
+            "the quorum of {quorum} symbols is larger than the number of symbols, {}",
             symbols.len()
         ))
         .with_hint(hint![
-            "give ",
+            "choose ",
             Setting::Timeline.to("quorum:K"),
-            " with K no larger than the number of symbols"
+            " where K is at most the number of symbols"
         ])),
         _ => Ok(()),
     }
@@ -501,16 +495,16 @@ pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<
 
 fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
     if symbols.is_empty() {
-        return Err(Error::usage("no symbol is requested").with_hint(hint![
-            "request some with ",
+        return Err(Error::usage("the request names no symbol").with_hint(hint![
+            "name symbols with ",
             Setting::Symbols.to("A,B"),
-            ", or all with ",
+            ", or request all with ",
             Setting::AllSymbols
         ]));
     }
     if symbols.len() > MAX_SYMBOLS {
         return Err(Error::usage(format!(
-            "{} symbols are requested; one stream holds at most {MAX_SYMBOLS}",
+            "the request names {} symbols: one stream holds at most {MAX_SYMBOLS}",
             symbols.len()
         ))
         .with_hint("split the request"));
@@ -533,10 +527,10 @@ fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::bad_request(
             Code::SymbolNotFound,
-            format!("the symbol name {symbol:?} is refused: {why}"),
+            format!("invalid symbol name {symbol:?}: {why}"),
         )
         .at_symbol(symbol)
-        .with_hint("a symbol name is one plain folder or file name below the data root"))
+        .with_hint("use the plain name of a file or folder below the data root"))
     };
     if symbol.is_empty() {
         return refuse("it is empty");
@@ -545,16 +539,16 @@ fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
         return refuse("it could leave the data root");
     }
     if !is_listed && symbol.contains(['/', '\\']) {
-        return refuse("it holds a path separator");
+        return refuse("it contains a path separator");
     }
     if symbol.contains(|character: char| character.is_control()) {
-        return refuse("it holds a control character");
+        return refuse("it contains a control character");
     }
     if symbol.contains(',') {
-        return refuse("it holds a comma");
+        return refuse("it contains a comma");
     }
     if symbol.trim() != symbol {
-        return refuse("it begins or ends with a blank");
+        return refuse("it starts or ends with a blank");
     }
     Ok(())
 }

@@ -40,8 +40,8 @@ impl MaxAge {
             AgeUnit::Bars => timeframe.duration_ns(),
         };
         self.count.checked_mul(unit_ns).ok_or_else(|| {
-            Error::usage(format!("the age {:?} is too long", self.text))
-                .with_hint("64-bit nanoseconds hold 292 years")
+            Error::usage(format!("the maximum age {:?} is too long", self.text))
+                .with_hint("choose an age below 292 years")
         })
     }
 }
@@ -70,9 +70,10 @@ impl FromStr for MaxAge {
         let plain = !count.is_empty() && !count.starts_with('0');
         let count = count.parse().ok().filter(|_| plain);
         let (Some(unit), Some(count)) = (unit, count) else {
-            return Err(Error::usage(format!("{text:?} is no age")).with_hint(
-                "write a positive number and s, m, h, d, w or bars: 15m, 2h, 3d, 5bars",
-            ));
+            return Err(Error::usage(format!(
+                "invalid maximum age {text:?}: expected a positive number and a unit"
+            ))
+            .with_hint("append s, m, h, d, w or bars to the number: 15m, 2h, 3d, 5bars"));
         };
         Ok(Self {
             text: text.to_owned(),
@@ -131,14 +132,15 @@ impl FromStr for HigherTimeframe {
 
     fn from_str(text: &str) -> Result<Self> {
         if text.contains(',') {
-            return Err(
-                Error::usage(format!("{text:?} is not one higher timeframe")).with_hint(hint![
-                    "give each of several by itself: ",
-                    Setting::WithTimeframe.to("H1"),
-                    " ",
-                    Setting::WithTimeframe.to("D1"),
-                ]),
-            );
+            return Err(Error::usage(format!(
+                "invalid higher timeframe {text:?}: expected a single timeframe"
+            ))
+            .with_hint(hint![
+                "name each one separately: ",
+                Setting::WithTimeframe.to("H1"),
+                " ",
+                Setting::WithTimeframe.to("D1"),
+            ]));
         }
         let (timeframe, rest) = match text.split_once(':') {
             Some((timeframe, rest)) => (timeframe, Some(rest)),
@@ -147,8 +149,10 @@ impl FromStr for HigherTimeframe {
         let timeframe = timeframe.parse()?;
         let max_age = rest.map(|rest| {
             let age = rest.strip_prefix("max-age=").ok_or_else(|| {
-                Error::usage(format!("{rest:?} after a higher timeframe is not known"))
-                    .with_hint("write H1, or H1:max-age=1d")
+                Error::usage(format!(
+                    "invalid setting {rest:?} of a higher timeframe: expected max-age=AGE"
+                ))
+                .with_hint("write H1 or H1:max-age=1d")
             });
             age.and_then(str::parse)
         });

@@ -64,19 +64,20 @@ impl ColumnNames {
     pub fn rename(&mut self, field: &str, column: &str) -> Result<()> {
         if column.is_empty() {
             return Err(Error::usage(format!(
-                "the column for {field:?} has no name"
+                "the column name for {field:?} is empty"
             )));
         }
         let slot = match Self::VALUE_FIELDS.iter().position(|name| *name == field) {
             Some(index) => &mut self.values[index],
             None if field == "timestamp" => &mut self.timestamp,
             None => {
-                return Err(
-                    Error::usage(format!("{field:?} is no field of a candle")).with_hint(
-                        "the fields are timestamp, open, high, low, close and volume: \
+                return Err(Error::usage(format!(
+                    "invalid candle field {field:?}: expected a field of the input columns"
+                ))
+                .with_hint(
+                    "choose from timestamp, open, high, low, close and volume, as in \
                      timestamp=ts,open=o",
-                    ),
-                );
+                ));
             }
         };
         column.clone_into(slot);

@@ -59,13 +59,13 @@ impl FromStr for PriceType {
             .find(|price_type| price_type.as_str() == text)
             .ok_or_else(|| {
                 let hint = if text == "mid" {
-                    "mid is derived from bid and ask by the reader; request bid,ask"
+                    "request bid,ask: readers derive mid from them"
                 } else {
-                    "the price types are bid, ask and trade"
+                    "choose from bid, ask and trade"
                 };
                 Error::bad_request(
                     Code::InvalidPriceType,
-                    format!("{text:?} is no stored price type"),
+                    format!("invalid price type {text:?}: expected bid, ask or trade"),
                 )
                 .with_hint(hint)
             })
@@ -112,7 +112,7 @@ macro_rules! request_options {
                     .find(|value| value.as_str() == text)
                     .ok_or_else(|| {
                         let words: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
-                        Error::usage(format!("{text:?} is no {}", $what))
+                        Error::usage(format!("invalid {} {text:?}", $what))
                             .with_hint(format!("choose one of: {}", words.join(", ")))
                     })
             }
@@ -134,7 +134,7 @@ request_options! {
 
 request_options! {
     /// What is shown where a series has no candle.
-    Fill, "way to fill" {
+    Fill, "fill" {
         /// Nothing.
         #[default]
         None = "none",
@@ -145,7 +145,7 @@ request_options! {
 
 request_options! {
     /// When it is, in a slice, as far as candles of higher timeframes are concerned.
-    DecisionTime, "moment" {
+    DecisionTime, "decision time" {
         /// The timestamp of the slice: its own candles are just opening.
         #[default]
         Open = "open",
@@ -182,7 +182,7 @@ request_options! {
 
 request_options! {
     /// The unit of timestamps that are stored as integers since 1970.
-    TimestampUnit, "unit of timestamps" {
+    TimestampUnit, "timestamp unit" {
         /// Seconds.
         #[default]
         Seconds = "s",
@@ -214,7 +214,7 @@ request_options! {
 
 request_options! {
     /// Which side of a candle its timestamp is.
-    Stamped, "side of a candle" {
+    Stamped, "stamped side of a candle" {
         /// The instant at which it opens.
         #[default]
         Open = "open",
@@ -225,7 +225,7 @@ request_options! {
 
 request_options! {
     /// What the timestamps of candles of days and weeks mean.
-    Days, "kind of days" {
+    Days, "meaning of days" {
         /// Instants.
         #[default]
         Utc = "utc",

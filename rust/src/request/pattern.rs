@@ -50,7 +50,7 @@ impl FromStr for SymbolPattern {
         let whole = Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
         let whole = whole.map_err(|error| {
             Error::usage(format!("invalid symbol pattern {text:?}: {error}"))
-                .with_hint("write a regular expression such as [A-Z]+_[A-Z]+, without look-around")
+                .with_hint("write a regular expression without look-around, such as [A-Z]+_[A-Z]+")
                 .with_source(error)
         })?;
         Ok(Self {

@@ -42,11 +42,11 @@ impl PathTemplate {
     /// A usage error where a field is unknown or a brace is not closed.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |why: String| {
-            Error::usage(format!("the path template {text:?} {why}"))
-                .with_hint("its fields are {root} {symbol} {timeframe} {side} {SIDE}")
+            Error::usage(format!("invalid path template {text:?}: {why}"))
+                .with_hint("use the fields {root}, {symbol}, {timeframe}, {side} and {SIDE}")
         };
         if text.is_empty() || text.contains('\0') {
-            return Err(bad("is empty or holds a NUL character".to_owned()));
+            return Err(bad("it is empty or contains a NUL character".to_owned()));
         }
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -61,18 +61,20 @@ impl PathTemplate {
             } else if let Some(after) = rest.strip_prefix('{') {
                 let (name, after) = after
                     .split_once('}')
-                    .ok_or_else(|| bad("has an open brace".to_owned()))?;
+                    .ok_or_else(|| bad("it has an unclosed brace".to_owned()))?;
                 pieces.push(match name {
                     "root" => Piece::Root,
                     "symbol" => Piece::Symbol,
                     "timeframe" => Piece::Timeframe,
                     "side" => Piece::SideLower,
                     "SIDE" => Piece::SideUpper,
-                    _ => return Err(bad(format!("has the unknown field {{{name}}}"))),
+                    _ => return Err(bad(format!("it has the unknown field {{{name}}}"))),
                 });
                 rest = after;
             } else {
-                return Err(bad("has a closing brace without an opening one".to_owned()));
+                return Err(bad(
+                    "it has a closing brace without an opening one".to_owned()
+                ));
             }
         }
         Ok(Self {

@@ -15,12 +15,14 @@ pub fn parse_timestamp(text: &str) -> Result<i64> {
     // The library takes a second 60 for one of those that are left out of this count of time.
     let instant = parse_instant(text.trim()).filter(|instant| instant.nanosecond() < 1_000_000_000);
     let instant = instant.ok_or_else(|| {
-        Error::usage(format!("{text:?} is no instant"))
-            .with_hint("write 2024-01-02, 2024-01-02T09:30 or 2024-01-02T09:30:00+01:00")
+        Error::usage(format!(
+            "invalid timestamp {text:?}: expected RFC 3339, a date and time, or a date"
+        ))
+        .with_hint("write 2024-01-02, 2024-01-02T09:30 or 2024-01-02T09:30:00+01:00")
     })?;
     instant.timestamp_nanos_opt().ok_or_else(|| {
         Error::usage(format!(
-            "{text:?} is beyond 64-bit nanoseconds (1677-09-21 to 2262-04-11)"
+            "invalid timestamp {text:?}: expected a time from 1677-09-21 to 2262-04-11"
         ))
     })
 }

@@ -87,9 +87,9 @@ impl FromStr for Timeframe {
         let unknown = |why: &str| {
             Error::bad_request(
                 Code::TimeframeNotFound,
-                format!("{text:?} is no timeframe: {why}"),
+                format!("invalid timeframe {text:?}: {why}"),
             )
-            .with_hint("write S10, M1, H4, D1, W1, or 10s, 1m, 4h, 1d, 1w")
+            .with_hint("write it as S10, M1, H4, D1, W1 or as 10s, 1m, 4h, 1d, 1w")
         };
         let canonical = canonical(text);
         let text = canonical.as_deref().unwrap_or(text);
@@ -100,21 +100,21 @@ impl FromStr for Timeframe {
             Some('H') => (3_600, 0),
             Some('D') => (86_400, 0),
             Some('W') => (604_800, WEEK_ORIGIN_NS),
-            _ => return Err(unknown("it does not begin with S, M, H, D or W")),
+            _ => return Err(unknown("expected it to start with S, M, H, D or W")),
         };
         let digits = characters.as_str();
         if digits.is_empty()
             || digits.starts_with('0')
             || !digits.bytes().all(|byte| byte.is_ascii_digit())
         {
-            return Err(unknown("the unit is not followed by a positive number"));
+            return Err(unknown("expected a positive number after the unit"));
         }
         let duration_ns = digits
             .parse::<i64>()
             .ok()
             .and_then(|count| count.checked_mul(unit_seconds))
             .and_then(|seconds| seconds.checked_mul(NANOSECONDS_PER_SECOND))
-            .ok_or_else(|| unknown("it is longer than 64-bit nanoseconds can say"))?;
+            .ok_or_else(|| unknown("it is longer than 292 years"))?;
         Ok(Self {
             text: text.to_owned(),
             duration_ns,

@@ -49,12 +49,14 @@ impl FromStr for Timeline {
                 .map(Self::Quorum)
                 .ok_or_else(|| {
                     Error::usage(format!(
-                        "{text:?} is no timeline: {symbols:?} is no number of symbols"
+                        "invalid timeline {text:?}: expected a number of symbols, not {symbols:?}"
                     ))
-                    .with_hint("write how many symbols have to be there, from 1 on: quorum:3")
+                    .with_hint("write the minimum number of symbols, at least 1: quorum:3")
                 }),
-            _ => Err(Error::usage(format!("{text:?} is no timeline"))
-                .with_hint("choose one of: intersection, union, leader:SYMBOL, quorum:K")),
+            _ => Err(Error::usage(format!(
+                "invalid timeline {text:?}: expected a known timeline"
+            ))
+            .with_hint("choose one of: intersection, union, leader:SYMBOL, quorum:K")),
         }
     }
 }

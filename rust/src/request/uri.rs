@@ -14,7 +14,7 @@ pub fn check_local_path(text: &str) -> Result<()> {
             Code::UnsupportedInput,
             format!("cannot read {text:?}: the scheme {scheme} is not supported"),
         )
-        .with_hint("give a local path; fetch remote files first")),
+        .with_hint("download the files, then name a local path")),
     }
 }
 
