@@ -727,7 +727,7 @@ fn a_page_that_cannot_be_is_no_page() {
     for (target, hint) in [
         (data.path().to_owned(), "name a file"),
         ("/dev/null".into(), "regular file"),
-        (data.path().join("no/x.html"), "create it"),
+        (data.path().join("no/x.html"), "create the folder"),
     ] {
         let output = run(coverage(data.path()).arg("--html").arg(&target));
         assert_eq!(

@@ -67,20 +67,20 @@ impl Target {
                     return Err(is_folder(path));
                 }
                 if path.is_symlink() {
-                    return Err(
-                        Error::system("the output is a link to a file that is not there")
-                            .at_file(path)
-                            .with_hint("name the file itself, or remove the link"),
-                    );
+                    return Err(Error::system(
+                        "cannot write the output: it is a link to a missing file",
+                    )
+                    .at_file(path)
+                    .with_hint("name the file itself or remove the link"));
                 }
                 false
             }
-            Err(error) => return Err(failed("the output cannot be looked at", path, error)),
+            Err(error) => return Err(failed("cannot inspect the output", path, error)),
         };
         // A link is followed: the file that it names is replaced, not the link.
         let path = if existing {
             fs::canonicalize(path)
-                .map_err(|error| failed("the output cannot be looked at", path, error))?
+                .map_err(|error| failed("cannot inspect the output", path, error))?
         } else {
             path.to_owned()
         };
@@ -89,9 +89,11 @@ impl Target {
             _ => PathBuf::from("."),
         };
         if !folder.is_dir() {
-            return Err(Error::system("the output's folder does not exist")
-                .at_file(&folder)
-                .with_hint("create it, or name another one"));
+            return Err(
+                Error::system("cannot create the output: its folder does not exist")
+                    .at_file(&folder)
+                    .with_hint("create the folder or name another one"),
+            );
         }
         Ok(Named::File(Self {
             path,
@@ -108,7 +110,7 @@ impl Target {
     /// Opens a file for writing.
     pub fn create(self) -> Result<AtomicFile, Error> {
         let data = FileData::create(&self.folder)
-            .map_err(|error| failed("the output cannot be created", &self.path, error))?;
+            .map_err(|error| failed("cannot create the output", &self.path, error))?;
         Ok(AtomicFile { data, target: self })
     }
 }
@@ -127,7 +129,7 @@ impl AtomicFile {
         if error.kind() == ErrorKind::System {
             error
                 .at_file(&self.target.path)
-                .with_hint("make room there, or name another output; nothing was left behind")
+                .with_hint("make room there or name another output; no partial file remains")
         } else {
             error
         }
@@ -145,7 +147,7 @@ impl AtomicFile {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !force => {
                 Err(exists(&path))
             }
-            Err(error) => Err(failed("the output cannot be completed", &path, error)),
+            Err(error) => Err(failed("cannot complete the output", &path, error)),
         }
     }
 }
@@ -219,15 +221,15 @@ fn keep_permissions(file: &File, target: &Path, force: bool) -> io::Result<()> {
 }
 
 fn is_folder(path: &Path) -> Error {
-    Error::system("the output is a folder")
+    Error::system("cannot write the output: it is a folder")
         .at_file(path)
-        .with_hint("name a file in it")
+        .with_hint("name a file inside it")
 }
 
 fn exists(path: &Path) -> Error {
-    Error::system("the output exists already")
+    Error::system("cannot write the output: the file already exists")
         .at_file(path)
-        .with_hint("replace it with --force, or name another one")
+        .with_hint("replace it with --force or name another file")
 }
 
 /// An error of the system, and the file that it is about.

@@ -73,7 +73,7 @@ fn find_or_make(
         &arguments.request.series.read_options(),
         |event| match event {
             Event::Waiting => {
-                messages.note("another process is making these slices; waiting for it");
+                messages.note("waiting for another process that is building this cache entry");
             }
             Event::Batch(progress, bytes) => bar
                 .get_or_insert_with(|| ProgressBar::start(arguments.progress, messages, progress))

@@ -38,10 +38,8 @@ impl Output {
         let is_stdout = |path: &&Path| *path == Path::new("-") || *path == Path::new("/dev/stdout");
         let Some(path) = path.filter(|path| !is_stdout(path)) else {
             if io::stdout().is_terminal() {
-                return Err(
-                    Error::usage("the slices are binary, and stdout is a terminal")
-                        .with_hint("write to a file with -o x.arrow, or pipe into a program"),
-                );
+                return Err(Error::usage("cannot write binary slices to a terminal")
+                    .with_hint("write to a file with -o x.arrow or pipe into a program"));
             }
             return Ok(Self::Stdout);
         };
@@ -53,9 +51,13 @@ impl Output {
         match (Target::check(path, force)?, format) {
             (Named::Device, _) => Ok(Self::Device(path.to_owned())),
             (Named::File(target), Some(format)) => Ok(Self::File(target, format)),
-            (Named::File(_), None) => Err(Error::usage("the output's name says no format")
-                .at_file(path)
-                .with_hint("name it x.arrow (Arrow IPC file) or x.arrows (Arrow IPC stream)")),
+            (Named::File(_), None) => Err(Error::usage(
+                "invalid output name: expected the extension .arrow or .arrows",
+            )
+            .at_file(path)
+            .with_hint(
+                "name it x.arrow for an Arrow IPC file or x.arrows for an Arrow IPC stream",
+            )),
         }
     }
 
@@ -78,8 +80,9 @@ impl Output {
             Self::Stdout => {
                 // A file of our own: Rust's stdout would look for line ends in the data.
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
-                let stdout = stdout
-                    .map_err(|error| Error::system("stdout is not open").with_source(error))?;
+                let stdout = stdout.map_err(|error| {
+                    Error::system("cannot write to stdout: it is not open").with_source(error)
+                })?;
                 // Fewer switches between writer and reader. Fails where stdout is no pipe, or the
                 // system's limit is lower; then the pipe stays as it is.
                 let _ = fcntl_setpipe_size(&stdout, PIPE_BYTES);
@@ -88,7 +91,7 @@ impl Output {
             Self::Device(path) => {
                 let device = File::options().write(true).open(&path);
                 let device =
-                    device.map_err(|error| failed("the output cannot be opened", &path, error))?;
+                    device.map_err(|error| failed("cannot open the output", &path, error))?;
                 if device.is_terminal() {
                     return Err(binary_on_terminal().at_file(&path));
                 }
@@ -149,15 +152,15 @@ pub fn check_no_input(
     inputs.extend(series.symbols_file().map(Path::to_owned));
     match inputs.iter().find(|path| identity(path) == Some(replaced)) {
         None => Ok(()),
-        Some(input) => Err(
-            Error::usage("the output is a file that the run itself reads")
-                .at_file(input)
-                .with_hint("name another output"),
-        ),
+        Some(input) => Err(Error::usage(
+            "cannot replace the output: the run itself reads this file",
+        )
+        .at_file(input)
+        .with_hint("name another output file")),
     }
 }
 
 fn binary_on_terminal() -> Error {
-    Error::usage("the slices are binary, and the output is a terminal")
-        .with_hint("write to a file with -o x.arrow, or pipe into a program")
+    Error::usage("cannot write binary slices to a terminal")
+        .with_hint("write to a file with -o x.arrow or pipe into a program")
 }

@@ -15,7 +15,7 @@ pub fn text(text: &str) -> Result<(), Error> {
 /// Writes one document.
 pub fn json(document: &impl Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(document)
-        .map_err(|error| Error::system(format!("the report is no JSON: {error}")))?;
+        .map_err(|error| Error::system(format!("cannot write the report as JSON: {error}")))?;
     text.push('\n');
     bytes(printable_json(&text).as_bytes())
 }
@@ -35,6 +35,6 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
         .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(|error| {
-            Error::system(format!("the report cannot be written: {error}")).with_source(error)
+            Error::system(format!("cannot write the report: {error}")).with_source(error)
         })
 }

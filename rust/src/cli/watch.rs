@@ -93,9 +93,9 @@ impl Drop for Watch {
 fn spawn(name: &str, watch: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(watch);
     thread.map_err(|error| {
-        Error::system("a watching thread cannot be started")
+        Error::system("cannot start a watching thread")
             .with_source(error)
-            .with_hint("raise the limit on processes")
+            .with_hint("raise the limit on processes (ulimit -u)")
     })
 }
 

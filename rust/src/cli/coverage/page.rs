@@ -28,9 +28,11 @@ const FIRST_ROWS: usize = 200;
 pub fn check(target: &Path, force: bool) -> Result<Target, Error> {
     match Target::check(target, force)? {
         Named::File(target) => Ok(target),
-        Named::Device => Err(Error::system("the page can only be a regular file")
-            .at_file(target)
-            .with_hint("name a file: coverage.html")),
+        Named::Device => Err(
+            Error::system("cannot write the page: expected a regular file")
+                .at_file(target)
+                .with_hint("name a file such as coverage.html"),
+        ),
     }
 }
 
@@ -39,7 +41,7 @@ pub fn write(target: Target, coverage: &Coverage) -> Result<(), Error> {
     let output = target.create()?;
     let written = output.file().write_all(page(coverage).as_bytes());
     written.map_err(|error| {
-        let what = format!("the page cannot be written: {error}");
+        let what = format!("cannot write the page: {error}");
         output.name_target(Error::system(what).with_source(error))
     })?;
     output.commit().map(drop)
