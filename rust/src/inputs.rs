@@ -48,7 +48,7 @@ pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
         let documents = series::inputs(files, rules.of(files.role))?;
         let absolute = documents.into_iter().map(|mut document| {
             document.path = path::absolute(&document.path).map_err(|error| {
-                let message = format!("cannot tell the folder of the process: {error}");
+                let message = format!("cannot find the current folder: {error}");
                 Error::system(message).with_source(error)
             })?;
             Ok(document)

@@ -84,7 +84,7 @@ fn check_error(error: &Error) {
         ErrorKind::Input => assert!(file.is_some(), "of which file is this: {error}"),
         // The only system failure that an input may bring about is an output without room.
         ErrorKind::System => assert!(
-            error.message().contains("output cannot be written"),
+            error.message().contains("cannot write the output"),
             "the system was not at fault: {error}"
         ),
         ErrorKind::Usage => panic!("the request was not at fault: {error}"),

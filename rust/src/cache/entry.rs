@@ -122,7 +122,7 @@ impl Entry {
             output.flush()
         };
         copy().map_err(|error| {
-            Error::system(format!("the output cannot be written: {error}")).with_source(error)
+            Error::system(format!("cannot write the output: {error}")).with_source(error)
         })
     }
 }

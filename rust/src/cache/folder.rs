@@ -137,10 +137,10 @@ impl EntryFolder {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let file =
-            open_regular(&mut options, path).map_err(|error| failed("written", path, error))?;
+            open_regular(&mut options, path).map_err(|error| failed("write", path, error))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(Begun::Theirs(file)),
-            Err(TryLockError::Error(error)) => return Err(failed("locked", path, error)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
             Ok(()) => {}
         }
         if !is_named(&file, path) {
@@ -191,7 +191,7 @@ impl EntryFolder {
         let (mut count, mut bytes) = (0, 0);
         for file in self.files()? {
             let removed = file.remove();
-            if removed.map_err(|error| failed("removed", &file.path, error))? {
+            if removed.map_err(|error| failed("remove", &file.path, error))? {
                 count += usize::from(!file.is_partial());
                 bytes += file.bytes;
             }
@@ -205,7 +205,7 @@ impl EntryFolder {
 
     /// Everything that is ours by its name.
     fn files(&self) -> Result<Vec<CacheFile>> {
-        let unreadable = |error| failed("listed", &self.path, error);
+        let unreadable = |error| failed("list", &self.path, error);
         let mut files = Vec::new();
         for found in fs::read_dir(&self.path).map_err(unreadable)? {
             let path = found.map_err(unreadable)?.path();
@@ -232,7 +232,7 @@ impl EntryWriter {
     /// Adds to an error of the output which file it is.
     pub fn name(&self, error: Error) -> Error {
         if error.kind() == ErrorKind::System {
-            let hint = "make room there, or name another folder; nothing was left behind";
+            let hint = "make room there or name another folder; no partial file remains";
             error.at_file(&self.path).with_hint(hint)
         } else {
             error
@@ -246,7 +246,7 @@ impl EntryWriter {
             self.heartbeat = Some(Heartbeat::of(self.file.try_clone()?)?);
             Ok(())
         };
-        begin().map_err(|error| failed("written", &self.path, error))?;
+        begin().map_err(|error| failed("write", &self.path, error))?;
         Ok(self)
     }
 
@@ -262,7 +262,7 @@ impl EntryWriter {
         };
         let mut unfinished = lock(&self.unfinished);
         unfinished.check(&self.path)?;
-        complete().map_err(|error| failed("completed", &self.target, error))?;
+        complete().map_err(|error| failed("complete", &self.target, error))?;
         unfinished.paths.retain(|path| *path != self.path);
         drop(unfinished);
         self.heartbeat = None;
@@ -270,9 +270,9 @@ impl EntryWriter {
         let file = self.file.try_clone();
         let file = file.map_err(|error| failed("read", &self.target, error))?;
         Entry::of(file, &self.target).ok_or_else(|| {
-            Error::system("what was written cannot be read back")
+            Error::system("cannot read back the cache entry that was just written")
                 .at_file(&self.target)
-                .with_hint("look at the disk; nothing of it was used")
+                .with_hint("check the disk; the entry was not used")
         })
     }
 }
@@ -291,7 +291,7 @@ impl Drop for EntryWriter {
 impl Unfinished {
     fn check(&self, path: &Path) -> Result<()> {
         if self.given_up {
-            return Err(Error::system("the making of slices was given up").at_file(path));
+            return Err(Error::system("building the cache entry was cancelled").at_file(path));
         }
         Ok(())
     }
@@ -340,7 +340,7 @@ fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(failed("locked", path, error)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
             Err(TryLockError::WouldBlock) => thread::sleep(POLL_INTERVAL),
         }
         let now = state()?;
@@ -348,10 +348,11 @@ fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
             (seen, since) = (now, Instant::now());
         } else if since.elapsed() >= stall_timeout {
             let seconds = stall_timeout.as_secs();
-            let message =
-                format!("whoever is making these slices has shown no sign of life for {seconds} s");
+            let message = format!(
+                "timed out after {seconds} s: another process is building this cache entry and has stopped"
+            );
             return Err(Error::system(message).at_file(path).with_hint(hint![
-                "find the process that holds the file (fuser FILE), let it go on or end it; \
+                "find the process that holds the file (fuser FILE) and resume or end it, \
                  or run without ",
                 Setting::Cache,
             ]));
@@ -415,11 +416,11 @@ pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result
         .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     // With a second name it would be a file of somebody else, too.
     if metadata.nlink() > 1 {
-        return Err(io::Error::other("it has another name"));
+        return Err(io::Error::other("it has a second name (a hard link)"));
     }
     Ok(file)
 }
@@ -433,8 +434,8 @@ fn is_named(file: &File, path: &Path) -> bool {
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
-    Error::system(format!("the cache cannot be {what}: {error}"))
+    Error::system(format!("cannot {what} the cache: {error}"))
         .at_file(path)
-        .with_hint("name a folder that may be written to, on a file system with locks")
+        .with_hint("name a writable folder on a file system that supports locks")
         .with_source(error)
 }

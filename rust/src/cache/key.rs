@@ -114,10 +114,10 @@ impl Key {
 /// A hash over what tells one file from another.
 fn hash_of(path: &Path, within: Option<&Path>) -> Result<Vec<u8>> {
     let unreadable = |error: io::Error| {
-        let message = format!("the file cannot be read: {error}");
+        let message = format!("cannot read the file: {error}");
         Error::input(Code::CorruptInput, message)
             .at_file(path)
-            .with_hint("check that it exists and may be read")
+            .with_hint("check that it exists and is readable")
             .with_source(error)
     };
     let mut key = Key(Sha256::new());

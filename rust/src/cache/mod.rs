@@ -53,9 +53,9 @@ impl SliceCache {
     /// A system failure where the folder cannot be made or is none.
     pub fn open(folder: &Path, size_bytes: u64) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::system(format!("the folder of the cache cannot be used: {error}"))
+            Error::system(format!("cannot use the cache folder: {error}"))
                 .at_file(folder)
-                .with_hint("name a folder that may be written to")
+                .with_hint("name a writable folder")
                 .with_source(error)
         };
         fs::create_dir_all(folder).map_err(failed)?;
@@ -139,10 +139,10 @@ impl SliceCache {
         if now != *key {
             let changed = Error::input(
                 Code::CorruptInput,
-                "an input changed while it was read: the slices may mix old and new rows",
+                "an input changed while it was being read: the slices may mix old and new rows",
             )
             .at_file(request.data())
-            .with_hint("run it again when nobody writes there");
+            .with_hint("run again when no other process writes there");
             return Err(key.name_change(&now, changed));
         }
         making.complete()

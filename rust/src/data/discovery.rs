@@ -143,7 +143,7 @@ impl<'a> FileLocator<'a> {
         };
         let root = request.data().to_str().ok_or_else(|| {
             Error::usage(format!(
-                "the data root {:?} is not valid UTF-8",
+                "invalid data root {:?}: expected UTF-8",
                 request.data()
             ))
         })?;
@@ -243,8 +243,9 @@ impl<'a> FileLocator<'a> {
         let Some(template) = self.templates.iter().find(beside) else {
             return Ok(());
         };
-        let mut message = format!("the path template {template} has a * right beside {{symbol}}");
-        let hint = "put the text that stands between them into the template: {symbol}-1m-*";
+        let mut message =
+            format!("ambiguous path template {template}: it has a * right beside {{symbol}}");
+        let hint = "put the text between them into the template, as in {symbol}-1m-*";
         let refuse = |message: String| Error::input(Code::AmbiguousInput, message).with_hint(hint);
         let price_type = sides.first().copied().flatten();
         for &price_type in sides {
@@ -321,11 +322,12 @@ impl<'a> FileLocator<'a> {
             let text = file.to_str().unwrap_or_default();
             let timeframe = self.timeframe.as_str();
             if let Some(other) = template.longer_timeframe(text, timeframe, of_series) {
-                let message =
-                    format!("the file can be read as one of {timeframe} and as one of {other}");
+                let message = format!(
+                    "ambiguous file name: it matches the timeframes {timeframe} and {other}"
+                );
                 return Err(Error::input(Code::AmbiguousInput, message)
                     .at_file(file)
-                    .with_hint("put the text that follows {timeframe} into the path template"));
+                    .with_hint("put the text after {timeframe} into the path template"));
             }
         }
         let fields = self.fields_of_any_symbol(price_type);
@@ -340,21 +342,21 @@ impl<'a> FileLocator<'a> {
                     // Of all symbols, each gets its own. Who names one may mean the other's rows too.
                     if *self.request.symbols() != Symbols::All {
                         let message = format!(
-                            "the file can be read as {symbol}'s and as {}'s, which it is",
+                            "ambiguous file name: it matches the symbols {symbol} and {}, and belongs to the latter",
                             owner.symbol
                         );
                         return Err(Error::input(Code::AmbiguousInput, message)
                             .at_file(&file)
                             .with_hint(hint![
-                                "put what follows the symbol into the path template, or list the \
+                                "put the text after the symbol into the path template, or list the \
                                  files with ",
                                 Setting::Inputs,
                                 format!(
-                                    "; only where {} is no symbol at all, say with ",
+                                    "; if {} is not a symbol, describe symbols with ",
                                     owner.symbol
                                 ),
                                 Setting::SymbolPattern,
-                                " what one looks like",
+                                ", such as [A-Z]+",
                             ]));
                     }
                 }
@@ -486,7 +488,7 @@ impl<'a> FileLocator<'a> {
         }
         if symbols.len() > MAX_SYMBOLS {
             return Err(Error::usage(format!(
-                "there are {} symbols; one stream holds at most {MAX_SYMBOLS}",
+                "found {} symbols: one stream holds at most {MAX_SYMBOLS}",
                 symbols.len()
             ))
             .with_hint(hint!["list fewer symbols with ", Setting::Symbols]));
@@ -517,33 +519,32 @@ impl<'a> FileLocator<'a> {
         let timeframe = self.timeframe;
         let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));
         let Some(price_type) = price_type else {
-            let message = format!("{symbol} has no indicators of timeframe {timeframe}");
+            let message = format!("symbol {symbol} has no indicators of timeframe {timeframe}");
             return Ok(Error::input(Code::TimeframeNotFound, message)
                 .at_symbol(symbol)
                 .at_file(&expected)
                 .with_hint(hint![
-                    "add the file, or say where it lies with ",
+                    "add the file, or name its path with ",
                     Setting::IndicatorTemplate
                 ]));
         };
         let error = if self.any_file(symbol, Some(timeframe.as_str()))? {
             Error::input(
                 Code::InvalidPriceType,
-                format!("{symbol} has {timeframe} candles, but none of price type {price_type}"),
+                format!(
+                    "symbol {symbol} has {timeframe} candles, but not of price type {price_type}"
+                ),
             )
             .with_hint("request another price type, or add the file")
         } else if self.any_file(symbol, None)? {
             Error::input(
                 Code::TimeframeNotFound,
-                format!("{symbol} has no candles of timeframe {timeframe}"),
+                format!("symbol {symbol} has no candles of timeframe {timeframe}"),
             )
             .with_hint("request another timeframe, or add the file")
         } else {
-            Error::input(
-                Code::SymbolNotFound,
-                format!("there is no file of the symbol {symbol}"),
-            )
-            .with_hint(self.symbol_hint(symbol))
+            Error::input(Code::SymbolNotFound, format!("symbol {symbol} has no file"))
+                .with_hint(self.symbol_hint(symbol))
         };
         Ok(error.at_series(symbol, price_type).at_file(&expected))
     }
@@ -555,10 +556,10 @@ impl<'a> FileLocator<'a> {
             .iter()
             .any(|template| template.as_str().contains("{root}"));
         (uses_root && !root.is_dir()).then(|| {
-            Error::input(Code::SymbolNotFound, "the data root is no folder")
+            Error::input(Code::SymbolNotFound, "the data root is not a folder")
                 .at_file(root)
                 .with_hint(hint![
-                    "name it with ",
+                    "name the root folder with ",
                     Setting::Data,
                     " or OMEGA_DATA_PARQUET_ROOT"
                 ])
@@ -595,7 +596,7 @@ impl<'a> FileLocator<'a> {
 
     fn layout_hint(&self) -> String {
         format!(
-            "files are looked for as {}; other timeframes, price types or layouts have to be asked for",
+            "files are searched as {}; request another timeframe, price type or path template for other files",
             self.templates[0]
         )
     }
@@ -619,7 +620,7 @@ impl<'a> FileLocator<'a> {
 /// The error for a file that a table's own library alone can tell to be live.
 fn of_table(folder: &Path, format: &str) -> Error {
     let message = format!(
-        "cannot read the file by its name: {} is {format}, of which only some files are live",
+        "cannot read the file by its name: {} is {format}, in which only some files are live",
         folder.display()
     );
     Error::input(Code::UnsupportedInput, message)
@@ -703,13 +704,10 @@ fn names_in(folder: &Path) -> Result<Vec<OsString>> {
     match names {
         Err(error) if is_missing(&error) => Ok(Vec::new()),
         names => names.map_err(|error| {
-            Error::input(
-                Code::CorruptInput,
-                format!("a folder cannot be read: {error}"),
-            )
-            .at_file(here)
-            .with_hint("check its permissions")
-            .with_source(error)
+            Error::input(Code::CorruptInput, format!("cannot read a folder: {error}"))
+                .at_file(here)
+                .with_hint("check the permissions of the folder")
+                .with_source(error)
         }),
     }
 }

@@ -178,7 +178,7 @@ impl<'a> InputList<'a> {
         let wrong = |message: String| {
             Error::input(Code::CorruptInput, message)
                 .at_file(file)
-                .with_hint("write the list as omega-slices inputs prints it")
+                .with_hint("write the list in the format that omega-slices inputs prints")
         };
         let unreadable = |error: std::io::Error| {
             wrong(format!("cannot read the list of inputs: {error}")).with_source(error)
@@ -186,7 +186,7 @@ impl<'a> InputList<'a> {
         let metadata = fs::metadata(file).map_err(unreadable)?;
         if !metadata.is_file() || metadata.len() > LIST_BYTES_MAX {
             return Err(wrong(
-                "cannot read the list of inputs: it is no regular file of a sensible size"
+                "cannot read the list of inputs: expected a regular file of at most 1 GiB"
                     .to_owned(),
             ));
         }
@@ -205,7 +205,9 @@ impl<'a> InputList<'a> {
                 price_type: listed.price_type,
             };
             if listed.files.is_empty() {
-                return Err(name.on(wrong(format!("the list has no file of {name}"))));
+                return Err(name.on(wrong(format!(
+                    "invalid list of inputs: it names no file for {name}"
+                ))));
             }
             let entries = listed.files.into_iter().map(|FileOrPath(document)| {
                 entry(folder, &document, &name, request).map_err(|error| {
@@ -220,7 +222,9 @@ impl<'a> InputList<'a> {
             let entries = entries.collect::<Result<Vec<_>>>()?;
             let key = (name.symbol.clone(), name.timeframe.clone(), name.price_type);
             if series.insert(key, entries).is_some() {
-                return Err(name.on(wrong(format!("the list has the series {name} twice"))));
+                return Err(name.on(wrong(format!(
+                    "invalid list of inputs: it names the series {name} twice"
+                ))));
             }
         }
         Ok(Self { file, series })
@@ -240,7 +244,7 @@ impl<'a> InputList<'a> {
         } else {
             Code::SymbolNotFound
         };
-        let error = Error::input(code, format!("the list of inputs has no series {name}"));
+        let error = Error::input(code, format!("the list of inputs lacks the series {name}"));
         Err(name
             .on(error.at_file(self.file))
             .with_hint("add it to the list, or request another series"))
@@ -261,8 +265,9 @@ impl<'a> InputList<'a> {
             .map(|key| key.0.clone())
             .collect();
         if symbols.is_empty() {
-            let message =
-                format!("the list of inputs has no {timeframe} candles that are requested");
+            let message = format!(
+                "the list of inputs has no {timeframe} candles of the requested price types"
+            );
             return Err(Error::input(Code::SymbolNotFound, message)
                 .at_file(self.file)
                 .with_hint("request another timeframe or price type, or add series to the list"));
@@ -290,7 +295,7 @@ fn entry(
     check_local_path(&document.path.to_string_lossy())?;
     let path = folder.join(&document.path);
     if document.symbol_column.is_some() {
-        let message = "cannot read a file of several symbols";
+        let message = "cannot read a file of several symbols: one file holds one series";
         return Err(Error::input(Code::UnsupportedInput, message)
             .at_file(&path)
             .with_hint("write one file per symbol"));
@@ -306,16 +311,15 @@ fn entry(
         .find(|field| *field != "timestamp" && !fields.contains(&field.as_str()));
     // A list may name indicators that this request does not ask for.
     if let Some(field) = unknown.filter(|_| name.price_type.is_some()) {
-        let message =
-            format!("the list names a column for {field:?}, which is no field of a candle");
+        let message = format!("invalid list of inputs: {field:?} is not a candle field");
         return Err(Error::input(Code::CorruptInput, message)
-            .with_hint("the fields are timestamp, open, high, low, close and volume"));
+            .with_hint("choose from timestamp, open, high, low, close and volume"));
     }
     for (field, column) in &document.columns {
         if column.is_empty() {
-            let message = format!("the list names no column for {field:?}");
+            let message = format!("invalid list of inputs: the column name for {field:?} is empty");
             return Err(Error::input(Code::CorruptInput, message)
-                .with_hint("leave the field out, or name its column"));
+                .with_hint("leave the field out or name its column"));
         }
         let asked = request.columns().renaming(field);
         if let Some(asked) = asked.filter(|asked| *asked != column) {
@@ -327,10 +331,10 @@ fn entry(
         Some(text) => Some(Zone::of_column(text).ok_or_else(|| {
             Error::input(
                 Code::CorruptInput,
-                format!("invalid time zone {text:?} in the list"),
+                format!("invalid time zone {text:?} in the list of inputs: expected an IANA name"),
             )
             .at_file(&path)
-            .with_hint("write an IANA name, such as Europe/Paris or UTC")
+            .with_hint("write a name such as Europe/Paris or UTC")
         })?),
     };
     if let (Some(asked), Some(listed)) = (request.timestamp_unit(), document.unit)
@@ -355,8 +359,8 @@ fn entry(
 /// The error where an option of the request contradicts a list.
 pub(crate) fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
     Error::usage(format!(
-        "the request says {asked:?} for {option}, the list of inputs says {listed:?}"
+        "the request says {asked:?} for {option}, but the list of inputs says {listed:?}"
     ))
     .at_file(path)
-    .with_hint("leave the option out, or correct the list")
+    .with_hint("leave the option out or correct the list")
 }

@@ -62,12 +62,12 @@ impl ThreadPool {
                     }
                 })
                 .map_err(|error| {
-                    Error::system("a decoding thread cannot be started")
+                    Error::system("cannot start a decoding thread")
                         .with_source(error)
                         .with_hint(hint![
                             "lower ",
                             Setting::Threads,
-                            ", or raise the limit on processes"
+                            ", or raise the limit on processes (ulimit -u)"
                         ])
                 })?;
             started.threads.push(worker);
@@ -203,7 +203,7 @@ where
     pub fn take(&self) -> Result<O> {
         self.outputs
             .recv()
-            .unwrap_or_else(|_| Err(Error::system("this part has already failed")))
+            .unwrap_or_else(|_| Err(Error::system("this part of the run has already failed")))
     }
 }
 
@@ -225,11 +225,11 @@ where
 
     fn take_step(shared: &Arc<Self>, mut state: S, sender: Sender<Result<O>>) {
         let Some((_, input)) = shared.lock().inputs.pop_front() else {
-            unreachable!("a step is queued only where there is an input");
+            unreachable!("a step is queued only with an input");
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| (shared.step)(&mut state, input)))
             .unwrap_or_else(|_| {
-                Err(Error::system("a working thread failed").with_hint("please report this"))
+                Err(Error::system("a worker thread panicked").with_hint("report this as a bug"))
             });
         let failed = outcome.is_err();
         // Whoever took the outputs may have gone away.

@@ -38,10 +38,10 @@ impl Tolerance {
             // Of the two zeros the one that is shown without a sign.
             return Ok(Self(limit.abs()));
         }
-        Err(
-            Error::usage(format!("the tolerance {limit} allows nothing at all"))
-                .with_hint("give 0 for exact equality, or the largest difference that is none"),
-        )
+        Err(Error::usage(format!(
+            "invalid tolerance {limit}: expected a number of at least 0"
+        ))
+        .with_hint("use 0 for exact equality, or the largest difference to ignore"))
     }
 
     /// The largest difference that is none.

@@ -85,9 +85,11 @@ impl<R: Read> Messages<R> {
                 MessageHeader::DictionaryBatch => self.decoder.read_dictionary(&block, &bytes)?,
                 MessageHeader::RecordBatch => {
                     let batch = self.decoder.read_record_batch(&block, &bytes)?;
-                    return batch.map(Some).ok_or_else(|| wrong("a batch is none"));
+                    return batch
+                        .map(Some)
+                        .ok_or_else(|| wrong("a record batch message contains no batch"));
                 }
-                _ => return Err(wrong("a message is no batch")),
+                _ => return Err(wrong("expected a batch, found a message of another kind")),
             }
         }
         Ok(None)
@@ -101,7 +103,7 @@ impl Message {
         read_exactly(input, PREFIX_BYTES, &mut bytes)?;
         let (continuation, length) = bytes.split_at(CONTINUATION.len());
         if continuation != CONTINUATION {
-            return Err(wrong("no message begins where one should"));
+            return Err(wrong("expected the start of a message"));
         }
         let length = length
             .iter()
@@ -111,13 +113,13 @@ impl Message {
             return Ok(None);
         }
         if length > HEADER_BYTES_MAX {
-            return Err(wrong("a header claims to be longer than any is"));
+            return Err(wrong("a header claims to be longer than the limit"));
         }
         read_exactly(input, length, &mut bytes)?;
         let body = bytes.len();
         let body_bytes = header(&bytes[PREFIX_BYTES..])?.bodyLength();
         let body_bytes =
-            usize::try_from(body_bytes).map_err(|_| wrong("a body claims a length below 0"))?;
+            usize::try_from(body_bytes).map_err(|_| wrong("a body claims a negative length"))?;
         read_exactly(input, body_bytes, &mut bytes)?;
         Ok(Some(Self { bytes, body }))
     }
@@ -125,7 +127,7 @@ impl Message {
     fn schema(&self) -> Result<(SchemaRef, MetadataVersion), ArrowError> {
         let header = header(&self.bytes[PREFIX_BYTES..self.body])?;
         let schema = header.header_as_schema();
-        let schema = schema.ok_or_else(|| wrong("its first message is no schema"))?;
+        let schema = schema.ok_or_else(|| wrong("its first message is not a schema"))?;
         Ok((try_fb_to_schema(schema)?.into(), header.version()))
     }
 
@@ -136,7 +138,7 @@ impl Message {
         if let Some(batch) = header.header_as_record_batch() {
             let rows = u64::try_from(batch.length()).unwrap_or(u64::MAX);
             if rows > BATCH_ROWS_MAX {
-                return Err(wrong("a batch claims to have more rows than any has"));
+                return Err(wrong("a batch claims to have more rows than the limit"));
             }
             let most = rows * VALUE_BYTES + PADDING_BYTES;
             check_claims(batch, body, most, BATCH_BYTES_MAX)?;
@@ -157,7 +159,7 @@ impl Message {
 }
 
 fn header(bytes: &[u8]) -> Result<arrow::ipc::Message<'_>, ArrowError> {
-    root_as_message(bytes).map_err(|error| wrong(&format!("a header cannot be read: {error}")))
+    root_as_message(bytes).map_err(|error| wrong(&format!("cannot read a header: {error}")))
 }
 
 /// Holds what compressed buffers claim to become against the most that one, and all of them, can be.

@@ -257,7 +257,7 @@ impl SliceReader {
             Format::Stream => Err(malformed("it goes on after its end", &self.name)),
             Format::File => match guarded(&self.name, || seal_of(&rest))? {
                 Some(seal) if seal == self.seal => Ok(()),
-                Some(_) => Err(malformed("its footer counts other slices", &self.name)),
+                Some(_) => Err(malformed("its footer counts different slices", &self.name)),
                 None => Err(incomplete("its footer has no seal", &self.name)),
             },
         }
@@ -289,24 +289,26 @@ impl SliceContent {
         };
         let entry = |key: &str| schema.metadata().get(key).map(String::as_str);
         if entry("schema_name") != Some(SCHEMA_NAME) {
-            return fail("it is Arrow, but holds no slices".to_owned());
+            return fail("it is an Arrow file or stream, but contains no slices".to_owned());
         }
         let major = |version: &str| version.split('.').next().map(str::to_owned);
         let version = entry("schema_version").unwrap_or_default();
         if major(version) != major(SCHEMA_VERSION) {
             return Err(Error::input(
                 Code::DeserializationError,
-                format!("its schema has version {version:?}, this program reads {SCHEMA_VERSION}"),
+                format!(
+                    "its schema has version {version:?}, but this program reads {SCHEMA_VERSION}"
+                ),
             )
             .at_file(name)
-            .with_hint("read it with the release that wrote it, or a newer one"));
+            .with_hint("read it with the release that wrote it or a newer one"));
         }
         let symbols = entry("symbols").and_then(|text| serde_json::from_str(text).ok());
         let request = entry("request").and_then(|text| serde_json::from_str(text).ok());
         let (Some(symbols), Some(timeframe), Some(request), Some(producer)) =
             (symbols, entry("timeframe"), request, entry("producer"))
         else {
-            return fail("the metadata of its schema are not whole".to_owned());
+            return fail("its schema metadata is incomplete".to_owned());
         };
         let symbols: Vec<String> = symbols;
         let mut types = schema.fields().iter().map(|field| field.data_type());
@@ -316,7 +318,7 @@ impl SliceContent {
             matches!(one, DataType::Float64 | DataType::Boolean) || *one == timestamp
         };
         if symbols.is_empty() || !begins || !types.all(known) {
-            return fail("its columns are not those of slices".to_owned());
+            return fail("its columns are not the columns of slices".to_owned());
         }
         Ok(Self {
             symbols: symbols.into(),
@@ -379,7 +381,7 @@ pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
         let start = start.map(|(word, _)| word * 8);
         match (start, trailer_start.checked_sub(footer)) {
             (Some(start), Some(end)) if start <= end => Ok(start..end),
-            _ => Err(wrong("no stream in it")),
+            _ => Err(wrong("it contains no stream")),
         }
     };
     guarded(name, bounds)
@@ -389,9 +391,9 @@ pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
 fn seal_of(rest: &[u8]) -> Result<Option<Seal>, ArrowError> {
     let (footer, trailer) = rest
         .split_last_chunk::<TRAILER_BYTES>()
-        .ok_or_else(|| wrong("the footer is cut"))?;
+        .ok_or_else(|| wrong("the footer is truncated"))?;
     if read_footer_length(*trailer)? != footer.len() {
-        return Err(wrong("the footer is cut"));
+        return Err(wrong("the footer is truncated"));
     }
     let entries = entries_of(footer_of(footer)?);
     Ok(footer::read(&entries).map(|(seal, _)| seal))
@@ -478,30 +480,30 @@ fn guarded<T>(name: &Path, decode: impl FnOnce() -> Result<T, ArrowError>) -> Re
         Ok(Err(ArrowError::IoError(_, error))) if error.kind() != io::ErrorKind::UnexpectedEof => {
             Err(not_readable(name, &error).with_source(error))
         }
-        Ok(Err(error)) => {
-            Err(incomplete(&format!("it is cut or damaged: {error}"), name).with_source(error))
-        }
+        Ok(Err(error)) => Err(
+            incomplete(&format!("it is truncated or damaged: {error}"), name).with_source(error),
+        ),
         Err(why) => Err(incomplete(&format!("it is damaged: {why}"), name)),
     }
 }
 
 fn not_readable(name: &Path, error: &io::Error) -> Error {
-    let what = format!("the slices cannot be read: {error}");
+    let what = format!("cannot read the slices: {error}");
     Error::input(Code::DeserializationError, what)
         .at_file(name)
-        .with_hint("check that it is there and may be read")
+        .with_hint("check that it exists and is readable")
 }
 
 fn incomplete(what: &str, name: &Path) -> Error {
-    let what = format!("the slices are not complete: {what}");
+    let what = format!("the slices are incomplete: {what}");
     Error::input(Code::DeserializationError, what)
         .at_file(name)
-        .with_hint("write it again with omega-slices sync; nothing of it can be trusted")
+        .with_hint("write it again with omega-slices sync and do not use any part of it")
 }
 
 fn malformed(what: &str, name: &Path) -> Error {
     let what = format!("the slices are malformed: {what}");
     Error::input(Code::DeserializationError, what)
         .at_file(name)
-        .with_hint("write it again with omega-slices sync; if that does not help, please report it")
+        .with_hint("write it again with omega-slices sync; report a bug if the error remains")
 }

@@ -168,9 +168,7 @@ pub fn write<W: Write + Send>(
                 let encoder = Encoder::new(options, output, &schema).map_err(output_failed)?;
                 write_received(&receiver, &written_sender, encoder, symbols)
             })
-            .map_err(|error| {
-                Error::system("the writing thread cannot be started").with_source(error)
-            })?;
+            .map_err(|error| Error::system("cannot start the writing thread").with_source(error))?;
         let mut after_batch = |batches: &SliceBatches| {
             after_batch(batches, bytes.load(Ordering::Relaxed));
         };
@@ -262,5 +260,5 @@ fn output_failed(error: ArrowError) -> Error {
         ArrowError::IoError(_, error) => error,
         other => io::Error::other(other),
     };
-    Error::system(format!("the output cannot be written: {error}")).with_source(error)
+    Error::system(format!("cannot write the output: {error}")).with_source(error)
 }

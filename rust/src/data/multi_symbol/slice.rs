@@ -84,7 +84,7 @@ impl BatchContext {
                 format!("the slice has no candles of timeframe {timeframe:?}"),
             )
             .with_hint(format!(
-                "it has those of {}; request others as higher timeframes",
+                "use one of {}, or request it as a higher timeframe",
                 known.join(", ")
             )));
         };
@@ -110,7 +110,7 @@ impl BatchContext {
                 format!("the slice has no symbol {symbol:?}"),
             )
             .at_symbol(symbol)
-            .with_hint("request it, or ask only for symbols of the request")
+            .with_hint("add the symbol to the request, or use a symbol of the request")
         })
     }
 

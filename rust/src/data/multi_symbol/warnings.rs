@@ -9,7 +9,7 @@ pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
     (!empty.is_empty()).then(|| Warning {
         name: "EMPTY_SERIES",
         message: format!(
-            "no candle is left, within window and session, of {}",
+            "no candles within window and session: {}",
             listed(empty.into_iter().map(|one| one.name().to_string()))
         ),
         file: None,
@@ -30,16 +30,16 @@ pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Wa
     let earliest_end = series.iter().min_by_key(|one| one.last_timestamp_ns);
     let latest_start = series.iter().max_by_key(|one| one.first_timestamp_ns);
     let why = if let Timeline::Quorum(quorum) = timeline {
-        let none = format!("at no timestamp have {quorum} symbols all their price types");
+        let none = format!("no timestamp has {quorum} symbols with all their price types");
         if without.is_empty() {
             none
         } else {
             let without = listed(without.into_iter().map(|one| name(one)));
-            format!("{none}; no candle is left of {without}")
+            format!("{none}; no candles remain of {without}")
         }
     } else if !without.is_empty() {
         format!(
-            "no candle is left of {}",
+            "no candles remain of {}",
             listed(without.into_iter().map(|one| name(one)))
         )
     } else if let (Some(ended), Some(began)) = (earliest_end, latest_start)
@@ -61,7 +61,7 @@ pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Wa
     };
     Warning {
         name: "EMPTY_TIMELINE",
-        message: format!("the timeline {timeline} holds no timestamp: {why}"),
+        message: format!("the timeline {timeline} is empty: {why}"),
         file: None,
         symbol: None,
         price_type: None,

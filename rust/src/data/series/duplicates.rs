@@ -282,7 +282,7 @@ impl Duplicates {
         };
         let message = format!(
             "{}: {} {timestamps} {have} rows that differ, first {}: row {kept_row} of {} was kept, \
-             the {which} by name and row, and not row {other_row} of {}; choose a policy for \
+             the {which} by name and row, instead of row {other_row} of {}; choose a policy for \
              duplicates: last, first, identical or error",
             source.name,
             self.conflicts,
@@ -307,12 +307,12 @@ fn is_same(a: f64, b: f64) -> bool {
 
 fn repeated(source: &SeriesSource, timestamp_ns: i64, row: u64) -> Error {
     let message = format!(
-        "the timestamp {} occurs twice in the series",
+        "duplicate timestamp {}: the series contains it twice",
         format_timestamp(timestamp_ns)
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
     source.at_row(error, row).with_hint(hint![
-        "remove one of the rows, or choose ",
+        "remove one of the rows or choose ",
         Setting::Duplicates.to("identical"),
         ", last or first"
     ])
@@ -321,13 +321,13 @@ fn repeated(source: &SeriesSource, timestamp_ns: i64, row: u64) -> Error {
 fn differing(source: &SeriesSource, group: &Group, row: u64) -> Error {
     let (file, other) = source.place(group.rows[0]);
     let message = format!(
-        "the timestamp {} occurs again with other values than in row {other} of {}",
+        "duplicate timestamp {}: the values differ from row {other} of {}",
         format_timestamp(group.timestamp_ns),
         file.display()
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
     source.at_row(error, row).with_hint(hint![
-        "remove one of the rows, or choose ",
+        "remove one of the rows or choose ",
         Setting::Duplicates.to("last"),
         " or first"
     ])

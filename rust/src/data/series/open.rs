@@ -171,12 +171,11 @@ fn open_file(
             ));
         }
         let differs = |what: &str, listed: String, is: String| {
-            let message = format!(
-                "the file is another one than in the list of inputs: {what} {is}, not {listed}"
-            );
+            let message =
+                format!("the file differs from the list of inputs: {what} {is}, not {listed}");
             Err(Error::input(Code::CorruptInput, message)
                 .at_file(&entry.path)
-                .with_hint("make the list anew with omega-slices inputs"))
+                .with_hint("create the list again with omega-slices inputs"))
         };
         if let Some(known) = listed.size.filter(|known| *known != size) {
             return differs("its size is", known.to_string(), size.to_string());

@@ -152,7 +152,7 @@ impl RowFilter {
                     .with_hint(hint![
                         "narrow the window with ",
                         Setting::Start,
-                        ", or a higher timeframe with its max-age",
+                        ", or limit a higher timeframe with max-age",
                     ])
             })?);
         }

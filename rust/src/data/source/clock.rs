@@ -515,7 +515,7 @@ impl FileClock {
         }
         let shown = wall_text(self.shown(open_ns));
         let message = format!(
-            "cannot tell the date of a candle stamped {shown} local time: it is neither midnight nor \
+            "ambiguous date of a candle stamped {shown} local time: expected midnight or \
              the evening before"
         );
         Err(Error::input(Code::AmbiguousInput, message)
@@ -523,15 +523,15 @@ impl FileClock {
             .with_hint(hint![
                 "name the zone of the days with ",
                 Setting::Zone,
-                " if the column does not, or add ",
+                " if the column has no zone, or add ",
                 Setting::Normalize,
-                " if the time lies within the candle's date there",
+                " if the time is within the candle's date there",
             ]))
     }
 
     fn skipped(&self, wall_ns: i64) -> Error {
         let message = format!(
-            "the time {} does not exist{}: the clocks skipped it",
+            "invalid local time {}: it does not exist{}, the clocks skipped it",
             wall_text(wall_ns),
             self.in_zone()
         );
@@ -543,14 +543,14 @@ impl FileClock {
 
     pub fn ambiguous(&self, wall_ns: i64) -> Error {
         let message = format!(
-            "the time {} exists twice{}: the clocks were put back",
+            "ambiguous local time {}: it occurs twice{}, the clocks were set back",
             wall_text(wall_ns),
             self.in_zone()
         );
         Error::input(Code::CorruptInput, message).with_hint(hint![
-            "choose with ",
+            "choose ",
             Setting::Ambiguous.to("infer"),
-            " (by the order of the rows), earlier or later",
+            " (by row order), earlier or later",
         ])
     }
 

@@ -89,9 +89,12 @@ impl FileContents {
         match self {
             Self::Candles | Self::Indicators => {
                 let columns = Setting::Columns;
-                vec!["rename with ".into(), columns.to("timestamp=…,open=…")]
+                vec![
+                    "name the columns with ".into(),
+                    columns.to("timestamp=…,open=…"),
+                ]
             }
-            Self::Sessions => vec!["a file of sessions has the columns open and close".into()],
+            Self::Sessions => vec!["name the columns of a session file open and close".into()],
         }
     }
 
@@ -99,7 +102,7 @@ impl FileContents {
     pub fn other_value(self) -> Vec<HintPart> {
         match self {
             Self::Indicators => vec![
-                "name indicators that it has with ".into(),
+                "name existing columns with ".into(),
                 Setting::Indicators.into(),
             ],
             Self::Candles | Self::Sessions => self.other_timestamp(),
@@ -139,11 +142,13 @@ pub(super) fn find_column(
         );
     };
     if fields.next().is_some() {
-        return Err(mismatch(format!("the file has several columns {name:?}")));
+        return Err(mismatch(format!(
+            "ambiguous column {name:?}: the file has several of this name"
+        )));
     }
     if !is_right(field.data_type()) {
         return Err(mismatch(format!(
-            "the column {name:?} holds {}, not {expected}",
+            "the column {name:?} has the type {}, expected {expected}",
             field.data_type()
         ))
         .with_hint(Hint::new(
@@ -158,7 +163,11 @@ pub(super) fn find_column(
     let leaf = columns
         .iter()
         .position(|column| matches!(column.path().parts(), [only] if only == name))
-        .ok_or_else(|| mismatch(format!("the column {name:?} is nested, not {expected}")))?;
+        .ok_or_else(|| {
+            mismatch(format!(
+                "the column {name:?} is nested, expected {expected}"
+            ))
+        })?;
     Ok(Column {
         name: name.to_owned(),
         leaf,
@@ -198,7 +207,7 @@ pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
                 decimal128(value, precision, scale)
             })
         }
-        other => unreachable!("{other} was refused when the file was opened"),
+        other => unreachable!("opening the file rejects {other}"),
     }
 }
 
@@ -224,7 +233,7 @@ pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
             let values = column.as_primitive::<UInt64Type>().values();
             values.iter().map(|&value| value.cast_signed()).collect()
         }
-        other => unreachable!("{other} is no integer"),
+        other => unreachable!("{other} is not an integer type"),
     }
 }
 
@@ -239,7 +248,7 @@ pub(super) fn bytes(column: &ArrayRef) -> Vec<Option<&[u8]>> {
         DataType::Binary => column.as_binary::<i32>().iter().collect(),
         DataType::LargeBinary => column.as_binary::<i64>().iter().collect(),
         DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().iter().collect(),
-        other => unreachable!("{other} is no text"),
+        other => unreachable!("{other} is not a text type"),
     }
 }
 

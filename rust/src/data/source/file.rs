@@ -117,7 +117,7 @@ impl InputFile {
         let source = source.and_then(|source| source.downcast_ref::<io::Error>());
         match source.map(io::Error::kind) {
             Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                self.changed("it is not there any more")
+                self.changed("it was removed")
             }
             _ => error,
         }
@@ -127,7 +127,9 @@ impl InputFile {
         let message = format!("the file changed while it was being read: {what}");
         Error::input(Code::CorruptInput, message)
             .at_file(&self.path)
-            .with_hint("run again when nothing writes there; put new files in place before a run")
+            .with_hint(
+                "run again when no process writes there; move new files into place before a run",
+            )
     }
 }
 
@@ -189,14 +191,14 @@ impl PositionedFile {
         let damaged = |message: String| {
             Error::input(Code::CorruptInput, message)
                 .at_file(&self.input.path)
-                .with_hint("the file is damaged or no Parquet file; write or fetch it again")
+                .with_hint("write or download the file again: it is damaged or not a Parquet file")
         };
         let damaged = match catch_panic(decode) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
-                damaged(format!("the Parquet file cannot be read: {error}")).with_source(error)
+                damaged(format!("cannot read the Parquet file: {error}")).with_source(error)
             }
-            Err(why) => damaged(format!("the Parquet file cannot be decoded: {why}")),
+            Err(why) => damaged(format!("cannot decode the Parquet file: {why}")),
         };
         self.check()?;
         Err(damaged)
@@ -282,11 +284,12 @@ fn open_regular(path: &Path, within: Option<&Path>) -> Result<(File, Metadata)> 
     // Looked at before it is opened: opening a pipe would wait for somebody to write to it.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(
-            Error::input(Code::CorruptInput, "the input is no regular file")
-                .at_file(path)
-                .with_hint("put a regular file in its place"),
-        );
+        return Err(Error::input(
+            Code::CorruptInput,
+            "cannot read the input: expected a regular file",
+        )
+        .at_file(path)
+        .with_hint("replace it with a regular file"));
     }
     // Without waiting, should it have become a pipe meanwhile.
     let file = File::options()
@@ -321,9 +324,9 @@ pub(crate) fn check_within(file: &File, path: &Path, within: Option<&Path>) -> R
     Err(Error::input(Code::SymbolNotFound, message)
         .at_file(path)
         .with_hint(hint![
-            "allow it with ",
+            "allow links with ",
             Setting::FollowLinks,
-            ", or put the file itself there"
+            ", or copy the file there"
         ]))
 }
 
@@ -334,14 +337,11 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
     const ENFILE: i32 = 23;
     let error_of_system = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
     let described = if error_of_system {
-        Error::system("too few file descriptors: every series holds one file open")
-            .with_hint("raise the limit (ulimit -n) or request fewer symbols at a time")
+        Error::system("too few file descriptors: every series keeps one file open")
+            .with_hint("raise the limit (ulimit -n) or request fewer symbols")
     } else {
-        Error::input(
-            Code::CorruptInput,
-            format!("the file cannot be read: {error}"),
-        )
-        .with_hint("check that it exists and may be read")
+        Error::input(Code::CorruptInput, format!("cannot read the file: {error}"))
+            .with_hint("check that it exists and is readable")
     };
     described.at_file(path).with_source(error)
 }

@@ -104,13 +104,13 @@ impl Instruments {
         let name = column.name.to_ascii_lowercase();
         let known = self.0.iter().find(|(known, _)| *known == name);
         let known = known.map_or("", |(_, value)| value);
-        let message = format!("the series holds several instruments: {known:?} and {other:?}");
+        let message = format!("the series contains several instruments: {known:?} and {other:?}");
         Error::input(Code::AmbiguousInput, message)
             .at_column(&column.name)
             .with_hint(hint![
-                "write one file per symbol, or allow it with ",
+                "write one file per symbol, or add ",
                 Setting::OneInstrument,
-                " where the column says nothing of the instrument",
+                " if the column does not identify the instrument",
             ])
     }
 }

@@ -152,13 +152,13 @@ impl SourceFile {
             (Some(TimestampUnit::Magnitude), None) => Err(self.no_single_unit()?),
             (Some(given), Some(fitting)) if given != fitting => {
                 let message = format!(
-                    "the timestamps do not fit the unit {given}: as {fitting} they lie from 1990 to 2100"
+                    "the timestamps do not fit the unit {given}: as {fitting} they lie between 1990 and 2100"
                 );
                 Err(at_column(Error::input(Code::SchemaMismatch, message)).with_hint(fits(fitting)))
             }
             (Some(given), _) => Ok(given),
             (None, fitting) => {
-                let message = "the timestamps are integers, which say nothing of their unit";
+                let message = "the timestamps are integers of an unknown unit";
                 let hint = fitting.map_or_else(
                     || Hint::new(unknown_unit(value(smallest), value(largest))),
                     fits,
@@ -192,9 +192,9 @@ impl SourceFile {
         };
         let message = match (unit, first.flatten()) {
             (Some(unit), Some(first)) => {
-                format!("the timestamp fits the unit {unit}, those before it {first}")
+                format!("the timestamp fits the unit {unit}, but those before it fit {first}")
             }
-            _ => "the timestamp fits no unit: under none it lies from 1990 to 2100".to_owned(),
+            _ => "the timestamp fits no unit: expected a time from 1990 to 2100".to_owned(),
         };
         Ok(self
             .corrupt(message)
@@ -207,7 +207,7 @@ impl SourceFile {
 }
 
 fn fits(unit: TimestampUnit) -> Hint {
-    hint!["the values fit ", Setting::TimestampUnit.to(unit.as_str())]
+    hint!["add ", Setting::TimestampUnit.to(unit.as_str())]
 }
 
 fn name_unit() -> Vec<HintPart> {
@@ -219,7 +219,7 @@ fn name_unit() -> Vec<HintPart> {
 fn unknown_unit(smallest: i64, largest: i64) -> Vec<HintPart> {
     const DATES: std::ops::RangeInclusive<i64> = 19_900_101..=21_001_231;
     if DATES.contains(&smallest) && DATES.contains(&largest) {
-        vec!["write the column as dates or as text, since these look like YYYYMMDD".into()]
+        vec!["write the column as dates or as text: its values look like YYYYMMDD".into()]
     } else {
         name_unit()
     }

@@ -38,7 +38,7 @@ impl RleBitPacked {
     pub fn new(bytes: Bytes, width: u8) -> Result<Self, ParquetError> {
         if width > 32 {
             return Err(ParquetError::General(format!(
-                "an index of {width} bits is too wide"
+                "a dictionary index of {width} bits is too wide"
             )));
         }
         Ok(Self {
@@ -128,12 +128,15 @@ impl RleBitPacked {
     }
 
     fn next_run(&mut self) -> Result<(), ParquetError> {
-        let too_short = || ParquetError::EOF("a page holds too few levels or indexes".to_owned());
+        let too_short =
+            || ParquetError::EOF("a page contains too few levels or indexes".to_owned());
         let header = self.varint().ok_or_else(too_short)?;
         let count = usize::try_from(header >> 1).unwrap_or(usize::MAX);
         if count == 0 {
             // No writer has a reason for one; zeros where a run should begin are damage.
-            return Err(ParquetError::General("a run is empty".to_owned()));
+            return Err(ParquetError::General(
+                "a run of levels or indexes is empty".to_owned(),
+            ));
         }
         if header & 1 == 0 {
             let len = self.width.div_ceil(8);
@@ -205,7 +208,7 @@ fn unpack(bytes: &[u8], width: usize, first: usize, into: &mut [[u32; GROUP]]) {
         ($($constant:literal)*) => {
             match width {
                 $($constant => unpack_groups::<$constant>(bytes, first, into),)*
-                _ => unreachable!("a width of {width} was refused, and one of 0 has no groups"),
+                _ => unreachable!("a width of {width} is rejected above, and a width of 0 has no groups"),
             }
         };
     }

@@ -31,8 +31,9 @@ const PARQUET_MAGIC: &[u8] = b"PAR1";
 pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
     let file = open_file(path, None)?;
     if Length::len(&file) > FILE_BYTES_MAX {
-        let message = format!("a file of sessions has at most {FILE_BYTES_MAX} bytes");
-        return Err(corrupt(path, message).with_hint("a session is a line or row, not a candle"));
+        let message =
+            format!("the file of sessions is too large: expected at most {FILE_BYTES_MAX} bytes");
+        return Err(corrupt(path, message).with_hint("write one row per session, not per candle"));
     }
     let bytes = file.guarded(|| file.get_bytes(0, Length::len(&file) as usize))?;
     let (opens_ns, closes_ns) = if bytes.starts_with(PARQUET_MAGIC) {
@@ -44,11 +45,13 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
     file.input().check_named()?;
     Hours::new(&opens_ns, &closes_ns).map_err(|fault| {
         let (message, row, column) = match fault {
-            SessionFault::ClosesBeforeItOpens(row) => {
-                ("a session closes no later than it opens", row, CLOSE)
-            }
+            SessionFault::ClosesBeforeItOpens(row) => (
+                "invalid session: it closes at or before its open",
+                row,
+                CLOSE,
+            ),
             SessionFault::Overlaps(row) => (
-                "a session opens before the one before it has closed",
+                "invalid session: it opens before the previous one has closed",
                 row,
                 OPEN,
             ),
@@ -56,7 +59,7 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
         corrupt(path, message)
             .at_row(row as u64)
             .at_column(column)
-            .with_hint("correct the row; a session is open <= timestamp < close")
+            .with_hint("correct the row: a session covers open <= timestamp < close")
     })
 }
 
@@ -89,11 +92,8 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
         let row = error
             .position()
             .map(|position| position.record().saturating_sub(1));
-        let error = corrupt(
-            path,
-            format!("the file is neither Parquet nor CSV: {error}"),
-        )
-        .with_hint("write a header and rows such as 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z");
+        let error = corrupt(path, format!("cannot read the file as CSV: {error}"))
+            .with_hint("write a header and rows such as 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z");
         match row {
             Some(row) => error.at_row(row),
             None => error,
@@ -111,7 +111,7 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
             (Some(place), None) => Ok(place),
             (found, _) => {
                 let found = if found.is_some() {
-                    "stands there twice"
+                    "occurs twice"
                 } else {
                     "is missing"
                 };
@@ -119,9 +119,7 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
                     Error::input(Code::SchemaMismatch, format!("the column {name:?} {found}"))
                         .at_file(path)
                         .at_column(name)
-                        .with_hint(
-                            "the first line of a file of sessions names the columns: open,close",
-                        ),
+                        .with_hint("start the file with the header open,close"),
                 )
             }
         }
