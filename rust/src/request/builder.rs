@@ -1,5 +1,5 @@
-//! Owns the checks of a request: each word of it was read by itself, here they are held against each
-//! other. Opens nothing.
+//! Builds and checks a request: its options were parsed one by one, and are checked together here.
+//! Opens no file.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::{
 use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
 
-/// Collects the words of a request; [`RequestBuilder::build`] checks them together.
+/// Collects the options of a request; [`RequestBuilder::build`] checks them together.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct RequestBuilder {
@@ -21,98 +21,98 @@ pub struct RequestBuilder {
 }
 
 impl RequestBuilder {
-    /// These symbols, in this order.
+    /// Sets the symbols, in this order.
     pub fn symbols<S: Into<String>>(mut self, symbols: impl IntoIterator<Item = S>) -> Self {
         self.request.symbols = Symbols::Listed(symbols.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Every symbol that has a file of the timeframe.
+    /// Requests every symbol that has a file of the timeframe.
     pub fn all_symbols(mut self) -> Self {
         self.request.symbols = Symbols::All;
         self
     }
 
-    /// The timeframe; `M1` where it is not set.
+    /// Sets the timeframe; the default is `M1`.
     pub fn timeframe(mut self, timeframe: Timeframe) -> Self {
         self.request.timeframe = timeframe;
         self
     }
 
-    /// The price types; bid and ask where they are not set. Their order does not matter.
+    /// Sets the price types; the default is bid and ask. Their order does not matter.
     pub fn price_types(mut self, price_types: impl IntoIterator<Item = PriceType>) -> Self {
         self.request.price_types = price_types.into_iter().collect();
         self
     }
 
-    /// The first raw timestamp to keep, nanoseconds UTC.
+    /// Sets the first raw timestamp to keep (included), nanoseconds UTC.
     pub fn start_ns(mut self, start_ns: Option<i64>) -> Self {
         self.request.start_ns = start_ns;
         self
     }
 
-    /// The last raw timestamp to keep, nanoseconds UTC.
+    /// Sets the last raw timestamp to keep (included), nanoseconds UTC.
     pub fn end_ns(mut self, end_ns: Option<i64>) -> Self {
         self.request.end_ns = end_ns;
         self
     }
 
-    /// Which timestamps become slices.
+    /// Sets which timestamps become slices.
     pub fn timeline(mut self, timeline: Timeline) -> Self {
         self.request.timeline = timeline;
         self
     }
 
-    /// Which rows lie in trading hours.
+    /// Sets which rows lie in trading hours.
     pub fn session(mut self, session: Session) -> Self {
         self.request.session = session;
         self
     }
 
-    /// Whether to floor timestamps to the timeframe.
+    /// Sets whether to floor timestamps to the timeframe.
     pub fn normalize(mut self, normalize: bool) -> Self {
         self.request.normalize = normalize;
         self
     }
 
-    /// What to do with a series that is not in time order.
+    /// Sets what to do with a series that is not in time order.
     pub fn unsorted(mut self, unsorted: UnsortedPolicy) -> Self {
         self.request.unsorted = unsorted;
         self
     }
 
-    /// Which row wins where several share a timestamp. Where it is not set, the last one does, and rows
-    /// that differ are warned of.
+    /// Sets which row to keep if several share a timestamp. The default is the last one, with a
+    /// warning if rows differ.
     pub fn duplicates(mut self, duplicates: impl Into<Option<DuplicatePolicy>>) -> Self {
         self.request.duplicates = duplicates.into();
         self
     }
 
-    /// Where the files lie, instead of the default layout.
+    /// Sets the path template of the candle files, instead of the default layout.
     pub fn path_template(mut self, path_template: Option<PathTemplate>) -> Self {
         self.request.path_template = path_template;
         self
     }
 
-    /// The column names of the input files.
+    /// Sets the column names of the input files.
     pub fn columns(mut self, columns: ColumnNames) -> Self {
         self.request.columns = columns;
         self
     }
 
-    /// What to show where a series has no candle; [`Fill::Forward`] needs [`Self::max_age`].
+    /// Sets what to show where a series has no candle; [`Fill::Forward`] needs [`Self::max_age`].
     pub fn fill(mut self, fill: Fill) -> Self {
         self.request.fill = fill;
         self
     }
 
-    /// How old a candle may be that is carried forward.
+    /// Sets the maximum age of a candle that is carried forward.
     pub fn max_age(mut self, max_age: Option<MaxAge>) -> Self {
         self.request.max_age = max_age;
         self
     }
 
-    /// Timeframes beside the primary one, of which each slice shows the latest complete candles.
+    /// Sets the higher timeframes, of which each slice shows the latest complete candles.
     pub fn higher_timeframes<F: Into<HigherTimeframe>>(
         mut self,
         higher: impl IntoIterator<Item = F>,
@@ -121,92 +121,93 @@ impl RequestBuilder {
         self
     }
 
-    /// When it is, in a slice, as far as higher timeframes are concerned.
+    /// Sets the decision time, at which candles of higher timeframes must be complete.
     pub fn known_at(mut self, known_at: DecisionTime) -> Self {
         self.request.known_at = known_at;
         self
     }
 
-    /// A Parquet or CSV file of sessions, with the columns `open` (included) and `close` (excluded).
+    /// Sets a Parquet or CSV file of sessions, with the columns `open` (included) and `close`
+    /// (excluded).
     pub fn session_file(mut self, session_file: Option<PathBuf>) -> Self {
         self.request.session_file = session_file;
         self
     }
 
-    /// What the stream's metadata call the sessions of the file, instead of the file's name.
+    /// Sets the name of these sessions in the stream metadata, instead of the file name.
     pub fn session_name(mut self, session_name: Option<String>) -> Self {
         self.request.session_name = session_name;
         self
     }
 
-    /// Columns to read from the files with indicators.
+    /// Sets the columns to read from the indicator files.
     pub fn indicators<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.request.indicators = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Where the files with indicators lie, instead of the default layout.
+    /// Sets the path template of the indicator files, instead of the default layout.
     pub fn indicator_template(mut self, indicator_template: Option<PathTemplate>) -> Self {
         self.request.indicator_template = indicator_template;
         self
     }
 
-    /// A JSON document that lists the input files, in the place of a root folder and templates.
+    /// Sets a JSON document that lists the input files, instead of a root folder and templates.
     pub fn inputs(mut self, inputs: Option<PathBuf>) -> Self {
         self.request.inputs = inputs;
         self
     }
 
-    /// Which texts in names of files may be symbols.
+    /// Sets the pattern that symbols in file names must match.
     pub fn symbol_pattern(mut self, symbol_pattern: Option<SymbolPattern>) -> Self {
         self.request.symbol_pattern = symbol_pattern;
         self
     }
 
-    /// Whether the files of a series may name several instruments in a column.
+    /// Sets whether a column of instruments may contain several values in one series.
     pub fn one_instrument(mut self, one_instrument: bool) -> Self {
         self.request.one_instrument = one_instrument;
         self
     }
 
-    /// The unit of timestamps that are stored as integers.
+    /// Sets the unit of timestamps that are stored as integers.
     pub fn timestamp_unit(mut self, timestamp_unit: Option<TimestampUnit>) -> Self {
         self.request.timestamp_unit = timestamp_unit;
         self
     }
 
-    /// The zone of wall clocks, and of days in columns of UTC instants.
+    /// Sets the zone of local times, and of days in columns of UTC instants.
     pub fn zone(mut self, zone: Option<Zone>) -> Self {
         self.request.zone = zone;
         self
     }
 
-    /// What a wall-clock time is that the clocks showed twice.
+    /// Sets how to read local times that occur twice.
     pub fn ambiguous(mut self, ambiguous: Ambiguous) -> Self {
         self.request.ambiguous = ambiguous;
         self
     }
 
-    /// Which side of a candle its timestamp is.
+    /// Sets which side of a candle its timestamp marks.
     pub fn stamped(mut self, stamped: Stamped) -> Self {
         self.request.stamped = stamped;
         self
     }
 
-    /// What the timestamps of candles of days and weeks mean.
+    /// Sets what the timestamps of daily and weekly candles mean.
     pub fn days(mut self, days: Option<Days>) -> Self {
         self.request.days = days;
         self
     }
 
-    /// Checks the request as a whole. Opens nothing.
+    /// Checks the request as a whole. Opens no file.
     ///
     /// # Errors
     ///
     /// [`Code::SymbolNotFound`] for a symbol name that could leave the root and for an unknown
-    /// leader, otherwise a usage error: no or repeated symbols, price types or indicators, a window
-    /// that ends before it starts, a template that cannot tell its series apart, a quorum of more
-    /// symbols than there are, carrying forward without an age, a higher timeframe shorter than
+    /// leader. A usage error otherwise: missing or repeated symbols, price types or indicators, a
+    /// window that ends before it starts, a template that cannot tell its series apart, a quorum
+    /// larger than the number of symbols, fill without an age, or a higher timeframe shorter than
     /// the primary one.
     pub fn build(self) -> Result<Request> {
         let mut request = self.request;
@@ -253,7 +254,7 @@ impl RequestBuilder {
     }
 }
 
-/// Where the files are: below a root, or in a list; and nowhere that cannot be read.
+/// Checks that files come either from a root or from a list, and that all paths are local.
 fn check_places(request: &Request) -> Result<()> {
     let Some(inputs) = &request.inputs else {
         if request.data.as_os_str().is_empty() {
@@ -471,7 +472,7 @@ fn check_indicators(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Checks a timeline against the symbols that it is about.
+/// Checks a timeline against the symbols of the request.
 pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<()> {
     match timeline {
         Timeline::Leader(leader) if !symbols.contains(leader) => Err(Error::bad_request(
@@ -521,8 +522,8 @@ fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a name that could leave the root, unless files are listed and it is part of no path; and one
-/// that could not be written in a list of symbols.
+/// Rejects a symbol that cannot stand in a list of symbols. Rejects one that could leave the root
+/// too, unless files are listed and the symbol is part of no path.
 fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::bad_request(

@@ -1,5 +1,4 @@
-//! Owns the words about candles that are shown later than at their own timestamp: how old they may be,
-//! and of which higher timeframes they are. Pure.
+//! Parses maximum ages and higher timeframes: which older candles a slice may show. Does no I/O.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,8 +11,8 @@ use crate::request::Timeframe;
 
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 
-/// How old a candle may be that is still shown, counted from its timestamp: `15m`, `2h`, `3d`,
-/// `5bars`. The units are `s`, `m`, `h`, `d`, `w` and `bars`; a bar is one candle of the timeframe
+/// The maximum age of a candle that a slice shows, counted from its timestamp: `15m`, `2h`, `3d`,
+/// `5bars`. The units are `s`, `m`, `h`, `d`, `w` and `bars`. A bar is one candle of the timeframe
 /// that the age belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MaxAge {
@@ -33,7 +32,7 @@ impl MaxAge {
     ///
     /// # Errors
     ///
-    /// A usage error where it is longer than 64-bit nanoseconds can say.
+    /// A usage error if it does not fit 64-bit nanoseconds.
     pub fn nanoseconds(&self, timeframe: &Timeframe) -> Result<i64> {
         let unit_ns = match self.unit {
             AgeUnit::Seconds(seconds) => seconds * NANOSECONDS_PER_SECOND,
@@ -83,7 +82,7 @@ impl FromStr for MaxAge {
     }
 }
 
-/// A timeframe beside the primary one, of which a slice shows the latest complete candles: `H1`, or
+/// A higher timeframe, of which a slice shows the latest complete candles: `H1`, or
 /// `H1:max-age=1d`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HigherTimeframe {
@@ -92,7 +91,7 @@ pub struct HigherTimeframe {
 }
 
 impl HigherTimeframe {
-    /// Candles of `timeframe`, and none older than `max_age`.
+    /// Candles of `timeframe`, not older than `max_age`.
     #[must_use]
     pub fn new(timeframe: Timeframe, max_age: Option<MaxAge>) -> Self {
         Self { timeframe, max_age }
@@ -104,7 +103,7 @@ impl HigherTimeframe {
         &self.timeframe
     }
 
-    /// How old the latest complete candle may be; `None` is no limit.
+    /// The maximum age of the latest complete candle; `None` sets no limit.
     #[must_use]
     pub fn max_age(&self) -> Option<&MaxAge> {
         self.max_age.as_ref()

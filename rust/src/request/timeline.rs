@@ -1,4 +1,4 @@
-//! Owns the word that says which timestamps become slices, and the symbol or number in it.
+//! Parses the timeline: which timestamps become slices.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
-/// Which timestamps become slices. Only candles of the primary timeframe count, and none that is
-/// carried forward.
+/// Which timestamps become slices. Only candles of the primary timeframe count, without those that
+/// are carried forward.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Timeline {
     /// Timestamps present in every requested series.
@@ -19,7 +19,7 @@ pub enum Timeline {
     Union,
     /// Timestamps present in every requested price type of this symbol.
     Leader(String),
-    /// Timestamps at which at least so many symbols have all their requested price types.
+    /// Timestamps at which at least this many symbols have all their requested price types.
     Quorum(NonZeroUsize),
 }
 
