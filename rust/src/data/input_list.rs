@@ -1,5 +1,4 @@
-//! Owns lists of inputs: the JSON document that names exactly the files of each series, and what it says
-//! of them.
+//! Reads lists of inputs: JSON documents that name the files of each series and describe them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,13 +17,13 @@ use crate::request::{
     check_timeline,
 };
 
-/// A list of a thousand symbols with a file a day for ten years.
+/// Maximum size: enough for a thousand symbols with one file a day for ten years.
 const LIST_BYTES_MAX: u64 = 1 << 30;
 
-/// What a list says of a file.
+/// What a list says about a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ListedFile {
-    /// Names of columns, by `timestamp`, the fields of a candle, or the names of indicators.
+    /// Column names, by `timestamp`, the fields of a candle, or the names of indicators.
     pub columns: BTreeMap<String, String>,
     pub unit: Option<TimestampUnit>,
     pub zone: Option<Zone>,
@@ -48,13 +47,13 @@ struct ListedSeries {
     files: Vec<FileOrPath>,
 }
 
-/// A file by its path alone, or by all that is said of it.
+/// A file, given as a path or as a full description.
 #[derive(Debug)]
 struct FileOrPath(FileDocument);
 
 impl<'de> Deserialize<'de> for FileOrPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not as an untagged choice, which says nothing of what is wrong.
+        // Not an untagged enum: its error would not say what is wrong.
         match Value::deserialize(deserializer)? {
             Value::String(path) => Ok(Self(FileDocument::new(path.into()))),
             document => serde_json::from_value(document)
@@ -64,38 +63,38 @@ impl<'de> Deserialize<'de> for FileOrPath {
     }
 }
 
-/// A file with all that may be said of it; as it is printed too.
+/// The description of a file in a list of inputs, read and printed in the same form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct InputFileDocument {
-    /// Where it is; relative to the folder of the list.
+    /// Its path, relative to the folder of the list.
     pub path: PathBuf,
     /// Its size in bytes.
     #[serde(default)]
     pub size: Option<u64>,
-    /// When it was written to last, nanoseconds since 1970.
+    /// When it was last modified, nanoseconds since 1970.
     #[serde(default)]
     pub modified_ns: Option<i64>,
-    /// How many rows it has.
+    /// Number of rows.
     #[serde(default)]
     pub rows: Option<u64>,
-    /// Its smallest stamp, nanoseconds UTC; `None` without rows.
+    /// The smallest timestamp, nanoseconds UTC; `None` without rows.
     #[serde(default)]
     pub first_timestamp_ns: Option<i64>,
-    /// Its largest stamp, nanoseconds UTC; `None` without rows.
+    /// The largest timestamp, nanoseconds UTC; `None` without rows.
     #[serde(default)]
     pub last_timestamp_ns: Option<i64>,
-    /// The columns that are read, by `timestamp`, the fields of a candle, or the names of indicators.
+    /// The columns to read, by `timestamp`, the fields of a candle, or the names of indicators.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
-    /// The unit of timestamps that are integers.
+    /// The unit of integer timestamps.
     #[serde(default)]
     pub unit: Option<TimestampUnit>,
-    /// The zone of wall clocks and of days.
+    /// The zone of local times and of days.
     #[serde(default)]
     pub zone: Option<String>,
-    /// The column of symbols in files of several symbols, which cannot be read yet.
+    /// The column of symbols in a file of several symbols, which is not supported yet.
     #[serde(default, skip_serializing)]
     symbol_column: Option<String>,
 }
@@ -103,7 +102,7 @@ pub struct InputFileDocument {
 type FileDocument = InputFileDocument;
 
 impl InputFileDocument {
-    /// Of a file of which nothing but its place is known.
+    /// Describes a file by its path only.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -120,7 +119,7 @@ impl InputFileDocument {
     }
 }
 
-/// A list that was read: for each series its files, in their order.
+/// A list of inputs: for each series its files, in order.
 struct InputList<'a> {
     file: &'a Path,
     series: BTreeMap<(String, String, Option<PriceType>), Vec<FileEntry>>,
@@ -130,8 +129,8 @@ struct InputList<'a> {
 ///
 /// # Errors
 ///
-/// [`Code::CorruptInput`] where the list cannot be read, [`Code::SymbolNotFound`],
-/// [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] where it lacks a series, a usage error where
+/// [`Code::CorruptInput`] if the list is invalid. [`Code::SymbolNotFound`],
+/// [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] if it lacks a series. A usage error if
 /// an option of the request contradicts it.
 pub(crate) fn resolve(request: &Request, file: &Path) -> Result<Resolved> {
     let list = InputList::read(file, request)?;
@@ -273,7 +272,7 @@ impl<'a> InputList<'a> {
                 .with_hint("request another timeframe or price type, or add series to the list"));
         }
         let symbols: Vec<_> = symbols.into_iter().collect();
-        // The names came from the list; they obey the same rules as names from a request.
+        // The names come from the list and follow the same rules as names in a request.
         let checked = Request::builder("").inputs(Some(self.file.to_owned()));
         let checked = checked.symbols(symbols.clone()).build();
         checked.map_err(|error| {
@@ -285,7 +284,7 @@ impl<'a> InputList<'a> {
     }
 }
 
-/// A file of the list, held against the request.
+/// Checks a file of the list against the request.
 fn entry(
     folder: &Path,
     document: &FileDocument,
@@ -309,7 +308,7 @@ fn entry(
         .columns
         .keys()
         .find(|field| *field != "timestamp" && !fields.contains(&field.as_str()));
-    // A list may name indicators that this request does not ask for.
+    // A list may describe indicators that this request does not use.
     if let Some(field) = unknown.filter(|_| name.price_type.is_some()) {
         let message = format!("invalid list of inputs: {field:?} is not a candle field");
         return Err(Error::input(Code::CorruptInput, message)
@@ -356,7 +355,7 @@ fn entry(
     })
 }
 
-/// The error where an option of the request contradicts a list.
+/// The error if an option of the request contradicts a list.
 pub(crate) fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
     Error::usage(format!(
         "the request says {asked:?} for {option}, but the list of inputs says {listed:?}"
