@@ -1,9 +1,9 @@
-//! Owns what is said of a run as a whole, once it has ended.
+//! Writes the warnings about a whole run, after its end.
 
 use crate::report::{SeriesReport, Warning};
 use crate::request::{Timeline, format_timestamp};
 
-/// Says which series beside those of the timeline have no candle at all; nothing where each has one.
+/// Names the series outside the timeline without any candle; `None` if there are none.
 pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
     let empty: Vec<_> = series.iter().filter(|one| one.candles == 0).collect();
     (!empty.is_empty()).then(|| Warning {
@@ -18,7 +18,7 @@ pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
     })
 }
 
-/// Says which series share no timestamp, as exactly as their counts and ends allow.
+/// Explains why the timeline is empty, from the counts and ends of the series.
 pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Warning {
     let name = |one: &SeriesReport| one.name().to_string();
     let leads = |one: &&SeriesReport| match timeline {
