@@ -1,5 +1,4 @@
-//! Owns the columns of an input file: finding them, their types, and turning what was decoded into
-//! float64.
+//! Finds the columns of an input file, checks their types, and converts decoded values to float64.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,15 +23,15 @@ use crate::hint::{Hint, HintPart, Setting};
 
 const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
 
-/// A column of the file that the product reads.
+/// A column of the file that is read.
 #[derive(Debug)]
 pub(super) struct Column {
     pub name: String,
     pub leaf: usize,
 }
 
-/// Parquet has no unit for seconds. Some writers store such timestamps as plain integers and leave
-/// their type to the embedded Arrow schema alone; only then, it is asked.
+/// Decodes timestamps in seconds. Parquet has no such unit, and some writers store the type only in
+/// the embedded Arrow schema. Only then is that schema used.
 pub(super) fn with_seconds(
     metadata: ArrowReaderMetadata,
     timestamp: &str,
@@ -52,7 +51,7 @@ pub(super) fn with_seconds(
     }
 }
 
-/// The same file, with one column decoded as another type.
+/// The same metadata, with one column decoded as another type.
 pub(super) fn with_column_type(
     metadata: &ArrowReaderMetadata,
     column: &str,
@@ -74,7 +73,7 @@ pub(super) fn with_column_type(
     ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
 }
 
-/// What the files of a series hold; decides what an error proposes where a column is missing.
+/// The contents of the files of a series; decides the hints of a missing column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileContents {
     Candles,
@@ -84,7 +83,7 @@ pub(crate) enum FileContents {
 }
 
 impl FileContents {
-    /// What to do where the column of timestamps is another one.
+    /// The hint if the timestamp column is missing or wrong.
     pub fn other_timestamp(self) -> Vec<HintPart> {
         match self {
             Self::Candles | Self::Indicators => {
@@ -98,7 +97,7 @@ impl FileContents {
         }
     }
 
-    /// What to do where a column of numbers is another one.
+    /// The hint if a value column is missing or wrong.
     pub fn other_value(self) -> Vec<HintPart> {
         match self {
             Self::Indicators => vec![
@@ -174,7 +173,7 @@ pub(super) fn find_column(
     })
 }
 
-/// A numeric column as float64, each value the nearest double; a null is NaN.
+/// Converts a numeric column to float64, each value to the nearest double; null becomes NaN.
 pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
     match column.data_type() {
         DataType::Float64 => {
@@ -211,8 +210,8 @@ pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
     }
 }
 
-/// A column of integers as 64-bit ones; those of the larger half of 64 bits without a sign are negative.
-/// Values under nulls are anything.
+/// Converts an integer column to 64 bits. Unsigned values above `i64::MAX` wrap to negative ones.
+/// Values under nulls are arbitrary.
 pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
     fn wide<T: ArrowPrimitiveType>(column: &ArrayRef) -> Vec<i64>
     where
@@ -237,7 +236,7 @@ pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
     }
 }
 
-/// A column of texts or bytes; `None` for a null.
+/// The values of a text or binary column; `None` for a null.
 pub(super) fn bytes(column: &ArrayRef) -> Vec<Option<&[u8]>> {
     fn utf8(text: Option<&str>) -> Option<&[u8]> {
         text.map(str::as_bytes)
@@ -273,7 +272,7 @@ fn converted<T: ArrowPrimitiveType>(
 
 /// The double nearest to `value / 10^scale`.
 fn decimal128(value: i128, precision: u8, scale: i8) -> f64 {
-    // Both sides of the division are exact doubles here, and IEEE division rounds correctly.
+    // Both operands are exact doubles here, and IEEE division rounds correctly.
     const EXACT_POWERS: [f64; 23] = [
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
         1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
@@ -307,7 +306,7 @@ pub(super) fn is_timestamp(data_type: &DataType) -> bool {
     nanoseconds_per_unit(data_type).is_some()
 }
 
-/// Whether a column can say when candles are, if need be with the request's help.
+/// Whether a column can store timestamps, perhaps with an option of the request.
 pub(super) fn is_time(data_type: &DataType) -> bool {
     is_timestamp(data_type)
         || data_type.is_integer()
@@ -317,14 +316,14 @@ pub(super) fn is_time(data_type: &DataType) -> bool {
         )
 }
 
-/// The zone of a timestamp column, by the Arrow schema that its writer embedded.
+/// The zone of a timestamp column in the embedded Arrow schema.
 pub(super) fn own_zone(metadata: &ArrowReaderMetadata, column: &str) -> Option<String> {
     let entries = metadata.metadata().file_metadata().key_value_metadata()?;
     let entry = entries
         .iter()
         .find(|entry| entry.key == ARROW_SCHEMA_META_KEY)?;
-    // Not by the library's reader of files, which takes a zone only along with the unit; and the unit of
-    // the file is often another one.
+    // Read the schema directly: the library takes a zone only together with the unit, and the unit
+    // of the file often differs.
     let bytes = BASE64_STANDARD.decode(entry.value.as_ref()?).ok()?;
     let message = match bytes.strip_prefix(&[0xff; 4]) {
         Some(prefixed) => prefixed.get(4..)?,
@@ -353,7 +352,7 @@ mod tests {
 
     #[test]
     fn decimals_become_the_nearest_double() {
-        // 0.1 + 0.2 written as decimals; scale 22 and 53 bits are the edge of the fast way.
+        // 0.1 + 0.2 as decimals; scale 22 and 53 bits are the limits of the fast path.
         assert_eq!(decimal128(3, 10, 1), 0.3);
         assert_eq!(decimal128(-112_345, 10, 5), -1.123_45);
         assert_eq!(decimal128(1 << 53, 20, 0), 9_007_199_254_740_992.0);

@@ -1,4 +1,4 @@
-//! Owns reading a file of sessions: two columns of instants, in Parquet or in CSV.
+//! Reads a file of sessions: two columns of instants, in Parquet or CSV.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,20 +14,19 @@ use crate::request::parse_timestamp;
 const OPEN: &str = "open";
 const CLOSE: &str = "close";
 
-/// It is held whole: a million sessions fit.
+/// The file is read as a whole: a million sessions fit.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// What every Parquet file begins with.
+/// The start of every Parquet file.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 
-/// Reads the sessions of a file: `open` (included) and `close` (excluded), in rows of any order. What
-/// begins like a Parquet file is read as one, anything else as CSV in UTF-8 with a header.
+/// Reads the sessions of a file: `open` (included) and `close` (excluded), in any row order. A file
+/// that starts like Parquet is read as Parquet, any other as UTF-8 CSV with a header.
 ///
 /// # Errors
 ///
-/// [`Code::CorruptInput`] where the file cannot be read, a cell holds no instant, or a session ends
-/// before it begins or overlaps another; [`Code::SchemaMismatch`] where a column is missing or holds
-/// something else.
+/// [`Code::CorruptInput`] if the file cannot be read, a cell is not a timestamp, or a session is
+/// empty or overlaps another. [`Code::SchemaMismatch`] if a column is missing or has a wrong type.
 pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
     let file = open_file(path, None)?;
     if Length::len(&file) > FILE_BYTES_MAX {
@@ -41,7 +40,7 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
     } else {
         csv_columns(path, &bytes)?
     };
-    // Its columns were read one after the other.
+    // The columns were read one after the other, so check for changes in between.
     file.input().check_named()?;
     Hours::new(&opens_ns, &closes_ns).map_err(|fault| {
         let (message, row, column) = match fault {
@@ -99,7 +98,7 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
             None => error,
         }
     };
-    // Some editors begin a file with a mark that nobody sees.
+    // Some editors start a file with an invisible byte order mark.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
