@@ -34,7 +34,7 @@ impl fmt::Display for SeriesName {
 /// The row counts of one series: rows read, and rows that each rule dropped.
 ///
 /// `rows = outside_window + outside_session + duplicates + candles` once the series is read to its
-/// end. Rows before the window that are read only for fill count as outside of it.
+/// end. Rows before the window count as outside of it, even if their candles are shown inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeriesReport {

@@ -20,7 +20,7 @@ pub(crate) struct SliceRule {
     pub timeline: TimelineRule,
     /// Number of series per symbol in the primary timeframe.
     pub price_types: usize,
-    /// The first possible slice; earlier candles can only be carried forward.
+    /// The first possible slice; earlier candles only show in later slices.
     pub first_ns: i64,
 }
 

@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn the_weeks_of_both_clock_changes() {
-        // Clocks go back on Sunday 2024-04-07: the week before closes at 20:00Z, the next opens at 21:00Z.
+        // Clocks go back on Sunday 2024-04-07: the week before closes at 20:00Z, the next opens at
+        // 21:00Z.
         assert!(!open("2024-04-05T20:00:00Z"));
         assert!(!open("2024-04-07T20:59:59Z"));
         assert!(open("2024-04-07T21:00:00Z"));

@@ -280,7 +280,7 @@ impl Iterator for SliceReader {
 impl std::iter::FusedIterator for SliceReader {}
 
 impl SliceContent {
-    /// Reads the contents from a schema, if it is one of ours.
+    /// Reads the contents from a schema, if this crate wrote it.
     fn of(schema: SchemaRef, name: &Path) -> Result<Self> {
         let fail = |what: String| {
             Err(Error::input(Code::DeserializationError, what)

@@ -204,11 +204,15 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] for a symbol name that could leave the root and for an unknown
-    /// leader. A usage error otherwise: missing or repeated symbols, price types or indicators, a
-    /// window that ends before it starts, a template that cannot tell its series apart, a quorum
-    /// larger than the number of symbols, fill without an age, or a higher timeframe shorter than
-    /// the primary one.
+    /// [`Code::SymbolNotFound`] for a symbol name that could leave the root, and for an unknown
+    /// leader. All other errors are usage errors:
+    ///
+    /// - missing or repeated symbols, price types or indicators
+    /// - a window that ends before it starts
+    /// - a template that cannot tell its series apart
+    /// - a quorum larger than the number of symbols
+    /// - fill without an age
+    /// - a higher timeframe shorter than the primary one
     pub fn build(self) -> Result<Request> {
         let mut request = self.request;
         check_places(&request)?;

@@ -239,13 +239,13 @@ impl Request {
         &self.price_types
     }
 
-    /// The first raw timestamp that is kept, nanoseconds UTC; `None` is no limit.
+    /// The first raw timestamp to keep (included), nanoseconds UTC; `None` sets no limit.
     #[must_use]
     pub fn start_ns(&self) -> Option<i64> {
         self.start_ns
     }
 
-    /// The last raw timestamp that is kept, nanoseconds UTC; `None` is no limit.
+    /// The last raw timestamp to keep (included), nanoseconds UTC; `None` sets no limit.
     #[must_use]
     pub fn end_ns(&self) -> Option<i64> {
         self.end_ns

@@ -10,7 +10,7 @@ pub(crate) struct Reading {
 
 /// Picks the reading that counts. The shortest symbol wins whose following text starts with a digit
 /// and is not two dates. That text belongs to a dated future, two dates to a range of days.
-/// Otherwise the shortest symbol wins. `None` if there are no readings.
+/// Otherwise the shortest symbol wins. `None` without readings.
 pub(crate) fn owner(readings: &[Reading]) -> Option<&Reading> {
     let is_dated = |reading: &&Reading| {
         let rest = reading.rest.as_deref().unwrap_or_default();

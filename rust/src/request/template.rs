@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::request::{PriceType, Reading};
 
 /// A path with the fields `{root}`, `{symbol}`, `{timeframe}`, `{side}` (lower case) and `{SIDE}`
-/// (upper case), in which `*` stands for any run of characters of one path component.
+/// (upper case). `*` stands for any characters within one path component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate {
     text: String,

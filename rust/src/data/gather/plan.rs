@@ -57,7 +57,7 @@ impl Block {
 
 /// The rows of one series in a block.
 pub(crate) struct SeriesRows {
-    /// Runs, ascending by position; there is no candle at other positions.
+    /// Runs, ascending by position; other positions have no candle.
     pub runs: Vec<RowRun>,
     /// Whether any run repeats one row.
     pub repeats: bool,

@@ -408,7 +408,7 @@ impl<'a> MultiSymbolSliceRef<'a> {
     }
 
     /// One numeric column for all symbols, such as `bid_close`, `H1_ask_open` or `ind_rsi`; absent
-    /// values are NaN. `None` if there is no such column.
+    /// values are NaN. `None` for an unknown column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&'a [f64]> {
         let &(group, field) = self.batch.layout.columns.get(name)?;

@@ -3,7 +3,7 @@
 use crate::report::{SeriesReport, Warning};
 use crate::request::{Timeline, format_timestamp};
 
-/// Names the series outside the timeline without any candle; `None` if there are none.
+/// Names the series outside the timeline without any candle; `None` if all have candles.
 pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
     let empty: Vec<_> = series.iter().filter(|one| one.candles == 0).collect();
     (!empty.is_empty()).then(|| Warning {

@@ -269,7 +269,7 @@ impl Duplicates {
         Ok(values)
     }
 
-    /// The warning about differing rows; `None` if there are none.
+    /// The warning about differing rows; `None` if all are equal.
     pub fn warning(&self, source: &SeriesSource) -> Option<Warning> {
         let first = self.first.as_ref()?;
         let (kept_file, kept_row) = source.place(first.kept);

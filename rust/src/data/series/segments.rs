@@ -63,7 +63,7 @@ pub(super) fn first_and_rest(segments: &[Segment]) -> Vec<Segment> {
     [*first].into_iter().chain(as_one(rest)).collect()
 }
 
-/// All segments as one to be scanned; `None` if there are none.
+/// All segments as one to be scanned; `None` for an empty list.
 pub(super) fn as_one(segments: &[Segment]) -> Option<Segment> {
     (!segments.is_empty()).then(|| Segment {
         rows: segments.iter().map(|segment| segment.rows).sum(),
@@ -71,7 +71,7 @@ pub(super) fn as_one(segments: &[Segment]) -> Option<Segment> {
     })
 }
 
-/// All segments as one to be checked as a whole; `None` if there are none.
+/// All segments as one to be checked as a whole; `None` for an empty list.
 pub(super) fn look_at_all(segments: &[Segment]) -> Option<Segment> {
     as_one(segments).map(|segment| Segment {
         order: Order::LookAtAll,
