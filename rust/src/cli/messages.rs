@@ -153,8 +153,8 @@ impl Messages {
                 one_line(&target.to_string_lossy())
             ));
             say(&format!(
-                "of {} rows {} lay outside the window, {} outside the session, {} were duplicates; \
-                 {} timestamps had duplicates that differ",
+                "of {} rows, {} lay outside the window, {} outside the session, {} were duplicates; \
+                 {} timestamps had differing duplicates",
                 sum("rows"),
                 sum("outside_window"),
                 sum("outside_session"),

@@ -240,7 +240,7 @@ impl StreamSchema {
 fn name(column: &Option<String>) -> &str {
     column
         .as_deref()
-        .expect("the layout has a column of this kind only for groups that name it")
+        .expect("the layout has such a column only for groups that name it")
 }
 
 /// The type of `timestamp`.

@@ -253,7 +253,7 @@ impl<'a> FileLocator<'a> {
             if let Some((file, symbol, other)) = second {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 message.push_str(&format!(
-                    ": {name} can be read as a file of {symbol} and of {other}"
+                    ", and {name} matches the symbols {symbol} and {other}"
                 ));
                 return Err(refuse(message)
                     .at_series(&symbol, price_type)

@@ -330,7 +330,7 @@ impl SeriesBuffer {
                             row, timestamp_ns, ..
                         } = run
                         else {
-                            unreachable!("asof repeats rows, it never goes on to the next");
+                            unreachable!("asof yields only repeated rows");
                         };
                         *timestamp_ns = timestamps[*row as usize];
                     }

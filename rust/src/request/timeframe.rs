@@ -62,7 +62,8 @@ impl Timeframe {
     pub(crate) fn bar(&self, timestamp_ns: i64) -> i64 {
         let since_origin = i128::from(timestamp_ns) - i128::from(self.origin_ns);
         let bar = since_origin.div_euclid(i128::from(self.duration_ns));
-        i64::try_from(bar).expect("a bar lasts a second at least: there are fewer than nanoseconds")
+        i64::try_from(bar)
+            .expect("a bar lasts at least a second, so bars are fewer than nanoseconds")
     }
 
     /// The open of a bar, clamped to the range of `i64`.

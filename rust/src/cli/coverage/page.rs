@@ -157,9 +157,9 @@ fn map_section(map: &HeatMap) -> String {
     format!(
         r#"<section aria-labelledby="map-title">
 <h2 id="map-title">Symbols over time</h2>
-<p class="quiet">A row is a symbol, the one that costs most on top; a column is a bin of time of {bin}, UTC. Missing counts
+<p class="quiet">A row is a symbol, the costliest on top; a column is a bin of {bin}, UTC. Missing counts
 only timestamps of the union: where no symbol has a candle, nothing is missing and the map stays blank. Drag over the map
-to zoom in, double-click to see the whole again, and point at a cell to read its counts.</p>
+to zoom in, double-click to see the whole map, and point at a cell to read its counts.</p>
 <div class="views" role="group" aria-label="What the map shows">{buttons}<button type="button" class="apart" id="whole">Whole map</button></div>
 <figure>
 <div id="map" role="img" aria-labelledby="map-title" aria-describedby="view-caption"></div>
@@ -285,9 +285,9 @@ fn symbol_table(coverage: &Coverage) -> String {
         ]
         .concat()
     };
-    let caption = "Of the union's timestamps, at how many each symbol has all price types (complete), some (one-sided) or \
-                   none (missing), at how many it alone keeps the timestamp out of the intersection, and at how \
-                   many its bid closes above its ask (crossed).";
+    let caption = "Counts of union timestamps at which a symbol has all price types (complete), some (one-sided) or \
+                   none (missing). Alone: it is the only symbol that keeps the timestamp out of the intersection. \
+                   Crossed: its bid closes above its ask.";
     table(
         "Symbols, by harm",
         caption,
@@ -345,9 +345,9 @@ fn series_table(coverage: &Coverage) -> String {
         ]
         .concat()
     };
-    let caption = "For each series: at how many of the union's timestamps it has no candle (misses), and at how many it is the \
-                   only one without (alone); the gaps between its own candles, in bars that the session filter would \
-                   keep; its rows, those that each rule dropped, and the timestamps whose duplicates differ; its candles that contradict themselves.";
+    let caption = "Misses: union timestamps without a candle of the series. Alone: those at which only this series lacks a candle. \
+                   Gaps lie between its own candles and count bars that the session filter keeps. The other columns count \
+                   its rows, the rows that each rule dropped, timestamps with differing duplicates, and inconsistent candles.";
     table(
         "Series, by harm",
         caption,

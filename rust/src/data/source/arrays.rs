@@ -97,6 +97,6 @@ impl ArrayBatches {
 
 fn wrong_rows(how_many: &str) -> ParquetError {
     ParquetError::General(format!(
-        "a row group holds {how_many} rows than the footer says"
+        "a row group contains {how_many} rows than the footer states"
     ))
 }

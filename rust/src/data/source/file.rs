@@ -54,7 +54,7 @@ impl Identity {
             Some("it was written to")
         } else if self.changed != now.changed {
             Some(
-                "it was written to and its time was set back, or its permissions, owner or links changed",
+                "its permissions, owner or links changed, or it was written to and its time was set back",
             )
         } else {
             None
