@@ -1,9 +1,8 @@
-//! What does each floor cost by itself: decoding, the timeline, bringing values side by side, and
-//! encoding?
+//! Question: what does each part cost alone: decoding, the timeline, interleaving and encoding?
 //!
-//! Data: 50 symbols, one price type, 20,000 minutes each. For the timeline each series misses every
-//! 997th minute, a different one for each; values follow from the minute. All in memory but for
-//! the decoded files, which come from the page cache.
+//! Data: 50 symbols, one price type, 20,000 minutes each. For the timeline, each series lacks every
+//! 997th minute, at different places. Values derive from the minute. All data is in memory; decoded
+//! files come from the page cache.
 
 mod data;
 

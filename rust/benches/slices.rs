@@ -1,7 +1,8 @@
-//! What does one step over the slices cost, borrowed and owned, at 10, 50, 100 and 500 symbols?
+//! Question: what does one step over the slices cost, borrowed and owned, at 10, 50, 100 and 500
+//! symbols?
 //!
-//! Data: one price type, 2,000 minutes a symbol, no gaps, values that follow from the minute. The
-//! batches are made before the clock starts, so that only the step itself is measured.
+//! Data: one price type, 2,000 minutes per symbol, no gaps, values derived from the minute. The
+//! batches are built before the measurement, so only the step counts.
 
 mod data;
 

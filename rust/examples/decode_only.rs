@@ -1,5 +1,5 @@
-//! The limit that `sync` is measured against: decodes the same six columns of the same files with
-//! the same reader on as many threads, one file after the other, and drops the values.
+//! Measures the limit of `sync`: decodes the same six columns of the same files with the same
+//! reader and number of threads. Reads one file after the other, and drops the values.
 //!
 //! ```text
 //! decode_only --data ROOT --symbols A,B --timeframe M1 --price-types bid,ask --threads 2
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use omega_slices::{PriceType, ReadOptions, Request, Timeframe};
 
-/// The allocator of the executable, so that both are measured alike.
+/// The allocator of the executable, for a fair comparison.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

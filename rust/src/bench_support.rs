@@ -1,5 +1,5 @@
-//! Owns the floors of the product one by one, for benchmarks: what each costs when nothing else is
-//! done. Not part of the public interface.
+//! Entry points for benchmarks: decode, interleave and encode, each alone. Not part of the public
+//! interface.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,12 +16,12 @@ use crate::error::{Error, Result};
 use crate::ipc::{Encoder, Format, WriteOptions};
 use crate::request::Request;
 
-/// Decodes all candles of a request, series by series, and drops them: the limit of any run.
-/// How many values that were.
+/// Decodes all candles of a request, series by series, and drops them. Returns the number of
+/// decoded values. No run can be faster than this.
 ///
 /// # Errors
 ///
-/// Those of a run.
+/// Fails as a run does.
 pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
     let resolved = discovery::resolve(request, options.follows_links())?;
     let rules = options.series_rules(request, None, resolved.series.len());
@@ -56,7 +56,7 @@ fn decode_series(files: &discovery::SeriesFiles, rules: &Arc<SeriesRules>) -> Re
     Ok(source.rows() * (1 + rules.fields() as u64))
 }
 
-/// Brings the values of series, one slice of memory each, side by side into `cells`.
+/// Interleaves the values of series into `cells`, slice by slice.
 pub fn interleave(series: &[Vec<f64>], cells: &mut [f64]) {
     gather::interleave_all(series, cells);
 }
@@ -65,7 +65,7 @@ pub fn interleave(series: &[Vec<f64>], cells: &mut [f64]) {
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Fails if the output fails.
 pub fn encode<W: Write>(batches: &[RecordBatch], output: W) -> Result<(), ArrowError> {
     let Some(first) = batches.first() else {
         return Ok(());

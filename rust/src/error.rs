@@ -1,7 +1,7 @@
-//! Owns the one public error type of the crate and its numbered codes.
+//! Defines the public error type of the crate and its numbered codes.
 //!
 //! Every error says what is wrong, where (file, symbol, price type, row, column) and what to do
-//! next. The exit status follows from [`Error::kind`]; the library itself never exits or prints.
+//! next. The exit status follows from [`Error::kind`]; the library never exits or prints.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,48 +9,48 @@ use std::path::{Path, PathBuf};
 use crate::hint::Hint;
 use crate::request::PriceType;
 
-/// Shorthand for results of this crate.
+/// A result with the error of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The numbered reasons of failure, the same in Rust, on the command line and in Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// 2: the request contradicts itself or cannot be understood.
+    /// 2: the request is invalid or contradicts itself.
     Usage = 2,
     /// 4: the output or the operating system failed (disk full, too few descriptors, …).
     SystemFailure = 4,
-    /// 3001: no file of this symbol, or a name that may not be used.
+    /// 3001: a symbol without a file, or with an invalid name.
     SymbolNotFound = 3001,
     /// 3002: the symbol has no file of this timeframe, or the timeframe is unknown.
     TimeframeNotFound = 3002,
-    /// 3003: nothing is stamped at the asked-for timestamp.
+    /// 3003: no slice or candle has the requested timestamp.
     NoDataForTimestamp = 3003,
     /// 3004: an unknown price type, or one that the symbol has no file of.
     InvalidPriceType = 3004,
-    /// 3005: the iterator has no further slice.
+    /// 3005: the iterator has no more slices.
     IteratorExhausted = 3005,
-    /// 3006: a stream or file of ours that cannot be read, or is incomplete.
+    /// 3006: a slice stream or file that is unreadable or incomplete.
     DeserializationError = 3006,
-    /// 3007: a column is missing or of a wrong type.
+    /// 3007: a column is missing or has a wrong type.
     SchemaMismatch = 3007,
-    /// 3008: a Parquet file that cannot be read, or holds what no candle can hold.
+    /// 3008: a Parquet file that is unreadable or contains invalid values.
     CorruptInput = 3008,
     /// 3009: two rows of one series share a timestamp, and the request forbids it.
     DuplicateTimestamp = 3009,
     /// 3010: a series is not in time order, and the request forbids it.
     UnsortedInput = 3010,
-    /// 3011: the backend that was asked for is not there.
+    /// 3011: the requested backend is not available.
     BackendUnavailable = 3011,
     /// 3012: two implementations disagree.
     Divergence = 3012,
-    /// 3013: an input can be read in more than one way, and the request does not say in which.
+    /// 3013: an input can be read in more than one way, and the request does not choose.
     AmbiguousInput = 3013,
     /// 3014: a format, a table or a scheme that this program cannot read.
     UnsupportedInput = 3014,
-    /// 3021: a series beside the timeline has no candle, and the run is strict.
+    /// 3021: a series outside the timeline has no candles, and the run is strict.
     EmptySeries = 3021,
-    /// 3022: the timeline holds no timestamp, and the run is strict.
+    /// 3022: the timeline is empty, and the run is strict.
     EmptyTimeline = 3022,
     /// 3023: rows of one timestamp differ, and the run is strict.
     ConflictingDuplicates = 3023,
@@ -61,7 +61,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All codes, in the order of their numbers.
+    /// All codes, ordered by number.
     pub const ALL: [Self; 21] = [
         Self::Usage,
         Self::SystemFailure,
@@ -86,13 +86,13 @@ impl Code {
         Self::LocalDays,
     ];
 
-    /// The number that users and programs see.
+    /// The number, as users and programs see it.
     #[must_use]
     pub const fn number(self) -> u16 {
         self as u16
     }
 
-    /// The name in capitals, as the documentation writes it.
+    /// The name in capitals, as in the documentation.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -121,10 +121,10 @@ impl Code {
     }
 }
 
-/// Who has to act on an error; the command line turns it into the exit status.
+/// Who has to act on an error; the command line derives the exit status from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request itself is wrong (exit status 2).
+    /// The request is wrong (exit status 2).
     Usage,
     /// The input is missing, malformed or contradictory (exit status 3).
     Input,
@@ -134,8 +134,8 @@ pub enum ErrorKind {
 
 /// What went wrong, where, and what to do about it.
 ///
-/// Built by its constructors and the `with_*`/`at_*` methods, each of which adds one piece of the
-/// place. The display text names all of it on one line.
+/// Constructors create it, and each `with_*` or `at_*` method adds a detail. The display text
+/// contains message and location on one line.
 #[derive(Debug, thiserror::Error)]
 pub struct Error {
     details: Box<Details>,
@@ -152,7 +152,7 @@ struct Details {
     location: Location,
 }
 
-/// Where an error or a warning belongs; what is not known or does not apply is `None`.
+/// The location of an error or warning; unknown and inapplicable parts are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Location {
     /// The file.
@@ -163,7 +163,7 @@ pub struct Location {
     pub price_type: Option<PriceType>,
     /// The row in the file, counted from 0.
     pub row: Option<u64>,
-    /// The column as the file (or the renaming) calls it.
+    /// The column, as the file or the renaming names it.
     pub column: Option<String>,
 }
 
@@ -214,31 +214,31 @@ impl Error {
         }
     }
 
-    /// The request contradicts itself; it has no numbered code of its own.
+    /// Creates a usage error without a numbered code of its own.
     #[must_use]
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Code::Usage, ErrorKind::Usage, message)
     }
 
-    /// A word of the request that cannot be used, with the code it belongs to.
+    /// Creates a usage error with a numbered code.
     #[must_use]
     pub fn bad_request(code: Code, message: impl Into<String>) -> Self {
         Self::new(code, ErrorKind::Usage, message)
     }
 
-    /// Something about the input files.
+    /// Creates an error of the input files.
     #[must_use]
     pub fn input(code: Code, message: impl Into<String>) -> Self {
         Self::new(code, ErrorKind::Input, message)
     }
 
-    /// The output or the operating system failed.
+    /// Creates an error of the output or the operating system.
     #[must_use]
     pub fn system(message: impl Into<String>) -> Self {
         Self::new(Code::SystemFailure, ErrorKind::System, message)
     }
 
-    /// Adds what to do next.
+    /// Adds a hint: what to do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
         self.details.hint = Some(hint.into());
@@ -262,7 +262,7 @@ impl Error {
         self
     }
 
-    /// Adds the series; one of indicators has no price type.
+    /// Adds the series; a series of indicators has no price type.
     #[must_use]
     pub fn at_series(mut self, symbol: &str, price_type: impl Into<Option<PriceType>>) -> Self {
         self.details.location.symbol = Some(symbol.to_owned());
@@ -291,7 +291,7 @@ impl Error {
         self
     }
 
-    /// The numbered reason.
+    /// The numbered code.
     #[must_use]
     pub fn code(&self) -> Code {
         self.details.code
@@ -303,7 +303,7 @@ impl Error {
         self.details.kind
     }
 
-    /// The sentence that says what is wrong, without the place.
+    /// What is wrong, without the location.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.details.message
@@ -321,7 +321,7 @@ impl Error {
         &self.details.location
     }
 
-    /// Whether this is a write to a pipe, or to a socket in the place of one, whose reader has gone away.
+    /// Whether a write failed because the reader of a pipe or socket has closed it.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {
         use std::io::ErrorKind::{BrokenPipe, ConnectionReset};

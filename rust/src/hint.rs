@@ -1,15 +1,15 @@
-//! Owns hints: what to do about an error, as values that each interface puts into its own words.
+//! Defines hints: what to do about an error, as values that each interface spells in its own way.
 //!
-//! The library does not know how a setting is spelt on a command line or in Python. So a hint is a
-//! list of texts and settings, and whoever shows it names the settings.
+//! The library does not know how the command line or Python spells a setting. So a hint is a list
+//! of texts and settings, and the interface that shows it spells the settings.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Declares the settings and their names, written once.
+/// Declares the settings with their names.
 macro_rules! settings {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
-        /// A setting of a request or of a run that a hint may name.
+        /// A setting of a request or run that a hint may name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Setting {
@@ -20,7 +20,7 @@ macro_rules! settings {
             /// All settings.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name in `snake_case`, as builder methods and Python's arguments are called.
+            /// The name in `snake_case`, as builder methods and Python arguments use it.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -32,9 +32,9 @@ macro_rules! settings {
 }
 
 settings! {
-    /// All symbols that have files.
+    /// Request all symbols that have files.
     AllSymbols = "all_symbols",
-    /// What a wall-clock time is that occurs twice.
+    /// How to read local times that occur twice.
     Ambiguous = "ambiguous",
     /// The folder of the cache.
     Cache = "cache",
@@ -42,27 +42,27 @@ settings! {
     Columns = "columns",
     /// The root folder.
     Data = "data",
-    /// What the timestamps of days mean.
+    /// What the timestamps of daily and weekly candles mean.
     Days = "days",
-    /// Which row of several with one timestamp wins.
+    /// Which row to keep if several share a timestamp.
     Duplicates = "duplicates",
     /// The end of the window.
     End = "end",
-    /// What is shown where a series has no candle.
+    /// What to show where a series has no candle.
     Fill = "fill",
     /// Whether links may lead out of the root.
     FollowLinks = "follow_links",
-    /// The path template of files with indicators.
+    /// The path template of the indicator files.
     IndicatorTemplate = "indicator_template",
     /// The indicators.
     Indicators = "indicators",
     /// The list of input files.
     Inputs = "inputs",
-    /// How old a carried candle may be.
+    /// The maximum age of a carried candle.
     MaxAge = "max_age",
     /// Whether timestamps are floored.
     Normalize = "normalize",
-    /// Whether a file with several instruments is read as one series.
+    /// Whether a column of instruments may contain several values in one series.
     OneInstrument = "one_instrument",
     /// The trading hours.
     Session = "session",
@@ -72,28 +72,28 @@ settings! {
     Start = "start",
     /// Whether warnings are errors.
     Strict = "strict",
-    /// What a symbol looks like in names of files.
+    /// The pattern that symbols in file names must match.
     SymbolPattern = "symbol_pattern",
     /// The symbols.
     Symbols = "symbols",
-    /// How many threads decode.
+    /// The number of decoding threads.
     Threads = "threads",
     /// The primary timeframe.
     Timeframe = "timeframe",
     /// Which timestamps become slices.
     Timeline = "timeline",
-    /// The unit of timestamps that are integers.
+    /// The unit of integer timestamps.
     TimestampUnit = "timestamp_unit",
-    /// What happens to a series out of order.
+    /// What to do with a series that is not in time order.
     Unsorted = "unsorted",
     /// A higher timeframe.
     WithTimeframe = "with_timeframe",
-    /// The time zone of wall clocks and days.
+    /// The time zone of local times and days.
     Zone = "zone",
 }
 
 impl Setting {
-    /// Whether it is on or off, and takes no value.
+    /// Whether the setting is a switch without a value.
     #[must_use]
     pub const fn is_switch(self) -> bool {
         matches!(
@@ -106,7 +106,7 @@ impl Setting {
         )
     }
 
-    /// The setting with a value.
+    /// Combines the setting with a value.
     #[must_use]
     pub fn to(self, value: impl Into<Cow<'static, str>>) -> HintPart {
         HintPart::Setting {
@@ -119,13 +119,13 @@ impl Setting {
 /// A part of a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HintPart {
-    /// Plain words.
+    /// Plain text.
     Text(Cow<'static, str>),
-    /// A setting, which each interface calls by its own name.
+    /// A setting, which each interface spells in its own way.
     Setting {
-        /// Which one.
+        /// The setting.
         setting: Setting,
-        /// The value to give it, if the hint proposes one.
+        /// The value that the hint proposes, if any.
         value: Option<Cow<'static, str>>,
     },
 }
@@ -151,12 +151,12 @@ impl From<Setting> for HintPart {
     }
 }
 
-/// What to do next. Its text for Rust names settings as builder methods are called.
+/// What to do next. Its display text spells settings as builder methods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint(Vec<HintPart>);
 
 impl Hint {
-    /// A hint of these parts, in this order.
+    /// Creates a hint from these parts, in order.
     #[must_use]
     pub fn new(parts: Vec<HintPart>) -> Self {
         Self(parts)
@@ -168,7 +168,7 @@ impl Hint {
         &self.0
     }
 
-    /// The whole text, with each setting in the words of `spell`.
+    /// The whole text, with each setting spelled by `spell`.
     pub fn in_words(&self, spell: impl Fn(Setting, Option<&str>) -> String) -> String {
         let words = self.0.iter().map(|part| match part {
             HintPart::Text(text) => Cow::from(&**text),
@@ -204,7 +204,7 @@ impl From<&Hint> for Hint {
     }
 }
 
-/// A [`Hint`] of texts and settings.
+/// Creates a [`Hint`] from texts and settings.
 macro_rules! hint {
     ($($part:expr),+ $(,)?) => {
         $crate::hint::Hint::new(vec![$($crate::hint::HintPart::from($part)),+])

@@ -1,5 +1,5 @@
-//! The inputs of a request: exactly which files it would read, and as what. Nothing is synchronised, and
-//! no value is read.
+//! Lists the inputs of a request: which files it reads, and how. Synchronises nothing and reads no
+//! values.
 
 use std::path;
 
@@ -12,12 +12,12 @@ use crate::data::series;
 use crate::error::{Error, Result};
 use crate::request::{PriceType, Request};
 
-/// The series of a request and their files. Serializes to the document that [`crate::Request::inputs`]
-/// names.
+/// The series of a request and their files. Serializes to the document that
+/// [`crate::Request::inputs`] names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InputList {
-    /// In the order of the stream.
+    /// The series, in the order of the stream.
     pub series: Vec<InputSeries>,
 }
 
@@ -31,16 +31,16 @@ pub struct InputSeries {
     pub price_type: Option<PriceType>,
     /// The timeframe of its candles.
     pub timeframe: String,
-    /// Its files, in the order of their names, or of the list that they come from.
+    /// Its files, in name order or in the order of the list of inputs.
     pub files: Vec<InputFileDocument>,
 }
 
-/// Lists the inputs of a request: opens each file, reads its footer, and its timestamps where the footer
-/// does not say their range.
+/// Lists the inputs of a request. Opens each file and reads its footer, and its timestamps if the
+/// footer does not state their range.
 ///
 /// # Errors
 ///
-/// Those of [`crate::SliceBatches::open`] for files that are missing or malformed in general.
+/// The errors of [`crate::SliceBatches::open`] for missing files and malformed footers.
 pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
     let resolved = discovery::resolve(request, options.follows_links())?;
     let rules = options.series_rules(request, None, resolved.series.len());
@@ -48,7 +48,7 @@ pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
         let documents = series::inputs(files, rules.of(files.role))?;
         let absolute = documents.into_iter().map(|mut document| {
             document.path = path::absolute(&document.path).map_err(|error| {
-                let message = format!("cannot tell the folder of the process: {error}");
+                let message = format!("cannot find the current folder: {error}");
                 Error::system(message).with_source(error)
             })?;
             Ok(document)

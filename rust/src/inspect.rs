@@ -1,4 +1,4 @@
-//! Owns what a file or stream of slices says about itself, complete or not.
+//! Describes a file or stream of slices, complete or not.
 
 use std::path::Path;
 
@@ -8,23 +8,23 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::ipc::{self, Format, SliceContent, SliceReader};
 
-/// What a file or stream holds.
+/// The contents of a file or stream.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// File or stream.
+    /// The format: file or stream.
     pub format: Format,
-    /// Whether it is complete: only then do the slices count.
+    /// Whether it is complete; incomplete slices must not be used.
     pub sealed: bool,
-    /// Why it is not complete.
+    /// Why it is incomplete.
     pub problem: Option<String>,
-    /// Slices in it; where it is not complete, those before the problem.
+    /// Number of slices; in incomplete input, those before the problem.
     pub slices: u64,
-    /// Record batches that hold them.
+    /// Number of record batches with slices.
     pub batches: u64,
-    /// The first slice's timestamp, nanoseconds UTC.
+    /// The timestamp of the first slice, nanoseconds UTC.
     pub first_timestamp_ns: Option<i64>,
-    /// The last slice's timestamp, nanoseconds UTC.
+    /// The timestamp of the last slice, nanoseconds UTC.
     pub last_timestamp_ns: Option<i64>,
     /// The symbols, in the order of the rows of a slice.
     pub symbols: Vec<String>,
@@ -34,35 +34,35 @@ pub struct Inspection {
     pub columns: Vec<ColumnType>,
     /// The version of the schema.
     pub schema_version: String,
-    /// Who wrote it.
+    /// The program that wrote it.
     pub producer: String,
-    /// The request that was answered.
+    /// The request that it answers.
     pub request: Value,
     /// The report of the run that wrote it; only a complete file has one.
     pub report: Option<Value>,
 }
 
-/// One column.
+/// A column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ColumnType {
     /// Its name.
     pub name: String,
-    /// Its Arrow type, as Arrow writes it.
+    /// Its Arrow type, as Arrow prints it.
     #[serde(rename = "type")]
     pub data_type: String,
     /// Whether it may hold nulls.
     pub nullable: bool,
 }
 
-/// Looks into a file or stream; `-` is stdin.
+/// Inspects a file or stream; `-` is stdin.
 ///
-/// Of a complete file only the footer is read, of anything else everything.
+/// Reads only the footer of a complete file, and all of any other input.
 ///
 /// # Errors
 ///
-/// [`crate::Code::DeserializationError`] where it is not there, cannot be read, or is none of ours. One of
-/// ours that is not complete is no error.
+/// [`crate::Code::DeserializationError`] if the input is missing, unreadable or contains no slices
+/// of this crate. Incomplete slices are not an error.
 pub fn inspect(path: &Path) -> Result<Inspection> {
     if let Some(found) = in_footer(path) {
         return Ok(found);
@@ -84,7 +84,7 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     Ok(found)
 }
 
-/// What the footer says, where there is one: not in streams, pipes and what is not complete.
+/// Reads the footer; `None` for streams, pipes and incomplete files.
 fn in_footer(path: &Path) -> Option<Inspection> {
     let file = ipc::open_file(path).ok()?;
     if !file.metadata().ok()?.is_file() {

@@ -1,19 +1,19 @@
 //! Walk through the synchronised candles of many symbols.
 //!
-//! The crate reads per-symbol bid, ask and trade candles from Parquet files, brings their
-//! timestamps together and hands out slices: for one timestamp, the candles of every symbol. It
-//! works in one direction and in memory that is bounded by the number of series, not by rows.
+//! The crate reads bid, ask and trade candles of each symbol from Parquet files and aligns their
+//! timestamps. It yields slices: for one timestamp, the candles of every symbol. It reads forward
+//! only. The number of series bounds its memory, not the number of rows.
 //!
 //! ```text
 //! Request ──▶ one ordered series per symbol and price type ──▶ timeline ──▶ slices ──▶ Arrow IPC
 //! ```
 //!
-//! Begin with [`Request::builder`], then take [`SliceBatches`] (Arrow batches of whole slices) or
-//! [`MultiSymbolDataIterator`] (one slice per step). [`ipc::write`] turns batches into the stream
-//! that the command line writes. [`Coverage::measure`] says why
-//! there are so few slices. Timestamps are nanoseconds since 1970-01-01T00:00Z throughout.
+//! Start with [`Request::builder`], then open [`SliceBatches`] (Arrow batches of whole slices) or
+//! [`MultiSymbolDataIterator`] (one slice per step). [`ipc::write`] writes batches as the stream
+//! that the command line produces. [`Coverage::measure`] shows which series cost slices. All
+//! timestamps are nanoseconds since 1970-01-01T00:00Z.
 //!
-//! Paths, files and their errors are those of Unix; nothing here prints, exits or installs hooks.
+//! The crate supports Unix only. It never prints, exits or installs hooks.
 
 #[doc(hidden)]
 pub mod bench_support;
@@ -52,8 +52,8 @@ pub use request::{
     check_local_path, format_timestamp, parse_timestamp, zone_rules_release,
 };
 
-/// Whether this thread is inside a decoder of Parquet or Arrow, where a panic is caught and turned into an
-/// error of the input. A program's panic hook can stay silent then.
+/// Whether this thread is inside a decoder of Parquet or Arrow. A panic there is caught and becomes
+/// an error of the input, so a panic hook can stay silent.
 #[must_use]
 pub fn panic_will_be_reported() -> bool {
     panic_guard::panic_will_be_reported()

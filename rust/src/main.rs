@@ -1,4 +1,4 @@
-//! The command `omega-slices`: parse, run, say what went wrong, map it to an exit status.
+//! Runs the command `omega-slices`: parses arguments, runs, prints errors and sets the exit status.
 
 mod cli;
 
@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use crate::cli::Answer;
 
-/// Decoding asks for and gives back pages by the megabyte on several threads; this allocator keeps
-/// them instead of returning each to the system.
+/// Several threads allocate and free pages of megabytes while decoding; this allocator keeps them
+/// instead of returning each one to the system.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,5 +1,5 @@
-//! Owns the border behind which a library's panic is the input's fault: decoders of foreign bytes have
-//! panicked on damaged ones again and again.
+//! Turns panics of library decoders into errors of the input: decoders often panic on damaged
+//! bytes.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,14 +8,14 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside a decoder, where a panic is caught and reported as an error of the
-/// input. A panic hook that prints should stay silent then.
+/// Whether this thread is inside a decoder. A panic there is caught and reported as an error of the
+/// input, so a panic hook should stay silent.
 #[must_use]
 pub(crate) fn panic_will_be_reported() -> bool {
     GUARDED.with(Cell::get)
 }
 
-/// Runs a decoder. `Err` is what it said when it panicked.
+/// Runs a decoder. `Err` holds the message of its panic.
 pub(crate) fn catch_panic<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
     let before = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(decode));

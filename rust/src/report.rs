@@ -1,4 +1,4 @@
-//! Owns what a run says about itself: the names of series, counts per series, warnings, the summary.
+//! Defines the report of a run: series names, counts per series, warnings and totals.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::error::{Code, Error};
 use crate::hint::{Setting, hint};
 use crate::request::{PriceType, TimestampUnit};
 
-/// Which series something is about; indicators have no price type.
+/// Identifies a series; indicators have no price type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeriesName {
     pub symbol: String,
@@ -18,7 +18,7 @@ pub(crate) struct SeriesName {
 }
 
 impl SeriesName {
-    /// The error, with the series that it is about.
+    /// Adds the series to an error.
     pub fn on(&self, error: Error) -> Error {
         error.at_series(&self.symbol, self.price_type)
     }
@@ -31,10 +31,10 @@ impl fmt::Display for SeriesName {
     }
 }
 
-/// What one series held, and what each rule dropped of it.
+/// The row counts of one series: rows read, and rows that each rule dropped.
 ///
-/// `rows = outside_window + outside_session + duplicates + candles` once the series has been read
-/// to its end. What is read from before the window, only to be carried into it, counts as outside of it.
+/// `rows = outside_window + outside_session + duplicates + candles` once the series is read to its
+/// end. Rows before the window count as outside of it, even if their candles are shown inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeriesReport {
@@ -44,31 +44,31 @@ pub struct SeriesReport {
     pub timeframe: String,
     /// The price type; `None` for indicators.
     pub price_type: Option<PriceType>,
-    /// How many files make the series.
+    /// Number of files of the series.
     pub files: usize,
-    /// Rows in these files.
+    /// Number of rows in these files.
     pub rows: u64,
-    /// Rows read so far whose raw timestamp lies in the window.
+    /// Rows read so far with a raw timestamp inside the window.
     pub inside_window: u64,
     /// Rows that the session filter dropped.
     pub outside_session: u64,
-    /// Rows dropped because another row of the same timestamp won.
+    /// Rows dropped in favour of another row of the same timestamp.
     pub duplicates: u64,
     /// Timestamps whose rows differ in a value that is read.
     pub conflicting_duplicates: u64,
     /// Candles of the series.
     pub candles: u64,
-    /// The first candle's timestamp, nanoseconds UTC.
+    /// The timestamp of the first candle, nanoseconds UTC.
     pub first_timestamp_ns: Option<i64>,
-    /// The last candle's timestamp, nanoseconds UTC.
+    /// The timestamp of the last candle, nanoseconds UTC.
     pub last_timestamp_ns: Option<i64>,
-    /// Whether the kept rows were in time order as they stood in the files.
+    /// Whether the kept rows were in time order in the files.
     pub sorted: bool,
-    /// The unit of each file whose timestamps are integers, where one was asked for.
+    /// The unit of each file with integer timestamps, if the request names a unit.
     pub timestamp_units: Vec<FileUnit>,
 }
 
-/// The unit of the timestamps of a file.
+/// The timestamp unit of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FileUnit {
@@ -112,32 +112,32 @@ impl SeriesReport {
         self.last_timestamp_ns = timestamps.last().copied().or(self.last_timestamp_ns);
     }
 
-    /// Rows whose raw timestamp lies outside the window.
+    /// Rows with a raw timestamp outside the window.
     #[must_use]
     pub fn outside_window(&self) -> u64 {
         self.rows.saturating_sub(self.inside_window)
     }
 }
 
-/// Something that is no failure, but that a person should know.
+/// A warning: not a failure, but something that users should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Warning {
-    /// What kind it is, in capitals, such as `UNSORTED_INPUT`.
+    /// The kind in capitals, such as `UNSORTED_INPUT`.
     pub name: &'static str,
-    /// The whole sentence.
+    /// The full message.
     pub message: String,
-    /// The file it is about.
+    /// The file that it is about.
     #[serde(serialize_with = "as_text")]
     pub file: Option<PathBuf>,
-    /// The symbol it is about.
+    /// The symbol that it is about.
     pub symbol: Option<String>,
-    /// The price type it is about.
+    /// The price type that it is about.
     pub price_type: Option<PriceType>,
 }
 
 impl Warning {
-    /// The error that it is where a run is strict.
+    /// Converts the warning into the error of a strict run.
     #[must_use]
     pub fn to_error(&self) -> Error {
         let mut error = Error::input(code_of(self.name), &*self.message).with_hint(hint![
@@ -154,19 +154,19 @@ impl Warning {
     }
 }
 
-/// The number that a warning has where a run is strict, by its name.
+/// The code that a warning has in a strict run, by its name.
 fn code_of(warning: &str) -> Code {
     let code = Code::ALL.into_iter().find(|code| code.name() == warning);
     code.expect("every warning has the name of a code")
 }
 
-/// The name of a warning that was read back; `None` where there is no such one.
+/// The static name of a warning that was read back; `None` if it is unknown.
 pub(crate) fn known_name(warning: &str) -> Option<&'static str> {
     let mut names = Code::ALL.into_iter().map(Code::name);
     names.find(|name| *name == warning)
 }
 
-/// What a whole run emitted and read.
+/// The counts of a whole run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -178,8 +178,8 @@ pub struct Report {
     pub first_timestamp_ns: Option<i64>,
     /// Timestamp of the last slice, nanoseconds UTC.
     pub last_timestamp_ns: Option<i64>,
-    /// One entry per series: those of the primary timeframe (for each symbol in turn, its price
-    /// types), then those of each higher timeframe, then one of indicators per symbol.
+    /// One entry per series. First the primary timeframe (for each symbol, its price types), then
+    /// each higher timeframe, then one series of indicators per symbol.
     pub series: Vec<SeriesReport>,
 }
 
@@ -207,7 +207,7 @@ impl Serialize for SeriesReport {
     }
 }
 
-/// A path as text: one that is no Unicode cannot be written in any other way.
+/// Serialises a path as text; invalid Unicode is replaced.
 fn as_text<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     path.as_deref()
         .map(Path::to_string_lossy)

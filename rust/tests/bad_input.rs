@@ -1,5 +1,5 @@
-//! Input that is missing, malformed or contradictory: each ends with its code, names its place, and
-//! never panics, hangs or passes for a complete result.
+//! Tests missing, malformed and contradictory input. Each case ends with its code and location.
+//! None panics, hangs or gives a result that looks complete.
 
 mod common;
 
@@ -39,7 +39,7 @@ fn request(root: &Path) -> RequestBuilder {
         .price_types([PriceType::Bid])
 }
 
-/// Reads everything; small chunks, so that more than one is read.
+/// Reads everything in small chunks, so that there are several.
 fn read(builder: RequestBuilder) -> Result<usize, Error> {
     let chunk_rows = std::num::NonZeroUsize::new(16).expect("not zero");
     let options = ReadOptions::new().with_chunk_rows(chunk_rows);
@@ -145,7 +145,7 @@ fn files_that_are_no_parquet_files() {
     assert_eq!(failure(request(folder.path())).code(), Code::CorruptInput);
 }
 
-/// What lies outside the window is not decoded, whether the series is held whole or streamed.
+/// Rows outside the window are not decoded, whether the series is kept whole or streamed.
 #[test]
 fn damage_outside_the_window_shows_at_no_chunk_size_or_at_all() {
     let (folder, path) = data();
@@ -288,7 +288,7 @@ fn a_null_timestamp_names_its_row() {
         assert_eq!(error.code(), Code::CorruptInput);
         assert_eq!(error.location().row, Some(bad as u64));
         assert_eq!(error.location().column.as_deref(), Some("UTC time"));
-        // Outside the window too: whose row it is cannot be told.
+        // Outside the window too: the owner of the row is unknown.
         let narrow = request(folder.path())
             .start_ns(Some(20 * MINUTE))
             .end_ns(Some(30 * MINUTE));
@@ -357,7 +357,7 @@ fn disorder_and_repeats_name_their_row_where_they_are_refused() {
     );
     assert_eq!(read(request(folder.path())).expect("sorted"), 100);
 
-    // Rows 39 and 40 stand in different row groups, 15 and 16 in different chunks.
+    // Rows 39 and 40 are in different row groups, rows 15 and 16 in different chunks.
     for repeated in [5, 16, 40, 99] {
         let mut rows = minutes(0..100);
         rows[repeated].0 = rows[repeated - 1].0;
@@ -380,7 +380,7 @@ fn the_row_of_an_error_counts_from_the_start_of_its_file() {
     common::write(&part("A.2.parquet"), &rows, 20);
     let template =
         omega_slices::PathTemplate::parse("{root}/{symbol}.*.parquet").expect("a template");
-    // The window begins inside the second file and hides some of its row groups.
+    // The window starts inside the second file and skips some of its row groups.
     let error = failure(
         request(folder.path())
             .path_template(Some(template))
@@ -399,7 +399,7 @@ fn a_file_replaced_between_two_passes_is_noticed() {
     let options = ReadOptions::new().with_chunk_rows(chunk_rows);
     let request = request(folder.path()).build().expect("a request");
     let mut batches = SliceBatches::open(&request, &options).expect("it opens");
-    // Same length and place, other content: only the identity tells.
+    // The same length and path with other contents: only the identity differs.
     let bytes = fs::read(&path).expect("the file");
     fs::write(&path, bytes).expect("the file");
     let error = batches.find_map(Result::err).expect("an error");
@@ -451,7 +451,7 @@ fn too_few_file_descriptors_are_said_to_be_too_few() {
     );
 }
 
-/// What comes first is planned by what the headers of pages say.
+/// The planned order of rows relies on the page headers.
 #[test]
 fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {
     let (folder, path) = data();
@@ -480,8 +480,8 @@ fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {
     writer.close().expect("a footer is written");
     assert_eq!(read(request(folder.path())).expect("an honest file"), 100);
     let honest = fs::read(&path).expect("the file");
-    // The latest timestamp of a page, where its header tells it: a length byte before it. The first
-    // page is used at once; the second one would be left out, since it claims to end before.
+    // The largest timestamp in a page header, after its length byte. The first page is used at
+    // once; the second would be skipped, since it claims to end earlier.
     for (latest, start) in [(15, None), (31, Some(31 * MINUTE))] {
         let told = [&[8][..], &(latest * MINUTE).to_le_bytes()].concat();
         let lie = [&[8][..], &((latest - 1) * MINUTE).to_le_bytes()].concat();

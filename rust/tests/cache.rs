@@ -1,4 +1,5 @@
-//! The cache, by the real binary: made once, never half, the same bytes as without it.
+//! Tests the cache with the real binary: entries are built once, never partial, and give the same
+//! bytes as a run without it.
 
 mod common;
 
@@ -78,7 +79,7 @@ fn cold_and_warm_give_the_bytes_of_a_run_without_a_cache() {
 #[test]
 fn a_hit_says_what_the_run_said() {
     let (data, cache) = (common::two_symbols(10), folder());
-    // Nothing in common: a warning.
+    // The series share no timestamp, which gives a warning.
     let only = [common::row(-MINUTE, 1.0)];
     common::write(&common::path(data.path(), "B", "M1", "ASK"), &only, 10);
     let told = |_| {
@@ -127,7 +128,7 @@ fn whatever_could_change_the_slices_changes_the_entry() {
     };
     set_modified(modified + Duration::from_secs(1));
     is_new(entry(), "another modification time");
-    // Other values, the same size and time: the statistics in the footer tell.
+    // Other values with the same size and time: the statistics in the footer differ.
     let size = fs::metadata(&file).expect("the file").len();
     common::write(&file, &rows(2.0), 60_000);
     set_modified(modified + Duration::from_secs(1));
@@ -217,7 +218,8 @@ fn eight_processes_at_once_compute_once() {
     );
 }
 
-/// Locks belong to open files, so threads meet in them as processes do; and threads can tell who computed.
+/// Locks belong to open files, so threads conflict like processes; and threads can tell which one
+/// computed.
 #[test]
 fn of_eight_at_once_exactly_one_makes_batches() {
     let (data, cache) = (common::two_symbols(6_000), folder());
@@ -248,7 +250,7 @@ fn of_eight_at_once_exactly_one_makes_batches() {
     assert_eq!(names_in(cache.path()).len(), 1);
 }
 
-/// What it would compute itself is not there any more: it can only have taken what it waited for.
+/// Its input is gone: it can only have taken the entry that it waited for.
 #[test]
 fn whoever_waits_opens_no_input() {
     let (data, cache) = (common::two_symbols(6_000), folder());
@@ -256,7 +258,7 @@ fn whoever_waits_opens_no_input() {
     let whole = fs::read(&entry).expect("the entry");
     let making = entry.with_extension("partial");
     fs::remove_file(&entry).expect("an entry to remove");
-    // Somebody makes it: us.
+    // This test acts as the process that builds the entry.
     let file = File::create(&making).expect("a file");
     file.lock().expect("a lock");
     let child = cached(data.path(), cache.path())
@@ -320,7 +322,7 @@ fn a_damaged_entry_is_made_anew() {
     }
 }
 
-/// Whoever may write to the folder must not make us write, or hand out, anything outside of it.
+/// Others who can write to the folder must not make the cache write or return files outside of it.
 #[test]
 fn links_and_pipes_in_the_folder_are_no_entries() {
     let (data, cache) = (common::two_symbols(100), folder());
@@ -330,12 +332,12 @@ fn links_and_pipes_in_the_folder_are_no_entries() {
     fs::rename(&entry, &victim).expect("another file of slices");
     let before = fs::read(&victim).expect("the file");
 
-    // In the place of the entry: it is made anew, in the place of the link.
+    // In place of the entry: the cache builds it again and replaces the link.
     symlink(&victim, &entry).expect("a link");
     assert_eq!(path_of_entry(&mut cached(data.path(), cache.path())), entry);
     assert!(!entry.is_symlink());
 
-    // In the place of the file in the making: refused.
+    // In place of the partial entry: the cache refuses it.
     fs::remove_file(&entry).expect("an entry to remove");
     for is_hard in [false, true] {
         let linked = if is_hard {
@@ -402,7 +404,7 @@ fn what_was_not_used_for_longest_goes_first_and_nothing_else_is_touched() {
     used(&first, 30);
     used(&second, 20);
     used(&third, 10);
-    // A hit makes it young again.
+    // A hit makes the entry the last used one.
     assert_eq!(with(&ends[0], "1GiB"), first);
     let size: u64 = [&first, &third]
         .map(|path| fs::metadata(path).expect("an entry").len())
@@ -411,7 +413,7 @@ fn what_was_not_used_for_longest_goes_first_and_nothing_else_is_touched() {
     let fourth = with("1970-01-01T00:00:00Z", &format!("{}B", size + 100_000));
     let left = [&first, &second, &third, &fourth].map(|path| path.exists());
     assert_eq!(left, [true, false, true, true]);
-    // Even where nothing fits, what was asked for is there.
+    // The requested entry exists even if nothing fits.
     let fifth = with("1970-01-01T01:00:00Z", "1B");
     assert_eq!(names_in(cache.path()).len(), 2);
     assert!(fifth.exists());
@@ -448,7 +450,7 @@ fn what_was_not_used_for_longest_goes_first_and_nothing_else_is_touched() {
     assert_eq!(names_in(cache.path()), ["notes.arrow"]);
 }
 
-/// What was made is handed out although somebody else's eviction or `cache clear` took its name at once.
+/// A finished entry is returned even if an eviction or `cache clear` has removed its name.
 #[test]
 fn an_entry_that_is_cleared_meanwhile_is_handed_out_whole() {
     let (data, cache) = (common::two_symbols(100), folder());
@@ -467,7 +469,7 @@ fn an_entry_that_is_cleared_meanwhile_is_handed_out_whole() {
         .expect("room in memory");
     assert!(copied == plain);
 
-    // The same with processes that make, evict and clear at random moments.
+    // The same with processes that build, evict and clear at random times.
     thread::scope(|scope| {
         let clearing = scope.spawn(|| {
             for _ in 0..60 {

@@ -1,4 +1,4 @@
-//! The manners of the real binary: what it writes where, and the exit status it ends with.
+//! Tests the real binary: where it writes what, and its exit status.
 
 mod common;
 
@@ -116,8 +116,8 @@ fn an_existing_file_needs_force_and_stays_as_it_was() {
 #[test]
 fn a_failing_run_leaves_no_file_and_no_seal() {
     let data = data();
-    // The last row group of one file is damaged, at the header of its first page of opens: slices
-    // before it are fine.
+    // The last row group of one file is damaged, in the header of its first page of opens; earlier
+    // slices are fine.
     let damaged = common::path(data.path(), "B", "M1", "ASK");
     let mut bytes = fs::read(&damaged).expect("the file");
     let file = File::open(&damaged).expect("the file");
@@ -155,7 +155,7 @@ fn a_failing_run_leaves_no_file_and_no_seal() {
     assert!(!sealed);
 }
 
-/// Enough slices that neither a pipe nor a socket can hold them.
+/// More slices than a pipe or socket can hold.
 const MANY_SLICES: i64 = 60_000;
 
 #[test]
@@ -178,7 +178,7 @@ fn a_reader_that_closes_the_pipe_is_no_failure() {
     assert_eq!(text(&output.stderr), "");
 }
 
-/// A socket in the place of the pipe tells it in another way where something was left unread.
+/// A socket reports a closed reader differently if data was left unread.
 #[test]
 fn a_reader_that_closes_the_socket_is_no_failure() {
     let data = common::two_symbols(MANY_SLICES);
@@ -191,7 +191,7 @@ fn a_reader_that_closes_the_socket_is_no_failure() {
             .expect("the binary starts");
         if left_unread {
             ours.read_exact(&mut [0; 100]).expect("a beginning");
-            // Until the writer waits for room.
+            // Wait until the writer blocks.
             std::thread::sleep(Duration::from_millis(200));
         }
         drop(ours);
@@ -245,8 +245,8 @@ fn requests_that_make_no_sense_end_with_status_2() {
             "intersection, union, leader:SYMBOL, quorum:K",
         ),
         (&["--timeline", "leader:C"], "3001"),
-        (&["--timeline", "quorum:0"], "from 1 on"),
-        (&["--timeline", "quorum:3"], "there are 2"),
+        (&["--timeline", "quorum:0"], "at least 1"),
+        (&["--timeline", "quorum:3"], "number of symbols, 2"),
         (&["--fill", "forward"], "--max-age 15m"),
         (&["--fill", "forward", "--max-age", "soon"], "5bars"),
         (&["--max-age", "1h"], "--fill forward"),
@@ -265,7 +265,7 @@ fn requests_that_make_no_sense_end_with_status_2() {
         (&["--known-at", "noon"], "open, close"),
         (
             &["--session", "fx", "--session-file", "x.csv"],
-            "choose one of --session and --session-file",
+            "choose either --session or --session-file",
         ),
         (&["--indicators", "a,a"], "twice"),
         (&["--indicator-template", "{symbol}"], "--indicators"),
@@ -299,11 +299,11 @@ fn requests_that_make_no_sense_end_with_status_2() {
     }
 }
 
-/// Where the symbols are those of the disk, a timeline is held against them once they are known.
+/// With the symbols of the disk, a timeline is checked once they are known.
 #[test]
 fn a_timeline_that_the_symbols_of_the_disk_do_not_allow_is_refused() {
     let data = data();
-    for (timeline, expected) in [("leader:C", "3001"), ("quorum:3", "there are 2")] {
+    for (timeline, expected) in [("leader:C", "3001"), ("quorum:3", "number of symbols, 2")] {
         let mut all = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
         all.args(["sync", "--all-symbols", "--timeline", timeline, "--data"])
             .arg(data.path());
@@ -336,7 +336,7 @@ fn symbols_come_from_a_list_a_file_or_the_disk() {
         expected
     );
     assert_eq!(run(binary().arg("--all-symbols")).stdout, expected);
-    // However the root is written.
+    // In any spelling of the root.
     let root = data.path().to_str().expect("UTF-8");
     for root in [
         format!("{root}/"),
@@ -460,7 +460,7 @@ fn names_that_are_no_text_are_passed_over_or_told() {
     all.args(["sync", "--all-symbols", "--data"])
         .arg(data.path());
     assert_eq!(batch_rows(&run(&mut all).stdout), [800, 0]);
-    // Here the odd file matches, and is no Parquet file.
+    // Here the odd file matches, and is not a Parquet file.
     let any = [
         "--path-template",
         "{root}/{symbol}/*",

@@ -1,4 +1,4 @@
-//! Coverage against a naive oracle on random series, and the manners of the command.
+//! Tests coverage against a naive oracle on random series, and the command with the real binary.
 
 mod common;
 
@@ -22,7 +22,7 @@ use common::{MINUTE, Row};
 const SYMBOLS: [&str; 3] = ["A", "B", "C"];
 const SIDES: [(PriceType, &str); 2] = [(PriceType::Bid, "BID"), (PriceType::Ask, "ASK")];
 
-/// For each symbol and side the rows of its file, and the request's words.
+/// The rows of each symbol and side, and the options of the request.
 #[derive(Debug, Clone)]
 struct Case {
     series: Vec<Vec<Row>>,
@@ -30,7 +30,7 @@ struct Case {
     window: Option<(i64, i64)>,
     first_wins: bool,
     normalize: bool,
-    /// Opening and close of each session, ascending.
+    /// Open and close of each session, ascending.
     hours: Option<Vec<(i64, i64)>>,
     threads: usize,
     chunk_rows: usize,
@@ -38,7 +38,7 @@ struct Case {
 
 fn value() -> impl Strategy<Value = Option<f64>> {
     prop_oneof![
-        // Few of them, so that candles are as often sound as not.
+        // Few different values, so that about half of the candles are valid.
         8 => (0..3_i32).prop_map(|value| Some(f64::from(value))),
         1 => Just(Some(-1.0)),
         1 => Just(None),
@@ -46,7 +46,7 @@ fn value() -> impl Strategy<Value = Option<f64>> {
     ]
 }
 
-/// Minutes, and now and then a second within one; mostly in order.
+/// Minutes, sometimes with seconds; mostly in order.
 fn rows(step: i64) -> impl Strategy<Value = Vec<Row>> {
     let row = (0..900 / step, prop::array::uniform5(value()), 0..4_i64);
     let rows = prop::collection::vec(row, 0..70);
@@ -96,7 +96,7 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// What one series comes down to: its candles, and the raw timestamps of what was dropped in the window.
+/// The candles of one series, and the raw timestamps of rows dropped in the window.
 #[derive(Default)]
 struct Cleaned {
     candles: BTreeMap<i64, [f64; 5]>,
@@ -182,14 +182,14 @@ impl Case {
         filtered
     }
 
-    /// The bars missing between two candles, by their openings.
+    /// The bars missing between two candles, by their opens.
     fn missing_bars(&self, before: i64, after: i64) -> u64 {
         let bars = before.div_euclid(MINUTE) + 1..after.div_euclid(MINUTE);
         bars.filter(|bar| self.is_open(bar * MINUTE)).count() as u64
     }
 }
 
-/// By how many ways a candle contradicts itself, each told from its values alone.
+/// The ways in which a candle contradicts itself, from its values alone.
 fn faults([open, high, low, close, volume]: [f64; 5]) -> [bool; 4] {
     let is_below = high < low;
     let outside = |price: f64| price < low || price > high;
@@ -217,7 +217,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         .iter()
         .flat_map(|one| one.candles.keys().copied())
         .collect();
-    // For each timestamp the series without a candle.
+    // The series without a candle at each timestamp.
     let absent = |at: &i64| -> Vec<usize> {
         let all = 0..filtered.len();
         all.filter(|&series| !filtered[series].candles.contains_key(at))
@@ -309,7 +309,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     check_heat_map(&coverage, &filtered, &union)
 }
 
-/// Every cell, from the timestamps that lie in its bin.
+/// Checks every cell against the timestamps in its bin.
 fn check_heat_map(
     coverage: &Coverage,
     filtered: &[Cleaned],
@@ -392,7 +392,7 @@ fn data() -> TempDir {
     folder
 }
 
-/// A candle that contradicts nothing.
+/// A valid candle.
 fn sound(timestamp_ns: i64, price: f64) -> Row {
     (
         timestamp_ns,
@@ -512,7 +512,7 @@ fn candles_at_fault_are_listed() {
         report.contains("A bid                  1                      1           1           1"),
         "{report}"
     );
-    // The bid of 3 lies above the ask of 2 at each of the ten minutes.
+    // The bid of 3 is above the ask of 2 at each of the ten minutes.
     assert_eq!(faults[0], Some("10"));
     let report = text(&run(coverage(data.path()).args(["--price-types", "ask"])).stdout);
     assert!(
@@ -660,7 +660,7 @@ fn a_page_is_written_beside_the_report_and_needs_nothing_else() {
     for outside in ["http:", "https:", "src=\"", "@import", "url("] {
         assert!(!own.contains(outside), "{outside}");
     }
-    // B comes first: it costs more.
+    // B comes first, because it costs more.
     let counts: Value = serde_json::from_str(&between(
         &own,
         "id=\"counts\" type=\"application/json\">",
@@ -681,14 +681,14 @@ fn a_page_is_written_beside_the_report_and_needs_nothing_else() {
         serde_json::json!([0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
     );
     assert_eq!(counts["bin_ms"], 60_000);
-    // Open to others as any other file is.
+    // The permissions are those of any new file.
     let mode = |path: &Path| fs::metadata(path).expect("a file").permissions().mode();
     let other = data.path().join("other");
     fs::write(&other, "").expect("a file");
     assert_eq!(mode(&page), mode(&other));
 }
 
-/// What stands between two texts.
+/// The text between two texts.
 fn between(text: &str, from: &str, to: &str) -> String {
     let (_, rest) = text.split_once(from).expect(from);
     rest.split_once(to).expect(to).0.to_owned()
@@ -717,7 +717,7 @@ fn an_existing_page_needs_force_and_stays_as_it_was() {
             .expect("the page")
             .starts_with(b"<!doctype html>")
     );
-    // Two symbols and the page: nothing is left beside it.
+    // Two symbols and the page: no other file remains.
     assert_eq!(fs::read_dir(data.path()).expect("a folder").count(), 3);
 }
 
@@ -727,7 +727,7 @@ fn a_page_that_cannot_be_is_no_page() {
     for (target, hint) in [
         (data.path().to_owned(), "name a file"),
         ("/dev/null".into(), "regular file"),
-        (data.path().join("no/x.html"), "create it"),
+        (data.path().join("no/x.html"), "create the folder"),
     ] {
         let output = run(coverage(data.path()).arg("--html").arg(&target));
         assert_eq!(
@@ -744,7 +744,7 @@ fn a_page_that_cannot_be_is_no_page() {
     }
     let output = run(coverage(data.path()).arg("--force"));
     assert_eq!(status(&output), 2, "--force alone says nothing");
-    // What is wrong with the input leaves no page.
+    // Invalid input leaves no page.
     let page = data.path().join("x.html");
     let output = run(coverage(data.path())
         .args(["--timeframe", "H1", "--html"])

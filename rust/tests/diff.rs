@@ -1,4 +1,5 @@
-//! Comparing two files or streams of slices: against a naive oracle, and with the real binary.
+//! Tests the comparison of two files or streams of slices, against a naive oracle and with the real
+//! binary.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -33,7 +34,7 @@ struct Row {
 
 const COLUMNS: [&str; 4] = ["bid_close", "valid_bid", "bid_timestamp", "ind_x"];
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Clone)]
 struct Content {
     symbols: Vec<&'static str>,
@@ -43,14 +44,14 @@ struct Content {
     slices: BTreeMap<i64, Vec<Row>>,
 }
 
-/// How it is written.
+/// How a file is written.
 #[derive(Debug, Clone, Copy)]
 struct Form {
     is_file: bool,
     compression: Option<CompressionType>,
     /// Slices per batch.
     batch: usize,
-    /// What lies under nulls.
+    /// The values under nulls.
     under_null: f64,
 }
 
@@ -72,7 +73,7 @@ fn row(close: impl Into<Option<f64>>) -> Row {
 }
 
 impl Content {
-    /// So many slices, one a nanosecond, of two symbols.
+    /// `slices` slices of two symbols, one per nanosecond.
     fn new(slices: i64) -> Self {
         let rows = |ns: i64| vec![row(ns as f64), row(ns as f64 + 0.5)];
         Self {
@@ -155,7 +156,8 @@ impl Content {
         RecordBatch::try_new(self.schema(), columns).expect("columns of the schema")
     }
 
-    /// Writes it as the product does: batches of whole slices, the seal, in a file also the footer.
+    /// Writes the contents as the product does: batches of whole slices, the seal, and the footer
+    /// of a file.
     fn bytes(&self, form: Form) -> Vec<u8> {
         let slices: Vec<_> = self.slices.iter().collect();
         let mut batches: Vec<_> = slices
@@ -212,7 +214,7 @@ fn number_json(value: f64) -> Value {
     }
 }
 
-/// The same in the plainest words: every timestamp, every symbol, every column.
+/// The same comparison, done naively: every timestamp, every symbol, every column.
 fn expected(a: &Content, b: &Content, tolerance: f64) -> Value {
     let cells = |row: &Row| {
         let number = |value: Option<f64>| value.map_or(Value::Null, number_json);
@@ -343,7 +345,7 @@ fn contents() -> impl Strategy<Value = Content> {
     })
 }
 
-/// A pair that is mostly equal: the second is the first with some slices left out, added and changed.
+/// A nearly equal pair: the second lacks some slices of the first, adds others and changes some.
 fn pairs() -> impl Strategy<Value = (Content, Content)> {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), 0..3u8, rows()), 0..4);
     (contents(), changes).prop_map(|(a, changes)| {
@@ -470,7 +472,7 @@ fn where_the_symbols_differ_slices_are_matched_and_no_values_compared() {
     assert_eq!(found["equal"], false);
 }
 
-/// The stream with columns under other names, or in another order: a schema is bytes and can be edited.
+/// The stream with other column names or another column order; edits the schema bytes.
 fn with_columns(content: &Content, order: &[usize], rename: &[(&str, &str)]) -> Vec<u8> {
     let schema = content.schema();
     let slices: Vec<_> = content.slices.iter().collect();
@@ -551,7 +553,7 @@ fn a_tolerance_below_zero_or_nan_is_a_usage_error() {
     assert_eq!(Tolerance::new(-0.0).expect("zero"), Tolerance::EXACT);
 }
 
-// The real binary.
+// --- The real binary ---
 
 /// A folder with files of slices, in which the binary runs.
 struct Folder(TempDir);
@@ -687,7 +689,7 @@ slices
     );
     assert_eq!((status, stderr.as_str()), (1, ""));
 
-    // Behind a slice that one side lacks, slices have two numbers.
+    // After a slice that one side lacks, slices have two numbers.
     let only = golden.clone().without(7).with(9, 0, row(None));
     folder.write("only.arrow", only.bytes(PLAIN));
     let (status, stdout, _) = folder.diff(&["only.arrow", "golden.arrow"]);
@@ -836,7 +838,7 @@ fn what_is_not_whole_gives_no_report_whatever_was_found_before() {
         is_file: false,
         ..PLAIN
     });
-    // The second half is gone; it is overwritten; the footer is gone; the end marker is gone.
+    // The second half is missing or overwritten; the footer is missing; the end marker is missing.
     folder.write("half.arrow", &file[..file.len() / 2]);
     let mut overwritten = file.clone();
     overwritten[file.len() / 2..].fill(0x5a);
@@ -865,7 +867,7 @@ fn what_is_not_whole_gives_no_report_whatever_was_found_before() {
     }
 }
 
-/// A reader who has seen enough is no failure, and makes no difference go away.
+/// A reader that closes the pipe is not a failure, and does not change the exit status.
 #[test]
 fn a_closed_stdout_changes_nothing_about_the_answer() {
     let folder = Folder::new();

@@ -1,9 +1,9 @@
-//! Every fast path against every general one: the same candles, written in many ways, give the
-//! same slices, which are those of a naive oracle.
+//! Tests every fast path against every general one: the same candles, written in many ways, give
+//! the same slices as a naive oracle.
 //!
-//! The ways differ in what decides the path: whether pages tell their bounds, how they are encoded and
-//! compressed, how long pages and row groups are, whether rows are in order, whether values are
-//! doubles, and whether the columns can or do hold nulls. Series are longer than the tiles and plans that the library works in.
+//! The ways differ in what selects the path: page statistics, encodings, compression, lengths of
+//! pages and row groups, row order, value types, and nulls. Series are longer than the tiles and
+//! plans of the library.
 
 mod common;
 
@@ -31,19 +31,19 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-/// The five values of a candle; a NaN is none.
+/// The five values of a candle; a NaN is `None`.
 type Values = [Option<i64>; 5];
 
 /// A candle and the minute that it opened at.
 type Candle = (i64, Values);
 
-/// Minutes, and for each symbol its candle and that of the further timeframe.
+/// Minutes, and for each symbol its candle and that of the higher timeframe.
 type Slices = Vec<(i64, Vec<[Option<Candle>; 2]>)>;
 
-/// The minutes of one series; the values follow from series and minute.
+/// The minutes of one series; values derive from series and minute.
 type Minutes = Vec<i64>;
 
-/// How the candles of a series are written down.
+/// How to write the candles of a series.
 #[derive(Debug, Clone)]
 struct Writing {
     pages: Pages,
@@ -52,25 +52,25 @@ struct Writing {
     page_rows: usize,
     row_group_rows: usize,
     page_bounds: bool,
-    /// Whether the file says anything of its values at all.
+    /// Whether the file has statistics.
     statistics: bool,
-    /// Whether the page index cannot be read: then only headers and footer tell of the pages.
+    /// Whether the page index cannot be read, so that only headers and footer tell of the pages.
     damaged_index: bool,
-    /// Rows are turned around within stretches of so many; 0 leaves them in order.
+    /// Rows are reversed within blocks of this length; 0 keeps them in order.
     turned: usize,
     integers: bool,
     nullable: bool,
 }
 
-/// How the values of a page are written down.
+/// How to encode the values of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pages {
     Plain,
-    /// By a dictionary, however large.
+    /// With a dictionary of any size.
     Dictionary,
-    /// By a dictionary until it is full, which is soon, plain after that.
+    /// With a dictionary until it is full, then plain.
     DictionaryThenPlain,
-    /// The same, with encodings after it that are left to the Parquet library.
+    /// The same, followed by encodings that only the Parquet library decodes.
     DictionaryThenForeign,
     Foreign,
 }
@@ -93,7 +93,8 @@ impl Writing {
     }
 }
 
-/// A null where every so many of a series' values are null. Some fields have few values, some many.
+/// A value; null at every n-th value of a series. Some fields have few different values, some have
+/// many.
 fn value(series: usize, minute: i64, field: usize, nulls: Option<i64>) -> Option<i64> {
     if nulls.is_some_and(|every| (minute * 7 + field as i64) % every == 0) {
         return None;
@@ -197,14 +198,14 @@ fn damage_index(path: &Path) {
     fs::write(path, bytes).expect("the damaged file");
 }
 
-/// What is asked for, in minutes.
+/// The request, in minutes.
 #[derive(Debug, Clone, Default)]
 struct Wanted {
     timeline: Timeline,
     window: Option<(i64, i64)>,
-    /// How old a carried candle may be.
+    /// The maximum age of a carried candle.
     max_age: Option<i64>,
-    /// Whether candles of five minutes are shown too, and how old these may be.
+    /// Whether candles of five minutes are shown too, and their maximum age.
     further: Option<Option<i64>>,
 }
 
@@ -287,13 +288,13 @@ fn slices(
     Ok(found)
 }
 
-/// The candles of five minutes of a series, told from those of one by the number of another series.
+/// The candles of five minutes of a series; they count as another series.
 fn five_minutes(number: usize, minutes: &Minutes) -> (usize, Minutes) {
     let open = minutes.iter().copied().filter(|at| at % 5 == 0);
     (number + 20, open.filter(|at| at % 35 != 0).collect())
 }
 
-/// The latest candle at a minute, of those that are so old at least and at most.
+/// The latest candle at a minute, between a minimum and a maximum age.
 fn latest(minutes: &Minutes, at: i64, delay: i64, max_age: Option<i64>) -> Option<i64> {
     let candle = minutes[..minutes.partition_point(|&minute| minute + delay <= at)].last()?;
     max_age
@@ -352,7 +353,7 @@ fn oracle(series: &[(Minutes, Option<i64>)], wanted: &Wanted) -> Slices {
     timeline.map(slice).collect()
 }
 
-/// Minutes of which some are missing: a few, or all but a few, or whole stretches.
+/// Minutes of which some are missing: a few, nearly all, or long gaps.
 fn minutes() -> impl Strategy<Value = Minutes> {
     let few = (
         1..9_000_usize,
@@ -477,7 +478,7 @@ proptest! {
     }
 }
 
-/// Slices of series that are all written in one way, held against the oracle.
+/// Checks series written in one way against the oracle.
 fn check(
     series: &[(Minutes, Option<i64>)],
     writing: &Writing,
@@ -494,8 +495,8 @@ fn check(
     assert!(found == oracle(series, wanted), "{writing:?} {wanted:?}");
 }
 
-/// The first rows of a column with a large dictionary: of the timestamps, since they are looked through
-/// first, and of the values in a short window. The second series turns to the end of it at once.
+/// The first rows of a column with a large dictionary: of the timestamps, which are scanned first,
+/// and of the values in a short window. The second series uses the end of the dictionary at once.
 #[test]
 fn the_beginning_of_a_dictionary_is_enough_or_is_not() {
     let writing = Writing {
@@ -529,7 +530,7 @@ fn the_beginning_of_a_dictionary_is_enough_or_is_not() {
     }
 }
 
-/// Few slices, far apart: what lies between them is more than is read at once.
+/// Few slices, far apart: the rows between them exceed a single read.
 #[test]
 fn slices_far_apart_are_read_piece_by_piece() {
     let dense = ((0..40_000).collect(), None);
@@ -549,7 +550,7 @@ fn slices_far_apart_are_read_piece_by_piece() {
     }
 }
 
-/// Pages before a window are passed over as a whole, up to the one that it begins in.
+/// Pages before a window are skipped as a whole, up to the one in which it starts.
 #[test]
 fn a_window_begins_anywhere_in_a_page() {
     let writing = Writing {
@@ -581,7 +582,7 @@ fn a_window_begins_anywhere_in_a_page() {
     }
 }
 
-/// What the Parquet library itself reads from a file of one series, by the nanosecond.
+/// Reads the file of one series with the Parquet library alone, by nanosecond.
 fn read_by_the_library(path: &Path) -> Result<BTreeMap<i64, Values>, ParquetError> {
     let file = File::open(path).expect("the file");
     let mut rows = BTreeMap::new();
@@ -599,8 +600,8 @@ fn read_by_the_library(path: &Path) -> Result<BTreeMap<i64, Values>, ParquetErro
     Ok(rows)
 }
 
-/// Of a dictionary whose beginning is decompressed first, no damage may go unnoticed that the whole of it
-/// would show: what an attack found, where a flipped bit in a length moved all values behind it.
+/// The start of a dictionary is decompressed first, but any damage in it must be noticed. An attack
+/// found this: a flipped bit in a length moved all values behind it.
 #[test]
 fn a_damaged_dictionary_is_noticed_whatever_is_needed_of_it() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -617,8 +618,8 @@ fn a_damaged_dictionary_is_noticed_whatever_is_needed_of_it() {
     let reader = SerializedFileReader::new(File::open(&path).expect("the file"));
     let footer = reader.expect("a footer").metadata().clone();
     let (mut refused, mut read) = (0, 0);
-    // A changed timestamp may move a row into a window from pages that are not read, so there only the
-    // refusal is compared.
+    // A changed timestamp may move a row into a window from pages that are not read, so only the
+    // error is compared.
     let whole = (None, 64);
     let short = Some((0, 300));
     for (column, step, windows) in [

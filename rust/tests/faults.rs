@@ -1,5 +1,5 @@
-//! What breaks around a run: readers that go away, makers that stop, inputs that change while they are
-//! read. By the real binary; nothing hangs longer than a stated bound, and nothing passes for complete.
+//! Tests faults around a run with the real binary: readers that go away, writers that stop, inputs
+//! that change. Nothing hangs longer than a stated bound, and nothing partial looks complete.
 
 #![expect(
     clippy::print_stdout,
@@ -22,10 +22,10 @@ use common::{MINUTE, omega_slices, run, status, sync, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than anything here may take, whatever else the machine is at.
+/// Longer than any step here may take on a busy machine.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// Waits for a process, and ends it where it does not end by itself in time.
+/// Waits for a process, and kills it after the bound.
 fn wait(mut child: Child, bound: Duration) -> (Output, Duration) {
     let began = Instant::now();
     while child.try_wait().expect("a child").is_none() {
@@ -55,15 +55,15 @@ fn names_in(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A maker of a cache entry that was stopped in the middle, and the folder of the cache. Its reader has
-/// read nothing yet.
+/// A process that was stopped while it built a cache entry, and the folder of the cache. Its reader
+/// has read nothing yet.
 struct StoppedMaker {
     maker: Child,
     cache: TempDir,
 }
 
 impl StoppedMaker {
-    /// Waits until the maker has begun to write its file, and so has locked it, then stops it.
+    /// Waits until the process has locked and started its file, then stops it.
     fn of(data: &Path) -> Self {
         let cache = tempfile::tempdir().expect("a folder");
         let maker = cached(data, cache.path())
@@ -104,13 +104,13 @@ fn cached(data: &Path, cache: &Path) -> Command {
     command
 }
 
-/// More slices than a run makes ahead of a reader who does not read.
+/// More slices than a run builds ahead of a reader that does not read.
 const LONG: i64 = 400_000;
 
-/// The same, where a slice has more columns.
+/// The same for slices with more columns.
 const CHANGED: i64 = 260_000;
 
-/// One who waits for another process writes nothing; that nobody reads any more it has to be told.
+/// A waiting process writes nothing, so it must learn in another way that its reader is gone.
 #[test]
 fn a_silent_run_ends_within_a_second_of_its_reader() {
     let data = common::long_data(LONG);
@@ -149,7 +149,7 @@ fn a_silent_run_ends_within_a_second_of_its_reader() {
     );
 }
 
-/// What it was making goes with it, and nobody waits for it in vain.
+/// Its partial entry is removed, so other processes do not wait for it.
 #[test]
 fn a_maker_whose_reader_goes_leaves_nothing_in_the_cache() {
     let data = common::long_data(LONG);
@@ -171,7 +171,7 @@ fn a_maker_whose_reader_goes_leaves_nothing_in_the_cache() {
     assert_eq!(names_in(cache.path()), [""; 0]);
 }
 
-/// The answer of a file is the file, whatever becomes of stdout.
+/// With a file as output, stdout does not matter.
 #[test]
 fn a_run_into_a_file_does_not_care_who_reads_stdout() {
     let data = common::long_data(LONG);
@@ -188,12 +188,12 @@ fn a_run_into_a_file_does_not_care_who_reads_stdout() {
     assert!(target.exists());
 }
 
-/// A failure stays one, whoever has gone meanwhile.
+/// A failure keeps its status without a reader.
 #[test]
 fn a_failure_without_a_reader_is_still_a_failure() {
     let data = common::two_symbols(10);
     fs::write(common::path(data.path(), "B", "M1", "ASK"), "no Parquet").expect("a file");
-    // A file, to which a closed pipe makes no difference.
+    // A file, for which a closed pipe does not matter.
     let target = data.path().join("x.arrow");
     let mut child = sync(data.path())
         .arg("-o")
@@ -207,7 +207,7 @@ fn a_failure_without_a_reader_is_still_a_failure() {
     assert_eq!(status(&output), 3);
 }
 
-/// A maker that was stopped never ends, and would be waited for until somebody notices.
+/// A stopped process never ends; waiting processes must time out.
 #[test]
 fn one_who_waits_for_a_stopped_maker_gives_up() {
     let data = common::long_data(LONG);
@@ -233,7 +233,7 @@ fn one_who_waits_for_a_stopped_maker_gives_up() {
     );
 }
 
-/// A maker that finds nothing to write for a long time is no stopped one.
+/// A process that writes nothing for a long time is not a stopped one.
 #[test]
 fn one_who_waits_for_a_maker_at_work_is_patient() {
     let data = common::long_data(LONG);
@@ -255,7 +255,7 @@ fn one_who_waits_for_a_maker_at_work_is_patient() {
     );
 }
 
-/// Whole lines, as often as was asked for, and none after the report.
+/// Heartbeats are whole lines at the given interval, and none follows the report.
 #[test]
 fn signs_of_life_come_while_a_run_lasts() {
     let data = common::two_symbols(60_000);
@@ -265,7 +265,7 @@ fn signs_of_life_come_while_a_run_lasts() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    // Nobody reads: the run waits for room in the pipe.
+    // The pipe is not read, so the run blocks on it.
     let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let began = Instant::now();
     for _ in 0..2 {
@@ -312,18 +312,18 @@ fn a_heartbeat_that_cannot_be_is_refused() {
     }
 }
 
-/// What may become of a file while it is read.
+/// Changes to a file while it is read.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Replaced,
     Overwritten,
-    /// And the time of modification is set back.
+    /// The modification time is set back too.
     OverwrittenUnnoticed,
     Truncated,
     Appended,
     Deleted,
     RenamedAway,
-    /// What may hide a write.
+    /// A change that could hide a write.
     Permissions,
     AnotherLink,
     OverwrittenAndPermissions,
@@ -343,7 +343,7 @@ impl Change {
         Self::OverwrittenAndPermissions,
     ];
 
-    /// Changes a file; `other` is as long, and holds other rows.
+    /// Changes a file; `other` has the same length and other rows.
     fn make(self, path: &Path, other: &Path) {
         let aside = path.with_extension("aside");
         let opened = || File::options().write(true).open(path).expect("the file");
@@ -379,8 +379,8 @@ impl Change {
     }
 }
 
-/// Runs, changes something once the stream has begun, and reads the rest. Nobody reads before: the run
-/// waits for room in the pipe, long before the end.
+/// Starts a run, changes something once the stream has started, and reads the rest. Until then the
+/// run blocks on the full pipe, long before its end.
 fn changed_in_the_middle(command: &mut Command, change: impl FnOnce()) -> Output {
     let mut child = command
         .args(["--error-format", "json"])
@@ -400,7 +400,7 @@ fn changed_in_the_middle(command: &mut Command, change: impl FnOnce()) -> Output
     }
 }
 
-/// The only line of a run that failed: CORRUPT_INPUT, of this file.
+/// Checks the only message of a failed run: CORRUPT_INPUT with this file.
 fn check_names(output: &Output, path: &Path, symbol: &str, what: &str) {
     assert_eq!(status(output), 3, "{what}: {}", text(&output.stderr));
     let line: Value = serde_json::from_str(text(&output.stderr).trim()).expect("one JSON line");
@@ -411,8 +411,7 @@ fn check_names(output: &Output, path: &Path, symbol: &str, what: &str) {
     assert!(message.contains("changed while it was"), "{what}: {line}");
 }
 
-/// Whatever becomes of a file, no slice holds anything of what came later, and the stream does not pass for
-/// complete.
+/// After any change to a file, no slice contains later data, and the stream does not look complete.
 fn check_changes(symbol: &str, timeframe: &str, side: &str) {
     let (data, other) = (
         common::long_data(CHANGED),
@@ -470,7 +469,7 @@ fn a_file_of_candles_that_changes_while_it_is_read_is_told() {
     check_changes("A", "M1", "BID");
 }
 
-/// A small file is read at once, and whether it is still there is asked at the end.
+/// A small file is read at once, and its existence is checked at the end.
 #[test]
 fn a_file_of_a_further_timeframe_that_changes_while_it_is_read_is_told() {
     check_changes("A", "H1", "BID");
@@ -481,7 +480,7 @@ fn a_file_of_indicators_that_changes_while_it_is_read_is_told() {
     check_changes("B", "M1", "IND");
 }
 
-/// Of a series of several files, each is open only while it is read.
+/// In a series of several files, each is open only while it is read.
 #[test]
 fn a_file_that_changes_before_it_is_opened_again_is_told() {
     let (data, other) = (
@@ -506,7 +505,7 @@ fn a_file_that_changes_before_it_is_opened_again_is_told() {
     }
 }
 
-/// A cache does not keep what may be of two times.
+/// A cache does not keep slices of changed inputs.
 #[test]
 fn an_entry_of_changed_inputs_is_not_kept() {
     let data = common::long_data(LONG);
@@ -531,7 +530,7 @@ fn an_entry_of_changed_inputs_is_not_kept() {
     assert_eq!(names_in(cache.path()), [""; 0]);
 }
 
-/// A device that takes nothing: one error, whatever is written to it.
+/// A full device gives one error for any output.
 #[test]
 fn a_full_device_is_one_error() {
     let data = common::two_symbols(10);

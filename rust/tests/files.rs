@@ -1,4 +1,5 @@
-//! Files of slices: that they are there whole or not at all, what their footers say, and `inspect`.
+//! Tests slice files: they are complete or absent, their footers are right, and `inspect` describes
+//! them.
 
 mod common;
 
@@ -13,7 +14,7 @@ use arrow::ipc::reader::FileReader;
 use common::{MINUTE, omega_slices, run, status, sync, text};
 use serde_json::Value;
 
-/// What a target may hold after a kill.
+/// What a target may contain after a kill.
 #[derive(Debug, PartialEq)]
 enum Found {
     Nothing,
@@ -21,7 +22,7 @@ enum Found {
     New,
 }
 
-/// Kills a command at a moment; whether it was still running.
+/// Kills a command after a delay; returns whether it was still running.
 fn kill_after(command: &mut Command, delay: Duration) -> bool {
     let mut child = command
         .stdout(Stdio::null())
@@ -33,7 +34,7 @@ fn kill_after(command: &mut Command, delay: Duration) -> bool {
     !child.wait().expect("it ends").success()
 }
 
-/// Fifty moments over the whole run and somewhat beyond, in no order.
+/// Fifty delays over the whole run and slightly beyond, shuffled.
 fn moments(run: Duration) -> impl Iterator<Item = Duration> {
     (0..50).map(move |number| run.mul_f64(f64::from(number * 37 % 50) / 45.0))
 }
@@ -79,7 +80,7 @@ fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
     assert!(killed >= 10, "{killed} of 50 were killed while they ran");
 }
 
-/// Runs a shell command with `$1`, … on a device of its own, of so many KiB, mounted at `folder`.
+/// Runs a shell command with `$1`, … on a new device of `kilobytes` KiB, mounted at `folder`.
 fn on_small_device(kilobytes: u32, folder: &Path, script: &str, arguments: &[&Path]) -> Command {
     let mut command = Command::new("unshare");
     command
@@ -93,8 +94,8 @@ fn on_small_device(kilobytes: u32, folder: &Path, script: &str, arguments: &[&Pa
     command
 }
 
-/// A device that is too small, where the system lets us mount one; otherwise a limit for the size of files,
-/// which ends in an error of the write as well.
+/// A device that is too small, if the system can mount one. Otherwise a limit of the file size,
+/// which fails writes as well.
 fn on_full_device(folder: &Path, script: &str, arguments: &[&Path]) -> Command {
     if run(&mut on_small_device(64, folder, "true", &[]))
         .status
@@ -183,7 +184,7 @@ fn a_footer_says_what_the_run_said() {
     assert_eq!(report.as_object(), Some(&*said));
     assert_eq!(seal["slices"], said["slices"]);
     assert_eq!(seal["batches"], said["batches"]);
-    // What each batch begins with, and how many slices it has.
+    // The first timestamp and the number of slices of each batch.
     let batches: Vec<_> = reader
         .by_ref()
         .map(|batch| batch.expect("a batch"))
@@ -259,7 +260,7 @@ fn inspect_tells_the_complete_from_the_cut() {
             text(&output.stdout)
         );
 
-        // Cut anywhere, it is never complete, and never a crash.
+        // Cut at any offset, it is never complete and never crashes.
         let bytes = fs::read(path).expect("the file");
         let cut = data.path().join("cut");
         for length in (8..600)
@@ -344,7 +345,7 @@ fn a_newer_schema_is_told_from_a_foreign_one() {
     }
 }
 
-/// A compressed buffer says how long it will be; no memory must be asked for on its word alone.
+/// A compressed buffer claims its size; memory must not be reserved for the claim alone.
 #[test]
 fn a_buffer_that_claims_exabytes_is_refused() {
     let data = common::two_symbols(5_000);
@@ -377,7 +378,7 @@ fn a_buffer_that_claims_exabytes_is_refused() {
     }
 }
 
-/// Rows are a claim too, and so is what all buffers of a batch come to when each of them claims what it may.
+/// Rows are a claim too, and so is the total size of all buffers of a batch.
 #[test]
 fn a_batch_that_claims_absurd_rows_or_gigabytes_is_refused() {
     let data = common::two_symbols(5_000);
@@ -399,7 +400,7 @@ fn a_batch_that_claims_absurd_rows_or_gigabytes_is_refused() {
         (rows_max + 1, 80_000, "more rows"),
         (i64::MAX, 80_000, "more rows"),
         (-1, 80_000, "more rows"),
-        // One column may, ten may not.
+        // One column may claim this much, ten may not.
         (rows_max, 8 * rows_max, "claims to be longer"),
     ] {
         let mut other = bytes.clone();

@@ -1,5 +1,5 @@
-//! Parquet files by somebody who means harm: claims far beyond the bytes, pages that grow a thousandfold. By
-//! the real binary, within a limit of memory and of time.
+//! Tests hostile Parquet files with the real binary: claims far beyond the bytes, and pages that
+//! grow a thousandfold. Memory and time are limited.
 
 #![expect(
     clippy::print_stdout,
@@ -24,13 +24,13 @@ use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use serde_json::Value;
 
-/// What a hostile file may make the process ask the system for, everything included.
+/// Maximum memory of the process with a hostile file.
 const MEMORY_BYTES: u64 = 2 << 30;
 
-/// Longer than any file here may keep it busy.
+/// Longer than any file here may take.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// The command within a limit of memory; ended after a while, whatever it is at.
+/// Runs the command within a memory limit, and kills it after the bound.
 fn run_limited(command: &Command, memory_bytes: u64) -> Output {
     let mut limited = Command::new("sh");
     limited
@@ -82,10 +82,10 @@ fn sync_one(root: &Path) -> Command {
     command
 }
 
-/// A change of a sound file.
+/// A change to a valid file.
 type Forge = Box<dyn Fn(&mut Forged)>;
 
-/// Of a column: the timestamps are the first.
+/// Changes a page of a column; the timestamps are column 0.
 fn page(column: usize, change: impl Fn(&mut Page) + 'static) -> Forge {
     Box::new(move |file| change(&mut file.columns[column].pages[0]))
 }
@@ -110,14 +110,14 @@ fn dictionary(column: usize, values: i64, indexes: Vec<u8>, index_values: i64) -
     })
 }
 
-/// One byte for the width of indexes, then a run of the same one.
+/// The bit width of indexes, then a run of one index.
 fn run_of(count: u64) -> Vec<u8> {
     [vec![1], forged::varint(count << 1), vec![0]].concat()
 }
 
 const I32_MAX: i64 = i32::MAX as i64;
 
-/// Claims that cannot be so: all are refused, before anything is set aside for them.
+/// Impossible claims: all are rejected before memory is reserved for them.
 fn claims() -> Vec<(String, Forge)> {
     let mut cases: Vec<(String, Forge)> = vec![
         ("2^40 rows".into(), Box::new(|file| file.rows = 1 << 40)),
@@ -236,7 +236,8 @@ fn claims() -> Vec<(String, Forge)> {
                 }),
             ),
         ]);
-        // Blocks of 2^31 values, in 2^30 parts; then as many values, and the first of them.
+        // Blocks of 2^31 values in 2^30 parts; then the same number of values, and the first of
+        // them.
         for (what, header) in [
             ("blocks of 2^31", vec![1_u64 << 31, 1 << 30, 100, 0]),
             ("2^40 in blocks", vec![128, 4, 1 << 40, 0]),
@@ -285,7 +286,7 @@ fn claims_beyond_the_bytes_are_refused_within_a_limit_of_memory() {
     println!("tried: {} (files that claim what is not so)", cases.len());
 }
 
-/// A page of zeros that takes a thousandth of what it stands for, and says so, or does not.
+/// A page of zeros, compressed to a thousandth, with a true or a false claimed size.
 #[test]
 fn pages_that_grow_are_read_within_a_limit_or_refused() {
     const MIB: usize = 1 << 20;
@@ -318,7 +319,7 @@ fn pages_that_grow_are_read_within_a_limit_or_refused() {
         (forged::BROTLI, brotli(32)),
         (forged::LZ4, lz4_frame(160)),
     ] {
-        // As small as it says, or as large as it is.
+        // As small as claimed, or as large as it is.
         for claimed in [800, 1_i64 << 30] {
             for column in [0, 3] {
                 let mut file = Forged::sound(100);
@@ -338,12 +339,12 @@ fn pages_that_grow_are_read_within_a_limit_or_refused() {
     println!("tried: {tried} (pages that grow)");
 }
 
-/// What is looked at twice is read all the same: pages of every compression, in both versions, of doubles,
-/// which are decoded by us, and of integers, which are not; with nulls, so that there are levels.
+/// Checks do not reject valid pages: every compression, both page versions, doubles (which this
+/// crate decodes) and integers (which it does not). Nulls add levels.
 #[test]
 fn sound_pages_of_every_kind_are_read() {
     let rows_of = |compression| match compression {
-        // Pages that are large enough to be decompressed twice.
+        // Large enough pages that are decompressed in two steps.
         Compression::GZIP(_) => 20_000,
         Compression::LZ4 => 70_000,
         _ => 500,
@@ -408,12 +409,12 @@ fn sound_pages_of_every_kind_are_read() {
     }
 }
 
-/// Where a page has no bytes, the header of the next one stands in its place.
+/// After a page without bytes, the next header follows at once.
 #[test]
 fn a_page_without_bytes_is_no_hostile_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = common::path(folder.path(), "A", "M1", "BID");
-    // Doubles, which are decoded by us, and integers, which are not.
+    // Doubles, which this crate decodes, and integers, which it does not.
     for physical_type in [forged::DOUBLE, forged::INT64] {
         for place in [0, 1] {
             let mut file = Forged::sound(100);
@@ -433,8 +434,8 @@ fn a_page_without_bytes_is_no_hostile_one() {
     }
 }
 
-/// Millions of rows in some hundred bytes, and all of it true: read, row by row, in memory that does not
-/// follow from their number.
+/// Millions of rows in a few hundred bytes, all of them valid: read row by row, in memory
+/// independent of their number.
 #[test]
 fn millions_of_equal_rows_are_read_within_a_limit() {
     const ROWS: i64 = 2_000_000;
@@ -458,12 +459,12 @@ fn millions_of_equal_rows_are_read_within_a_limit() {
     assert_eq!(report["series"][0]["duplicates"], ROWS - 1, "{report}");
 }
 
-/// Good data in too little memory: whatever it ends with, it is no success, and the stream has no seal.
+/// Valid data with too little memory: the run never succeeds, and the stream has no seal.
 #[test]
 fn too_little_memory_is_no_success() {
     let data = common::long_data(100_000);
     let mut failed = 0;
-    // In less than its own size a program does not even start, and the system says nothing of why.
+    // Below its own size a program does not even start, and the system gives no reason.
     for mebibytes in [64, 72, 80, 96, 112, 128] {
         let output = run_limited(&sync_one(data.path()), mebibytes << 20);
         if output.status.success() {

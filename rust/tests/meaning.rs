@@ -1,5 +1,5 @@
-//! What files mean: guards against reading one as something that it is not, times of every form, days of
-//! zones, rows that share a timestamp. By the library, on files that are made here.
+//! Tests the meaning of files with the library: guards against misreading, timestamps of every
+//! form, days of zones, and duplicate rows.
 
 mod common;
 
@@ -92,7 +92,7 @@ fn minutes(count: i64) -> Vec<i64> {
         .collect()
 }
 
-/// A column of timestamps whose type names a zone, or none.
+/// A timestamp column with or without a zone in its type.
 fn in_zone(zone: Option<&str>, times_ns: Vec<i64>) -> ArrayRef {
     let data_type = DataType::Timestamp(TimeUnit::Nanosecond, zone.map(Into::into));
     arrow::compute::cast(&Int64Array::from(times_ns), &data_type).expect("a timestamp column")
@@ -104,7 +104,7 @@ fn in_unit(unit: i64, times_ns: &[i64]) -> Vec<i64> {
 
 // --- Guards ------------------------------------------------------------------------------------
 
-/// A file of so many rows with a column of another name beside the candles.
+/// Writes a file of candles with one more column.
 fn with_column(path: &Path, name: &str, column: ArrayRef) {
     let times = minutes(column.len() as i64).into_iter().map(Some).collect();
     let columns = [(
@@ -154,7 +154,7 @@ fn a_column_of_several_instruments_is_refused() {
         assert_eq!(place.symbol.as_deref(), Some("A"));
         assert_eq!(place.price_type, Some(PriceType::Trade));
         assert_eq!(stamps(request(root.path()).one_instrument(true)).len(), 4);
-        // Whatever the window.
+        // In any window.
         let narrow = request(root.path()).end_ns(Some(minutes(1)[0]));
         assert_eq!(failure(narrow).code(), Code::AmbiguousInput, "{name}");
     }
@@ -294,7 +294,7 @@ fn a_file_belongs_to_one_symbol() {
         batches.expect("it opens").symbols(),
         ["BTC_230331", "ES", "ES_MICRO"]
     );
-    // A pattern says which readings count.
+    // A pattern decides which readings count.
     let pattern = |text: &str| Some(text.parse().expect("a pattern"));
     let matched = named(&["ES"]).symbol_pattern(pattern("[A-Z]+|BTC_[0-9]+"));
     assert_eq!(run(matched).expect("slices").1.series[0].files, 2);
@@ -354,13 +354,13 @@ fn folders_of_tables_are_refused_wherever_they_lie_on_the_way() {
         let error = failure(parted());
         assert_eq!(error.code(), Code::UnsupportedInput, "{marker:?}");
         assert_eq!(error.location().symbol.as_deref(), Some("A"));
-        // Nor does a link lead around it.
+        // A link does not bypass the check.
         let link = lake.path().join("link");
         std::os::unix::fs::symlink(&root, &link).expect("a link");
         let linked = request(&link).path_template(template("{root}/{symbol}/*/*.parquet"));
         assert_eq!(failure(linked).code(), Code::UnsupportedInput, "{marker:?}");
     }
-    // What only looks like one is none.
+    // Similar names that are not tables.
     let root = folder();
     let times = timestamps(
         TimeUnit::Nanosecond,
@@ -464,7 +464,7 @@ fn days_of_another_zone_are_not_floored_without_a_word() {
     assert_eq!(stamps(local), dates);
     let utc = days(request(root.path())).days(Some(Days::Utc));
     assert_eq!(stamps(utc), dates.map(|date| date - DAY));
-    // A zone that its writer lost.
+    // A zone that the writer lost.
     write(&path, in_zone(Some("UTC"), midnights));
     assert_eq!(warnings(days(request(root.path()))), ["LOCAL_DAYS"]);
     let chosen = days(request(root.path())).days(Some(Days::Utc));
@@ -474,7 +474,7 @@ fn days_of_another_zone_are_not_floored_without_a_word() {
         .days(Some(Days::Local))
         .zone(paris.clone());
     assert_eq!(stamps(named), dates);
-    // Dates are days of the zone that is given, as wall clocks are.
+    // Dates are days of the given zone, like local times.
     let of_1970 = dates.map(|date| i32::try_from(date / DAY).expect("a date"));
     write(&path, Arc::new(Date32Array::from(of_1970.to_vec())));
     assert_eq!(stamps(days(request(root.path()))), dates);
@@ -503,7 +503,7 @@ fn steps_that_contradict_the_timeframe_are_warned_of() {
     assert_eq!(found[0].price_type, Some(PriceType::Trade));
     assert_eq!(warnings(of("M5")), [""; 0]);
     assert_eq!(warnings(of("M15")), ["TIMEFRAME_MISMATCH"]);
-    // Of the finished series: what the window leaves out tells nothing.
+    // Only the finished series counts, without rows outside the window.
     let narrow = of("M1").end_ns(Some(ns("2024-06-03T01:00")));
     assert_eq!(warnings(narrow), [""; 0]);
     assert_eq!(
@@ -591,7 +591,7 @@ fn integers_need_a_unit_and_get_the_one_that_fits_named() {
             "{unit} as {other}"
         );
     }
-    // What lies elsewhere than from 1990 to 2100 is what the unit says.
+    // Values outside 1990 to 2100 follow the given unit.
     write(&path, Arc::new(Int64Array::from(vec![-60, 0, 60])));
     let seconds = request(root.path()).timestamp_unit(Some(TimestampUnit::Seconds));
     assert_eq!(stamps(seconds), [-MINUTE, 0, MINUTE]);
@@ -608,7 +608,7 @@ fn integers_need_a_unit_and_get_the_one_that_fits_named() {
         (error.code(), error.location().row),
         (Code::CorruptInput, Some(1))
     );
-    // Dates as integers fit none: no unit is named that would make them days of 1970.
+    // Dates as integers fit no unit, so the hint must not propose one that gives days of 1970.
     let days = Arc::new(Int64Array::from(vec![20_240_102, 20_240_103]));
     write(&root.path().join("A.parquet"), days);
     for unit in [None, Some(TimestampUnit::Magnitude)] {
@@ -652,12 +652,12 @@ fn a_wall_clock_is_read_in_its_zone() {
     assert_eq!(stamps(new_york().ambiguous(Ambiguous::Earlier)), earlier);
     let later = [270, 360, 390, 420].map(|minute| ns("2024-11-03") + minute * MINUTE);
     assert_eq!(stamps(new_york().ambiguous(Ambiguous::Later)), later);
-    // Out of reach, nothing is ambiguous.
+    // Times out of reach are never ambiguous.
     assert_eq!(
         stamps(new_york().start_ns(Some(ns("2024-11-03T06:45")))),
         [half_hours[5]]
     );
-    // A third pass, or none.
+    // A third pass, or no second pass.
     for (walls, row) in [(vec![60, 90, 60, 90, 60], 4), (vec![60, 90, 120], 0)] {
         let walls = walls
             .iter()
@@ -680,7 +680,7 @@ fn a_wall_clock_is_read_in_its_zone() {
     );
 }
 
-/// The second pass of an hour may begin in another file, whatever the files' names.
+/// The second pass of an hour may start in another file, with any names.
 #[test]
 fn two_passes_of_an_hour_may_lie_in_two_files() {
     let root = folder();
@@ -691,7 +691,7 @@ fn two_passes_of_an_hour_may_lie_in_two_files() {
             .collect();
         timestamps(TimeUnit::Nanosecond, walls)
     };
-    // Read in order of time: the file that begins earlier first.
+    // Files are read in order of time: the one that starts earlier first.
     write(&root.path().join("A/b.parquet"), walls(&[30, 60, 90]));
     write(&root.path().join("A/a.parquet"), walls(&[60, 90, 120]));
     let zone = Zone::named("America/New_York").expect("a zone");
@@ -755,7 +755,7 @@ fn files_are_read_in_order_of_time_and_win_in_order_of_names() {
             .map(|slice| slice.get("A", PriceType::Trade).expect("a candle").close)
             .collect()
     };
-    // Of 1 and 2 the latter is last by name; of 2 and 10 as well, though it is read first.
+    // Of 1 and 2, 2 is last by name; of 2 and 10 too, though it is read first.
     assert_eq!(
         closes(DuplicatePolicy::Last),
         [1.0, 2.0, 2.0, 2.0, 2.0, 10.0]
@@ -805,7 +805,7 @@ fn rows_beyond_nanoseconds_count_as_outside_of_a_window_that_excludes_them() {
     );
 }
 
-// --- Rows that share a timestamp -------------------------------------------------------------------
+// --- Rows that share a timestamp -----------------------------------------------------------
 
 /// A row: minute, close.
 type Small = (i64, u8);
@@ -822,7 +822,7 @@ fn shared_rows() -> impl Strategy<Value = Vec<Vec<Small>>> {
     prop::collection::vec(file, 1..4)
 }
 
-/// A NaN in the place of 0, so that it is seen to equal itself.
+/// NaN in place of 0, to test that it equals itself.
 fn close_of(value: u8) -> f64 {
     if value == 0 {
         f64::NAN
@@ -902,7 +902,7 @@ proptest! {
     }
 }
 
-// --- Lists of inputs -------------------------------------------------------------------------------
+// --- Lists of inputs -----------------------------------------------------------------------
 
 #[test]
 fn what_is_listed_is_read_as_it_is_listed() {
@@ -937,7 +937,7 @@ fn what_is_listed_is_read_as_it_is_listed() {
     fs::write(&list, document(&[series("A/B", &file(""))])).expect("a list");
     assert_eq!(stamps(listed()), minutes(3));
     assert_eq!(stamps(listed().all_symbols()), minutes(3));
-    // What is listed of it can be read again.
+    // The printed list can be read again.
     let found = inputs(&listed().build().expect("a request"), &ReadOptions::new());
     let found = found.expect("a list");
     let document_of = |found: &omega_slices::InputList| serde_json::to_string(found).expect("JSON");
@@ -952,7 +952,7 @@ fn what_is_listed_is_read_as_it_is_listed() {
     );
     fs::write(&list, document_of(&found)).expect("a list");
     assert_eq!(stamps(listed()), minutes(3));
-    // Contradictions, and lists that make no sense.
+    // Contradictory and invalid lists.
     fs::write(&list, document(&[series("A/B", &file(""))])).expect("a list");
     for (builder, code) in [
         (
@@ -1015,7 +1015,7 @@ fn what_is_listed_is_read_as_it_is_listed() {
 
 // --- Days of zones -------------------------------------------------------------------------------
 
-/// The midnight in New York of a date, so many days after 2024-01-01, by another library.
+/// The midnight in New York `day` days after 2024-01-01, by another library.
 fn midnight_ns(day: i64) -> i64 {
     let first = NaiveDate::from_ymd_opt(2024, 1, 1).expect("a date");
     let date = first + chrono::Duration::days(day);
@@ -1027,7 +1027,8 @@ fn midnight_ns(day: i64) -> i64 {
         .expect("it fits")
 }
 
-/// Of two rows of one date the kept one may end later; until then it neither shows nor hides the other.
+/// Of two rows of one date, the kept one may end later; until then it neither shows nor hides the
+/// other.
 #[test]
 fn of_two_rows_of_a_date_each_shows_from_its_own_end_on() {
     let root = folder();
@@ -1089,7 +1090,7 @@ fn of_two_rows_of_a_date_each_shows_from_its_own_end_on() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// A day in New York is shown from its end on, and is as old as it says.
+    /// A day in New York is shown from its end on, and its age counts from there.
     #[test]
     fn days_of_a_zone_are_shown_from_their_end_on(
         days in prop::collection::btree_set(55..85_i64, 1..20),

@@ -1,5 +1,5 @@
-//! Names by somebody who means harm, or is careless: that lead out of the root, call an input an output, or
-//! drive a terminal. By the real binary.
+//! Tests hostile and careless names with the real binary: names that leave the root, use an input
+//! as output, or control a terminal.
 
 #![expect(
     clippy::print_stdout,
@@ -19,7 +19,7 @@ use arrow::datatypes::TimeUnit;
 use common::{MINUTE, omega_slices, run, status, text};
 use serde_json::Value;
 
-/// One symbol of ten minutes in a root, another one elsewhere.
+/// One symbol of ten minutes in a root, and another one elsewhere.
 fn root_and_elsewhere() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let (root, elsewhere) = (folder.path().join("root"), folder.path().join("elsewhere"));
@@ -63,7 +63,7 @@ fn a_link_that_leads_out_of_the_root_has_to_be_allowed() {
     let (_folder, root, elsewhere) = root_and_elsewhere();
     let file = common::path(&root, "B", "M1", "BID");
     let source = common::path(&elsewhere, "B", "M1", "BID");
-    // The same files, where they may lie.
+    // The same files inside the root.
     fs::create_dir(root.join("B")).expect("a folder");
     fs::copy(&source, &file).expect("a copy");
     let plain = run(&mut of_symbols(&root, &["--symbols", "B"])).stdout;
@@ -96,9 +96,9 @@ fn a_link_that_leads_out_of_the_root_has_to_be_allowed() {
             &["--symbols", "B", "--follow-links"],
         ));
         assert_eq!(status(&allowed), 0, "{}", text(&allowed.stderr));
-        // A permission is no part of what is asked.
+        // The permission is not part of the request.
         assert!(allowed.stdout == plain);
-        // One that was made with the permission is no way round it.
+        // An entry built with the permission does not bypass the check.
         let cache = tempfile::tempdir().expect("a folder");
         let cached = |options: &[&str]| {
             let mut command = of_symbols(&root, &["--symbols", "B"]);
@@ -160,7 +160,7 @@ fn no_run_replaces_what_it_reads() {
     let data = common::two_symbols(10);
     let root = data.path();
     let input = common::path(root, "A", "M1", "BID");
-    // Under the name of an output.
+    // An input with the name of an output.
     let renamed = root.join("A").join("A_M1_BID.arrow");
     fs::rename(&input, &renamed).expect("the file");
     symlink(&renamed, &input).expect("a link");
@@ -208,10 +208,10 @@ fn no_run_replaces_what_it_reads() {
     assert_eq!(status(&run(run_over.arg("-o").arg(&other))), 0);
 }
 
-/// What drives a terminal, of every kind.
+/// Characters of every kind that control a terminal.
 const DRIVING: &str = "x\u{1b}[31m\u{9b}31m\u{7f}\u{85}\u{202e}\u{2066}\u{200f}\u{61c}\u{7}\r";
 
-/// The same, with what would begin another line.
+/// The same, with a line break and a forged line.
 const DRIVING_LINES: &str = "x\u{1b}]0;t\u{7}\u{9b}\u{7f}\u{202e}\nerror[forged]: y";
 
 fn check_harmless(what: &str, bytes: &[u8]) {
@@ -226,7 +226,7 @@ fn check_harmless(what: &str, bytes: &[u8]) {
     assert!(!forged, "{what}: {said}");
 }
 
-/// Whatever a disk, an argument or a file says, a terminal shows it and does not obey it.
+/// A terminal shows names of any origin and never obeys them.
 #[test]
 fn nothing_drives_a_terminal() {
     let data = common::two_symbols(10);
@@ -245,7 +245,8 @@ fn nothing_drives_a_terminal() {
     let mut runs: Vec<(String, Vec<String>)> = Vec::new();
     let mut add = |what: &str, arguments: Vec<String>| runs.push((what.to_owned(), arguments));
     for name in [DRIVING, DRIVING_LINES] {
-        // A folder, a symbol, a file, a template, a column, an indicator, a file of sessions or of symbols.
+        // A folder, a symbol, a file, a template, a column, an indicator, a file of sessions or of
+        // symbols.
         let folder = root.join(name.replace('/', ""));
         fs::create_dir_all(&folder).expect("a folder");
         let file = folder.join("A.parquet");
@@ -328,7 +329,7 @@ fn nothing_drives_a_terminal() {
             "two files of slices",
             vec!["diff".into(), own(&file), own(&file)],
         );
-        // Columns of a file, which are listed where one is missing.
+        // Columns of a file, which an error lists.
         let odd = folder.join("odd.parquet");
         let mut columns = common::plain_values(2, 1.0);
         columns[0].0 = name.to_owned();
@@ -344,7 +345,7 @@ fn nothing_drives_a_terminal() {
             &template,
         ];
         add("columns of a file", rooted(&one));
-        // A file of slices that says it of itself.
+        // A slice file with the text in its metadata.
         for part in ["symbols", "timeframe", "request", "producer", "column"] {
             let forged = folder.join(format!("{part}.arrows"));
             forged_slices(&forged, part, name);
@@ -376,7 +377,7 @@ fn nothing_drives_a_terminal() {
     );
 }
 
-/// A small stream of slices of one symbol, one part of which is `name`.
+/// Writes a small stream of one symbol, with `name` in one part.
 fn forged_slices(path: &Path, part: &str, name: &str) {
     use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The library against a naive oracle, on random series and requests, and the promises about its
-//! output: the same bytes at any thread count and chunk size, whole slices, a seal.
+//! Tests the library against a naive oracle on random series and requests. Checks the promises
+//! about its output too: the same bytes at any thread count and chunk size, whole slices, a seal.
 
 mod common;
 
@@ -29,29 +29,29 @@ const SIDES: [(PriceType, &str); 2] = [(PriceType::Bid, "BID"), (PriceType::Ask,
 const FURTHER: [&str; 2] = ["M5", "M30"];
 const INDICATORS: [&str; 2] = ["rsi", "beta"];
 
-/// What a case holds: for each series the rows of its files, and the request's words.
+/// A case: the rows of the files of each series, and the options of the request.
 #[derive(Debug, Clone)]
 struct Case {
-    /// For each symbol and side.
+    /// By symbol and side.
     series: Vec<Vec<Row>>,
     row_group_rows: usize,
     files: usize,
-    /// Whether the files with the later rows have the earlier names.
+    /// Whether files with later rows have earlier names.
     backward_names: bool,
-    /// Whether the files hold when candles close.
+    /// Whether the files store the closes of candles.
     stamped: Stamped,
     window: Option<(i64, i64)>,
     timeline: Timeline,
     duplicates: DuplicatePolicy,
     normalize: bool,
-    /// How old a carried candle may be.
+    /// The maximum age of a carried candle.
     max_age: Option<i64>,
-    /// For each further timeframe how old its candle may be, and the rows for each symbol and side.
+    /// For each higher timeframe, the maximum age of its candle, and the rows by symbol and side.
     further: Vec<(Option<i64>, Vec<Vec<Row>>)>,
     known_at: DecisionTime,
-    /// Opening and close of each session, ascending.
+    /// Open and close of each session, ascending.
     hours: Option<Vec<(i64, i64)>>,
-    /// For each symbol; only the first values count.
+    /// By symbol; only the first values count.
     indicators: Option<Vec<Vec<Row>>>,
 }
 
@@ -65,7 +65,7 @@ fn value() -> impl Strategy<Value = Option<f64>> {
     ]
 }
 
-/// Every so many minutes from a small range, so that series meet, miss and repeat each other; mostly in
+/// Multiples of a step from a small range, so that series overlap, differ and repeat; mostly in
 /// order.
 fn rows(step: i64) -> impl Strategy<Value = Vec<Row>> {
     let row = (0..120 / step, prop::array::uniform5(value()), 0..3_i64);
@@ -88,7 +88,7 @@ fn rows(step: i64) -> impl Strategy<Value = Vec<Row>> {
         })
 }
 
-/// In nanoseconds, as often as not a whole number of minutes.
+/// An age in nanoseconds; about half are whole minutes.
 fn age() -> impl Strategy<Value = i64> {
     prop_oneof![1..20_i64, 1..90_i64].prop_flat_map(|minutes| {
         (Just(minutes), prop::bool::weighted(0.2))
@@ -151,7 +151,7 @@ fn case() -> impl Strategy<Value = Case> {
             files: files.1,
             backward_names: files.2,
             stamped: files.3,
-            // Now and then it begins within a minute.
+            // The window sometimes starts within a minute.
             window: window.map(|(start, minutes, seconds)| {
                 let seconds_ns = seconds / 2 * 1_000_000_000;
                 (
@@ -171,11 +171,11 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// A candle's own timestamp and its values.
+/// The timestamp of a candle and its values.
 type Shown = Option<(i64, [u64; 5])>;
 
-/// For each symbol and side the candle, then those of each further timeframe in the same order; for each
-/// symbol its indicators.
+/// By symbol and side the candle, then those of each higher timeframe in the same order; by symbol
+/// its indicators.
 type Cells = (Vec<Shown>, Vec<Option<u64>>);
 
 impl Case {
@@ -204,7 +204,7 @@ impl Case {
         }
     }
 
-    /// Each series in `files` files of nearly the same length, in name order.
+    /// Writes each series to `files` files of nearly equal length, in name order.
     fn write_candles(&self, root: &Path, timeframe: &str, files: usize, series: &[Vec<Row>]) {
         let mut series = series.iter();
         let stored_after = self.stored_after(minutes(timeframe));
@@ -223,7 +223,7 @@ impl Case {
         }
     }
 
-    /// How much later than its stamp a row of a timeframe is in its file.
+    /// The delay between the stamp of a row and its stored timestamp.
     fn stored_after(&self, timeframe_ns: i64) -> i64 {
         match self.stamped {
             Stamped::Open => 0,
@@ -285,7 +285,7 @@ impl Case {
         }
     }
 
-    /// The first timestamp that a slice can have.
+    /// The earliest timestamp of a slice.
     fn first(&self) -> i64 {
         self.window
             .map_or(i64::MIN, |(start, _)| self.floored(start, MINUTE))
@@ -298,7 +298,7 @@ impl Case {
         }
     }
 
-    /// The slices as the rules say, with a map per series and no thought for speed.
+    /// The slices by the rules, with a map per series and without optimisation.
     fn oracle(&self) -> Vec<(i64, Cells)> {
         let (start, end) = self.window.unwrap_or((i64::MIN, i64::MAX));
         let first = self.first();
@@ -393,7 +393,7 @@ impl Case {
         map
     }
 
-    /// The same files without any row that a slice at `at` may not depend on.
+    /// The same files without the rows that a slice at `at` must not depend on.
     fn known_at(&self, at: i64) -> Self {
         let keep = |series: &[Vec<Row>], is_known: &dyn Fn(i64) -> bool| -> Vec<Vec<Row>> {
             let known =
@@ -429,7 +429,7 @@ fn minutes(timeframe: &str) -> i64 {
 
 type Map = BTreeMap<i64, [u64; 5]>;
 
-/// The latest candle up to an instant, in a slice at `at`, if it is not too old.
+/// The latest candle up to an instant, in a slice at `at`, up to the maximum age.
 fn latest(map: &Map, at: i64, until: i64, max_age: Option<i64>) -> Shown {
     let (&candle, &values) = map.range(..=until).next_back()?;
     max_age
@@ -533,7 +533,7 @@ fn slices(request: &Request, options: &ReadOptions) -> Vec<(i64, Cells)> {
         .collect()
 }
 
-/// Every bit of some first slices, nulls and what lies under them included.
+/// Every bit of the first slices, including nulls and the values under them.
 fn bytes_of(batches: &[RecordBatch], slices: usize) -> Vec<Vec<u8>> {
     let mut left = slices * SYMBOLS.len();
     let mut columns = Vec::new();
@@ -561,7 +561,7 @@ fn bytes_of(batches: &[RecordBatch], slices: usize) -> Vec<Vec<u8>> {
     columns
 }
 
-/// `OMEGA_PROPERTY_EXAMPLES=300` tries three hundred times as many cases as the usual run.
+/// `OMEGA_PROPERTY_EXAMPLES=300` runs three hundred times as many cases as usual.
 fn config() -> Config {
     let factor = std::env::var("OMEGA_PROPERTY_EXAMPLES").ok();
     let factor: u32 = factor.map_or(1, |text| text.parse().expect("a number"));
@@ -601,7 +601,7 @@ proptest! {
     fn a_range_split_in_two_equals_the_whole(case in case(), cut in 0..125_i64) {
         let folder = tempfile::tempdir().expect("a folder");
         case.write(folder.path());
-        // A cut inside a candle would split its rows: the range and its parts begin where candles open.
+        // A cut inside a candle would split its rows, so ranges start where candles open.
         let (start, end) = case.window.unwrap_or((0, 200 * MINUTE));
         let start = start - start % MINUTE;
         let cut = (cut * MINUTE).clamp(start, end - end % MINUTE);
@@ -614,11 +614,11 @@ proptest! {
         prop_assert_eq!(joined, part(start, end));
     }
 
-    /// The proof that no slice knows the future: without every row that it may not depend on, it is the
-    /// same, to the last bit, and so are all slices before it.
+    /// Proves that slices do not look ahead. Without the rows that it must not depend on, a slice
+    /// and all earlier ones stay the same to the last bit.
     #[test]
     fn no_slice_depends_on_anything_later(case in case(), cut in any::<prop::sample::Index>()) {
-        // Which file a row is in must not depend on the rows after it.
+        // Later rows must not decide which file a row is in.
         let case = Case { backward_names: false, ..case };
         let folder = tempfile::tempdir().expect("a folder");
         let read = |case: &Case, name: &str| {
@@ -667,7 +667,7 @@ proptest! {
     }
 }
 
-/// Nulls stand over NaN, and `valid` says: a candle is here and its five values are finite.
+/// Values under nulls are NaN, and `valid` means that a candle exists with five finite values.
 fn check_side(
     batch: &RecordBatch,
     prefix: &str,
@@ -804,8 +804,8 @@ fn iterators_move_to_other_threads_and_share_nothing() {
     }
 }
 
-/// The timestamps of a regular series are kept from the first pass. Rows outside the window that
-/// stand between rows inside it, within and across the batches of that pass, must not shift them.
+/// The timestamps of a regular series are kept from the first pass. Rows outside the window between
+/// rows inside it must not shift them, within and across the batches of that pass.
 #[test]
 fn rows_outside_the_window_between_rows_inside_shift_nothing() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! Candle files for benchmarks: one price type, values that follow from the minute, no gaps.
+//! Writes candle files for benchmarks: one price type, values derived from the minute, no gaps.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
-/// So many symbols of so many minutes in a folder of their own, and the request for all of them.
+/// Writes `symbols` symbols of `minutes` minutes to a new folder. Returns it and the request for
+/// all of them.
 pub fn request(symbols: usize, minutes: i64) -> (TempDir, Request) {
     let folder = tempfile::tempdir().expect("a folder");
     let names: Vec<_> = (0..symbols).map(|number| format!("S{number:03}")).collect();

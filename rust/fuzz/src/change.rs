@@ -1,11 +1,11 @@
-//! Owns changes by chance alone, for builds that do not know what an input covers.
+//! Changes inputs at random, for builds without coverage.
 
 use crate::mutate::mutate;
 
-/// Bytes of an input at most, as in `scripts/fuzz`.
+/// Maximum size of an input, as in `scripts/fuzz`.
 const INPUT_BYTES_MAX: usize = 16_384;
 
-/// Numbers at the edges of what lengths and counts can be.
+/// Edge values of lengths and counts.
 const NUMBERS: [u64; 12] = [
     0,
     1,
@@ -21,12 +21,12 @@ const NUMBERS: [u64; 12] = [
     u64::MAX,
 ];
 
-/// Numbers by chance, the same for the same seed (SplitMix64).
+/// A random number generator with a fixed sequence per seed (SplitMix64).
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Begins with a seed.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -44,7 +44,7 @@ impl Random {
     }
 }
 
-/// One of the inputs, changed a few times, perhaps spliced with another.
+/// Picks an input, changes it a few times, and sometimes splices it with another.
 pub fn change(inputs: &[(String, Vec<u8>)], random: &mut Random) -> Vec<u8> {
     let mut data = inputs[random.below(inputs.len())].1.clone();
     if random.below(8) == 0 {
@@ -67,18 +67,18 @@ pub fn change(inputs: &[(String, Vec<u8>)], random: &mut Random) -> Vec<u8> {
     data
 }
 
-/// Changes the first `size` bytes in one place; returns how many there are then.
+/// Changes the first `size` bytes in one place; returns their new number.
 fn any(data: &mut [u8], size: usize, max_size: usize, random: &mut Random) -> usize {
     let at = random.below(size);
     match random.below(16) {
-        // Cut, at the end or in between.
+        // Cut at the end or in the middle.
         0 if size > 1 => at.max(1),
         1 if size > 1 => {
             let length = 1 + random.below((size - at).min(16));
             data.copy_within(at + length.min(size - at)..size, at);
             size - length.min(size - at)
         }
-        // Twice.
+        // Repeat a part.
         2 if size < max_size => {
             let length = (1 + random.below(16)).min(max_size - size).min(size - at);
             data.copy_within(at..size, at + length);

@@ -1,6 +1,6 @@
-//! Owns what is a finding and what is only counted: a panic inside a decoder is caught by the product and
-//! told once per place; any other ends the process. Also how many inputs were accepted, and why the others
-//! were not.
+//! Decides what is a finding and what is only counted. The product catches panics inside decoders;
+//! they are printed once per place. Any other panic ends the process. Also counts accepted inputs,
+//! and the reasons of rejected ones.
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{self, PanicHookInfo};
@@ -37,7 +37,7 @@ pub fn prepare() {
 fn tell_once(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     let place = place.unwrap_or_else(|| "somewhere".to_owned());
-    // Where crates lie on this machine is nobody's business.
+    // Hide the local path of the crates.
     let place = place
         .rsplit_once("/src/")
         .map_or(place.as_str(), |(path, file)| {
@@ -51,7 +51,7 @@ fn tell_once(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Counts an input; one that was refused must have been refused well.
+/// Counts an input, and checks the error of a rejected one.
 pub fn count<T>(result: &Result<T, Error>) {
     let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
     outcomes.runs += 1;
@@ -76,15 +76,15 @@ pub fn count<T>(result: &Result<T, Error>) {
     }
 }
 
-/// An error must say what is wrong with which file.
+/// Checks that an error says what is wrong with which file.
 fn check_error(error: &Error) {
     assert!(!error.message().is_empty(), "an error without a word");
     let file = error.location().file.as_ref();
     match error.kind() {
         ErrorKind::Input => assert!(file.is_some(), "of which file is this: {error}"),
-        // The only system failure that an input may bring about is an output without room.
+        // An input may cause only one system failure: an output without room.
         ErrorKind::System => assert!(
-            error.message().contains("output cannot be written"),
+            error.message().contains("cannot write the output"),
             "the system was not at fault: {error}"
         ),
         ErrorKind::Usage => panic!("the request was not at fault: {error}"),

@@ -1,12 +1,12 @@
-//! Hostile inputs for omega-slices: what is done with an input, and what must hold whatever it is.
+//! Runs hostile inputs through omega-slices, and checks what must hold for each.
 //!
-//! An input may be refused, by an error of ours with its code and the name of the file; never by a panic
-//! outside of a decoder, never with more memory or time than the limits that `scripts/fuzz` sets. What is
-//! accepted must give output that is complete and in order, and the same whatever the chunks and threads.
-//! A broken promise is a panic, which the fuzzer takes for a finding.
+//! An input may be rejected by an error with its code and file name. It must never panic outside of
+//! a decoder, or exceed the limits of memory and time that `scripts/fuzz` sets. An accepted input
+//! must give complete and ordered output, the same for all chunk sizes and threads. A broken
+//! promise is a panic, which the fuzzer takes for a finding.
 //!
-//! Every target is a function of bytes. `fuzz_targets` hands them to libFuzzer, which is guided by coverage; the
-//! executable `seeded` needs no build of its own, and goes by chance.
+//! Every target is a function of bytes. `fuzz_targets` passes them to libFuzzer, which coverage
+//! guides. The executable `seeded` needs no special build and works at random.
 
 mod change;
 mod findings;
@@ -23,7 +23,7 @@ pub use seeds::all as seeds;
 pub use slices::{diff, slices};
 pub use sync::{parquet, sessions};
 
-/// A target: what is done with an input.
+/// A target: a function that runs an input.
 pub type Target = fn(&[u8]);
 
 /// The targets by name.

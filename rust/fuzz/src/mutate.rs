@@ -1,16 +1,16 @@
-//! Owns mutations that leave the frame of a file whole, so that what lies behind it is reached: libFuzzer's own
-//! ones move everything behind them, and then every offset in a footer is wrong.
+//! Mutates inputs without breaking the frame of a file, so that the code behind it is reached.
+//! libFuzzer's own mutations move later bytes, which makes every offset in a footer wrong.
 
-/// What Parquet and Arrow files end with: the bytes of a footer's length, then these.
+/// The end of Parquet and Arrow files: the footer length, then these bytes.
 const TRAILERS: [&[u8]; 2] = [b"PAR1", b"ARROW1"];
 
 const LENGTH_BYTES: usize = 4;
 
-/// The longest stretch that is changed in its place.
+/// Maximum number of bytes to change in place.
 const WINDOW_BYTES_MAX: usize = 48;
 
-/// Changes the first `size` bytes of `data` in one of three ways; returns how many there are then.
-/// `any` is libFuzzer's own mutation, with the same arguments.
+/// Changes the first `size` bytes of `data` in one of three ways; returns their new number. `any`
+/// is libFuzzer's own mutation, with the same arguments.
 pub fn mutate(
     data: &mut [u8],
     size: usize,
@@ -19,7 +19,7 @@ pub fn mutate(
     any: impl Fn(&mut [u8], usize, usize) -> usize,
 ) -> usize {
     if size > max_size {
-        // It is to become smaller.
+        // The caller wants a smaller input.
         return any(data, size, max_size);
     }
     let choice = seed >> 8;
@@ -30,7 +30,7 @@ pub fn mutate(
     }
 }
 
-/// Changes a few bytes, and moves none.
+/// Changes a few bytes without moving any.
 fn window(
     data: &mut [u8],
     size: usize,
@@ -44,7 +44,7 @@ fn window(
     size
 }
 
-/// Changes a footer, in its length too, and corrects what the file says of it.
+/// Changes a footer, and corrects its length in the file.
 fn footer(
     data: &mut [u8],
     size: usize,

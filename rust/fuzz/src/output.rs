@@ -1,5 +1,5 @@
-//! Owns what must hold of every output: complete, whole slices in order, and what a value and its flag say
-//! of each other. Judged by the Arrow library's readers, and by ours.
+//! Checks every output: it is complete, its slices are whole and ordered, and values agree with
+//! their flags. Uses Arrow's readers and ours.
 
 use std::io::{self, Cursor, Write};
 use std::path::Path;
@@ -9,12 +9,12 @@ use arrow::datatypes::{Float64Type, Int16Type, TimestampNanosecondType};
 use arrow::ipc::reader::{FileReader, StreamReader};
 use omega_slices::ipc::{Format, SliceReader};
 
-/// Bytes of an output at most; a full disk for everything behind them.
+/// Maximum size of an output; beyond it, the output acts as a full disk.
 const OUTPUT_BYTES_MAX: usize = 64 << 20;
 
 const FIELDS: [&str; 5] = ["open", "high", "low", "close", "volume"];
 
-/// An output of limited room.
+/// An output of limited size.
 #[derive(Debug, Default)]
 pub struct Output(pub Vec<u8>);
 
@@ -32,7 +32,7 @@ impl Write for Output {
     }
 }
 
-/// Checks an output that was said to be complete.
+/// Checks an output that is reported as complete.
 pub fn check(bytes: &[u8], format: Format, symbols: &[&str]) {
     let batches: Vec<RecordBatch> = match format {
         Format::Stream => StreamReader::try_new(Cursor::new(bytes), None)
@@ -88,7 +88,7 @@ fn check_rows(batch: &RecordBatch, symbols: &[&str], mut last_ns: Option<i64>) -
     last_ns
 }
 
-/// A candle is valid exactly where it is there and its five values are finite; under a null lies a NaN.
+/// A candle is valid if it exists with five finite values; values under nulls are NaN.
 fn check_candles(batch: &RecordBatch) {
     for field in batch.schema().fields() {
         let Some((before, price_type)) = field.name().split_once("valid_") else {

@@ -1,5 +1,5 @@
-//! Owns the inputs to begin with, made by code: small Parquet files in every form that is read in its own
-//! way, files of sessions, and slices as the product writes them.
+//! Builds the seeds: small Parquet files in every form with its own code path, files of sessions,
+//! and slices.
 
 use std::fs;
 use std::sync::{Arc, OnceLock};
@@ -28,10 +28,10 @@ const MINUTE_NS: i64 = 60_000_000_000;
 /// 2024-01-05T19:30:00Z, a Friday: half an hour before the FX week ends.
 const FIRST_NS: i64 = 1_704_483_000_000_000_000;
 
-/// Rows of a file.
+/// Number of rows in a file.
 const ROWS: i64 = 48;
 
-/// The requests that the files begin in; mutations find others.
+/// The requests of the seeds; mutations find others.
 const OPTIONS: [[u8; OPTION_BYTES]; 8] = [
     [0, 0, 7],
     [1 | 4, 1, 16],
@@ -46,7 +46,7 @@ const OPTIONS: [[u8; OPTION_BYTES]; 8] = [
 type Columns = Vec<(&'static str, ArrayRef)>;
 type Inputs = Vec<(String, Vec<u8>)>;
 
-/// For each target the inputs it begins with, under names.
+/// The named seeds of each target.
 pub fn all() -> [(&'static str, Inputs); 4] {
     let slices = written();
     let named = |bytes: &[Vec<u8>]| {
@@ -65,7 +65,7 @@ pub fn all() -> [(&'static str, Inputs); 4] {
     ]
 }
 
-/// The sound files of a symbol, by what their names say behind the symbol's.
+/// The valid files of a symbol, by the part of their names after the symbol.
 pub fn sound_files() -> [(&'static str, Vec<u8>); 4] {
     let file = |step_ns| {
         let times = (0..ROWS).map(|row| FIRST_NS + row * step_ns);
@@ -99,7 +99,7 @@ fn with_options(files: Inputs) -> Inputs {
     inputs
 }
 
-/// Minutes of which every seventh is missing.
+/// Minutes without every seventh one.
 fn minutes() -> impl Iterator<Item = i64> + Clone {
     let minutes = (0..).filter(|minute| minute % 7 != 3);
     minutes
@@ -142,7 +142,7 @@ fn parquet(
     written_parquet(columns, true, change)
 }
 
-/// Writes a file of two row groups with pages of eight rows, unless it is changed.
+/// Writes a file of two row groups with pages of eight rows, unless changed.
 fn written_parquet(
     columns: Columns,
     skip_arrow_schema: bool,
@@ -175,7 +175,7 @@ fn parquet_files() -> Inputs {
         |codec| move |properties: WriterPropertiesBuilder| properties.set_compression(codec);
     let mut files: Inputs = Vec::new();
     let mut add = |name: &str, file| files.push((name.to_owned(), file));
-    // As pyarrow writes: dictionaries, Snappy, statistics in the headers of pages.
+    // As pyarrow writes it: dictionaries, Snappy, and statistics in page headers.
     add(
         "pyarrow",
         parquet(usual(), |properties| {
@@ -296,7 +296,7 @@ fn parquet_files() -> Inputs {
     files
 }
 
-/// Rows out of order, and twice.
+/// Rows out of order, and duplicate rows.
 fn disorder() -> Columns {
     let mut times: Vec<_> = minutes().collect();
     times.swap(3, 30);
@@ -361,11 +361,11 @@ fn decimals() -> Columns {
     })
 }
 
-/// A file with the timestamps of old writers: nanoseconds of a day, and the day.
+/// A file with INT96 timestamps of old writers: nanoseconds of a day, and the day.
 fn int96() -> Vec<u8> {
     let schema = "message m { required int96 UTC_time; required double Open; required double High; \
                   required double Low; required double Close; required double Volume; }";
-    // The text of a schema knows no names with spaces.
+    // The schema text format does not allow names with spaces.
     let schema = parse_message_type(schema).expect("a schema");
     let fields = schema.get_fields().iter().enumerate();
     let renamed = fields.map(|(place, field)| {
@@ -421,7 +421,7 @@ fn int96() -> Vec<u8> {
     writer.into_inner().expect("a footer")
 }
 
-/// Files of three sessions, of which one is closed for the most part.
+/// Files of three sessions, one of them mostly closed.
 fn session_files() -> Inputs {
     let instants = |minutes: [i64; 3]| minutes.map(|minute| FIRST_NS + minute * MINUTE_NS);
     let (opens, closes) = (instants([0, 10, 30]), instants([8, 25, 31]));
@@ -447,7 +447,7 @@ fn session_files() -> Inputs {
     ]
 }
 
-/// Slices in every form in which they are written, of requests with few and with many columns.
+/// Slices in every output format, of requests with few and with many columns.
 pub fn written() -> &'static [Vec<u8>] {
     static WRITTEN: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     WRITTEN.get_or_init(|| {

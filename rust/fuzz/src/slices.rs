@@ -1,4 +1,4 @@
-//! Owns the targets that read back what was written: streams and files of slices, looked into and compared.
+//! Runs the targets that read slices back: streams and files, inspected and compared.
 
 use std::fs;
 use std::io::{self, Cursor, Read};
@@ -39,7 +39,7 @@ pub fn slices(input: &[u8]) {
             );
         }
         (Ok(_), Err(error)) => panic!("complete, but not for inspect: {error}"),
-        // Of a file inspect reads the footer alone.
+        // For a file, inspect reads only the footer.
         (Err(_), Ok(found)) => {
             assert!(
                 found.format == Format::File || !found.sealed,
@@ -51,7 +51,7 @@ pub fn slices(input: &[u8]) {
     }
 }
 
-/// Fuzzes one side of a comparison; the first byte chooses the other one.
+/// Fuzzes one side of a comparison; the first byte selects the other one.
 pub fn diff(input: &[u8]) {
     let Some((&choice, input)) = input.split_first() else {
         return;
@@ -96,7 +96,7 @@ fn compare(a: &[u8], b: &[u8], tolerance: Tolerance) -> Result<Diff, Error> {
     omega_slices::diff(open(a, "a")?, open(b, "b")?, tolerance)
 }
 
-/// Reads all slices; what they say must hold of them.
+/// Reads all slices and checks them.
 fn read(input: Box<dyn Read + Send>) -> Result<(Format, Seal), Error> {
     let mut reader = SliceReader::new(input, Path::new("input"))?;
     let symbols = reader.content().symbols.len();
@@ -121,7 +121,7 @@ fn check_code(error: &Error) {
     assert_eq!(error.code(), Code::DeserializationError, "{error}");
 }
 
-/// Gives a few bytes at a time.
+/// A reader that returns a few bytes at a time.
 struct Pieces(Cursor<Vec<u8>>);
 
 impl Read for Pieces {

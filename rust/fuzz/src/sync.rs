@@ -1,4 +1,4 @@
-//! Owns the targets of the main job: files in, a stream or file of slices out.
+//! Runs the targets of `sync`: files in, a stream or file of slices out.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ use crate::findings;
 use crate::output::{self, Output};
 use crate::seeds;
 
-/// Bytes in front of a file, from which the request follows.
+/// Number of bytes before a file that encode the request.
 pub const OPTION_BYTES: usize = 3;
 
-/// Symbols whose series shape the timeline; the files of the second one are sound.
+/// Symbols whose series shape the timeline; the files of the second one are valid.
 const SYMBOLS: [&str; 2] = ["A", "B"];
 
-/// Fuzzes a Parquet file with candles or indicators, in a request that its first bytes choose.
+/// Fuzzes a Parquet file of candles or indicators, with a request from its first bytes.
 pub fn parquet(input: &[u8]) {
     let Some((options, file)) = input.split_first_chunk::<OPTION_BYTES>() else {
         return;
@@ -117,7 +117,7 @@ fn request([what, how, _]: [u8; OPTION_BYTES], timeframe: &str) -> RequestBuilde
     request
 }
 
-/// Runs a request twice, and checks what comes of it.
+/// Runs a request twice, and checks the results.
 fn run(request: &Request, [_, how, chunk]: [u8; OPTION_BYTES]) {
     let (format, compression) = match how >> 6 {
         0 => (Format::Stream, None),
@@ -153,15 +153,15 @@ fn outcome(request: &Request, options: &ReadOptions, form: WriteOptions) -> Resu
     Ok(output.0)
 }
 
-/// The files of this process, in a folder that ends with it where the process ends well, and with
-/// `scripts/fuzz` otherwise.
+/// The files of this process. Their folder ends with the process, or with `scripts/fuzz` after a
+/// crash.
 pub struct Folder {
     root: PathBuf,
     _folder: TempDir,
 }
 
 impl Folder {
-    /// Makes it when it is first asked for, with sound files in it.
+    /// The folder, created at the first call, with valid files in it.
     pub fn get() -> &'static Self {
         static FOLDER: OnceLock<Folder> = OnceLock::new();
         FOLDER.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Owns one entry: an open file of slices that stays readable whatever happens to its name.
+//! Reads one cache entry: an open file of slices that stays readable if its name is removed.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -24,14 +24,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Looks at a file. `None` where it is not whole: only a damaged disk or somebody else's hand can have
-    /// made it so, and it is made anew.
+    /// Opens an entry. `None` if it is incomplete, which only a damaged disk or another program can
+    /// cause; the cache then builds it again.
     pub(super) fn open(path: &Path) -> Option<Self> {
         let file = open_regular(File::options().read(true), path).ok()?;
         Self::of(file, path)
     }
 
-    /// The same, of a file that is open: it may have lost its name already.
+    /// The same for an open file, which may have lost its name already.
     pub(super) fn of(file: File, path: &Path) -> Option<Self> {
         let (content, seal, report) = ipc::read_footer(&file, path).ok()?;
         Some(Self {
@@ -43,36 +43,36 @@ impl Entry {
         })
     }
 
-    /// Notes that it is used now. Where it may not be touched it is thought of as old.
+    /// Marks the entry as used now. If that fails, it counts as old.
     pub(super) fn touch(&self) {
         let _ = self.file.set_modified(SystemTime::now());
     }
 
-    /// Where it lies: an Arrow IPC file.
+    /// The path of the Arrow IPC file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What its slices hold.
+    /// The schema, symbols and request of its slices.
     #[must_use]
     pub fn content(&self) -> &SliceContent {
         &self.content
     }
 
-    /// How many slices.
+    /// Number of slices.
     #[must_use]
     pub fn slices(&self) -> u64 {
         self.seal.slices
     }
 
-    /// The report of the run that made it, with its warnings.
+    /// The report of the run that built it, with its warnings.
     #[must_use]
     pub fn report(&self) -> &Value {
         &self.report
     }
 
-    /// The error that the first warning of the run is where a run is strict.
+    /// The first warning of the run, as the error of a strict run.
     pub(super) fn first_warning(&self) -> Option<Error> {
         let warning = self.report.get("warnings")?.get(0)?;
         let text = |key: &str| warning.get(key).and_then(Value::as_str);
@@ -86,13 +86,13 @@ impl Entry {
         Some(warning.to_error())
     }
 
-    /// Bytes on disk.
+    /// Size in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.size())
     }
 
-    /// When it was made or found last.
+    /// When it was last built or found.
     #[must_use]
     pub fn last_used(&self) -> Option<SystemTime> {
         self.file
@@ -105,7 +105,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// A system failure; [`Error::is_broken_pipe`] tells the closed pipe from the rest.
+    /// A system failure; [`Error::is_broken_pipe`] identifies a closed pipe.
     pub fn copy_to(&self, format: Format, mut output: impl Write) -> Result<()> {
         let bytes = match format {
             Format::File => 0..self.size_bytes(),
@@ -115,14 +115,14 @@ impl Entry {
             let mut file = &self.file;
             file.seek(SeekFrom::Start(bytes.start))?;
             let length = bytes.end - bytes.start;
-            // Between files, pipes and sockets the system copies without us.
+            // Between files, pipes and sockets, the kernel copies directly.
             if io::copy(&mut file.take(length), &mut output)? < length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             output.flush()
         };
         copy().map_err(|error| {
-            Error::system(format!("the output cannot be written: {error}")).with_source(error)
+            Error::system(format!("cannot write the output: {error}")).with_source(error)
         })
     }
 }

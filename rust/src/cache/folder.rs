@@ -1,10 +1,12 @@
-//! Owns the folder: which names are entries, whose turn it is to make one, and what is removed.
+//! Manages the cache folder: finds entries, decides which process builds one, and removes old ones.
 //!
-//! An entry in the making lies under a name of its own and is locked by whoever makes it. The lock is the
-//! system's and belongs to the open file, so it ends with the process, however that ends; it becomes the
-//! entry by a renaming. While it is locked, its modification time is renewed: that tells those who wait a
-//! maker that has nothing to write yet from one that was stopped. Whoever gets the lock of a file that is no longer under its name came too late, and
-//! looks again.
+//! A process builds an entry under a partial name, in a file that it keeps locked. The lock belongs
+//! to the open file, so the system releases it when the process ends in any way. A rename turns the
+//! finished file into the entry.
+//!
+//! A heartbeat renews the modification time of the locked file. Waiting processes can thus tell a
+//! slow writer from a stopped one. A process that locks a file whose name is gone came too late and
+//! tries again.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -25,13 +27,13 @@ use crate::hint::{Setting, hint};
 const ENTRY_EXTENSION: &str = "arrow";
 const PARTIAL_EXTENSION: &str = "partial";
 
-/// Digits of a key.
+/// Number of hex digits in a key.
 const KEY_DIGITS: usize = 64;
 
-/// How often a maker renews the modification time.
+/// The interval at which a writer renews the modification time.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often those who wait look for the lock.
+/// The interval at which waiting processes try the lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -40,22 +42,22 @@ pub(super) struct EntryFolder {
     unfinished: Arc<Mutex<Unfinished>>,
 }
 
-/// What this process is making.
+/// The entries that this process is building.
 #[derive(Debug, Default)]
 struct Unfinished {
     paths: Vec<PathBuf>,
-    /// Nothing is begun or completed any more.
+    /// No entry is started or completed any more.
     given_up: bool,
 }
 
-/// Whose turn it is.
+/// The outcome of a claim on an entry.
 pub(super) enum Claim {
-    /// Another one has made the entry meanwhile.
+    /// Another process has built the entry meanwhile.
     Found(Entry),
     Ours(EntryWriter),
 }
 
-/// The right to make an entry, until this is dropped.
+/// The right to build an entry, until it is dropped.
 #[derive(Debug)]
 pub(super) struct EntryWriter {
     file: File,
@@ -72,12 +74,12 @@ struct Heartbeat {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What came of the attempt to begin.
+/// The outcome of an attempt to start an entry.
 enum Begun {
     Ours(EntryWriter),
-    /// Somebody has it.
+    /// Another process holds the lock.
     Theirs(File),
-    /// What was opened is not under its name any more.
+    /// The opened file no longer has its name.
     TooLate,
 }
 
@@ -93,15 +95,15 @@ impl EntryFolder {
         &self.path
     }
 
-    /// The entry of a key, which is used now.
+    /// Finds the entry of a key and marks it as used.
     pub fn find(&self, key: &str) -> Option<Entry> {
         let entry = Entry::open(&self.file_of(key, ENTRY_EXTENSION))?;
         entry.touch();
         Some(entry)
     }
 
-    /// Waits until nobody else makes the entry; `tell_waiting` is called before, if somebody does. One who
-    /// shows no sign of life is waited for as long as there is `stall_timeout`.
+    /// Waits until no other process builds the entry, calling `tell_waiting` first if one does.
+    /// Fails if that process shows no heartbeat for `stall_timeout`.
     pub fn claim(
         &self,
         key: &str,
@@ -129,18 +131,18 @@ impl EntryFolder {
         }
     }
 
-    /// Takes the file of an entry in the making, if nobody has it.
+    /// Takes the lock of a partial entry, if it is free.
     fn begin(&self, path: &Path, key: &str) -> Result<Begun> {
-        // Nobody gives up between the making of the file and the note of it.
+        // Hold the mutex, so that `give_up` cannot run between creating and noting the file.
         let mut unfinished = lock(&self.unfinished);
         unfinished.check(path)?;
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let file =
-            open_regular(&mut options, path).map_err(|error| failed("written", path, error))?;
+            open_regular(&mut options, path).map_err(|error| failed("write", path, error))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(Begun::Theirs(file)),
-            Err(TryLockError::Error(error)) => return Err(failed("locked", path, error)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
             Ok(()) => {}
         }
         if !is_named(&file, path) {
@@ -156,18 +158,19 @@ impl EntryFolder {
         }))
     }
 
-    /// Removes what is being made, and makes nothing more.
+    /// Removes the partial entries of this process, and starts no new ones.
     pub fn give_up(&self) {
         let mut unfinished = lock(&self.unfinished);
         unfinished.given_up = true;
         for path in &unfinished.paths {
-            // Still under lock: nobody else can have begun to write to it.
+            // The lock is still held: no other process can have started to write to it.
             let _ = fs::remove_file(path);
         }
     }
 
-    /// Removes the entries that were not used for longest until the others fit, and what killed processes
-    /// left; never `kept`. What cannot be removed stays: the entry that was asked for is there.
+    /// Removes the least recently used entries until the others fit, and files that killed
+    /// processes left; never `kept`. Ignores files that it cannot remove: the requested entry
+    /// exists.
     pub fn evict(&self, size_bytes: u64, kept: &Path) {
         let Ok(mut files) = self.files() else { return };
         files.sort_by_key(|file| file.last_used);
@@ -191,7 +194,7 @@ impl EntryFolder {
         let (mut count, mut bytes) = (0, 0);
         for file in self.files()? {
             let removed = file.remove();
-            if removed.map_err(|error| failed("removed", &file.path, error))? {
+            if removed.map_err(|error| failed("remove", &file.path, error))? {
                 count += usize::from(!file.is_partial());
                 bytes += file.bytes;
             }
@@ -203,9 +206,9 @@ impl EntryFolder {
         self.path.join(format!("{key}.{extension}"))
     }
 
-    /// Everything that is ours by its name.
+    /// Lists all files with names of entries or partial entries.
     fn files(&self) -> Result<Vec<CacheFile>> {
-        let unreadable = |error| failed("listed", &self.path, error);
+        let unreadable = |error| failed("list", &self.path, error);
         let mut files = Vec::new();
         for found in fs::read_dir(&self.path).map_err(unreadable)? {
             let path = found.map_err(unreadable)?.path();
@@ -229,50 +232,51 @@ impl EntryWriter {
         &self.file
     }
 
-    /// Adds to an error of the output which file it is.
+    /// Adds the file to an error of the output.
     pub fn name(&self, error: Error) -> Error {
         if error.kind() == ErrorKind::System {
-            let hint = "make room there, or name another folder; nothing was left behind";
+            let hint = "make room there or name another folder; no partial file remains";
             error.at_file(&self.path).with_hint(hint)
         } else {
             error
         }
     }
 
-    /// Empties it of what a killed process may have left, and shows from now on that somebody is at it.
+    /// Empties the file, which a killed process may have filled, and starts the heartbeat.
     fn start_heartbeat(mut self) -> Result<Self> {
         let mut begin = || {
             self.file.set_len(0)?;
             self.heartbeat = Some(Heartbeat::of(self.file.try_clone()?)?);
             Ok(())
         };
-        begin().map_err(|error| failed("written", &self.path, error))?;
+        begin().map_err(|error| failed("write", &self.path, error))?;
         Ok(self)
     }
 
-    /// Makes it the entry, durably.
+    /// Turns the partial file into the entry, durably.
     pub fn complete(mut self) -> Result<Entry> {
         let synced = self.file.sync_all();
         let complete = || {
             synced?;
             fs::rename(&self.path, &self.target)?;
             let folder = self.target.parent().unwrap_or(Path::new("."));
-            // A folder that may be written to but not read cannot be synced; the file is there.
+            // A writable folder without read permission cannot be synced; the file exists all the
+            // same.
             File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
         };
         let mut unfinished = lock(&self.unfinished);
         unfinished.check(&self.path)?;
-        complete().map_err(|error| failed("completed", &self.target, error))?;
+        complete().map_err(|error| failed("complete", &self.target, error))?;
         unfinished.paths.retain(|path| *path != self.path);
         drop(unfinished);
         self.heartbeat = None;
-        // Not by its name: another process may have removed it by now.
+        // Use the open file: another process may have removed the name by now.
         let file = self.file.try_clone();
         let file = file.map_err(|error| failed("read", &self.target, error))?;
         Entry::of(file, &self.target).ok_or_else(|| {
-            Error::system("what was written cannot be read back")
+            Error::system("cannot read back the cache entry that was just written")
                 .at_file(&self.target)
-                .with_hint("look at the disk; nothing of it was used")
+                .with_hint("check the disk; the entry was not used")
         })
     }
 }
@@ -282,7 +286,7 @@ impl Drop for EntryWriter {
         let mut unfinished = lock(&self.unfinished);
         if let Some(place) = unfinished.paths.iter().position(|path| *path == self.path) {
             unfinished.paths.swap_remove(place);
-            // Still under lock: nobody can have begun to write to it.
+            // The lock is still held: no other process can have started to write to it.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -291,14 +295,14 @@ impl Drop for EntryWriter {
 impl Unfinished {
     fn check(&self, path: &Path) -> Result<()> {
         if self.given_up {
-            return Err(Error::system("the making of slices was given up").at_file(path));
+            return Err(Error::system("building the cache entry was cancelled").at_file(path));
         }
         Ok(())
     }
 }
 
 fn lock(unfinished: &Mutex<Unfinished>) -> MutexGuard<'_, Unfinished> {
-    // No code panics while it holds the lock.
+    // No code panics while it holds the mutex.
     unfinished.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -307,7 +311,7 @@ impl Heartbeat {
         let (stop, stopped) = mpsc::channel::<()>();
         let renew = move || {
             while stopped.recv_timeout(HEARTBEAT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                // Where it cannot be renewed, those who wait still see the file grow.
+                // If this fails, waiting processes still see the file grow.
                 let _ = file.set_modified(SystemTime::now());
             }
         };
@@ -322,14 +326,14 @@ impl Heartbeat {
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // It holds the file, and with it the lock.
+        // The thread holds the file, and with it the lock.
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Waits until the file is nobody's, or until whoever has it has shown no sign of life for too long.
+/// Waits until the file is unlocked, or fails if it shows no heartbeat for `stall_timeout`.
 fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
     let state = || {
         let metadata = file.metadata();
@@ -340,7 +344,7 @@ fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(failed("locked", path, error)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
             Err(TryLockError::WouldBlock) => thread::sleep(POLL_INTERVAL),
         }
         let now = state()?;
@@ -348,10 +352,11 @@ fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
             (seen, since) = (now, Instant::now());
         } else if since.elapsed() >= stall_timeout {
             let seconds = stall_timeout.as_secs();
-            let message =
-                format!("whoever is making these slices has shown no sign of life for {seconds} s");
+            let message = format!(
+                "timed out after {seconds} s: another process is building this cache entry and has stopped"
+            );
             return Err(Error::system(message).at_file(path).with_hint(hint![
-                "find the process that holds the file (fuser FILE), let it go on or end it; \
+                "find the process that holds the file (fuser FILE) and resume or end it, \
                  or run without ",
                 Setting::Cache,
             ]));
@@ -359,7 +364,7 @@ fn wait(file: &File, path: &Path, stall_timeout: Duration) -> Result<()> {
     }
 }
 
-/// A file of the cache: an entry, or one in the making.
+/// A file of the cache: an entry or a partial entry.
 struct CacheFile {
     path: PathBuf,
     bytes: u64,
@@ -371,7 +376,8 @@ impl CacheFile {
         self.path.extension() == Some(OsStr::new(PARTIAL_EXTENSION))
     }
 
-    /// Removes it. `false` where somebody is making it, or it is gone. Whoever has it open goes on reading.
+    /// Removes it. `false` if a process is building it, or if it is gone. Processes that have it
+    /// open keep reading.
     fn remove(&self) -> io::Result<bool> {
         if self.is_partial() {
             let Ok(file) = open_regular(File::options().write(true), &self.path) else {
@@ -380,7 +386,7 @@ impl CacheFile {
             if file.try_lock().is_err() || !is_named(&file, &self.path) {
                 return Ok(false);
             }
-            // The lock is held until it is gone.
+            // The lock is held until the file is gone.
             return remove_if_there(&self.path);
         }
         remove_if_there(&self.path)
@@ -395,7 +401,7 @@ fn remove_if_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether a name is that of an entry or of one in the making: nothing else in the folder is ours.
+/// Whether a name is that of an entry or partial entry; the cache touches no other file.
 fn is_ours(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
     let key = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
@@ -406,8 +412,8 @@ fn is_ours(path: &Path) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Opens a regular file, and nothing else: whoever may write to the folder could put a link to another file
-/// there, or a pipe that waits for ever.
+/// Opens a regular file only. Others who can write to the folder could put a link or a blocking
+/// pipe there.
 pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options
@@ -415,16 +421,16 @@ pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result
         .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
-    // With a second name it would be a file of somebody else, too.
+    // A hard link could make it a file of another user too.
     if metadata.nlink() > 1 {
-        return Err(io::Error::other("it has another name"));
+        return Err(io::Error::other("it has a second name (a hard link)"));
     }
     Ok(file)
 }
 
-/// Whether an open file is the one under a name.
+/// Whether an open file is the one that a path names.
 fn is_named(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
@@ -433,8 +439,8 @@ fn is_named(file: &File, path: &Path) -> bool {
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> Error {
-    Error::system(format!("the cache cannot be {what}: {error}"))
+    Error::system(format!("cannot {what} the cache: {error}"))
         .at_file(path)
-        .with_hint("name a folder that may be written to, on a file system with locks")
+        .with_hint("name a writable folder on a file system that supports locks")
         .with_source(error)
 }

@@ -1,4 +1,4 @@
-//! Owns the name of an entry: whatever could change the slices changes it.
+//! Computes the key of an entry: everything that can change the slices changes it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -16,17 +16,17 @@ use crate::error::{Code, Error, Result};
 use crate::report::SeriesName;
 use crate::request::{Request, zone_rules_release};
 
-/// Changes where the same key would name another file.
+/// The version of the key and of the file format behind it.
 const FORMAT: &str = "omega-slices cache 3";
 
-/// Of a footer of Parquet: its length and the magic behind it.
+/// The end of a Parquet file: the footer length and the magic.
 const TRAILER_BYTES: u64 = 8;
 
-/// Bytes of a footer that tell one file from another of the same size and time; more than any has that is
-/// written in practice.
+/// Maximum number of footer bytes in the key. They tell apart files of the same size and time; real
+/// footers are smaller.
 const FINGERPRINT_BYTES_MAX: u64 = 16 << 20;
 
-/// The name of an entry, and what it is made of, file by file.
+/// The key of an entry, and the files that it is made of.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EntryKey {
     /// 64 hex digits.
@@ -42,8 +42,8 @@ struct KeyedFile {
 }
 
 impl EntryKey {
-    /// The error, of the first file that is another one in the other key. Where none is, a file has come or
-    /// gone.
+    /// Adds to an error the first file that differs in the other key. If none differs, a file was
+    /// added or removed.
     pub fn name_change(&self, now: &Self, error: Error) -> Error {
         match self.files.iter().find(|file| !now.files.contains(file)) {
             Some(file) => file.series.on(error.at_file(&file.path)),
@@ -52,21 +52,22 @@ impl EntryKey {
     }
 }
 
-/// A hash over the request, the identity of every input and the producer's version: 64 hex digits.
+/// Hashes the request, the identity of every input and the producer version into 64 hex digits.
 ///
-/// The identity of a file is its path, size, modification time and the bytes of its footer, which hold
-/// the statistics of all columns. Sessions count by what they say, wherever they come from.
+/// The identity of a file is its path, size, modification time and the bytes of its footer. The
+/// footer contains the statistics of all columns. Sessions count by their times, wherever they come
+/// from.
 ///
 /// # Errors
 ///
-/// A file that cannot be read.
+/// Fails if a file cannot be read.
 pub(super) fn key_of(request: &Request, inputs: &Inputs) -> Result<EntryKey> {
     let mut key = Key(Sha256::new());
     let mut files = Vec::new();
     key.add(FORMAT.as_bytes());
     key.add(PRODUCER.as_bytes());
     key.add(request.to_json(&inputs.resolved.symbols).as_bytes());
-    // Whether somebody chose shows in the warnings alone.
+    // An explicit choice silences the warning, so it is part of the key.
     key.add(&[u8::from(request.duplicates().is_some())]);
     key.add(zone_rules_release().as_bytes());
     if let Some(hours) = &inputs.hours {
@@ -83,7 +84,7 @@ pub(super) fn key_of(request: &Request, inputs: &Inputs) -> Result<EntryKey> {
             let hash = hash.map_err(|error| series.name.on(error))?;
             key.add(&hash);
             if let Some(listed) = &file.listed {
-                // What a list says of a file is as good as an option.
+                // What a list says about a file counts like an option.
                 key.add(format!("{listed:?}").as_bytes());
             }
             files.push(KeyedFile {
@@ -104,42 +105,42 @@ pub(super) fn key_of(request: &Request, inputs: &Inputs) -> Result<EntryKey> {
 struct Key(Sha256);
 
 impl Key {
-    /// Adds a part, with its length: no two lists of parts give the same bytes.
+    /// Adds a part with its length, so that different lists of parts give different bytes.
     fn add(&mut self, part: &[u8]) {
         self.0.update((part.len() as u64).to_le_bytes());
         self.0.update(part);
     }
 }
 
-/// A hash over what tells one file from another.
+/// Hashes the identity of a file.
 fn hash_of(path: &Path, within: Option<&Path>) -> Result<Vec<u8>> {
     let unreadable = |error: io::Error| {
-        let message = format!("the file cannot be read: {error}");
+        let message = format!("cannot read the file: {error}");
         Error::input(Code::CorruptInput, message)
             .at_file(path)
-            .with_hint("check that it exists and may be read")
+            .with_hint("check that it exists and is readable")
             .with_source(error)
     };
     let mut key = Key(Sha256::new());
     let absolute = path::absolute(path).map_err(unreadable)?;
     key.add(absolute.as_os_str().as_bytes());
-    // Looked at before it is opened: opening a pipe would wait for somebody to write to it.
+    // Check the type before opening: opening a pipe would block until a writer comes.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     let size = metadata.size();
     key.add(&size.to_le_bytes());
     key.add(&metadata.mtime().to_le_bytes());
     key.add(&metadata.mtime_nsec().to_le_bytes());
-    // What is too short to be Parquet, or no file, is for the run itself to complain about.
+    // The run itself reports files that are too short or not regular.
     if metadata.is_file() && size >= TRAILER_BYTES {
         let file = File::open(path).map_err(unreadable)?;
-        // A file that was made where it was allowed is no way round.
+        // A cached entry must not bypass the check of links.
         source::check_within(&file, path, within)?;
         key.add(&footer_of(&file, size).map_err(unreadable)?);
     }
     Ok(key.0.finalize().to_vec())
 }
 
-/// The last bytes of a file of so many bytes: the footer of Parquet, as far as it tells one from another.
+/// The last bytes of a file of the given size: its Parquet footer, up to the maximum.
 fn footer_of(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let mut trailer = [0; TRAILER_BYTES as usize];
     file.read_exact_at(&mut trailer, size - TRAILER_BYTES)?;

@@ -1,9 +1,12 @@
-//! Owns the cache: a folder of files of slices, each made once, by whoever asks first.
+//! Caches slices: a folder of slice files, each built once, by the first process that asks for it.
 //!
-//! An entry is a complete, uncompressed Arrow IPC file named after a hash of everything that decides what
-//! is in it. Guarantees that no reader ever sees a part of one; that of several processes (or threads)
-//! which ask for the same entry at once, one makes it and the others wait for it; that a killed one leaves
-//! nothing that stops the next; and that of what lies in the folder nothing is touched but entries.
+//! An entry is a complete, uncompressed Arrow IPC file. Its name is a hash of everything that
+//! decides its contents. Guarantees:
+//!
+//! - Readers never see a partial entry.
+//! - If several processes or threads ask for one entry, one builds it and the others wait.
+//! - A killed process leaves nothing that blocks the next one.
+//! - Files in the folder that are not entries stay untouched.
 
 mod entry;
 mod folder;
@@ -22,18 +25,18 @@ use crate::error::{Code, Error, Result};
 use crate::ipc::{self, Format, WriteOptions};
 use crate::request::Request;
 
-/// What a cache may take on disk unless told otherwise: 20 GiB.
+/// The default maximum size on disk: 20 GiB.
 pub const DEFAULT_SIZE_BYTES: u64 = 20 << 30;
 
-/// How long a maker may show no sign of life before those who wait for it give up.
+/// How long waiting processes accept a writer without a heartbeat.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is told of the making of an entry.
+/// Progress of an entry that is being built.
 #[derive(Debug, Clone, Copy)]
 pub enum Event {
-    /// Another process is making it.
+    /// Another process is building it.
     Waiting,
-    /// A batch more was made: how far it has come, and the bytes written so far.
+    /// One more batch is built: the progress, and the bytes written so far.
     Batch(Progress, u64),
 }
 
@@ -46,16 +49,17 @@ pub struct SliceCache {
 }
 
 impl SliceCache {
-    /// Uses a folder, which is made where it is missing, for entries of so many bytes altogether.
+    /// Opens a cache in a folder, which is created if missing, for entries of `size_bytes` in
+    /// total.
     ///
     /// # Errors
     ///
-    /// A system failure where the folder cannot be made or is none.
+    /// A system failure if the folder cannot be created or is not a folder.
     pub fn open(folder: &Path, size_bytes: u64) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::system(format!("the folder of the cache cannot be used: {error}"))
+            Error::system(format!("cannot use the cache folder: {error}"))
                 .at_file(folder)
-                .with_hint("name a folder that may be written to")
+                .with_hint("name a writable folder")
                 .with_source(error)
         };
         fs::create_dir_all(folder).map_err(failed)?;
@@ -67,7 +71,7 @@ impl SliceCache {
         })
     }
 
-    /// How long it waits for another process that shows no sign of life, for tests.
+    /// Sets how long to wait for another process without a heartbeat, for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn with_stall_timeout(mut self, stall_timeout: Duration) -> Self {
@@ -75,16 +79,15 @@ impl SliceCache {
         self
     }
 
-    /// The entry that answers a request: found, waited for, or made now.
+    /// The entry that answers a request: found, awaited or built now.
     ///
-    /// Afterwards the entries that were not used for longest are removed until the rest fits; never the
-    /// one that is returned.
+    /// Then removes the least recently used entries until the rest fits; never the returned one.
     ///
     /// # Errors
     ///
-    /// Those of a run; a system failure where the entry cannot be written, or where whoever is making it
-    /// shows no sign of life for a minute;
-    /// [`Code::CorruptInput`] where an input changed meanwhile.
+    /// Fails as a run does. A system failure if the entry cannot be written, or if the process that
+    /// builds it shows no heartbeat for a minute. [`Code::CorruptInput`] if an input changes
+    /// meanwhile.
     pub fn entry(
         &self,
         request: &Request,
@@ -93,7 +96,7 @@ impl SliceCache {
     ) -> Result<Entry> {
         let inputs = Inputs::find(request, options)?;
         let key = key::key_of(request, &inputs)?;
-        // Whoever made an entry may have been content with its warnings.
+        // The run that built the entry may not have been strict.
         let checked = |entry: Entry| match entry.first_warning().filter(|_| options.is_strict()) {
             Some(warning) => Err(warning),
             None => Ok(entry),
@@ -133,47 +136,47 @@ impl SliceCache {
             }
         });
         written.map_err(|error| making.name(error))?;
-        // What was read may be newer than what the key was made of.
+        // The files may be newer than those of the key.
         let resolved = discovery::resolve(request, follow_links)?;
         let now = key::key_of(request, &Inputs { hours, resolved })?;
         if now != *key {
             let changed = Error::input(
                 Code::CorruptInput,
-                "an input changed while it was read: the slices may mix old and new rows",
+                "an input changed while it was being read: the slices may mix old and new rows",
             )
             .at_file(request.data())
-            .with_hint("run it again when nobody writes there");
+            .with_hint("run again when no other process writes there");
             return Err(key.name_change(&now, changed));
         }
         making.complete()
     }
 
-    /// All entries, the one that was used last first.
+    /// All entries, the last used first.
     ///
     /// # Errors
     ///
-    /// A system failure where the folder cannot be read.
+    /// A system failure if the folder cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         self.folder.entries()
     }
 
-    /// Removes all entries, and what killed processes left of others. An entry that is being made stays.
-    /// How many entries, and how many bytes.
+    /// Removes all entries, and partial ones that killed processes left. Partial entries that a
+    /// process is building stay. Returns the number of entries, and the bytes of all removed files.
     ///
     /// # Errors
     ///
-    /// A system failure where an entry cannot be removed.
+    /// A system failure if an entry cannot be removed.
     pub fn clear(&self) -> Result<(usize, u64)> {
         self.folder.clear()
     }
 
-    /// Removes what is being made by this cache, and makes nothing more: for a process that is about to
-    /// end without unwinding. Whoever waits for it becomes the maker then.
+    /// Removes the partial entries of this cache and starts no new ones, for a process about to end
+    /// without unwinding. A waiting process then builds the entry.
     pub fn give_up(&self) {
         self.folder.give_up();
     }
 
-    /// Where the entries lie.
+    /// The folder of the entries.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -1,8 +1,7 @@
-//! Owns files that appear under their name only when they are complete.
+//! Writes files that get their name only when they are complete.
 //!
-//! A file is written without a name where the file system can do that, otherwise under a
-//! temporary name beside the target. Whatever ends the run early leaves nothing under the target's
-//! name, and an older file there stays as it was.
+//! A file has no name while it is written, or a temporary name beside the target if the file system
+//! needs one. If the run ends early, no partial file remains, and an existing file stays as it was.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,16 +13,16 @@ use omega_slices::{Error, ErrorKind, check_local_path};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use tempfile::NamedTempFile;
 
-/// What a path names before anything is written to it.
+/// The kind of output that a path names.
 #[derive(Debug)]
 pub enum Named {
-    /// A file that may be made, or replaced.
+    /// A file to create or to replace.
     File(Target),
-    /// Something that exists and is no regular file, such as `/dev/null` or a named pipe.
+    /// An existing path that is not a regular file, such as `/dev/null` or a named pipe.
     Device,
 }
 
-/// The checked name of a file; nothing has been created yet.
+/// The checked path of a file that does not exist yet.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
@@ -31,7 +30,7 @@ pub struct Target {
     force: bool,
 }
 
-/// A file that takes data, and has no name yet.
+/// An open file that gets its name when it is complete.
 #[derive(Debug)]
 pub struct AtomicFile {
     data: FileData,
@@ -40,14 +39,14 @@ pub struct AtomicFile {
 
 #[derive(Debug)]
 enum FileData {
-    /// Has no name yet: when the process ends, it is gone.
+    /// Without a name: it vanishes when the process ends.
     Unnamed(File),
-    /// For file systems that know no unnamed files.
+    /// With a temporary name, for file systems without unnamed files.
     Named(NamedTempFile),
 }
 
 impl Target {
-    /// Checks a name before any work is done for it. An existing file is replaced only by `force`.
+    /// Checks a path before any work is done. Replaces an existing file only with `force`.
     pub fn check(path: &Path, force: bool) -> Result<Named, Error> {
         check_local_path(&path.to_string_lossy()).map_err(|error| {
             Error::bad_request(
@@ -67,20 +66,20 @@ impl Target {
                     return Err(is_folder(path));
                 }
                 if path.is_symlink() {
-                    return Err(
-                        Error::system("the output is a link to a file that is not there")
-                            .at_file(path)
-                            .with_hint("name the file itself, or remove the link"),
-                    );
+                    return Err(Error::system(
+                        "cannot write the output: it is a link to a missing file",
+                    )
+                    .at_file(path)
+                    .with_hint("name the file itself or remove the link"));
                 }
                 false
             }
-            Err(error) => return Err(failed("the output cannot be looked at", path, error)),
+            Err(error) => return Err(failed("cannot inspect the output", path, error)),
         };
-        // A link is followed: the file that it names is replaced, not the link.
+        // Follow a link: the file that it names is replaced, not the link.
         let path = if existing {
             fs::canonicalize(path)
-                .map_err(|error| failed("the output cannot be looked at", path, error))?
+                .map_err(|error| failed("cannot inspect the output", path, error))?
         } else {
             path.to_owned()
         };
@@ -89,9 +88,11 @@ impl Target {
             _ => PathBuf::from("."),
         };
         if !folder.is_dir() {
-            return Err(Error::system("the output's folder does not exist")
-                .at_file(&folder)
-                .with_hint("create it, or name another one"));
+            return Err(
+                Error::system("cannot create the output: its folder does not exist")
+                    .at_file(&folder)
+                    .with_hint("create the folder or name another one"),
+            );
         }
         Ok(Named::File(Self {
             path,
@@ -100,7 +101,7 @@ impl Target {
         }))
     }
 
-    /// The name; where it was a link, that of the file itself.
+    /// The path of the file; a link is resolved.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -108,7 +109,7 @@ impl Target {
     /// Opens a file for writing.
     pub fn create(self) -> Result<AtomicFile, Error> {
         let data = FileData::create(&self.folder)
-            .map_err(|error| failed("the output cannot be created", &self.path, error))?;
+            .map_err(|error| failed("cannot create the output", &self.path, error))?;
         Ok(AtomicFile { data, target: self })
     }
 }
@@ -122,18 +123,18 @@ impl AtomicFile {
         }
     }
 
-    /// Adds to an error of the output which one it is.
+    /// Adds the file to an error of the output.
     pub fn name_target(&self, error: Error) -> Error {
         if error.kind() == ErrorKind::System {
             error
                 .at_file(&self.target.path)
-                .with_hint("make room there, or name another output; nothing was left behind")
+                .with_hint("make room there or name another output; no partial file remains")
         } else {
             error
         }
     }
 
-    /// Gives the complete file its name, durably. Returns the name.
+    /// Gives the complete file its name, durably. Returns the path.
     pub fn commit(self) -> Result<PathBuf, Error> {
         let Target {
             path,
@@ -145,7 +146,7 @@ impl AtomicFile {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !force => {
                 Err(exists(&path))
             }
-            Err(error) => Err(failed("the output cannot be completed", &path, error)),
+            Err(error) => Err(failed("cannot complete the output", &path, error)),
         }
     }
 }
@@ -155,7 +156,7 @@ impl FileData {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         match open(folder, flags, Mode::from_raw_mode(0o666)) {
             Ok(descriptor) => Ok(Self::Unnamed(descriptor.into())),
-            // Not every file system can; what else is wrong shows again here.
+            // The file system may not support unnamed files; any other error shows again here.
             Err(_) => temporary_name(folder, |path| {
                 File::options().write(true).create_new(true).open(path)
             })
@@ -169,7 +170,7 @@ impl FileData {
                 keep_permissions(&file, target, force)?;
                 file.sync_all()?;
                 if force {
-                    // A link cannot replace a file, a renaming can.
+                    // A link cannot replace a file, but a rename can.
                     let linked = temporary_name(folder, |path| link(&file, path))?;
                     linked.persist(target).map_err(|failed| failed.error)?;
                 } else {
@@ -187,12 +188,12 @@ impl FileData {
                 named.map_err(|failed| failed.error)?;
             }
         }
-        // A folder that may be written to but not read cannot be synced; the file is there.
+        // A writable folder without read permission cannot be synced; the file exists all the same.
         File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
     }
 }
 
-/// A temporary name beside the target, removed again unless it is persisted.
+/// Creates a temporary name beside the target, removed unless it is persisted.
 fn temporary_name(
     folder: &Path,
     make: impl FnMut(&Path) -> io::Result<File>,
@@ -203,14 +204,14 @@ fn temporary_name(
         .make_in(folder, make)
 }
 
-/// Gives an unnamed file a name; fails where the name is taken. Returns another handle to it.
+/// Gives an unnamed file a name; fails if the name is taken. Returns another handle to it.
 fn link(file: &File, path: &Path) -> io::Result<File> {
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
     file.try_clone()
 }
 
-/// A file that replaces another one is no more open to others than that was.
+/// Copies the permissions of a file that is replaced, so that they do not widen.
 fn keep_permissions(file: &File, target: &Path, force: bool) -> io::Result<()> {
     match fs::metadata(target) {
         Ok(old) if force => file.set_permissions(old.permissions()),
@@ -219,18 +220,18 @@ fn keep_permissions(file: &File, target: &Path, force: bool) -> io::Result<()> {
 }
 
 fn is_folder(path: &Path) -> Error {
-    Error::system("the output is a folder")
+    Error::system("cannot write the output: it is a folder")
         .at_file(path)
-        .with_hint("name a file in it")
+        .with_hint("name a file inside it")
 }
 
 fn exists(path: &Path) -> Error {
-    Error::system("the output exists already")
+    Error::system("cannot write the output: the file already exists")
         .at_file(path)
-        .with_hint("replace it with --force, or name another one")
+        .with_hint("replace it with --force or name another file")
 }
 
-/// An error of the system, and the file that it is about.
+/// Creates a system failure with the file that it is about.
 pub fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     Error::system(format!("{what}: {error}"))
         .at_file(path)

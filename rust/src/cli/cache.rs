@@ -1,4 +1,4 @@
-//! Owns the commands over a cache: `sync --cache`, `cache list`, `cache clear`.
+//! Runs `sync --cache`, `cache list` and `cache clear`.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -17,10 +17,10 @@ use crate::cli::progress::ProgressBar;
 use crate::cli::stdout;
 use crate::cli::watch::Watch;
 
-/// Digits of a key that tell entries apart for a person.
+/// Digits of a key to show; enough to tell entries apart.
 const DIGITS_SHOWN: usize = 12;
 
-/// Finds or makes the entry, and writes the slices, or only its path.
+/// Finds or builds the entry, and writes its slices or only its path.
 pub fn sync(
     cache: SliceCache,
     arguments: &SyncArguments,
@@ -73,7 +73,7 @@ fn find_or_make(
         &arguments.request.series.read_options(),
         |event| match event {
             Event::Waiting => {
-                messages.note("another process is making these slices; waiting for it");
+                messages.note("waiting for another process that is building this cache entry");
             }
             Event::Batch(progress, bytes) => bar
                 .get_or_insert_with(|| ProgressBar::start(arguments.progress, messages, progress))
@@ -86,7 +86,7 @@ fn find_or_make(
     entry
 }
 
-/// `cache list` and `cache clear`.
+/// Runs `cache list` and `cache clear`.
 pub fn run(command: &CacheCommand) -> Result<(), Error> {
     match command {
         CacheCommand::List { folder, json } => {

@@ -1,5 +1,4 @@
-//! Owns the command `diff`: whether two files or streams hold the same slices, and if not, where they
-//! differ first, for a person or as JSON.
+//! Runs `diff`: compares two files or streams and prints the result as text or JSON.
 
 use std::fmt::{Display, Write};
 use std::path::Path;
@@ -14,16 +13,16 @@ use crate::cli::args::DiffArguments;
 use crate::cli::messages::one_line;
 use crate::cli::stdout;
 
-/// Columns and symbols, those with the most differing values first, before the rest is only counted.
+/// Maximum number of columns or symbols to list; the rest is counted.
 const ROWS_SHOWN: usize = 10;
 
-/// Names that are written out before the rest is only counted.
+/// Maximum number of names to list; the rest is counted.
 const NAMES_SHOWN: usize = 10;
 
-/// Writes the report once both sides were read to their ends: none of it where one of them is damaged.
+/// Reads both sides to their ends, then writes the report. Writes none if a side is damaged.
 pub fn run(arguments: &DiffArguments) -> Result<Answer, Error> {
     let tolerance = arguments.check()?;
-    // Before either is opened, so that what can never be read is said first.
+    // Check both paths first: a path that is never readable is reported before anything is opened.
     check_local_path(&arguments.a.to_string_lossy())?;
     check_local_path(&arguments.b.to_string_lossy())?;
     let a = SliceReader::open(&arguments.a)?;
@@ -51,7 +50,7 @@ pub fn run(arguments: &DiffArguments) -> Result<Answer, Error> {
     })
 }
 
-/// The whole answer in one document.
+/// The whole result as one JSON document.
 #[derive(Serialize)]
 struct Document<'a> {
     equal: bool,
@@ -62,7 +61,7 @@ struct Document<'a> {
     diff: &'a Diff,
 }
 
-/// What the sides are called: as the user called them.
+/// The names of both sides, as the user gave them.
 struct Labels {
     a: String,
     b: String,
@@ -111,7 +110,7 @@ fn difference_text(found: &Diff, labels: &Labels, tolerance: Tolerance) -> Strin
     page.text
 }
 
-/// What keeps slices from being compared value by value, in words.
+/// Lists differences of structure, which limit the comparison of values.
 fn add_structure(page: &mut Page, found: &Diff, labels: &Labels) {
     let mut say = |what: &str, difference: &ListDifference| {
         let ListDifference {
@@ -148,7 +147,7 @@ fn add_structure(page: &mut Page, found: &Diff, labels: &Labels) {
     }
 }
 
-/// The first difference: when, whose, what, and what each side says.
+/// Describes the first difference: time, symbol, field and both values.
 fn add_first(page: &mut Page, first: &FirstDifference, labels: &Labels) {
     page.paragraph("first difference");
     match first {
@@ -221,10 +220,10 @@ fn add_counts(page: &mut Page, found: &Diff, labels: &Labels, tolerance: Toleran
     }
 }
 
-/// The report for people: paragraphs, aligned entries, tables.
+/// The text report: paragraphs, aligned entries and tables.
 struct Page {
     text: String,
-    /// Of the words before the entries.
+    /// Width of the labels of entries.
     width: usize,
 }
 
@@ -246,7 +245,7 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A line with an empty one before it, unless it is the first.
+    /// Adds a line, after an empty one unless it is the first.
     fn paragraph(&mut self, line: &str) {
         if !self.text.is_empty() {
             self.line("");
@@ -259,13 +258,13 @@ impl Page {
         self.line(&format!("  {word:<width$}  {value}"));
     }
 
-    /// Where values differ, the most differing first.
+    /// Adds a table of differing values, the most differences first.
     fn table(&mut self, what: &str, rows: &[Differing]) {
         if rows.is_empty() {
             return;
         }
         let mut rows: Vec<_> = rows.iter().collect();
-        // Stable: equally many stay in the order of the slices.
+        // A stable sort keeps ties in the order of the slices.
         rows.sort_by_key(|row| std::cmp::Reverse(row.values));
         let shown = &rows[..rows.len().min(ROWS_SHOWN)];
         let names = shown.iter().map(|row| row.name.chars().count());
@@ -301,12 +300,12 @@ fn value_text(value: Cell, column: &str) -> String {
     }
 }
 
-/// A timestamp, with a fraction only where there is one.
+/// A timestamp, without the fraction if it is zero.
 fn time_text(timestamp_ns: i64) -> String {
     format_timestamp(timestamp_ns).replace(".000000000Z", "Z")
 }
 
-/// How far apart two values are, where that can be said.
+/// The distance of two values, if they have one.
 fn difference_of(a: Cell, b: Cell) -> Option<String> {
     match (a, b) {
         (Cell::Number(a), Cell::Number(b)) if a.is_finite() && b.is_finite() => {
@@ -324,7 +323,7 @@ fn difference_of(a: Cell, b: Cell) -> Option<String> {
     }
 }
 
-/// What differs and does not count.
+/// Lists metadata differences, which do not make the sides unequal.
 fn metadata_note(found: &Diff) -> Option<String> {
     let names: Vec<_> = found.metadata.iter().map(|one| one.name.clone()).collect();
     (!names.is_empty())
@@ -350,7 +349,7 @@ fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{s}")
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of others.
 fn some_of(names: &[String]) -> String {
     let shown = &names[..names.len().min(NAMES_SHOWN)];
     let more = match names.len() - shown.len() {

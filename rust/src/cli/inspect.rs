@@ -1,4 +1,4 @@
-//! Owns the command `inspect`: what a file or stream holds, for a person or as JSON.
+//! Runs `inspect`: describes a file or stream as text or JSON.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::cli::args::InspectArguments;
 use crate::cli::messages::one_line;
 use crate::cli::stdout;
 
-/// Names that are written out before the rest is only counted.
+/// Maximum number of names to list; the rest is counted.
 const NAMES_SHOWN: usize = 20;
 
 pub fn run(arguments: &InspectArguments) -> Result<(), Error> {
@@ -59,7 +59,7 @@ fn text_of(found: &Inspection) -> String {
     let empty = serde_json::Map::new();
     let request = found.request.as_object().unwrap_or(&empty);
     for (key, value) in request {
-        // The symbols stand above.
+        // The symbols have a line of their own above.
         if key != "symbols" && !value.is_null() {
             let value = value
                 .as_str()
@@ -70,19 +70,19 @@ fn text_of(found: &Inspection) -> String {
     lines.0
 }
 
-/// Lines of a word and what it says.
+/// Lines of a label and a value.
 #[derive(Default)]
 struct Lines(String);
 
 impl Lines {
     fn add(&mut self, word: &str, value: &str) {
-        // A value is one line, whatever is in it.
+        // Every value stays on one line.
         let value = one_line(value);
         let _ = writeln!(self.0, "{word:<10} {value}");
     }
 }
 
-/// The first names, and how many there are.
+/// The first names, and the total number.
 fn some_of<'a>(names: impl Iterator<Item = &'a str>, count: usize) -> String {
     let names: Vec<_> = names.collect();
     let shown = &names[..names.len().min(NAMES_SHOWN)];

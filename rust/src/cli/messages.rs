@@ -1,4 +1,4 @@
-//! Owns what is said on stderr: errors, warnings and the final report, as text or as JSON lines.
+//! Writes messages to stderr: errors, warnings and the final report, as text or JSON lines.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::args::ErrorFormat;
 
-/// The exit status that belongs to an error.
+/// The exit status of an error.
 pub fn exit_status(class: ErrorKind) -> u8 {
     match class {
         ErrorKind::Usage => 2,
@@ -21,7 +21,7 @@ pub fn exit_status(class: ErrorKind) -> u8 {
     }
 }
 
-/// Writes messages in the asked-for format. A closed stderr is no error.
+/// Writes messages in the requested format. Ignores a closed stderr.
 #[derive(Debug, Clone, Copy)]
 pub struct Messages {
     format: ErrorFormat,
@@ -67,7 +67,8 @@ impl Messages {
         }));
     }
 
-    /// What is wrong with the arguments, in lines; in one where an argument would begin another.
+    /// Reports invalid arguments on several lines; on one line if an argument contains a line
+    /// break.
     pub fn arguments(self, problem: &str, arguments: impl Iterator<Item = OsString>) {
         let mut arguments = arguments;
         let problem = if arguments.any(|argument| argument.as_bytes().contains(&b'\n')) {
@@ -103,21 +104,21 @@ impl Messages {
         }
     }
 
-    /// A sign of life, for programs; none where stderr takes nothing just now.
+    /// Writes a heartbeat for programs, unless stderr would block.
     pub fn alive(self) {
         if !self.is_text() && takes_a_line() {
             say_json(&json!({"kind": "alive"}));
         }
     }
 
-    /// Something that a waiting person wants to know; programs do not.
+    /// Writes a note for people; programs do not get it.
     pub fn note(self, note: &str) {
         if self.is_text() {
             say(&format!("note: {note}"));
         }
     }
 
-    /// Everything that a run said which was made before.
+    /// Repeats the warnings and report of an earlier run, which built a cache entry.
     pub fn run(self, run: &Value, target: Option<&Path>) {
         let mut report = run.clone();
         let warnings = report
@@ -134,7 +135,7 @@ impl Messages {
         self.report(report, target);
     }
 
-    /// The run's report: as JSON always, as text only where a file was written.
+    /// Writes the report of the run: always as JSON, as text only if a file was written.
     pub fn report(self, report: Value, target: Option<&Path>) {
         if !self.is_text() {
             say_json(&of_kind("report", report));
@@ -152,8 +153,8 @@ impl Messages {
                 one_line(&target.to_string_lossy())
             ));
             say(&format!(
-                "of {} rows {} lay outside the window, {} outside the session, {} were duplicates; \
-                 {} timestamps had duplicates that differ",
+                "of {} rows, {} lay outside the window, {} outside the session, {} were duplicates; \
+                 {} timestamps had differing duplicates",
                 sum("rows"),
                 sum("outside_window"),
                 sum("outside_session"),
@@ -164,7 +165,7 @@ impl Messages {
     }
 }
 
-/// A hint, with its settings as options of the command line.
+/// Spells a hint with options of the command line.
 fn in_words(hint: &Hint) -> String {
     hint.in_words(|setting, value| match value {
         Some(value) => format!("{} {value}", option(setting)),
@@ -172,12 +173,12 @@ fn in_words(hint: &Hint) -> String {
     })
 }
 
-/// The option that sets a setting.
+/// The option of a setting.
 fn option(setting: Setting) -> String {
     format!("--{}", setting.name().replace('_', "-"))
 }
 
-/// A hint for programs that call settings by other names; `None` where it names none.
+/// The parts of a hint, for programs that spell settings differently; `None` without settings.
 fn hint_parts(hint: &Hint) -> Option<Value> {
     let names_a_setting = |part: &HintPart| matches!(part, HintPart::Setting { .. });
     hint.parts().iter().any(names_a_setting).then(|| {
@@ -193,15 +194,15 @@ fn hint_parts(hint: &Hint) -> Option<Value> {
     })
 }
 
-/// One line or more for a person.
+/// Writes lines of text.
 fn say(text: &str) {
     let mut line = printable(text);
     line.push('\n');
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Text for a terminal. Names come from disks and arguments: what a terminal would obey instead of show is
-/// written as an escape.
+/// Escapes text for a terminal. Names come from disks and arguments, so control characters must not
+/// reach it.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -214,13 +215,13 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// The same, of what has to stay one line: a name cannot begin another one.
+/// The same, with line breaks escaped too: a name cannot start a new line.
 pub fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")
 }
 
-/// JSON that a terminal shows as it is: what it would obey stands in strings alone, and is written there as
-/// the escape that JSON has for it.
+/// Escapes JSON for a terminal. Control characters occur only in strings, where JSON escapes
+/// replace them.
 pub fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
@@ -233,18 +234,18 @@ pub fn printable_json(json: &str) -> String {
     shown
 }
 
-/// Whether what follows would be shown in another direction than it is written, or on another line.
+/// Whether a character changes the direction of the text after it, or breaks the line.
 fn turns_text(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A document that says what it is.
+/// Adds the kind to a document.
 fn of_kind(kind: &str, mut document: Value) -> Value {
     document["kind"] = kind.into();
     document
 }
 
-/// Whether stderr takes a short line at once. Of a pipe the system says so only while a page is free.
+/// Whether stderr accepts a short line without blocking. For a pipe, only while a page is free.
 fn takes_a_line() -> bool {
     let stderr = io::stderr();
     let mut asked = [PollFd::new(&stderr, PollFlags::OUT)];

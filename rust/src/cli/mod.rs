@@ -1,7 +1,6 @@
-//! The command line over the library: arguments, messages, output targets, progress.
+//! Runs the command line on top of the library: arguments, messages, outputs and progress.
 //!
-//! stdout carries data or the asked-for help and nothing else; everything for people goes to
-//! stderr.
+//! Only data and requested reports or help go to stdout; all other text goes to stderr.
 
 mod args;
 mod atomic_file;
@@ -29,9 +28,9 @@ use crate::cli::output::Output;
 use crate::cli::progress::ProgressBar;
 use crate::cli::watch::Watch;
 
-/// Settings of the process that the library leaves to its program.
+/// Sets up the process: the limit of open files and a panic hook.
 pub fn prepare_process() {
-    // Every series holds a file open. Where the limit cannot be raised, the error says so later.
+    // Every series keeps a file open. If this fails, a later error names the limit.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let default_hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -41,8 +40,8 @@ pub fn prepare_process() {
     }));
 }
 
-/// Reads the arguments. `Err` is the exit status where there is nothing to run: help was asked
-/// for and printed, or the arguments cannot be understood.
+/// Parses the arguments. `Err` is the exit status if there is nothing to run: help was printed, or
+/// the arguments are invalid.
 pub fn parse() -> Result<(Arguments, Messages), ExitCode> {
     match Arguments::try_parse() {
         Ok(arguments) => {
@@ -50,7 +49,7 @@ pub fn parse() -> Result<(Arguments, Messages), ExitCode> {
             Ok((arguments, messages))
         }
         Err(problem) if !problem.use_stderr() => {
-            // Help or version. A closed stdout is no reason to complain.
+            // Help or version. Ignore a closed stdout.
             let _ = problem.print();
             Err(ExitCode::SUCCESS)
         }
@@ -64,20 +63,20 @@ pub fn parse() -> Result<(Arguments, Messages), ExitCode> {
     }
 }
 
-/// The exit status that belongs to an error.
+/// The exit status of an error.
 pub fn exit_code(class: ErrorKind) -> ExitCode {
     ExitCode::from(messages::exit_status(class))
 }
 
-/// What a command that ran to its end answers, where it was asked something.
+/// The answer of a command that ran to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Also where nothing was asked.
+    /// Also for commands that answer no question.
     Yes,
     No,
 }
 
-/// Runs the command. One that was asked nothing answers yes.
+/// Runs the command.
 pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> {
     match &arguments.command {
         Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),

@@ -1,4 +1,4 @@
-//! Owns where the slices go: stdout, a device, or a file that appears only when it is complete.
+//! Opens the output of slices: stdout, a device, or a file that appears only when it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
@@ -13,19 +13,19 @@ use rustix::pipe::fcntl_setpipe_size;
 use crate::cli::args::SeriesArguments;
 use crate::cli::atomic_file::{AtomicFile, Named, Target, failed};
 
-/// What the system lets anyone ask for, unless it was configured otherwise.
+/// The pipe size that Linux grants to any user by default.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// A checked target; nothing has been created yet.
+/// A checked output; nothing is created yet.
 #[derive(Debug)]
 pub enum Output {
     Stdout,
-    /// Something that exists and is no regular file, such as `/dev/null` or a named pipe.
+    /// An existing path that is not a regular file, such as `/dev/null` or a named pipe.
     Device(PathBuf),
     File(Target, Format),
 }
 
-/// An output that takes data.
+/// An open output.
 #[derive(Debug)]
 pub enum Pending {
     Open(File),
@@ -33,15 +33,13 @@ pub enum Pending {
 }
 
 impl Output {
-    /// Checks the target before any work is done for it.
+    /// Checks the output before any work is done.
     pub fn check(path: Option<&Path>, force: bool) -> Result<Self, Error> {
         let is_stdout = |path: &&Path| *path == Path::new("-") || *path == Path::new("/dev/stdout");
         let Some(path) = path.filter(|path| !is_stdout(path)) else {
             if io::stdout().is_terminal() {
-                return Err(
-                    Error::usage("the slices are binary, and stdout is a terminal")
-                        .with_hint("write to a file with -o x.arrow, or pipe into a program"),
-                );
+                return Err(Error::usage("cannot write binary slices to a terminal")
+                    .with_hint("write to a file with -o x.arrow or pipe into a program"));
             }
             return Ok(Self::Stdout);
         };
@@ -53,13 +51,17 @@ impl Output {
         match (Target::check(path, force)?, format) {
             (Named::Device, _) => Ok(Self::Device(path.to_owned())),
             (Named::File(target), Some(format)) => Ok(Self::File(target, format)),
-            (Named::File(_), None) => Err(Error::usage("the output's name says no format")
-                .at_file(path)
-                .with_hint("name it x.arrow (Arrow IPC file) or x.arrows (Arrow IPC stream)")),
+            (Named::File(_), None) => Err(Error::usage(
+                "invalid output name: expected the extension .arrow or .arrows",
+            )
+            .at_file(path)
+            .with_hint(
+                "name it x.arrow for an Arrow IPC file or x.arrows for an Arrow IPC stream",
+            )),
         }
     }
 
-    /// Refuses to replace what the run itself reads, whatever that is called.
+    /// Refuses to replace a file that the run reads, under any name.
     pub fn check_no_input(&self, series: &SeriesArguments, request: &Request) -> Result<(), Error> {
         match self {
             Self::File(target, _) => check_no_input(target, series, request),
@@ -67,28 +69,29 @@ impl Output {
         }
     }
 
-    /// Whether the slices go to whoever reads stdout.
+    /// Whether the slices go to stdout.
     pub fn is_stdout(&self) -> bool {
         matches!(self, Self::Stdout)
     }
 
-    /// Opens the target for writing.
+    /// Opens the output for writing.
     pub fn create(self) -> Result<Pending, Error> {
         match self {
             Self::Stdout => {
-                // A file of our own: Rust's stdout would look for line ends in the data.
+                // A separate file handle: Rust's stdout would search the data for line breaks.
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
-                let stdout = stdout
-                    .map_err(|error| Error::system("stdout is not open").with_source(error))?;
-                // Fewer switches between writer and reader. Fails where stdout is no pipe, or the
-                // system's limit is lower; then the pipe stays as it is.
+                let stdout = stdout.map_err(|error| {
+                    Error::system("cannot write to stdout: it is not open").with_source(error)
+                })?;
+                // Saves switches between writer and reader. Fails if stdout is not a pipe or the
+                // system limit is lower; the pipe then keeps its size.
                 let _ = fcntl_setpipe_size(&stdout, PIPE_BYTES);
                 Ok(Pending::Open(stdout.into()))
             }
             Self::Device(path) => {
                 let device = File::options().write(true).open(&path);
                 let device =
-                    device.map_err(|error| failed("the output cannot be opened", &path, error))?;
+                    device.map_err(|error| failed("cannot open the output", &path, error))?;
                 if device.is_terminal() {
                     return Err(binary_on_terminal().at_file(&path));
                 }
@@ -115,7 +118,7 @@ impl Pending {
         }
     }
 
-    /// Adds to an error of the output which one it is.
+    /// Adds the file to an error of the output.
     pub fn name_target(&self, error: Error) -> Error {
         match self {
             Self::Open(_) => error,
@@ -123,7 +126,7 @@ impl Pending {
         }
     }
 
-    /// Gives a complete file its name, durably. Returns the name where there is one.
+    /// Gives a complete file its name, durably. Returns the path, if there is one.
     pub fn commit(self) -> Result<Option<PathBuf>, Error> {
         match self {
             Self::Open(_) => Ok(None),
@@ -132,7 +135,7 @@ impl Pending {
     }
 }
 
-/// Refuses to replace what the run itself reads, whatever that is called.
+/// Refuses to replace a file that the run reads, under any name.
 pub fn check_no_input(
     target: &Target,
     series: &SeriesArguments,
@@ -149,15 +152,15 @@ pub fn check_no_input(
     inputs.extend(series.symbols_file().map(Path::to_owned));
     match inputs.iter().find(|path| identity(path) == Some(replaced)) {
         None => Ok(()),
-        Some(input) => Err(
-            Error::usage("the output is a file that the run itself reads")
-                .at_file(input)
-                .with_hint("name another output"),
-        ),
+        Some(input) => Err(Error::usage(
+            "cannot replace the output: the run itself reads this file",
+        )
+        .at_file(input)
+        .with_hint("name another output file")),
     }
 }
 
 fn binary_on_terminal() -> Error {
-    Error::usage("the slices are binary, and the output is a terminal")
-        .with_hint("write to a file with -o x.arrow, or pipe into a program")
+    Error::usage("cannot write binary slices to a terminal")
+        .with_hint("write to a file with -o x.arrow or pipe into a program")
 }

@@ -1,4 +1,4 @@
-//! Owns the progress bar on stderr.
+//! Draws the progress bar on stderr.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use omega_slices::Progress;
 use crate::cli::args::ProgressMode;
 use crate::cli::messages::Messages;
 
-/// Redraws a second, at most.
+/// Maximum redraws per second.
 const REDRAWS_PER_SECOND: u8 = 10;
 
-/// A bar over the candles of all series; draws nothing where none was asked for.
+/// A bar over the candles of all series; hidden unless requested.
 pub struct ProgressBar(indicatif::ProgressBar);
 
 impl ProgressBar {
@@ -23,7 +23,7 @@ impl ProgressBar {
             ProgressMode::Never => false,
         };
         let target = if shown {
-            // A terminal-like target draws even where stderr is no terminal: `always` means it.
+            // This target draws even if stderr is not a terminal, as `always` requires.
             let stderr = Box::new(console::Term::stderr());
             ProgressDrawTarget::term_like_with_hz(stderr, REDRAWS_PER_SECOND)
         } else {
@@ -39,7 +39,7 @@ impl ProgressBar {
         Self(bar)
     }
 
-    /// Shows how far the slices have come, and how many bytes of them are written, where any are.
+    /// Shows the progress of the slices, and the bytes written so far, if known.
     pub fn update(&self, progress: Progress, bytes: Option<u64>) {
         self.0.set_position(progress.candles);
         let slices = format!("{} slices", progress.slices);

@@ -1,4 +1,4 @@
-//! Owns reports on stdout, for people and as JSON. A closed stdout is an error that `main` forgives.
+//! Writes reports to stdout, as text or JSON. `main` treats a closed stdout as success.
 
 use std::io::{self, Write};
 
@@ -7,20 +7,20 @@ use serde::Serialize;
 
 use crate::cli::messages::{printable, printable_json};
 
-/// Writes lines for a person. What a terminal would obey instead of show is written as an escape.
+/// Writes text, with control characters escaped.
 pub fn text(text: &str) -> Result<(), Error> {
     bytes(printable(text).as_bytes())
 }
 
-/// Writes one document.
+/// Writes one JSON document.
 pub fn json(document: &impl Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(document)
-        .map_err(|error| Error::system(format!("the report is no JSON: {error}")))?;
+        .map_err(|error| Error::system(format!("cannot write the report as JSON: {error}")))?;
     text.push('\n');
     bytes(printable_json(&text).as_bytes())
 }
 
-/// Forgives a closed stdout: a reader who has seen enough changes nothing about an answer.
+/// Ignores a closed stdout: the reader has seen enough, and the answer stays the same.
 pub fn unless_closed(shown: Result<(), Error>) -> Result<(), Error> {
     match shown {
         Err(error) if !error.is_broken_pipe() => Err(error),
@@ -35,6 +35,6 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
         .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(|error| {
-            Error::system(format!("the report cannot be written: {error}")).with_source(error)
+            Error::system(format!("cannot write the report: {error}")).with_source(error)
         })
 }

@@ -1,10 +1,8 @@
-//! Owns what happens beside a run: the end of a run whose reader has gone away, and signs of life for a
-//! program that waits.
+//! Watches a run: ends it if its reader is gone, and writes heartbeats.
 //!
-//! A writer learns only by writing that nobody reads any more. A run that sorts, waits for another
-//! process, or finds no slice for a long time would go on for nobody; so a thread asks the system. What
-//! has ended the one way or the other stays so: once all slices are made, or the run is about to say what
-//! it failed of, nothing here ends the process.
+//! A writer notices a closed pipe only when it writes. A run that sorts, waits or finds no slices
+//! would go on for a reader that is gone, so a thread polls stdout. Once all slices are made or the
+//! run has failed, this module no longer ends the process. The exit status then stays as it is.
 
 use std::io;
 use std::process;
@@ -20,14 +18,14 @@ use rustix::io::Errno;
 
 use crate::cli::messages::Messages;
 
-/// The watch over a run, which ends where this is dropped.
+/// The watch over a run; ends when dropped.
 pub struct Watch {
     made_all: Arc<Mutex<bool>>,
     heartbeat: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Watch {
-    /// Begins with the signs of life, if any are asked for.
+    /// Starts the heartbeats, if requested.
     pub fn start(messages: Messages, heartbeat: Option<Duration>) -> Result<Self, Error> {
         let start = |every: Duration| {
             let (run, over) = mpsc::channel::<()>();
@@ -44,13 +42,13 @@ impl Watch {
         })
     }
 
-    /// Ends the process, quietly and with success, as soon as stdout is a pipe or a socket without a
-    /// reader; `clean_up` comes before.
+    /// Ends the process with success once stdout is a pipe or socket without a reader.
+    /// Calls `clean_up` first.
     pub fn end_without_reader(
         &self,
         clean_up: impl FnOnce() + Send + 'static,
     ) -> Result<(), Error> {
-        // Nobody reads a file or a device, and a terminal has signals of its own.
+        // Files and devices have no reader, and a terminal sends signals.
         let kind = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
             return Ok(());
@@ -60,8 +58,8 @@ impl Watch {
             if !wait_until_gone() {
                 return;
             }
-            // Held to the very end: a run that is over meanwhile waits here and has the same status, and
-            // one that was over first stays what it was.
+            // The lock is held until the process ends. A run that ends meanwhile waits for it, and
+            // gets the same exit status.
             let made_all = made_all.lock().unwrap_or_else(PoisonError::into_inner);
             if !*made_all {
                 clean_up();
@@ -71,8 +69,8 @@ impl Watch {
         spawn("reader-watch", wait).map(drop)
     }
 
-    /// From now on nothing but writing can end the run, which tells by itself that nobody reads: a reader
-    /// that has all and goes must not cost the report.
+    /// Stops the watch over the reader: from now on, only a failed write ends the run. A reader
+    /// that has all slices and closes the pipe must not cost the report.
     pub fn leave_to_writing(&self) {
         let made_all = self.made_all.lock();
         *made_all.unwrap_or_else(PoisonError::into_inner) = true;
@@ -84,7 +82,7 @@ impl Drop for Watch {
         self.leave_to_writing();
         if let Some((run, beats)) = self.heartbeat.take() {
             drop(run);
-            // It says at most one line more, and has no result to lose.
+            // The thread writes at most one more line, and has no result to lose.
             let _ = beats.join();
         }
     }
@@ -93,18 +91,18 @@ impl Drop for Watch {
 fn spawn(name: &str, watch: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(watch);
     thread.map_err(|error| {
-        Error::system("a watching thread cannot be started")
+        Error::system("cannot start a watching thread")
             .with_source(error)
-            .with_hint("raise the limit on processes")
+            .with_hint("raise the limit on processes (ulimit -u)")
     })
 }
 
-/// Waits, without an end, until stdout has lost its reader. `false` where the system cannot tell.
+/// Waits until stdout has lost its reader. `false` if the system cannot tell.
 fn wait_until_gone() -> bool {
     let stdout = io::stdout();
     loop {
-        // No event is asked for: the system tells these unasked. A pipe without a reader is in error, a
-        // socket whose other end is closed has hung up.
+        // poll always reports these events: an error for a pipe without a reader, a hang-up for
+        // a socket whose other end is closed.
         let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
         match poll(&mut watched, None) {
             Err(Errno::INTR) => {}

@@ -1,42 +1,42 @@
-//! Owns the timeline: which timestamps become slices, and which row of each series belongs to
-//! them. Pure functions over strictly increasing `i64` slices; knows neither files nor values.
+//! Aligns series: which timestamps become slices, and which row of each series belongs to them.
+//! Pure functions over strictly increasing `i64` slices, without files or values.
 //!
-//! All series of the primary timeframe are aligned on one index, which holds every timestamp of any of
-//! them; a timeline is a choice of its positions. So a timestamp that is left out of the timeline is left
-//! out once, and does not cut what the series have in one piece.
+//! All series of the primary timeframe share one time index: the union of their timestamps. A
+//! timeline selects positions of this index. A timestamp outside the timeline therefore does not
+//! split the runs of the series.
 //!
-//! What else a slice shows is one question with two numbers: of the candles that are at least `delay`
-//! old at a position, the latest, if it is no older than `max_age`. Without delay and age that is the
-//! candle at the position itself; with an age it is carried forward; with the delay of its timeframe it
-//! is the latest complete candle. No position ever sees a candle that is not complete when the slice is
-//! known.
+//! Everything else in a slice follows from two numbers. Of the candles that are at least `delay`
+//! old at a position, the slice shows the latest, up to an age of `max_age`. Without both, that is
+//! the candle at the position itself. With an age, candles are carried forward. With the delay of a
+//! timeframe, it is the latest complete candle. No position shows a candle that is incomplete when
+//! the slice is known.
 
 use std::ops::Range;
 
 use crate::error::Result;
 use crate::request::{Timeline, check_timeline};
 
-/// Consecutive positions of a time index, and the rows of one series that belong to them.
+/// Consecutive positions of a time index, and the rows of one series at them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowRun {
-    /// Consecutive rows, one for each position and stamped as that is.
+    /// Consecutive rows, one per position, with the same timestamp as the position.
     Sequential {
         /// The first position.
         position: usize,
-        /// The row that belongs to it.
+        /// The row at the first position.
         row: u64,
-        /// How many positions there are.
+        /// Number of positions.
         len: usize,
     },
-    /// One row at every position: a candle that is carried or shown.
+    /// One row at every position: a carried or complete candle.
     Repeated {
         /// The first position.
         position: usize,
-        /// The row that belongs to all positions.
+        /// The row at all positions.
         row: u64,
-        /// How many positions there are.
+        /// Number of positions.
         len: usize,
-        /// The timestamp of the row itself, nanoseconds UTC.
+        /// The timestamp of the row, nanoseconds UTC.
         timestamp_ns: i64,
     },
 }
@@ -49,27 +49,27 @@ impl RowRun {
         position
     }
 
-    /// The row that belongs to the first position.
+    /// The row at the first position.
     #[must_use]
     pub fn row(&self) -> u64 {
         let (Self::Sequential { row, .. } | Self::Repeated { row, .. }) = *self;
         row
     }
 
-    /// How many positions there are.
+    /// Number of positions.
     #[must_use]
     pub fn len(&self) -> usize {
         let (Self::Sequential { len, .. } | Self::Repeated { len, .. }) = *self;
         len
     }
 
-    /// Whether it has no position.
+    /// Whether it has no positions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The timestamp of a repeated row, nanoseconds UTC.
+    /// The timestamp of a repeated row, nanoseconds UTC; `None` for sequential rows.
     #[must_use]
     pub fn repeated_ns(&self) -> Option<i64> {
         match *self {
@@ -78,7 +78,7 @@ impl RowRun {
         }
     }
 
-    /// The same positions, the first with another row.
+    /// The same positions, with another row at the first one.
     #[must_use]
     pub fn with_row(mut self, new_row: u64) -> Self {
         let (Self::Sequential { row, .. } | Self::Repeated { row, .. }) = &mut self;
@@ -86,7 +86,7 @@ impl RowRun {
         self
     }
 
-    /// The first positions of it.
+    /// The run, cut or extended to `new_len` positions.
     #[must_use]
     pub fn with_len(mut self, new_len: usize) -> Self {
         let (Self::Sequential { len, .. } | Self::Repeated { len, .. }) = &mut self;
@@ -94,13 +94,13 @@ impl RowRun {
         self
     }
 
-    /// The positions.
+    /// The range of positions.
     #[must_use]
     pub fn positions(&self) -> Range<usize> {
         self.position()..self.position() + self.len()
     }
 
-    /// The part that lies in `positions`; of length 0 where they have nothing in common.
+    /// The part inside `positions`; empty if they do not overlap.
     #[must_use]
     pub fn within(&self, positions: &Range<usize>) -> Self {
         let start = self.position().max(positions.start);
@@ -123,7 +123,7 @@ impl RowRun {
         }
     }
 
-    /// The last of its rows.
+    /// Its last row.
     #[must_use]
     pub fn last_row(&self) -> u64 {
         match *self {
@@ -133,26 +133,26 @@ impl RowRun {
     }
 }
 
-/// Which positions become slices, said of series that stand in the order of their symbols, and of each
-/// symbol in as many price types.
+/// Selects the positions that become slices. Series are ordered by symbol, with the same number of
+/// price types each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimelineRule {
-    /// Those at which every series has a candle.
+    /// Positions at which every series has a candle.
     Intersection,
-    /// All.
+    /// All positions.
     Union,
-    /// Those at which every price type of this symbol has a candle.
+    /// Positions at which every price type of this symbol has a candle.
     Leader(usize),
-    /// Those at which so many symbols have a candle of every price type.
+    /// Positions at which at least this many symbols have a candle of every price type.
     Quorum(usize),
 }
 
 impl TimelineRule {
-    /// The rule, for symbols in this order.
+    /// The rule of a timeline for symbols in this order.
     ///
     /// # Errors
     ///
-    /// Where the leader is none of them, or the quorum is larger than they are many.
+    /// Fails if the leader is not one of the symbols, or the quorum is larger than their number.
     pub fn new(timeline: &Timeline, symbols: &[String]) -> Result<Self> {
         check_timeline(timeline, symbols)?;
         Ok(match timeline {
@@ -167,24 +167,24 @@ impl TimelineRule {
     }
 }
 
-/// Every timestamp of some series, and where each series has them.
+/// The union of the timestamps of all series, and the rows of each series in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimeIndex {
     /// Strictly increasing.
     pub timestamps: Vec<i64>,
-    /// For each series in turn, its runs, ascending and as long as they can be. A position in
-    /// none of them is a timestamp that the series does not have.
+    /// The runs of each series, ascending and as long as possible. The series has no candle at
+    /// positions outside its runs.
     pub aligned: Vec<Vec<RowRun>>,
 }
 
 impl TimeIndex {
-    /// The index of `series`, each strictly increasing.
+    /// Builds the index of `series`; each is strictly increasing.
     #[must_use]
     pub fn of(series: &[&[i64]]) -> Self {
-        // Series that are alike have all timestamps after few unions. Those that are not are united by
-        // halves: one by one would take time that grows with the square of their number.
+        // Similar series have all timestamps after a few unions. The others are united by halves:
+        // one union per series would take quadratic time.
         const EAGER_UNIONS: usize = 8;
-        // The longest first: often it has them all.
+        // Start with the longest: it often has all timestamps.
         let longest = series.iter().max_by_key(|one| one.len());
         let mut timestamps = longest.map_or_else(Vec::new, |one| one.to_vec());
         let mut aligned: Vec<Option<Vec<RowRun>>> = vec![None; series.len()];
@@ -200,7 +200,7 @@ impl TimeIndex {
                 unite(&timestamps, one, &mut united);
                 std::mem::swap(&mut timestamps, &mut united);
                 unions += 1;
-                // Whatever was aligned so far was aligned with another index.
+                // The index has grown, so earlier alignments are invalid.
                 aligned.fill(None);
             } else {
                 late.push(unaligned(&found, one));
@@ -221,7 +221,7 @@ impl TimeIndex {
         }
     }
 
-    /// The positions that a timeline consists of, ascending; each symbol has `price_types` series.
+    /// The positions of a timeline, ascending; each symbol has `price_types` series.
     #[must_use]
     pub fn timeline(&self, rule: TimelineRule, price_types: usize) -> Vec<u32> {
         let all = 0..self.timestamps.len() as u32;
@@ -233,7 +233,7 @@ impl TimeIndex {
             }
             TimelineRule::Quorum(quorum) => {
                 let symbols = self.aligned.chunks(price_types);
-                // How many symbols lack something at each position.
+                // The number of symbols without all price types at each position.
                 let mut lacking = vec![0_usize; self.timestamps.len()];
                 let may_lack = symbols.len() - quorum;
                 for aligned in symbols {
@@ -248,7 +248,7 @@ impl TimeIndex {
         }
     }
 
-    /// The positions at which each of some series has a candle.
+    /// The positions at which all given series have a candle.
     fn common_to(&self, aligned: &[Vec<RowRun>]) -> Vec<u32> {
         let mut kept = vec![true; self.timestamps.len()];
         for gap in aligned.iter().flat_map(|one| self.gaps(one)) {
@@ -265,9 +265,8 @@ impl TimeIndex {
     }
 }
 
-/// Carries candles of a series forward into the gaps between its runs, as long as they are no older
-/// than `max_age_ns`. `before_ns` is the candle before all of them, and counts as a row of its own: the
-/// first one.
+/// Carries candles of a series forward into the gaps between its runs, up to the age `max_age_ns`.
+/// `before_ns` is the timestamp of the candle before all of them. It counts as the first row.
 #[must_use]
 pub fn carry_forward(
     index: &[i64],
@@ -277,7 +276,7 @@ pub fn carry_forward(
 ) -> Vec<RowRun> {
     let rows_before = u64::from(before_ns.is_some());
     let mut carried = Vec::with_capacity(2 * aligned.len() + 1);
-    // The latest candle, and the first position that it does not stand at itself.
+    // The latest candle, and the first position after its own.
     let mut latest = before_ns.map(|timestamp_ns| (timestamp_ns, 0));
     let mut position = 0;
     let ends = aligned.iter().map(RowRun::position);
@@ -305,12 +304,12 @@ pub fn carry_forward(
     carried
 }
 
-/// Places on an index the candles of a series that are shown from `delay_ns` after their timestamp on,
-/// each until the next one is shown or it is older than `max_age_ns`.
+/// Finds, for each position, the latest candle that is at least `delay_ns` old and at most
+/// `max_age_ns` old.
 #[must_use]
 pub fn asof(index: &[i64], candles: &[i64], delay_ns: i64, max_age_ns: Option<i64>) -> Vec<RowRun> {
     let mut shown = Vec::with_capacity(candles.len());
-    // The first position at which a candle is shown; none where that is beyond all time.
+    // The first position that shows a candle; `None` if it lies beyond the range of `i64`.
     let shown_from = |candle: usize, searched: usize| {
         let from_ns = candles.get(candle)?.checked_add(delay_ns)?;
         Some(searched + first_not_before(&index[searched..], from_ns))
@@ -336,7 +335,7 @@ pub fn asof(index: &[i64], candles: &[i64], delay_ns: i64, max_age_ns: Option<i6
     shown
 }
 
-/// Ranges in any order as few that ascend and do not meet.
+/// Merges ranges in any order into ascending ranges that do not touch.
 fn united(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let mut united: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
@@ -349,7 +348,7 @@ fn united(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     united
 }
 
-/// The positions within a range that lie in none of some ascending runs, piece by piece.
+/// The parts of a range of positions that lie outside some ascending runs.
 pub(crate) fn gaps(
     aligned: &[RowRun],
     within: Range<usize>,
@@ -364,11 +363,11 @@ pub(crate) fn gaps(
     })
 }
 
-/// How far everything is final: up to and including the returned timestamp, no row can still
-/// come. It is the smallest "last timestamp loaded" over the series that have more to come, each by its
-/// delay later; `i64::MAX` where none has.
+/// The last timestamp up to which everything is final (included): no earlier row can still come. It
+/// is the smallest last loaded timestamp, plus delay, of the series with more to come. `i64::MAX`
+/// if all have ended.
 ///
-/// `None` where a series that has more to come has nothing loaded: nothing is final then.
+/// `None` if a series has more to come and nothing loaded: then nothing is final.
 pub fn safe_horizon<'a>(series: impl IntoIterator<Item = (&'a [i64], i64, bool)>) -> Option<i64> {
     let mut horizon = i64::MAX;
     for (loaded, delay_ns, exhausted) in series {
@@ -398,7 +397,7 @@ fn unite(a: &[i64], b: &[i64], out: &mut Vec<i64>) {
     out.extend_from_slice(&b[j..]);
 }
 
-/// The timestamps of a series that are in none of its runs.
+/// The timestamps of a series outside its runs.
 fn unaligned(runs: &[RowRun], series: &[i64]) -> Vec<i64> {
     let mut left = Vec::new();
     let mut next = 0;
@@ -411,7 +410,7 @@ fn unaligned(runs: &[RowRun], series: &[i64]) -> Vec<i64> {
     left
 }
 
-/// The sorted union of lists that are sorted each.
+/// The sorted union of sorted lists.
 fn union_by_halves(mut lists: Vec<Vec<i64>>) -> Vec<i64> {
     while lists.len() > 1 {
         let mut halves = Vec::with_capacity(lists.len().div_ceil(2));
@@ -432,8 +431,7 @@ fn union_by_halves(mut lists: Vec<Vec<i64>>) -> Vec<i64> {
     lists.pop().unwrap_or_default()
 }
 
-/// Finds the row of each timestamp of an index in one series: ascending runs, as long as they can
-/// be.
+/// Finds the row of each timestamp of an index in one series: ascending runs, as long as possible.
 #[must_use]
 pub fn align(index: &[i64], series: &[i64]) -> Vec<RowRun> {
     let mut runs = Vec::new();
@@ -456,9 +454,9 @@ pub fn align(index: &[i64], series: &[i64]) -> Vec<RowRun> {
     runs
 }
 
-/// How many values two slices have in common before they differ.
+/// The number of equal values at the start of both slices.
 fn common_prefix(a: &[i64], b: &[i64]) -> usize {
-    // Whole blocks are compared as memory; what differs is then found one by one.
+    // Compare blocks as memory, then the values of the first block that differs.
     const BLOCK: usize = 16;
     let (a_blocks, _) = a.as_chunks::<BLOCK>();
     let (b_blocks, _) = b.as_chunks::<BLOCK>();
@@ -472,8 +470,8 @@ fn common_prefix(a: &[i64], b: &[i64]) -> usize {
     start + rest.take_while(|(a, b)| a == b).count()
 }
 
-/// The index of the first value of `sorted` that is not before `timestamp`. Nearly always it is one of
-/// the first; after those, in steps that double.
+/// The index of the first value of `sorted` that is at or after `timestamp`. Tries the first
+/// values, then steps that double: the result is usually near the start.
 #[inline]
 fn first_not_before(sorted: &[i64], timestamp: i64) -> usize {
     const NEAR: usize = 4;
@@ -506,7 +504,7 @@ mod tests {
         let wide = prop::collection::btree_set(0..2_000_i64, 0..300);
         prop::collection::vec(
             prop_oneof![dense, sparse, wide].prop_map(|set| set.into_iter().collect()),
-            // More than are united one by one.
+            // Includes more series than the limit of eager unions.
             1..16,
         )
     }
@@ -534,7 +532,7 @@ mod tests {
         all.into_iter().filter(present).collect()
     }
 
-    /// The row that is shown at each position, and the timestamp of the candle where it is shown.
+    /// The row shown at each position, with the timestamp of its candle.
     fn shown(index: &[i64], runs: &[RowRun]) -> Vec<Option<(u64, i64)>> {
         let mut shown = vec![None; index.len()];
         let mut end = 0;
@@ -549,8 +547,8 @@ mod tests {
         shown
     }
 
-    /// The same, as the definition says: of the candles that are at least so old, the latest, if it is not
-    /// too old.
+    /// The same by definition: of the candles that are old enough, the latest, up to the maximum
+    /// age.
     fn naively_shown(
         index: &[i64],
         candles: &[i64],
@@ -582,7 +580,8 @@ mod tests {
                     let row = aligned.map(|one| one.row() as usize + position - one.position());
                     prop_assert_eq!(row, expected);
                 }
-                // As long as they can be: between two of them the index has what the series has not.
+                // Runs are as long as possible: between two runs the index has timestamps that the
+                // series lacks.
                 for pair in runs.windows(2) {
                     let ended = (pair[0].positions().end, pair[0].row() + pair[0].len() as u64);
                     prop_assert!(!pair[0].is_empty() && ended.0 < pair[1].position());

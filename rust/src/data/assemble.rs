@@ -1,5 +1,5 @@
-//! Owns the Arrow side of a batch: gathered columns, timestamps and validity become a record batch
-//! of the stream's schema, and the memory of one that was written becomes the next one's.
+//! Builds record batches of the stream schema from gathered columns, and recycles the memory of
+//! written batches.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use crate::data::alignment::gaps;
 use crate::data::candle::{Column, ColumnGroup, StreamSchema};
 use crate::data::gather::{BufferPool, GatheredColumn, Plan};
 
-/// The gathered columns of a group.
+/// The gathered columns of a column group.
 #[derive(Default)]
 pub(crate) struct GroupColumns {
     pub values: Vec<GatheredColumn>,
     pub timestamps: Option<Vec<i64>>,
 }
 
-/// Makes record batches.
+/// Builds record batches.
 pub(crate) struct Assembler {
     schema: SchemaRef,
     layout: Arc<StreamSchema>,
     symbols: usize,
-    /// The `symbol` column of a full batch; shorter batches take a part of it.
+    /// The `symbol` column of a full batch; shorter batches use a part of it.
     symbol_column: DictionaryArray<Int16Type>,
     buffers: (BufferPool<f64>, BufferPool<i64>),
 }
 
 impl Assembler {
-    /// `capacity` is how many slices a batch holds at most.
+    /// Creates an assembler of batches with at most `capacity` slices.
     pub fn new(
         schema: SchemaRef,
         layout: Arc<StreamSchema>,
@@ -57,7 +57,7 @@ impl Assembler {
         }
     }
 
-    /// The batch of some slices of a plan, from the columns of its groups.
+    /// Builds the batch of some slices of a plan from the columns of its groups.
     pub fn assemble(
         &self,
         plan: &Plan,
@@ -94,7 +94,7 @@ impl Assembler {
             .expect("the columns are built to the schema, all of the same length")
     }
 
-    /// The arrays of a group.
+    /// Builds the arrays of a column group.
     fn group(
         &self,
         group: &ColumnGroup,
@@ -124,7 +124,7 @@ impl Assembler {
         }
     }
 
-    /// The batch without slices.
+    /// The empty batch that seals the stream.
     pub fn seal(&self) -> RecordBatch {
         let plan = Plan {
             batch_slices: 1,
@@ -142,11 +142,11 @@ impl Assembler {
         self.assemble(&plan, 0..0, groups.collect())
     }
 
-    /// Takes back the memory of a batch that nobody else holds any more.
+    /// Reuses the memory of a batch without other references.
     pub fn recycle(&self, batch: RecordBatch) {
         let (_, columns, _) = batch.into_parts();
         for column in columns {
-            // A batch that is still referenced somewhere keeps its memory.
+            // A batch with other references keeps its memory.
             match column.data_type() {
                 DataType::Float64 => {
                     let values = values_of::<Float64Type>(column);
@@ -165,7 +165,7 @@ impl Assembler {
         }
     }
 
-    /// Which cells of a group hold something; `None` where all do.
+    /// The cells of a group that hold a candle; `None` if all do.
     fn present(
         &self,
         plan: &Plan,
@@ -199,14 +199,14 @@ fn all_present(cells: usize) -> BooleanBufferBuilder {
     present
 }
 
-/// The arrays of a group, to be taken one by one.
+/// The arrays of a column group, to be taken one by one.
 struct GroupArrays {
     values: std::vec::IntoIter<ArrayRef>,
     valid: Option<ArrayRef>,
     timestamps: Option<ArrayRef>,
 }
 
-/// The values of a column that nobody else refers to, if nobody does.
+/// The values of a column without other references, if it has none.
 fn values_of<T: ArrowPrimitiveType>(column: ArrayRef) -> ScalarBuffer<T::Native> {
     let values = column.as_primitive::<T>().clone();
     drop(column);
@@ -214,7 +214,7 @@ fn values_of<T: ArrowPrimitiveType>(column: ArrayRef) -> ScalarBuffer<T::Native>
     values
 }
 
-/// Whether all values of each cell are finite; a cell that is null has none.
+/// Whether all values of each cell are finite; never for a null cell.
 fn valid(values: &[GatheredColumn], rows: usize, nulls: Option<&NullBuffer>) -> BooleanBuffer {
     if values.iter().all(|column| column.finite) {
         return nulls.map_or_else(
@@ -223,7 +223,7 @@ fn valid(values: &[GatheredColumn], rows: usize, nulls: Option<&NullBuffer>) -> 
         );
     }
     let columns: Vec<_> = values.iter().map(|column| &column.values[..rows]).collect();
-    // A number times 0 is 0 only where it is finite; an absent cell is NaN, so it is not.
+    // A number times 0 is 0 only if it is finite. Absent cells are NaN.
     BooleanBuffer::collect_bool(rows, |row| {
         columns.iter().map(|column| column[row] * 0.0).sum::<f64>() == 0.0
     })

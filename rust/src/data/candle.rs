@@ -1,6 +1,6 @@
-//! Owns the column contract: a candle's fields, a chunk of candles, and the schema of the stream.
+//! Defines the columns: the fields of a candle, column groups, and the schema of the stream.
 //!
-//! Column names and metadata keys are written here and nowhere else in the crate.
+//! Other modules should not spell column names or metadata keys.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,22 +10,22 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::request::{ColumnNames, Fill, PriceType, Request};
 
-/// How many values a candle has: open, high, low, close and volume.
+/// Number of values in a candle: open, high, low, close and volume.
 pub const VALUES_PER_CANDLE: usize = ColumnNames::VALUE_FIELDS.len();
 
-/// `schema_name` of every stream and file written by this crate.
+/// The `schema_name` of every stream and file of this crate.
 pub const SCHEMA_NAME: &str = "multi_symbol_slice";
 
-/// `schema_version` of every stream and file written by this crate.
+/// The `schema_version` of every stream and file of this crate.
 pub const SCHEMA_VERSION: &str = "1.0.0";
 
-/// `schema_version` where the metadata say when slices are known.
+/// The `schema_version` if the metadata state when slices are known.
 pub const SCHEMA_VERSION_OF_DAYS: &str = "1.1.0";
 
-/// `producer` of every stream and file written by this crate.
+/// The `producer` of every stream and file of this crate.
 pub const PRODUCER: &str = concat!("omega-slices/", env!("CARGO_PKG_VERSION"));
 
-/// One candle: the bar of one symbol and price type, stamped with the time it opens.
+/// A candle: the bar of one symbol and price type, stamped with the time it opens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CandleData {
     /// Open time, nanoseconds since 1970-01-01T00:00Z.
@@ -52,33 +52,34 @@ impl CandleData {
     }
 }
 
-/// Columns of the stream that come from the same series, one per symbol: candles of one price type and
-/// timeframe, or indicators. They are null in the same rows.
+/// Columns of the stream that come from the same series, one series per symbol. They hold candles
+/// of one price type and timeframe, or indicators, and are null in the same rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ColumnGroup {
-    /// The higher timeframe of its candles, by its place in the request; `None` for the primary one.
+    /// The higher timeframe of its candles, by its index in the request; `None` for the primary
+    /// one.
     pub higher: Option<usize>,
     /// `None` for indicators.
     pub price_type: Option<PriceType>,
-    /// The names of its columns of numbers.
+    /// The names of its numeric columns.
     pub values: Vec<String>,
-    /// The name of the column that says where a candle is and all its values are finite.
+    /// The name of the column that says where a candle exists with finite values.
     pub valid: Option<String>,
-    /// The name of the column with the candles' own timestamps.
+    /// The name of the column with the timestamps of the candles.
     pub timestamp: Option<String>,
-    /// The number of the first symbol's series, and how far the next symbol's is from it.
+    /// The series number of the first symbol, and its distance to that of the next symbol.
     first_series: usize,
     series_step: usize,
 }
 
 impl ColumnGroup {
-    /// The number of a symbol's series among all of the request.
+    /// The series number of a symbol among all series of the request.
     pub fn series(&self, symbol: usize) -> usize {
         self.first_series + symbol * self.series_step
     }
 }
 
-/// A column of the stream behind `timestamp` and `symbol`, by the place of its group.
+/// A column of the stream after `timestamp` and `symbol`, by the index of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
     Value { group: usize, field: usize },
@@ -86,22 +87,26 @@ pub(crate) enum Column {
     Timestamp { group: usize },
 }
 
-/// What a stream consists of.
+/// The column groups and columns of a stream.
 #[derive(Debug)]
 pub(crate) struct StreamSchema {
     pub groups: Vec<ColumnGroup>,
-    /// In the order of the schema.
+    /// The columns, in the order of the schema.
     pub columns: Vec<Column>,
 }
 
 impl StreamSchema {
-    /// The layout of the stream for `request`, over so many symbols. Series are numbered as
-    /// [`crate::data::discovery`] resolves them.
+    /// The layout of the stream for `request` and a number of symbols. Series have the numbers that
+    /// [`crate::data::discovery`] gives them.
     ///
-    /// Column order behind `timestamp` and `symbol`: the five value columns of each price type (bid,
-    /// ask, trade), then the `valid_*` columns in the same order, then, where candles are carried
-    /// forward, the `*_timestamp` columns; for each higher timeframe its price types, each with the
-    /// timestamp first, and its `valid_*` columns; last the indicators.
+    /// The columns after `timestamp` and `symbol` are, in order:
+    ///
+    /// - the value columns of each price type (bid, ask, trade)
+    /// - their `valid_*` columns
+    /// - with fill, their `*_timestamp` columns
+    /// - for each higher timeframe, its price types (each with the timestamp first) and `valid_*`
+    ///   columns
+    /// - the indicators
     pub fn new(request: &Request, symbols: usize) -> Self {
         let price_types = request.price_types();
         let mut layout = Self {
@@ -182,8 +187,8 @@ impl StreamSchema {
             .extend(groups.map(|group| Column::Valid { group }));
     }
 
-    /// The schema of the stream, with the symbols that the request came down to, and how long after their
-    /// timestamp slices are known where that is not the timeframe.
+    /// The schema of the stream with its symbols. States how long after their timestamp slices are
+    /// known, if that is not the timeframe.
     pub fn schema(
         &self,
         request: &Request,
@@ -235,7 +240,7 @@ impl StreamSchema {
 fn name(column: &Option<String>) -> &str {
     column
         .as_deref()
-        .expect("the layout has a column of this kind only for groups that name it")
+        .expect("the layout has such a column only for groups that name it")
 }
 
 /// The type of `timestamp`.

@@ -1,10 +1,10 @@
-//! Owns timestamps written down as runs of equal steps: what one pass over a column has seen, in a
-//! few bytes per gap, so that the next pass need not decode it again.
+//! Stores timestamps as runs of equal steps, in a few bytes per gap. A second pass over a column
+//! reads them from here instead of decoding again.
 
-/// More runs than this are not kept: the memory of a series stays bounded, whatever its rows.
+/// Maximum number of runs; bounds the memory of a series.
 const MAX_RUNS: usize = 8_192;
 
-/// `count` timestamps, each `step_ns` after the one before.
+/// `count` timestamps, each `step_ns` after the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     start_ns: i64,
@@ -14,23 +14,23 @@ struct Run {
 
 impl Run {
     fn at(&self, index: usize) -> i64 {
-        // Wrapping, as it was taken apart: the sum is a timestamp that was there.
+        // Wrapping undoes the wrapping difference, so the sum is exact.
         self.start_ns
             .wrapping_add(self.step_ns.wrapping_mul(index as i64))
     }
 }
 
-/// A sequence of timestamps that is read once, from its start.
+/// A sequence of timestamps, read once from its start.
 #[derive(Debug, Default)]
 pub(crate) struct DeltaRuns {
     runs: Vec<Run>,
-    /// Where reading stands: a run, and how many of its timestamps have been read.
+    /// The read position: a run, and the number of its timestamps already read.
     next_run: usize,
     read_of_run: usize,
 }
 
 impl DeltaRuns {
-    /// Appends timestamps. `false` where they are too irregular to keep; then all of it is useless.
+    /// Appends timestamps. `false` if they are too irregular; the whole sequence is then invalid.
     #[must_use]
     pub fn extend(&mut self, timestamps: &[i64]) -> bool {
         let mut rest = timestamps;
@@ -59,7 +59,7 @@ impl DeltaRuns {
         true
     }
 
-    /// The next `count` timestamps; fewer where fewer are left.
+    /// The next `count` timestamps; fewer at the end.
     pub fn read(&mut self, count: usize) -> Vec<i64> {
         let mut timestamps = Vec::with_capacity(count);
         while let Some(run) = self.runs.get(self.next_run)
@@ -77,7 +77,7 @@ impl DeltaRuns {
     }
 }
 
-/// Lets a run go on through as many of `timestamps` as follow its step.
+/// Extends a run by the leading `timestamps` that follow its step.
 fn steps_taken(run: &mut Run, timestamps: &[i64]) -> usize {
     let taken = timestamps
         .iter()

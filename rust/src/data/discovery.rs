@@ -1,5 +1,5 @@
-//! Owns the question which files are which series: the default layout, path templates, and what
-//! to say where a file is missing. Opens no file.
+//! Finds the files of each series from the default layout or path templates, and explains missing
+//! files. Opens no file.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -19,21 +19,21 @@ use crate::request::{
     Timeframe, check_timeline, owner,
 };
 
-/// What the series of one kind have in common.
+/// The role of a series in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Candles of the primary timeframe.
     Primary,
-    /// Candles of a higher timeframe, by its place in the request.
+    /// Candles of a higher timeframe, by its index in the request.
     Higher(usize),
     Indicators,
 }
 
-/// One file of a series, and what a list of inputs says of it.
+/// A file of a series, and what a list of inputs says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileEntry {
     pub path: PathBuf,
-    /// Where the files are listed.
+    /// Set if a list of inputs names the file.
     pub listed: Option<Arc<ListedFile>>,
 }
 
@@ -43,33 +43,33 @@ impl From<PathBuf> for FileEntry {
     }
 }
 
-/// One series of a request and its files, in name order, or in the order of their list.
+/// A series of a request and its files, in name order or in the order of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeriesFiles {
     pub name: SeriesName,
     pub role: Role,
     pub files: Vec<FileEntry>,
-    /// The folder that these may not lead out of, through links neither.
+    /// The folder that the files must stay in, with links resolved.
     pub within: Option<Arc<Path>>,
 }
 
-/// What a request comes down to: its symbols, and its series. Candles of the primary timeframe come
-/// first: for each symbol in turn one series per price type, in the request's order. Those of each
-/// higher timeframe follow in the same way, then one series of indicators per symbol.
+/// The symbols and series of a request. Candles of the primary timeframe come first: for each
+/// symbol, one series per price type, in the order of the request. Each higher timeframe follows in
+/// the same way, then one series of indicators per symbol.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub symbols: Vec<String>,
     pub series: Vec<SeriesFiles>,
 }
 
-/// Finds the files of every requested series. They may lead out of the folder that the user has spelled
-/// only if links may be followed.
+/// Finds the files of every requested series. They must stay in the folder that the user spelled,
+/// unless `follow_links` is set.
 ///
 /// # Errors
 ///
-/// The first series without a file: [`Code::SymbolNotFound`], [`Code::TimeframeNotFound`] or
-/// [`Code::InvalidPriceType`], by what is missing. Where all symbols are asked for, also a timeline that
-/// they do not allow.
+/// [`Code::SymbolNotFound`], [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] for the
+/// first series without a file. If all symbols are requested, also an error of a timeline that does
+/// not fit them.
 pub(crate) fn resolve(request: &Request, follow_links: bool) -> Result<Resolved> {
     if let Some(list) = request.inputs() {
         return input_list::resolve(request, list);
@@ -97,16 +97,16 @@ pub(crate) fn resolve(request: &Request, follow_links: bool) -> Result<Resolved>
     Ok(Resolved { symbols, series })
 }
 
-/// Where the files of one timeframe lie.
+/// Finds the files of one timeframe.
 struct FileLocator<'a> {
     request: &'a Request,
     timeframe: &'a Timeframe,
     root: &'a str,
-    /// In order of preference: the first one that yields files wins.
+    /// In order of preference: the first template that yields files wins.
     templates: Vec<PathTemplate>,
-    /// For each template, the folder that its files may not lead out of.
+    /// For each template, the folder that its files must stay in.
     within: Vec<Option<Arc<Path>>>,
-    /// Folders that were looked at, and the format of the table that they are.
+    /// The table formats of folders that were checked before.
     tables: RefCell<HashMap<PathBuf, Option<&'static str>>>,
 }
 
@@ -143,11 +143,11 @@ impl<'a> FileLocator<'a> {
         };
         let root = request.data().to_str().ok_or_else(|| {
             Error::usage(format!(
-                "the data root {:?} is not valid UTF-8",
+                "invalid data root {:?}: expected UTF-8",
                 request.data()
             ))
         })?;
-        // What is not there leads nowhere, and is told as missing.
+        // A missing folder is reported as missing later.
         let real =
             |folder: PathBuf| -> Arc<Path> { fs::canonicalize(&folder).unwrap_or(folder).into() };
         let within = |template: &PathTemplate| {
@@ -210,7 +210,7 @@ impl<'a> FileLocator<'a> {
         }
     }
 
-    /// The files of a series, and the folder that they may not lead out of.
+    /// The files of a series, and the folder that they must stay in.
     fn files(
         &self,
         symbol: &str,
@@ -237,14 +237,15 @@ impl<'a> FileLocator<'a> {
         Ok((Vec::new(), None))
     }
 
-    /// Refuses templates that leave open where a symbol ends, also where one file alone matches.
+    /// Rejects templates that leave the end of a symbol open, even if only one file matches.
     fn check_stars(&self, symbols: Option<&[String]>, sides: &[Option<PriceType>]) -> Result<()> {
         let beside = |template: &&PathTemplate| template.has_star_beside_symbol();
         let Some(template) = self.templates.iter().find(beside) else {
             return Ok(());
         };
-        let mut message = format!("the path template {template} has a * right beside {{symbol}}");
-        let hint = "put the text that stands between them into the template: {symbol}-1m-*";
+        let mut message =
+            format!("ambiguous path template {template}: it has a * right beside {{symbol}}");
+        let hint = "put the text between them into the template, as in {symbol}-1m-*";
         let refuse = |message: String| Error::input(Code::AmbiguousInput, message).with_hint(hint);
         let price_type = sides.first().copied().flatten();
         for &price_type in sides {
@@ -252,7 +253,7 @@ impl<'a> FileLocator<'a> {
             if let Some((file, symbol, other)) = second {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 message.push_str(&format!(
-                    ": {name} can be read as a file of {symbol} and of {other}"
+                    ", and {name} matches the symbols {symbol} and {other}"
                 ));
                 return Err(refuse(message)
                     .at_series(&symbol, price_type)
@@ -265,7 +266,7 @@ impl<'a> FileLocator<'a> {
         })
     }
 
-    /// A file that can be read as that of a symbol and as that of another one, rather by whole words.
+    /// Finds a file that matches two symbols, preferably as whole words.
     fn second_reading(
         &self,
         template: &PathTemplate,
@@ -308,7 +309,7 @@ impl<'a> FileLocator<'a> {
         Ok(None)
     }
 
-    /// Those of the files that match for a symbol that are its own, and no other symbol's.
+    /// Keeps the matching files that belong to the symbol, and not to another one.
     fn own_files(
         &self,
         template: &PathTemplate,
@@ -321,11 +322,12 @@ impl<'a> FileLocator<'a> {
             let text = file.to_str().unwrap_or_default();
             let timeframe = self.timeframe.as_str();
             if let Some(other) = template.longer_timeframe(text, timeframe, of_series) {
-                let message =
-                    format!("the file can be read as one of {timeframe} and as one of {other}");
+                let message = format!(
+                    "ambiguous file name: it matches the timeframes {timeframe} and {other}"
+                );
                 return Err(Error::input(Code::AmbiguousInput, message)
                     .at_file(file)
-                    .with_hint("put the text that follows {timeframe} into the path template"));
+                    .with_hint("put the text after {timeframe} into the path template"));
             }
         }
         let fields = self.fields_of_any_symbol(price_type);
@@ -337,24 +339,25 @@ impl<'a> FileLocator<'a> {
             let readings = self.readings(template, &file, fields);
             match owner(&readings) {
                 Some(owner) if owner.symbol != symbol => {
-                    // Of all symbols, each gets its own. Who names one may mean the other's rows too.
+                    // With all symbols, each file goes to its owner. A user who names one symbol
+                    // may want rows of the other file too.
                     if *self.request.symbols() != Symbols::All {
                         let message = format!(
-                            "the file can be read as {symbol}'s and as {}'s, which it is",
+                            "ambiguous file name: it matches the symbols {symbol} and {}, and belongs to the latter",
                             owner.symbol
                         );
                         return Err(Error::input(Code::AmbiguousInput, message)
                             .at_file(&file)
                             .with_hint(hint![
-                                "put what follows the symbol into the path template, or list the \
+                                "put the text after the symbol into the path template, or list the \
                                  files with ",
                                 Setting::Inputs,
                                 format!(
-                                    "; only where {} is no symbol at all, say with ",
+                                    "; if {} is not a symbol, describe symbols with ",
                                     owner.symbol
                                 ),
                                 Setting::SymbolPattern,
-                                " what one looks like",
+                                ", such as [A-Z]+",
                             ]));
                     }
                 }
@@ -364,7 +367,7 @@ impl<'a> FileLocator<'a> {
         Ok(own)
     }
 
-    /// The ways to read a path that count.
+    /// The readings of a path whose symbol matches the symbol pattern.
     fn readings(
         &self,
         template: &PathTemplate,
@@ -390,7 +393,7 @@ impl<'a> FileLocator<'a> {
         }
     }
 
-    /// Refuses a root that lies in a table, whatever links have led there.
+    /// Rejects a root inside a table, with links resolved.
     fn check_root(&self) -> Result<()> {
         let Ok(root) = fs::canonicalize(self.request.data()) else {
             return Ok(());
@@ -407,14 +410,14 @@ impl<'a> FileLocator<'a> {
         Ok(())
     }
 
-    /// Refuses files of a table whose own library knows which of its files count.
+    /// Rejects files of a table format: only the table itself knows which of its files are live.
     fn check_tables(&self, template: &PathTemplate, files: &[PathBuf]) -> Result<()> {
         let depth = |path: &Path| path.components().count();
         let top = if template.as_str().starts_with("{root}") {
             Some(depth(Path::new(self.root)))
         } else {
             template.spelled_folder(self.root).map(|folder| {
-                // Names below the folder that the process is in begin without it.
+                // Paths below the current folder do not start with its name.
                 let is_here = folder == Path::new(".");
                 if is_here { 0 } else { depth(&folder) }
             })
@@ -486,13 +489,13 @@ impl<'a> FileLocator<'a> {
         }
         if symbols.len() > MAX_SYMBOLS {
             return Err(Error::usage(format!(
-                "there are {} symbols; one stream holds at most {MAX_SYMBOLS}",
+                "found {} symbols: one stream holds at most {MAX_SYMBOLS}",
                 symbols.len()
             ))
             .with_hint(hint!["list fewer symbols with ", Setting::Symbols]));
         }
         let symbols: Vec<_> = symbols.into_iter().collect();
-        // The names came from the disk; they obey the same rules as names from a request.
+        // The names come from the disk and follow the same rules as names in a request.
         let checked = Request::builder(self.request.data())
             .symbols(symbols.clone())
             .build();
@@ -509,7 +512,7 @@ impl<'a> FileLocator<'a> {
         Ok(symbols)
     }
 
-    /// The error for a series without a file, by the first thing that is not there.
+    /// The error for a series without a file, by the first missing part.
     fn missing(&self, symbol: &str, price_type: Option<PriceType>) -> Result<Error> {
         if let Some(error) = self.no_root() {
             return Ok(error.at_series(symbol, price_type));
@@ -517,33 +520,32 @@ impl<'a> FileLocator<'a> {
         let timeframe = self.timeframe;
         let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));
         let Some(price_type) = price_type else {
-            let message = format!("{symbol} has no indicators of timeframe {timeframe}");
+            let message = format!("symbol {symbol} has no indicators of timeframe {timeframe}");
             return Ok(Error::input(Code::TimeframeNotFound, message)
                 .at_symbol(symbol)
                 .at_file(&expected)
                 .with_hint(hint![
-                    "add the file, or say where it lies with ",
+                    "add the file, or name its path with ",
                     Setting::IndicatorTemplate
                 ]));
         };
         let error = if self.any_file(symbol, Some(timeframe.as_str()))? {
             Error::input(
                 Code::InvalidPriceType,
-                format!("{symbol} has {timeframe} candles, but none of price type {price_type}"),
+                format!(
+                    "symbol {symbol} has {timeframe} candles, but not of price type {price_type}"
+                ),
             )
             .with_hint("request another price type, or add the file")
         } else if self.any_file(symbol, None)? {
             Error::input(
                 Code::TimeframeNotFound,
-                format!("{symbol} has no candles of timeframe {timeframe}"),
+                format!("symbol {symbol} has no candles of timeframe {timeframe}"),
             )
             .with_hint("request another timeframe, or add the file")
         } else {
-            Error::input(
-                Code::SymbolNotFound,
-                format!("there is no file of the symbol {symbol}"),
-            )
-            .with_hint(self.symbol_hint(symbol))
+            Error::input(Code::SymbolNotFound, format!("symbol {symbol} has no file"))
+                .with_hint(self.symbol_hint(symbol))
         };
         Ok(error.at_series(symbol, price_type).at_file(&expected))
     }
@@ -555,17 +557,17 @@ impl<'a> FileLocator<'a> {
             .iter()
             .any(|template| template.as_str().contains("{root}"));
         (uses_root && !root.is_dir()).then(|| {
-            Error::input(Code::SymbolNotFound, "the data root is no folder")
+            Error::input(Code::SymbolNotFound, "the data root is not a folder")
                 .at_file(root)
                 .with_hint(hint![
-                    "name it with ",
+                    "name the root folder with ",
                     Setting::Data,
                     " or OMEGA_DATA_PARQUET_ROOT"
                 ])
         })
     }
 
-    /// Whether the symbol has any file (of this timeframe), of whatever price type.
+    /// Whether the symbol has a file (of this timeframe) of any price type.
     fn any_file(&self, symbol: &str, timeframe: Option<&str>) -> Result<bool> {
         for template in &self.templates {
             for price_type in PriceType::ALL {
@@ -595,7 +597,7 @@ impl<'a> FileLocator<'a> {
 
     fn layout_hint(&self) -> String {
         format!(
-            "files are looked for as {}; other timeframes, price types or layouts have to be asked for",
+            "files are searched as {}; request another timeframe, price type or path template for other files",
             self.templates[0]
         )
     }
@@ -616,17 +618,17 @@ impl<'a> FileLocator<'a> {
     }
 }
 
-/// The error for a file that a table's own library alone can tell to be live.
+/// The error for a file of a table format.
 fn of_table(folder: &Path, format: &str) -> Error {
     let message = format!(
-        "cannot read the file by its name: {} is {format}, of which only some files are live",
+        "cannot read the file by its name: {} is {format}, in which only some files are live",
         folder.display()
     );
     Error::input(Code::UnsupportedInput, message)
         .with_hint(hint!["list the table's live files with ", Setting::Inputs])
 }
 
-/// The format of the table that a folder is, where it is one.
+/// The table format of a folder, if it is a table.
 fn table_format(folder: &Path) -> Option<&'static str> {
     if folder.join("_delta_log").is_dir() {
         return Some("a Delta Lake table (_delta_log)");
@@ -645,9 +647,9 @@ fn table_format(folder: &Path) -> Option<&'static str> {
         .then_some("an Iceberg table (metadata/*.metadata.json)")
 }
 
-/// Whether opening the path is worth trying: it is there, or only opening it will tell why not.
+/// Whether a path is worth opening: it exists, or opening it gives the reason.
 fn may_exist(path: &Path) -> bool {
-    // The link itself where it is one: a link to nothing is a file that cannot be read, not none.
+    // Check the link itself: a broken link is an unreadable file, not a missing one.
     fs::symlink_metadata(path).map_or_else(|error| !is_missing(&error), |_| true)
 }
 
@@ -688,7 +690,7 @@ fn matching_files(pattern: &PathPattern) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The names in a folder; none where there is no such folder.
+/// The names in a folder; empty if the folder does not exist.
 fn names_in(folder: &Path) -> Result<Vec<OsString>> {
     let here = if folder.as_os_str().is_empty() {
         Path::new(".")
@@ -703,13 +705,10 @@ fn names_in(folder: &Path) -> Result<Vec<OsString>> {
     match names {
         Err(error) if is_missing(&error) => Ok(Vec::new()),
         names => names.map_err(|error| {
-            Error::input(
-                Code::CorruptInput,
-                format!("a folder cannot be read: {error}"),
-            )
-            .at_file(here)
-            .with_hint("check its permissions")
-            .with_source(error)
+            Error::input(Code::CorruptInput, format!("cannot read a folder: {error}"))
+                .at_file(here)
+                .with_hint("check the permissions of the folder")
+                .with_source(error)
         }),
     }
 }

@@ -1,5 +1,4 @@
-//! Owns lists of inputs: the JSON document that names exactly the files of each series, and what it says
-//! of them.
+//! Reads lists of inputs: JSON documents that name the files of each series and describe them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,13 +17,13 @@ use crate::request::{
     check_timeline,
 };
 
-/// A list of a thousand symbols with a file a day for ten years.
+/// Maximum size: enough for a thousand symbols with one file a day for ten years.
 const LIST_BYTES_MAX: u64 = 1 << 30;
 
-/// What a list says of a file.
+/// What a list says about a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ListedFile {
-    /// Names of columns, by `timestamp`, the fields of a candle, or the names of indicators.
+    /// Column names, by `timestamp`, the fields of a candle, or the names of indicators.
     pub columns: BTreeMap<String, String>,
     pub unit: Option<TimestampUnit>,
     pub zone: Option<Zone>,
@@ -48,13 +47,13 @@ struct ListedSeries {
     files: Vec<FileOrPath>,
 }
 
-/// A file by its path alone, or by all that is said of it.
+/// A file, given as a path or as a full description.
 #[derive(Debug)]
 struct FileOrPath(FileDocument);
 
 impl<'de> Deserialize<'de> for FileOrPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not as an untagged choice, which says nothing of what is wrong.
+        // Not an untagged enum: its error would not say what is wrong.
         match Value::deserialize(deserializer)? {
             Value::String(path) => Ok(Self(FileDocument::new(path.into()))),
             document => serde_json::from_value(document)
@@ -64,38 +63,38 @@ impl<'de> Deserialize<'de> for FileOrPath {
     }
 }
 
-/// A file with all that may be said of it; as it is printed too.
+/// The description of a file in a list of inputs, read and printed in the same form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct InputFileDocument {
-    /// Where it is; relative to the folder of the list.
+    /// Its path, relative to the folder of the list.
     pub path: PathBuf,
     /// Its size in bytes.
     #[serde(default)]
     pub size: Option<u64>,
-    /// When it was written to last, nanoseconds since 1970.
+    /// When it was last modified, nanoseconds since 1970.
     #[serde(default)]
     pub modified_ns: Option<i64>,
-    /// How many rows it has.
+    /// Number of rows.
     #[serde(default)]
     pub rows: Option<u64>,
-    /// Its smallest stamp, nanoseconds UTC; `None` without rows.
+    /// The smallest timestamp, nanoseconds UTC; `None` without rows.
     #[serde(default)]
     pub first_timestamp_ns: Option<i64>,
-    /// Its largest stamp, nanoseconds UTC; `None` without rows.
+    /// The largest timestamp, nanoseconds UTC; `None` without rows.
     #[serde(default)]
     pub last_timestamp_ns: Option<i64>,
-    /// The columns that are read, by `timestamp`, the fields of a candle, or the names of indicators.
+    /// The columns to read, by `timestamp`, the fields of a candle, or the names of indicators.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
-    /// The unit of timestamps that are integers.
+    /// The unit of integer timestamps.
     #[serde(default)]
     pub unit: Option<TimestampUnit>,
-    /// The zone of wall clocks and of days.
+    /// The zone of local times and of days.
     #[serde(default)]
     pub zone: Option<String>,
-    /// The column of symbols in files of several symbols, which cannot be read yet.
+    /// The column of symbols in a file of several symbols, which is not supported yet.
     #[serde(default, skip_serializing)]
     symbol_column: Option<String>,
 }
@@ -103,7 +102,7 @@ pub struct InputFileDocument {
 type FileDocument = InputFileDocument;
 
 impl InputFileDocument {
-    /// Of a file of which nothing but its place is known.
+    /// Describes a file by its path only.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -120,7 +119,7 @@ impl InputFileDocument {
     }
 }
 
-/// A list that was read: for each series its files, in their order.
+/// A list of inputs: for each series its files, in order.
 struct InputList<'a> {
     file: &'a Path,
     series: BTreeMap<(String, String, Option<PriceType>), Vec<FileEntry>>,
@@ -130,8 +129,8 @@ struct InputList<'a> {
 ///
 /// # Errors
 ///
-/// [`Code::CorruptInput`] where the list cannot be read, [`Code::SymbolNotFound`],
-/// [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] where it lacks a series, a usage error where
+/// [`Code::CorruptInput`] if the list is invalid. [`Code::SymbolNotFound`],
+/// [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] if it lacks a series. A usage error if
 /// an option of the request contradicts it.
 pub(crate) fn resolve(request: &Request, file: &Path) -> Result<Resolved> {
     let list = InputList::read(file, request)?;
@@ -178,7 +177,7 @@ impl<'a> InputList<'a> {
         let wrong = |message: String| {
             Error::input(Code::CorruptInput, message)
                 .at_file(file)
-                .with_hint("write the list as omega-slices inputs prints it")
+                .with_hint("write the list in the format that omega-slices inputs prints")
         };
         let unreadable = |error: std::io::Error| {
             wrong(format!("cannot read the list of inputs: {error}")).with_source(error)
@@ -186,7 +185,7 @@ impl<'a> InputList<'a> {
         let metadata = fs::metadata(file).map_err(unreadable)?;
         if !metadata.is_file() || metadata.len() > LIST_BYTES_MAX {
             return Err(wrong(
-                "cannot read the list of inputs: it is no regular file of a sensible size"
+                "cannot read the list of inputs: expected a regular file of at most 1 GiB"
                     .to_owned(),
             ));
         }
@@ -205,7 +204,9 @@ impl<'a> InputList<'a> {
                 price_type: listed.price_type,
             };
             if listed.files.is_empty() {
-                return Err(name.on(wrong(format!("the list has no file of {name}"))));
+                return Err(name.on(wrong(format!(
+                    "invalid list of inputs: it names no file for {name}"
+                ))));
             }
             let entries = listed.files.into_iter().map(|FileOrPath(document)| {
                 entry(folder, &document, &name, request).map_err(|error| {
@@ -220,7 +221,9 @@ impl<'a> InputList<'a> {
             let entries = entries.collect::<Result<Vec<_>>>()?;
             let key = (name.symbol.clone(), name.timeframe.clone(), name.price_type);
             if series.insert(key, entries).is_some() {
-                return Err(name.on(wrong(format!("the list has the series {name} twice"))));
+                return Err(name.on(wrong(format!(
+                    "invalid list of inputs: it names the series {name} twice"
+                ))));
             }
         }
         Ok(Self { file, series })
@@ -240,7 +243,7 @@ impl<'a> InputList<'a> {
         } else {
             Code::SymbolNotFound
         };
-        let error = Error::input(code, format!("the list of inputs has no series {name}"));
+        let error = Error::input(code, format!("the list of inputs lacks the series {name}"));
         Err(name
             .on(error.at_file(self.file))
             .with_hint("add it to the list, or request another series"))
@@ -261,14 +264,15 @@ impl<'a> InputList<'a> {
             .map(|key| key.0.clone())
             .collect();
         if symbols.is_empty() {
-            let message =
-                format!("the list of inputs has no {timeframe} candles that are requested");
+            let message = format!(
+                "the list of inputs has no {timeframe} candles of the requested price types"
+            );
             return Err(Error::input(Code::SymbolNotFound, message)
                 .at_file(self.file)
                 .with_hint("request another timeframe or price type, or add series to the list"));
         }
         let symbols: Vec<_> = symbols.into_iter().collect();
-        // The names came from the list; they obey the same rules as names from a request.
+        // The names come from the list and follow the same rules as names in a request.
         let checked = Request::builder("").inputs(Some(self.file.to_owned()));
         let checked = checked.symbols(symbols.clone()).build();
         checked.map_err(|error| {
@@ -280,7 +284,7 @@ impl<'a> InputList<'a> {
     }
 }
 
-/// A file of the list, held against the request.
+/// Checks a file of the list against the request.
 fn entry(
     folder: &Path,
     document: &FileDocument,
@@ -290,7 +294,7 @@ fn entry(
     check_local_path(&document.path.to_string_lossy())?;
     let path = folder.join(&document.path);
     if document.symbol_column.is_some() {
-        let message = "cannot read a file of several symbols";
+        let message = "cannot read a file of several symbols: one file holds one series";
         return Err(Error::input(Code::UnsupportedInput, message)
             .at_file(&path)
             .with_hint("write one file per symbol"));
@@ -304,18 +308,17 @@ fn entry(
         .columns
         .keys()
         .find(|field| *field != "timestamp" && !fields.contains(&field.as_str()));
-    // A list may name indicators that this request does not ask for.
+    // A list may describe indicators that this request does not use.
     if let Some(field) = unknown.filter(|_| name.price_type.is_some()) {
-        let message =
-            format!("the list names a column for {field:?}, which is no field of a candle");
+        let message = format!("invalid list of inputs: {field:?} is not a candle field");
         return Err(Error::input(Code::CorruptInput, message)
-            .with_hint("the fields are timestamp, open, high, low, close and volume"));
+            .with_hint("choose from timestamp, open, high, low, close and volume"));
     }
     for (field, column) in &document.columns {
         if column.is_empty() {
-            let message = format!("the list names no column for {field:?}");
+            let message = format!("invalid list of inputs: the column name for {field:?} is empty");
             return Err(Error::input(Code::CorruptInput, message)
-                .with_hint("leave the field out, or name its column"));
+                .with_hint("leave the field out or name its column"));
         }
         let asked = request.columns().renaming(field);
         if let Some(asked) = asked.filter(|asked| *asked != column) {
@@ -327,10 +330,10 @@ fn entry(
         Some(text) => Some(Zone::of_column(text).ok_or_else(|| {
             Error::input(
                 Code::CorruptInput,
-                format!("invalid time zone {text:?} in the list"),
+                format!("invalid time zone {text:?} in the list of inputs: expected an IANA name"),
             )
             .at_file(&path)
-            .with_hint("write an IANA name, such as Europe/Paris or UTC")
+            .with_hint("write a name such as Europe/Paris or UTC")
         })?),
     };
     if let (Some(asked), Some(listed)) = (request.timestamp_unit(), document.unit)
@@ -352,11 +355,11 @@ fn entry(
     })
 }
 
-/// The error where an option of the request contradicts a list.
+/// The error if an option of the request contradicts a list.
 pub(crate) fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
     Error::usage(format!(
-        "the request says {asked:?} for {option}, the list of inputs says {listed:?}"
+        "the request says {asked:?} for {option}, but the list of inputs says {listed:?}"
     ))
     .at_file(path)
-    .with_hint("leave the option out, or correct the list")
+    .with_hint("leave the option out or correct the list")
 }

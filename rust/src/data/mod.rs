@@ -1,11 +1,12 @@
-//! The way of the data, from files to slices. Each floor knows only the ones above it in this list:
+//! Turns files into slices. Each layer uses only the layers before it in this list:
 //!
-//! 1. [`candle`]: what a candle is, and the columns of the stream.
-//! 2. `session`, `delta_runs`, `bins`, [`alignment`]: pure rules over timestamps. `thread_pool`: threads.
-//! 3. `discovery`, `input_list`, `source`: which files there are, and what one Parquet file holds.
+//! 1. [`candle`]: the fields of a candle, and the columns of the stream.
+//! 2. `session`, `delta_runs`, `bins`, [`alignment`]: pure rules over timestamps. `thread_pool`:
+//!    threads.
+//! 3. `discovery`, `input_list`, `source`: finds files, and reads one Parquet file.
 //! 4. `series`: one ordered, filtered series from its files: its candle times, its values.
-//! 5. `gather`: values and timestamps brought together, by a plan.
-//! 6. `prefetch`, `planner`: the plan, from the candle times of all series.
+//! 5. `gather`: brings values and timestamps together, following a plan.
+//! 6. `prefetch`, `planner`: make the plan from the candle times of all series.
 //! 7. `assemble`, [`multi_symbol`]: record batches; slices, batches, iterators.
 
 pub mod alignment;

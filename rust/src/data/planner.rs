@@ -1,8 +1,8 @@
-//! Owns the control plane: from the candle times of all series, run by run, to the plan of
-//! some batches, which says which row of which series belongs into which slice. Moves no value.
+//! Plans batches: which row of which series belongs into which slice, from the candle times of all
+//! series. Moves no values.
 //!
-//! Where a batch ends follows from the request alone, never from chunk sizes or timing; that is
-//! what makes the output the same bytes at any number of threads.
+//! The request alone decides where a batch ends, never chunk sizes or timing. So the output has the
+//! same bytes with any number of threads.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use crate::data::series::{CandleTimes, Rows, SeriesSurvey};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
 
-/// What becomes a slice.
+/// Decides which timestamps become slices.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SliceRule {
     pub timeline: TimelineRule,
-    /// How many series each symbol has in the primary timeframe.
+    /// Number of series per symbol in the primary timeframe.
     pub price_types: usize,
-    /// Slices begin here. What is earlier can only be carried into them.
+    /// The first possible slice; earlier candles only show in later slices.
     pub first_ns: i64,
 }
 
-/// Which candle of a series is shown in a slice.
+/// Selects the candle of a series that a slice shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Join {
-    /// The one stamped as the slice is, in a series that shapes the timeline; else the latest one, as long
-    /// as it is no older than this.
+    /// In series that shape the timeline: the candle at the timestamp, else the latest one up to
+    /// this age.
     Primary { max_age_ns: i64 },
-    /// The one stamped as the slice is.
+    /// The candle at the timestamp.
     Exact,
-    /// The latest of those that are so old at least, if it is no older than allowed.
+    /// The latest candle that is old enough, up to the maximum age.
     Complete {
         delay_ns: i64,
         max_age_ns: Option<i64>,
@@ -40,7 +40,7 @@ pub(crate) enum Join {
 }
 
 impl Join {
-    /// How much later than its timestamp a candle is first needed.
+    /// The delay between the timestamp of a candle and its first use.
     fn delay_ns(self) -> i64 {
         match self {
             Self::Primary { .. } | Self::Exact => 0,
@@ -53,40 +53,40 @@ impl Join {
 pub(crate) struct Planner {
     rule: SliceRule,
     series: Vec<Prefetcher>,
-    /// How each of them is joined; those that shape the timeline come first.
+    /// The join of each series; series that shape the timeline come first.
     joins: Vec<Join>,
     buffers: Vec<SeriesBuffer>,
-    /// A series is topped up as soon as it has fewer candles than this.
+    /// A series with fewer candles than this is topped up.
     low_water: usize,
     /// Slices per full batch, and full batches per full plan.
     batch_slices: usize,
     batches: usize,
     block: Arc<Block>,
-    /// Slices of the block that are in a plan.
+    /// Slices of the block that plans have used.
     used: usize,
-    /// Candles of each series that lie in the block.
+    /// Number of candles of each series in the block.
     in_block: Vec<usize>,
     candles: u64,
 }
 
-/// The candle times of one series that are loaded and in no block yet, and the last one that is.
+/// The candle times of one series that are loaded and not yet in a block, and the last one before.
 #[derive(Default)]
 struct SeriesBuffer {
-    /// In one piece; the first `used` of them are used up, but for what the last of those is still
-    /// shown in.
+    /// In one piece. The first `used` timestamps are used up, but the last of those may still be
+    /// shown.
     timestamps: Vec<i64>,
-    /// For each the instant from which its age counts, where that is not its timestamp.
+    /// The instant from which the age of each candle counts, if not its timestamp.
     begins: Option<Vec<i64>>,
     rows: Rows,
     used: usize,
     exhausted: bool,
-    /// Ranges of rows that are not in time order.
+    /// Ranges of rows that are out of time order.
     shuffled: Arc<[Range<u64>]>,
 }
 
 impl Planner {
-    /// Plans batches of `batch_slices` slices, `batches` at a time. Chunks of candle times have about
-    /// `chunk_rows`.
+    /// Plans `batches` batches of `batch_slices` slices at a time. Chunks have about `chunk_rows`
+    /// candle times.
     pub fn new(
         rule: SliceRule,
         (series, joins): (Vec<Prefetcher>, Vec<Join>),
@@ -113,9 +113,9 @@ impl Planner {
         }
     }
 
-    /// The plan of the next batches; `None` after the last one. Never an empty plan.
+    /// The plan of the next batches, never empty; `None` after the last one.
     pub fn next_plan(&mut self) -> Result<Option<Plan>> {
-        // The first one is short: somebody waits for it.
+        // The first plan is short, to give the reader data early.
         let batches = if self.candles == 0 { 1 } else { self.batches };
         let capacity = self.batch_slices * batches;
         let mut parts = Vec::new();
@@ -138,38 +138,38 @@ impl Planner {
         }))
     }
 
-    /// Has what the next plans need read, after all work that waits.
+    /// Queues the reads for the next plans behind all waiting work.
     pub fn prefetch(&mut self) {
         self.series.iter_mut().for_each(Prefetcher::prefetch);
     }
 
-    /// How many candles have been gone through.
+    /// Number of candles processed so far.
     pub fn candles(&self) -> u64 {
         self.candles
     }
 
-    /// What has been taken of each series.
+    /// The counts of each series so far.
     pub fn reports(&self) -> Vec<SeriesReport> {
         let reports = self.series.iter().filter_map(Prefetcher::report);
         reports.cloned().collect()
     }
 
-    /// What surveys found of each series, once, after the last plan; nothing where none was asked for.
+    /// The surveys of all series, once, after the last plan; empty unless requested.
     pub fn take_surveys(&mut self) -> Vec<SeriesSurvey> {
         let surveys = self.series.iter_mut().filter_map(Prefetcher::take_survey);
         surveys.map(|survey| *survey).collect()
     }
 
-    /// What a person should know about what was read since it was asked last.
+    /// The warnings since the last call.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         let each = self.series.iter_mut().flat_map(Prefetcher::take_warnings);
         each.collect()
     }
 
-    /// Makes the next run of the timeline final. `false` when there is none.
+    /// Makes the next block of the timeline final. `false` at the end.
     ///
-    /// All series are read to their end even where no further slice can come of them: whether a
-    /// file is sound must not depend on how the others are cut.
+    /// Reads all series to their end, even if no further slice can follow. Otherwise the other
+    /// series would decide whether an error in a file is found.
     fn next_block(&mut self) -> Result<bool> {
         for (buffer, in_block) in self.buffers.iter_mut().zip(&mut self.in_block) {
             buffer.use_up(std::mem::take(in_block));
@@ -221,7 +221,7 @@ impl Planner {
         Ok(true)
     }
 
-    /// Loads candle times until every series has enough, or no more.
+    /// Loads candle times until every series has enough or has ended.
     fn top_up(&mut self) -> Result<()> {
         loop {
             let low =
@@ -236,12 +236,12 @@ impl Planner {
                 self.series[number].read_now();
             }
             let mut failed = None;
-            // The last one first: when it has come, nearly all are there and need no waiting.
+            // Start with the last one: when it has arrived, most others have too.
             for &number in low.iter().rev() {
                 match self.series[number].take() {
                     Ok(Some(chunk)) => self.buffers[number].load(&chunk),
                     Ok(None) => self.buffers[number].exhausted = true,
-                    // Of several errors the one of the first series counts.
+                    // Of several errors, report that of the first series.
                     Err(error) => failed = Some(error),
                 }
             }
@@ -257,7 +257,7 @@ impl SeriesBuffer {
         &self.timestamps[self.used..]
     }
 
-    /// From when on the ages of those that are left count.
+    /// For the remaining candles, the instants from which their ages count.
     fn begins_left(&self) -> &[i64] {
         match &self.begins {
             Some(begins) => &begins[self.used..],
@@ -265,7 +265,7 @@ impl SeriesBuffer {
         }
     }
 
-    /// The candle before those that are left.
+    /// The candle before the remaining ones.
     fn before(&self) -> Option<usize> {
         self.used.checked_sub(1)
     }
@@ -298,8 +298,8 @@ impl SeriesBuffer {
         self.used += candles;
     }
 
-    /// Which of the next `candles` candles, and of the one before them, are shown where on an index. Where
-    /// they shape it, they are `aligned` on it.
+    /// Joins the next `candles` candles, and the one before them, with an index. `aligned` holds
+    /// their runs if they shape the timeline.
     fn join(&self, index: &[i64], aligned: &[RowRun], candles: usize, join: Join) -> SeriesRows {
         let end = self.used + candles;
         match join {
@@ -330,7 +330,7 @@ impl SeriesBuffer {
                             row, timestamp_ns, ..
                         } = run
                         else {
-                            unreachable!("asof repeats rows, it never goes on to the next");
+                            unreachable!("asof yields only repeated rows");
                         };
                         *timestamp_ns = timestamps[*row as usize];
                     }
@@ -340,14 +340,14 @@ impl SeriesBuffer {
         }
     }
 
-    /// What is aligned among some candles, by the rows that these came from.
+    /// The aligned runs among some candles, by the original rows.
     fn rows_of(&self, aligned: &[RowRun], candles: Range<usize>) -> SeriesRows {
         let mut by_row = Vec::with_capacity(aligned.len());
         let first = candles.start;
         let mut runs = self.rows.runs_in(candles).peekable();
         for run in aligned {
             let mut left = *run;
-            // Candles ascend, and so do the runs that they lie in.
+            // Candles ascend, and so do their runs.
             while !left.is_empty() {
                 let candle = first + left.row() as usize;
                 while runs.next_if(|(run, _)| run.end <= candle).is_some() {}

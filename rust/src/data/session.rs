@@ -1,4 +1,4 @@
-//! Owns the session filter: which rows lie in trading hours. Pure.
+//! Decides which rows lie in trading hours. Does no I/O.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,27 +12,28 @@ const SECONDS_PER_DAY: i64 = 24 * SECONDS_PER_HOUR;
 const SECONDS_PER_WEEK: i64 = 7 * SECONDS_PER_DAY;
 const NANOSECONDS_PER_DAY: i64 = SECONDS_PER_DAY * NANOSECONDS_PER_SECOND;
 
-/// Days since 1970-01-01, a Thursday, modulo 7.
+/// The weekday of a day number since 1970-01-01 (a Thursday), modulo 7.
 const SATURDAY: i64 = 2;
 const MONDAY: i64 = 4;
 
-/// The filter of one series. It keeps the stretch of the week that it looked up last, so rows in
-/// time order cost one look-up a week; any order of rows gives the same answers.
+/// The session filter of one series. It caches the part of the week of the last look-up, so ordered
+/// rows cost one look-up per week. The order of rows does not change the result.
 #[derive(Debug, Clone)]
 pub(crate) enum SessionFilter {
     KeepAll,
     /// The FX week, for timeframes shorter than a day.
     FxWeek(FxWeek),
-    /// Weekends out, for timeframes of a day or more; placeholders too, where there are prices.
+    /// Without weekends, for timeframes of a day or more; without placeholders too, if there are
+    /// prices.
     FxDays {
         prices: bool,
     },
-    /// The hours of a file.
+    /// The hours of a session file.
     Hours(HoursFilter),
 }
 
 impl SessionFilter {
-    /// The filter of series that hold `prices`, or that do not.
+    /// The filter of a series with or without `prices`.
     pub fn new(session: Session, timeframe: &Timeframe, prices: bool) -> Self {
         match session {
             Session::None => Self::KeepAll,
@@ -41,7 +42,7 @@ impl SessionFilter {
         }
     }
 
-    /// The filter by given hours.
+    /// The filter of given hours.
     pub fn of_hours(hours: Arc<Hours>) -> Self {
         Self::Hours(HoursFilter {
             hours,
@@ -50,12 +51,12 @@ impl SessionFilter {
         })
     }
 
-    /// Whether every row passes, whatever it holds.
+    /// Whether every row passes.
     pub fn keeps_all(&self) -> bool {
         matches!(self, Self::KeepAll)
     }
 
-    /// Whether a candle's values matter, not only its timestamp.
+    /// Whether the filter needs the values of a candle, not only its timestamp.
     pub fn needs_values(&self) -> bool {
         matches!(self, Self::FxDays { prices: true })
     }
@@ -74,8 +75,8 @@ impl SessionFilter {
         }
     }
 
-    /// Whether a row stamped here is kept, whatever it holds but a placeholder, and the first later
-    /// instant at which that may be otherwise; `None` where there is none that an `i64` can hold.
+    /// Whether a row with this timestamp is kept (unless it is a placeholder), and the first later
+    /// instant at which that may change. `None` if that instant does not fit `i64`.
     pub fn stretch(&mut self, timestamp_ns: i64) -> (bool, Option<i64>) {
         match self {
             Self::KeepAll => (true, None),
@@ -104,7 +105,7 @@ fn is_weekend_utc(timestamp_ns: i64) -> bool {
     (SATURDAY..MONDAY).contains(&day.rem_euclid(7))
 }
 
-/// A candle that a data vendor fills in for a day without trading.
+/// A candle that a data vendor inserts for a day without trading.
 fn is_placeholder([open, high, low, close, volume]: [f64; VALUES_PER_CANDLE]) -> bool {
     volume == 0.0 && open == high && high == low && low == close
 }
@@ -113,7 +114,7 @@ fn is_placeholder([open, high, low, close, volume]: [f64; VALUES_PER_CANDLE]) ->
 #[derive(Debug, Clone)]
 pub(crate) struct FxWeek {
     sydney: Zone,
-    /// The stretch looked up last, in seconds since 1970-01-01T00:00Z.
+    /// The range of the last look-up, in seconds since 1970-01-01T00:00Z.
     stretch_s: Range<i64>,
     stretch_is_open: bool,
 }
@@ -129,12 +130,12 @@ impl Default for FxWeek {
 }
 
 impl FxWeek {
-    /// Seconds from Monday 00:00 local time to the opening and to the close.
+    /// Seconds from Monday 00:00 local time to the open and to the close.
     const OPENS_S: i64 = 7 * SECONDS_PER_HOUR;
     const CLOSES_S: i64 = 5 * SECONDS_PER_DAY + 7 * SECONDS_PER_HOUR;
 
     fn is_open(&mut self, timestamp_ns: i64) -> bool {
-        // Opening and close are whole seconds, so the fraction never decides.
+        // Open and close are whole seconds, so the fraction never matters.
         let timestamp_s = timestamp_ns.div_euclid(NANOSECONDS_PER_SECOND);
         if !self.stretch_s.contains(&timestamp_s) {
             self.look_up(timestamp_s);
@@ -160,30 +161,29 @@ impl FxWeek {
         (self.stretch_is_open, self.stretch_s) = (is_open, stretch_s);
     }
 
-    /// The instant of a Sydney local time. Only asked for Mondays and Saturdays at 07:00, where no
-    /// change of clocks ever fell: those local times exist once.
+    /// The instant of a Sydney local time. Used only for Mondays and Saturdays at 07:00, which
+    /// exist once: no clock change ever fell there.
     fn utc_of_local_s(&self, local_s: i64) -> i64 {
-        // A guess that is at most an hour off is on the right side of the nearest change of clocks.
+        // The guess is at most an hour off, so it lies on the right side of any clock change.
         let guess_s = local_s - self.sydney.offset_s(local_s - 10 * SECONDS_PER_HOUR);
         local_s - self.sydney.offset_s(guess_s)
     }
 }
 
-/// Trading hours: each from its opening to its close, the close excluded; ascending, none
-/// overlapping another.
+/// Trading hours: ascending ranges from open (included) to close (excluded), without overlaps.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Hours(Vec<Range<i64>>);
 
-/// What is wrong with a session, by its place among those given.
+/// What is wrong with a session, by its index in the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SessionFault {
     ClosesBeforeItOpens(usize),
-    /// Opens before another one has closed.
+    /// Opens before the previous one has closed.
     Overlaps(usize),
 }
 
 impl Hours {
-    /// Sessions in any order, from their openings and closes.
+    /// Creates hours from sessions in any order.
     pub fn new(opens_ns: &[i64], closes_ns: &[i64]) -> Result<Self, SessionFault> {
         let hours = || {
             opens_ns
@@ -211,7 +211,7 @@ impl Hours {
     }
 }
 
-/// Asks whether instants lie in given hours, and keeps the stretch that it looked up last.
+/// Decides whether instants lie in given hours, and caches the range of the last look-up.
 #[derive(Debug, Clone)]
 pub(crate) struct HoursFilter {
     hours: Arc<Hours>,
@@ -230,7 +230,7 @@ impl HoursFilter {
             self.stretch_ns = if self.stretch_is_open {
                 hours[next].clone()
             } else {
-                // The very last instant is looked up anew each time.
+                // The largest instant is looked up every time.
                 let closed = next
                     .checked_sub(1)
                     .map_or(i64::MIN, |before| hours[before].end);
@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn the_weeks_of_both_clock_changes() {
-        // Clocks go back on Sunday 2024-04-07: the week before closes at 20:00Z, the next opens at 21:00Z.
+        // Clocks go back on Sunday 2024-04-07: the week before closes at 20:00Z, the next opens at
+        // 21:00Z.
         assert!(!open("2024-04-05T20:00:00Z"));
         assert!(!open("2024-04-07T20:59:59Z"));
         assert!(open("2024-04-07T21:00:00Z"));
@@ -314,7 +315,7 @@ mod tests {
         assert!(!keeps("1969-12-27", ANY_VALUES)); // a Saturday before 1970
     }
 
-    /// The rule as users read it, instant by instant.
+    /// The rule as documented, instant by instant.
     fn naive_is_open(timestamp_ns: i64) -> bool {
         let local = Sydney.timestamp_nanos(timestamp_ns);
         let opened = local.hour() >= 7;
@@ -354,7 +355,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any order of instants, from the first to the last that there is.
+        /// Tests instants in any order, up to both ends of `i64`.
         #[test]
         fn an_instant_lies_in_the_hours_that_hold_it(
             edges in prop::collection::btree_set(prop_oneof![-50..50_i64, Just(i64::MIN), Just(i64::MAX)], 0..20),
@@ -371,7 +372,7 @@ mod tests {
             }
         }
 
-        /// Every filter, from the first instant that there is to the last.
+        /// Tests every filter up to both ends of `i64`.
         #[test]
         fn an_answer_holds_to_the_end_of_its_stretch(
             instants in prop::collection::vec(
@@ -396,7 +397,7 @@ mod tests {
             }
         }
 
-        /// Any order of instants, and instants close to the edges of weeks.
+        /// Tests instants in any order, and near the edges of weeks.
         #[test]
         fn the_remembered_stretch_never_changes_an_answer(
             instants in prop::collection::vec(

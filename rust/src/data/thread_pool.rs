@@ -1,8 +1,8 @@
-//! Owns the worker threads, and states that work through their inputs on them, one input after the
-//! other and each in its order. Knows nothing of what the work is.
+//! Runs tasks on worker threads. A serial task owns a state and processes its inputs one after the
+//! other, in order.
 //!
-//! Which thread does what, and when, never shows in what comes out: outputs are taken state by
-//! state, in the order of the inputs.
+//! Scheduling never shows in the output: callers take outputs task by task, in the order of the
+//! inputs.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -16,25 +16,25 @@ use crate::hint::{Setting, hint};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A few threads. Dropping it stops them after what they are at, and waits for that.
+/// A pool of threads. Dropping it stops them after their current jobs, and waits for that.
 pub(crate) struct ThreadPool {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// How soon a step is taken.
+/// The priority of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// Before all others that wait.
+    /// Before all waiting steps.
     First,
-    /// After all that wait.
+    /// After all waiting steps.
     InTurn,
 }
 
 #[derive(Default)]
 struct Queue {
     state: Mutex<QueueState>,
-    /// A job was queued, or the end was declared.
+    /// Signals a queued job or the close of the queue.
     work: Condvar,
 }
 
@@ -47,7 +47,7 @@ struct QueueState {
 
 impl ThreadPool {
     pub fn start(threads: NonZeroUsize) -> Result<Self> {
-        // Built first, so that the threads already started are stopped where a later one fails.
+        // Created first: if a thread fails to start, dropping it stops the earlier ones.
         let mut started = Self {
             queue: Arc::default(),
             threads: Vec::with_capacity(threads.get()),
@@ -62,12 +62,12 @@ impl ThreadPool {
                     }
                 })
                 .map_err(|error| {
-                    Error::system("a decoding thread cannot be started")
+                    Error::system("cannot start a decoding thread")
                         .with_source(error)
                         .with_hint(hint![
                             "lower ",
                             Setting::Threads,
-                            ", or raise the limit on processes"
+                            ", or raise the limit on processes (ulimit -u)"
                         ])
                 })?;
             started.threads.push(worker);
@@ -75,7 +75,7 @@ impl ThreadPool {
         Ok(started)
     }
 
-    /// A state whose every step runs on one of the threads.
+    /// Creates a task whose steps run on the threads of the pool.
     pub fn serial_task<S, I, O>(
         &self,
         state: S,
@@ -105,7 +105,7 @@ impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.queue.close();
         for thread in self.threads.drain(..) {
-            // A job catches what it does; there is no result to lose.
+            // A job catches its own panics, so there is no result to lose.
             let _ = thread.join();
         }
     }
@@ -113,7 +113,7 @@ impl Drop for ThreadPool {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // No code panics while it holds the lock, and the state is whole after every statement.
+        // No code panics while it holds the lock, and every statement leaves a valid state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,7 +150,7 @@ impl Queue {
     fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        // Dropped outside the lock: a job may own much.
+        // Drop jobs outside the lock: they may own much memory.
         let left = (
             std::mem::take(&mut state.first),
             std::mem::take(&mut state.in_turn),
@@ -174,7 +174,7 @@ struct Shared<S, I, O> {
 }
 
 struct Queued<S, I, O> {
-    /// Away while a step is queued or runs, and gone for good once one failed.
+    /// Absent while a step is queued or runs, and for good after a failure.
     state: Option<(S, Sender<Result<O>>)>,
     inputs: VecDeque<(Priority, I)>,
 }
@@ -185,7 +185,7 @@ where
     I: Send + 'static,
     O: Send + 'static,
 {
-    /// Has a step taken for this input, after those of the inputs before it.
+    /// Queues a step for this input, after those of earlier inputs.
     pub fn submit(&self, priority: Priority, input: I) {
         let mut queued = self.shared.lock();
         queued.inputs.push_back((priority, input));
@@ -195,15 +195,15 @@ where
         }
     }
 
-    /// Waits for the output of the next input. As many are there as inputs were submitted.
+    /// Waits for the output of the next input. Every input gives one output.
     ///
     /// # Errors
     ///
-    /// What the step failed with; reported once.
+    /// The error of the step, reported once.
     pub fn take(&self) -> Result<O> {
         self.outputs
             .recv()
-            .unwrap_or_else(|_| Err(Error::system("this part has already failed")))
+            .unwrap_or_else(|_| Err(Error::system("this part of the run has already failed")))
     }
 }
 
@@ -225,14 +225,14 @@ where
 
     fn take_step(shared: &Arc<Self>, mut state: S, sender: Sender<Result<O>>) {
         let Some((_, input)) = shared.lock().inputs.pop_front() else {
-            unreachable!("a step is queued only where there is an input");
+            unreachable!("a step is queued only with an input");
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| (shared.step)(&mut state, input)))
             .unwrap_or_else(|_| {
-                Err(Error::system("a working thread failed").with_hint("please report this"))
+                Err(Error::system("a worker thread panicked").with_hint("report this as a bug"))
             });
         let failed = outcome.is_err();
-        // Whoever took the outputs may have gone away.
+        // The receiver of the outputs may be gone.
         let gone = sender.send(outcome).is_err();
         if failed || gone {
             return;

@@ -1,8 +1,7 @@
-//! Owns the comparison of values: of rows that belong together, column by column, and the count of what
-//! differs.
+//! Compares the values of matching rows, column by column, and counts the differences.
 //!
-//! Nearly everything is equal nearly always, so memory is compared first, block by block; single values are
-//! looked at only in blocks that are not the same to the byte.
+//! Nearly all values are equal, so blocks of memory are compared first. Single values are compared
+//! only in blocks whose bytes differ.
 
 use std::sync::Arc;
 
@@ -14,17 +13,17 @@ use arrow::datatypes::{
 use super::{Cell, Differing, ListDifference, Tolerance};
 use crate::ipc::SliceContent;
 
-/// Rows whose memory is compared at once.
+/// Rows whose memory is compared at a time.
 const BLOCK_ROWS: usize = 512;
 
-/// A column that both sides have, by its place on each.
+/// A column of both sides, by its index on each.
 #[derive(Debug, Clone, Copy)]
 struct Common {
     a: usize,
     b: usize,
 }
 
-/// The columns that both sides have, and how the lists differ.
+/// The common columns, and how the column lists differ.
 pub(super) struct Columns {
     common: Vec<Common>,
     names: Vec<String>,
@@ -43,7 +42,7 @@ impl Columns {
                 let b = same_place.or_else(elsewhere)?;
                 Some(Common { a: place, b })
             })
-            // Those of timestamp and symbol are what slices are matched by.
+            // Timestamp and symbol match the slices; they are not compared.
             .filter(|column| column.a > 1 && column.b > 1)
             .collect();
         Self {
@@ -54,7 +53,7 @@ impl Columns {
     }
 }
 
-/// The names of columns, with the type where the other schema has another one under that name.
+/// Column names, with the type if the other schema has another type under that name.
 fn labels(schema: &SchemaRef, other: &SchemaRef) -> Vec<String> {
     let label = |name: &str, data_type: &DataType| match other.field_with_name(name) {
         Ok(field) if field.data_type() != data_type => format!("{name} ({data_type})"),
@@ -66,14 +65,14 @@ fn labels(schema: &SchemaRef, other: &SchemaRef) -> Vec<String> {
         .collect()
 }
 
-/// Rows of one side, whole slices.
+/// Whole slices of one side, as rows.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub batch: &'a RecordBatch,
     pub first: usize,
 }
 
-/// Where, in rows that were compared, the first difference is.
+/// The first difference within compared rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
     /// The slice, counted from the first row.
@@ -84,7 +83,7 @@ pub(super) struct Found {
     pub b: Cell,
 }
 
-/// Compares the values of slices that both sides have, and counts.
+/// Compares the slices that both sides have, and counts differences.
 pub(super) struct Comparison {
     columns: Columns,
     symbols: Arc<[String]>,
@@ -92,7 +91,7 @@ pub(super) struct Comparison {
     by_column: Vec<Count>,
     by_symbol: Vec<Count>,
     differing_slices: u64,
-    /// Which slices of the rows at hand differ; kept for its memory.
+    /// Which of the current slices differ; kept to reuse its memory.
     differs: Vec<bool>,
 }
 
@@ -109,13 +108,13 @@ impl Comparison {
         }
     }
 
-    /// Compares so many slices from the given rows on. Returns their first difference: in the order of
-    /// slices, then of symbols, then of columns.
+    /// Compares `slices` slices from the given rows on. Returns the first difference, in the order
+    /// of slices, symbols and columns.
     pub fn compare(&mut self, a: Rows<'_>, b: Rows<'_>, slices: usize) -> Option<Found> {
         let width = self.symbols.len();
         self.differs.clear();
         self.differs.resize(slices, false);
-        // Row and column: in this order tuples compare as the first difference asks for.
+        // Row, then column: tuples compare in the order of the first difference.
         let mut first: Option<(usize, usize)> = None;
         for (number, column) in self.columns.common.iter().enumerate() {
             let side = |rows: Rows<'_>, place: usize| {
@@ -144,7 +143,7 @@ impl Comparison {
         })
     }
 
-    /// The slices, columns and symbols that differ, so far.
+    /// The differing slices, columns and symbols so far.
     pub fn totals(&self) -> Totals {
         Totals {
             slices: self.differing_slices,
@@ -154,13 +153,13 @@ impl Comparison {
         }
     }
 
-    /// How the lists of columns differ.
+    /// How the column lists differ.
     pub fn column_difference(&self) -> Option<ListDifference> {
         self.columns.difference.clone()
     }
 }
 
-/// What differs altogether.
+/// All differences.
 pub(super) struct Totals {
     pub slices: u64,
     pub values: u64,
@@ -195,8 +194,8 @@ fn differing(names: &[String], counts: &[Count]) -> Vec<Differing> {
         .collect()
 }
 
-/// Calls `found` with each row in which two columns of one type and length differ, and with the difference
-/// of two finite numbers.
+/// Calls `found` for each row in which two columns of one type and length differ. Passes the
+/// difference of two finite numbers too.
 fn for_each_difference(
     a: &dyn Array,
     b: &dyn Array,

@@ -1,7 +1,7 @@
-//! Owns the merge through both sides at once: a merge by timestamp, in runs of slices that both have.
+//! Merges both sides by timestamp, in runs of slices that both have.
 //!
-//! All on one thread. Decoding a side on a thread of its own gained nothing where nothing is compressed: the
-//! memory is what both wait for.
+//! Runs on one thread. A decoding thread per side gained nothing for uncompressed input: memory is
+//! the limit.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub(super) fn compare(a: SliceReader, b: SliceReader, tolerance: Tolerance) -> R
     Ok(merge.into_diff())
 }
 
-/// One side, and how far the merge has come on it.
+/// One side, and the position of the merge in it.
 struct Side<I> {
     batches: I,
     /// Rows per slice.
@@ -32,7 +32,7 @@ struct Side<I> {
     current: Option<StoredSlices>,
     /// The next slice in the current batch.
     next: usize,
-    /// Slices behind.
+    /// Number of slices already merged.
     passed: u64,
 }
 
@@ -47,7 +47,7 @@ impl<I: Iterator<Item = Result<StoredSlices>>> Side<I> {
         }
     }
 
-    /// The slices at hand; `None` at the end.
+    /// The next slices; `None` at the end.
     fn ahead(&mut self) -> Result<Option<Ahead<'_>>> {
         if self
             .current
@@ -70,7 +70,7 @@ impl<I: Iterator<Item = Result<StoredSlices>>> Side<I> {
     }
 }
 
-/// What is left of a batch; never nothing.
+/// The rest of a batch; never empty.
 #[derive(Clone, Copy)]
 struct Ahead<'a> {
     slices: &'a StoredSlices,
@@ -98,7 +98,7 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// What the merge has seen.
+/// The state and results of the merge.
 struct Merge {
     a: SliceContent,
     b: SliceContent,
@@ -178,7 +178,7 @@ impl Merge {
         1
     }
 
-    /// Compares the slices from here on that both have; returns how many.
+    /// Compares the next slices that both sides have; returns their number.
     fn both(&mut self, a: Ahead<'_>, b: Ahead<'_>, passed: (u64, u64)) -> usize {
         let pairs = a.timestamps_ns().zip(b.timestamps_ns());
         let slices = pairs.take_while(|(a, b)| a == b).count();
@@ -238,7 +238,7 @@ impl Merge {
     }
 }
 
-/// The entries of the metadata that say who wrote the slices and why, where they differ.
+/// The metadata entries of producer and request that differ.
 fn metadata_differences(a: &SliceContent, b: &SliceContent) -> Vec<MetadataDifference> {
     let (entries_a, entries_b) = (metadata_entries(a), metadata_entries(b));
     let names: BTreeSet<_> = entries_a.keys().chain(entries_b.keys()).collect();

@@ -1,10 +1,9 @@
-//! Owns the comparison of two files or streams of slices: what counts as equal, and what is told of a
-//! difference.
+//! Compares two files or streams of slices, and describes their differences.
 //!
-//! Both are read once, side by side, in memory that does not depend on their length. Slices are matched by
-//! timestamp, so a slice that one side lacks does not shift those behind it. How slices are cut into
-//! batches, file or stream, and compression make no difference. Nothing is told of what turns out to be
-//! damaged, be it in the last byte. Leaves words and layout to others.
+//! Reads both once, side by side, in memory independent of their length. Slices are matched by
+//! timestamp, so a missing slice does not shift the later ones. Batches, format (file or stream)
+//! and compression make no difference. Damaged or incomplete input gives an error and no result.
+//! Callers format the result.
 
 mod compare;
 mod merge;
@@ -17,40 +16,41 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::ipc::SliceReader;
 
-/// Timestamps of slices that one side lacks: so many are told.
+/// Maximum number of timestamps to list for slices that one side lacks.
 pub const ONE_SIDED_SHOWN: usize = 5;
 
-/// By how much two numbers may differ and still be equal; never negative, never NaN.
+/// The largest difference of two equal numbers; never negative, never NaN.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
 pub struct Tolerance(f64);
 
 impl Tolerance {
-    /// Not at all.
+    /// Only exactly equal numbers.
     pub const EXACT: Self = Self(0.0);
 
-    /// Numbers `a` and `b` are equal where `|a - b| <= limit`.
+    /// Numbers `a` and `b` are equal if `|a - b| <= limit`.
     ///
     /// # Errors
     ///
-    /// A usage error where the limit is negative or NaN.
+    /// A usage error if the limit is negative or NaN.
     pub fn new(limit: f64) -> Result<Self> {
         if limit >= 0.0 {
-            // Of the two zeros the one that is shown without a sign.
+            // Turn -0.0 into 0.0, which prints without a sign.
             return Ok(Self(limit.abs()));
         }
-        Err(
-            Error::usage(format!("the tolerance {limit} allows nothing at all"))
-                .with_hint("give 0 for exact equality, or the largest difference that is none"),
-        )
+        Err(Error::usage(format!(
+            "invalid tolerance {limit}: expected a number of at least 0"
+        ))
+        .with_hint("use 0 for exact equality, or the largest difference to ignore"))
     }
 
-    /// The largest difference that is none.
+    /// The largest difference of equal numbers.
     #[must_use]
     pub const fn limit(self) -> f64 {
         self.0
     }
 
-    /// Whether two numbers are equal: NaN equals NaN, -0.0 equals 0.0, an infinity only itself.
+    /// Whether two numbers are equal: NaN equals NaN, -0.0 equals 0.0, an infinity equals only
+    /// itself.
     #[must_use]
     pub fn allows(self, a: f64, b: f64) -> bool {
         a == b
@@ -59,39 +59,39 @@ impl Tolerance {
     }
 }
 
-/// What two files or streams of slices, A and B, have and have not in common.
+/// The differences of two files or streams of slices, A and B.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Diff {
-    /// The primary timeframes, where they are not the same.
+    /// The primary timeframes, if they differ.
     pub timeframe: Option<Pair<String>>,
-    /// How the lists of symbols differ. Where they do, slices are matched, but no values compared.
+    /// How the symbol lists differ. If they do, slices are matched, but values are not compared.
     pub symbols: Option<ListDifference>,
-    /// How the lists of columns differ. Where they do, the common ones are compared. A column of one name
-    /// and two types counts as two, and carries its type.
+    /// How the column lists differ. If they do, only common columns are compared. A column with two
+    /// types counts as two columns, each labelled with its type.
     pub columns: Option<ListDifference>,
     /// Whether values were compared.
     pub values_compared: bool,
-    /// The difference of the earliest timestamp; then in the order of symbols, then of A's columns.
+    /// The difference with the earliest timestamp; ties go by symbol, then by column of A.
     pub first_difference: Option<FirstDifference>,
-    /// Slices on either side and in common.
+    /// Number of slices on each side and on both.
     pub slices: SliceCounts,
     /// Slices that B lacks.
     pub only_in_a: OneSided,
     /// Slices that A lacks.
     pub only_in_b: OneSided,
-    /// Values that differ, in the slices that both have.
+    /// Number of differing values in common slices.
     pub differing_values: u64,
-    /// The columns in which values differ, in the order of A.
+    /// The columns with differing values, in the order of A.
     pub by_column: Vec<Differing>,
-    /// The symbols of which values differ, in the order of A.
+    /// The symbols with differing values, in the order of A.
     pub by_symbol: Vec<Differing>,
-    /// Entries of the metadata that differ, and do not count: who wrote the slices, and for which request.
+    /// Differing metadata entries of producer and request; they do not make the sides unequal.
     pub metadata: Vec<MetadataDifference>,
 }
 
 impl Diff {
-    /// Whether both hold the same slices.
+    /// Whether both sides contain the same slices.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         self.timeframe.is_none()
@@ -101,12 +101,12 @@ impl Diff {
     }
 }
 
-/// One of each side.
+/// A value of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pair<T> {
-    /// Of A.
+    /// The value of A.
     pub a: T,
-    /// Of B.
+    /// The value of B.
     pub b: T,
 }
 
@@ -118,12 +118,12 @@ pub struct ListDifference {
     pub only_in_a: Vec<String>,
     /// Names that A lacks.
     pub only_in_b: Vec<String>,
-    /// Whether the common names come in another order.
+    /// Whether the common names have another order.
     pub reordered: bool,
 }
 
 impl ListDifference {
-    /// `None` where the lists are the same.
+    /// `None` if the lists are equal.
     fn of(a: &[String], b: &[String]) -> Option<Self> {
         if a == b {
             return None;
@@ -142,7 +142,7 @@ impl ListDifference {
     }
 }
 
-/// The first difference in time.
+/// The earliest difference.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -165,7 +165,7 @@ pub struct LoneSlice {
     pub slice: u64,
 }
 
-/// A value that differs.
+/// A differing value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ValueDifference {
@@ -173,9 +173,9 @@ pub struct ValueDifference {
     pub timestamp_ns: i64,
     /// The number of the slice on each side, counted from 0.
     pub slice: Pair<u64>,
-    /// Whose value.
+    /// The symbol of the value.
     pub symbol: String,
-    /// Which of its values.
+    /// The column of the value.
     pub column: String,
     /// The value of A.
     pub a: Cell,
@@ -183,9 +183,9 @@ pub struct ValueDifference {
     pub b: Cell,
 }
 
-/// What one column holds of one symbol in one slice.
+/// The value of one column for one symbol in one slice.
 ///
-/// As JSON a number, a boolean, or `null`; timestamps are nanoseconds, and numbers that JSON has not are
+/// In JSON it is a number, a boolean or `null`. Timestamps are nanoseconds; non-finite numbers are
 /// the texts `NaN`, `inf` and `-inf`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -212,7 +212,7 @@ impl Serialize for Cell {
     }
 }
 
-/// How many slices there are.
+/// Numbers of slices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SliceCounts {
@@ -222,7 +222,7 @@ pub struct SliceCounts {
     pub b: u64,
     /// In both.
     pub both: u64,
-    /// In both, with values that differ.
+    /// In both, with differing values.
     pub differing: u64,
 }
 
@@ -230,9 +230,9 @@ pub struct SliceCounts {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OneSided {
-    /// How many.
+    /// Number of slices.
     pub slices: u64,
-    /// The timestamps of the first ones, at most [`ONE_SIDED_SHOWN`], nanoseconds UTC.
+    /// The first timestamps, at most [`ONE_SIDED_SHOWN`], nanoseconds UTC.
     pub first_timestamps_ns: Vec<i64>,
 }
 
@@ -251,32 +251,32 @@ impl OneSided {
 pub struct Differing {
     /// The column or symbol.
     pub name: String,
-    /// How many of its values differ.
+    /// Number of differing values.
     pub values: u64,
     /// The largest `|a - b|` of two finite numbers among them.
     pub largest_difference: Option<f64>,
 }
 
-/// An entry of the metadata.
+/// A metadata entry.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MetadataDifference {
-    /// Its name; those of the request begin with `request.`.
+    /// Its name; names of request options start with `request.`.
     pub name: String,
-    /// What A says.
+    /// The value in A.
     pub a: Value,
-    /// What B says.
+    /// The value in B.
     pub b: Value,
 }
 
-/// Compares two files or streams of slices, from where they are to their ends.
+/// Compares two files or streams of slices, from their current positions to their ends.
 ///
-/// Null equals null only, whatever lies under it; numbers are compared by [`Tolerance::allows`], timestamps
-/// and flags exactly.
+/// Null equals only null, whatever value lies under it. [`Tolerance::allows`] compares numbers;
+/// timestamps and flags must be equal.
 ///
 /// # Errors
 ///
-/// [`crate::Code::DeserializationError`] where either side is damaged or not complete.
+/// [`crate::Code::DeserializationError`] if either side is damaged or incomplete.
 pub fn diff(a: SliceReader, b: SliceReader, tolerance: Tolerance) -> Result<Diff> {
     merge::compare(a, b, tolerance)
 }

@@ -1,5 +1,5 @@
-//! Owns what the footer of a file says besides Arrow's own: the seal, the report of the run, and where
-//! which timestamp is.
+//! Reads and writes our entries in the footer of a file: the seal, the report of the run, and an
+//! index of timestamps.
 
 use std::collections::HashMap;
 
@@ -14,16 +14,17 @@ const SEAL: &str = "seal";
 const REPORT: &str = "report";
 const BATCH_INDEX: &str = "batch_index";
 
-/// That a file is complete, and what it then holds. Written last of all.
+/// Marks a file as complete and counts its contents. Written last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
     /// Slices in the file.
     pub slices: u64,
-    /// Record batches in the file, without the one that has no rows.
+    /// Record batches in the file, without the empty one.
     pub batches: u64,
 }
 
-/// What every batch begins with, so that a reader finds a timestamp without touching any.
+/// The slice count and first timestamp of every batch: a reader finds a timestamp without touching
+/// the batches.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct BatchIndex {
     slices: Vec<u64>,
@@ -31,7 +32,7 @@ pub(super) struct BatchIndex {
 }
 
 impl BatchIndex {
-    /// Notes a batch of whole slices.
+    /// Adds a batch of whole slices.
     pub fn add(&mut self, batch: &RecordBatch, symbols: usize) {
         let timestamps = batch.column(0).as_primitive::<TimestampNanosecondType>();
         self.slices.push((batch.num_rows() / symbols) as u64);
@@ -46,7 +47,7 @@ impl BatchIndex {
     }
 }
 
-/// The whole run in one document: what the report says, and every warning.
+/// The run in one document: its report and all warnings.
 #[derive(Serialize)]
 struct Run<'a> {
     #[serde(flatten)]
@@ -54,12 +55,12 @@ struct Run<'a> {
     warnings: &'a [Warning],
 }
 
-/// The document of a run for the footer.
+/// Serialises the run for the footer.
 pub(super) fn run_document(report: &Report, warnings: &[Warning]) -> String {
     to_json(&Run { report, warnings })
 }
 
-/// The footer's entries by key.
+/// The entries of the footer, by key.
 pub(super) fn entries(index: &BatchIndex, run_document: String) -> [(&'static str, String); 3] {
     [
         (SEAL, to_json(&index.seal())),
@@ -68,7 +69,7 @@ pub(super) fn entries(index: &BatchIndex, run_document: String) -> [(&'static st
     ]
 }
 
-/// The seal and the report that a footer holds; none of them where it is not whole.
+/// Reads the seal and the report of a footer; `None` if either is missing or invalid.
 pub(super) fn read(metadata: &HashMap<String, String>) -> Option<(Seal, Value)> {
     let seal = serde_json::from_str(metadata.get(SEAL)?).ok()?;
     let report = serde_json::from_str(metadata.get(REPORT)?).ok()?;

@@ -1,8 +1,8 @@
-//! Owns the messages of a stream, one by one, and what is believed of the lengths in them.
+//! Reads the messages of a stream one by one, and checks the lengths in them.
 //!
-//! A length is only a claim: memory is set aside for it as bytes arrive, and a buffer that says how long it
-//! will be when it is decompressed is held against the rows of its batch. (The Arrow library asks for as much
-//! memory as a compressed buffer claims; where that is not there, the process ends.)
+//! A length is only a claim. Memory is reserved as bytes arrive, and the claimed size of a
+//! compressed buffer is checked against the rows of its batch. (The Arrow library reserves whatever
+//! a compressed buffer claims, and the process dies if that fails.)
 
 use std::io::{self, Read};
 
@@ -16,39 +16,39 @@ use arrow::ipc::{
     Block, MessageHeader, MetadataVersion, RecordBatch as BatchHeader, root_as_message,
 };
 
-/// What every message begins with; before the first one a file has nothing but zeros.
+/// The start of every message; before the first message, a file contains only zeros.
 pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The continuation and the length of the header.
 const PREFIX_BYTES: usize = 8;
 
-/// Bytes of a header at most: far more than the schema of any slices takes.
+/// Maximum header size: far more than the schema of any slices.
 const HEADER_BYTES_MAX: usize = 1 << 26;
 
-/// Memory that is set aside for a body before any of it has arrived.
+/// Maximum memory to reserve for a body before it arrives.
 const RESERVED_BYTES_MAX: usize = 1 << 26;
 
-/// Rows of a batch at most: hundreds of times as many as are written.
+/// Maximum rows of a batch: hundreds of times more than we write.
 const BATCH_ROWS_MAX: u64 = 1 << 24;
 
-/// Bytes of the buffers of a batch at most, when they are decompressed.
+/// Maximum size of the buffers of a batch, decompressed.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
 
-/// Bytes of the symbols at most, when they are decompressed.
+/// Maximum size of the symbols, decompressed.
 const DICTIONARY_BYTES_MAX: u64 = 1 << 26;
 
-/// Bytes of the widest value, and what a buffer is padded to.
+/// Size of the widest value, and the padding of a buffer.
 const VALUE_BYTES: u64 = 8;
 const PADDING_BYTES: u64 = 64;
 
-/// The messages of a stream behind its schema.
+/// The messages of a stream after its schema.
 pub(super) struct Messages<R> {
     input: R,
     decoder: FileDecoder,
     schema: SchemaRef,
 }
 
-/// One message: its header, then its body from `body` on.
+/// A message: its header, then its body at offset `body`.
 struct Message {
     bytes: Vec<u8>,
     body: usize,
@@ -70,7 +70,7 @@ impl<R: Read> Messages<R> {
         self.schema.clone()
     }
 
-    /// What comes behind the end marker.
+    /// The input after the end marker.
     pub fn into_rest(self) -> R {
         self.input
     }
@@ -85,9 +85,11 @@ impl<R: Read> Messages<R> {
                 MessageHeader::DictionaryBatch => self.decoder.read_dictionary(&block, &bytes)?,
                 MessageHeader::RecordBatch => {
                     let batch = self.decoder.read_record_batch(&block, &bytes)?;
-                    return batch.map(Some).ok_or_else(|| wrong("a batch is none"));
+                    return batch
+                        .map(Some)
+                        .ok_or_else(|| wrong("a record batch message contains no batch"));
                 }
-                _ => return Err(wrong("a message is no batch")),
+                _ => return Err(wrong("expected a batch, found a message of another kind")),
             }
         }
         Ok(None)
@@ -95,13 +97,13 @@ impl<R: Read> Messages<R> {
 }
 
 impl Message {
-    /// Reads one; `None` where the end marker stands in its place.
+    /// Reads a message; `None` at the end marker.
     fn read(input: &mut impl Read) -> Result<Option<Self>, ArrowError> {
         let mut bytes = Vec::new();
         read_exactly(input, PREFIX_BYTES, &mut bytes)?;
         let (continuation, length) = bytes.split_at(CONTINUATION.len());
         if continuation != CONTINUATION {
-            return Err(wrong("no message begins where one should"));
+            return Err(wrong("expected the start of a message"));
         }
         let length = length
             .iter()
@@ -111,13 +113,13 @@ impl Message {
             return Ok(None);
         }
         if length > HEADER_BYTES_MAX {
-            return Err(wrong("a header claims to be longer than any is"));
+            return Err(wrong("a header claims to be longer than the limit"));
         }
         read_exactly(input, length, &mut bytes)?;
         let body = bytes.len();
         let body_bytes = header(&bytes[PREFIX_BYTES..])?.bodyLength();
         let body_bytes =
-            usize::try_from(body_bytes).map_err(|_| wrong("a body claims a length below 0"))?;
+            usize::try_from(body_bytes).map_err(|_| wrong("a body claims a negative length"))?;
         read_exactly(input, body_bytes, &mut bytes)?;
         Ok(Some(Self { bytes, body }))
     }
@@ -125,18 +127,18 @@ impl Message {
     fn schema(&self) -> Result<(SchemaRef, MetadataVersion), ArrowError> {
         let header = header(&self.bytes[PREFIX_BYTES..self.body])?;
         let schema = header.header_as_schema();
-        let schema = schema.ok_or_else(|| wrong("its first message is no schema"))?;
+        let schema = schema.ok_or_else(|| wrong("its first message is not a schema"))?;
         Ok((try_fb_to_schema(schema)?.into(), header.version()))
     }
 
-    /// What kind of message it is, if its buffers claim no more than there can be.
+    /// The kind of the message, after a check of the sizes that its buffers claim.
     fn check(&self) -> Result<MessageHeader, ArrowError> {
         let header = header(&self.bytes[PREFIX_BYTES..self.body])?;
         let body = &self.bytes[self.body..];
         if let Some(batch) = header.header_as_record_batch() {
             let rows = u64::try_from(batch.length()).unwrap_or(u64::MAX);
             if rows > BATCH_ROWS_MAX {
-                return Err(wrong("a batch claims to have more rows than any has"));
+                return Err(wrong("a batch claims to have more rows than the limit"));
             }
             let most = rows * VALUE_BYTES + PADDING_BYTES;
             check_claims(batch, body, most, BATCH_BYTES_MAX)?;
@@ -144,7 +146,7 @@ impl Message {
             .header_as_dictionary_batch()
             .and_then(|one| one.data())
         {
-            // Texts are as long as they are.
+            // Texts have any length, so the limit is absolute.
             check_claims(batch, body, DICTIONARY_BYTES_MAX, DICTIONARY_BYTES_MAX)?;
         }
         Ok(header.header_type())
@@ -157,10 +159,10 @@ impl Message {
 }
 
 fn header(bytes: &[u8]) -> Result<arrow::ipc::Message<'_>, ArrowError> {
-    root_as_message(bytes).map_err(|error| wrong(&format!("a header cannot be read: {error}")))
+    root_as_message(bytes).map_err(|error| wrong(&format!("cannot read a header: {error}")))
 }
 
-/// Holds what compressed buffers claim to become against the most that one, and all of them, can be.
+/// Checks the claimed sizes of compressed buffers against a limit for each and for all.
 fn check_claims(
     batch: BatchHeader<'_>,
     body: &[u8],
@@ -174,7 +176,7 @@ fn check_claims(
     for buffer in batch.buffers().into_iter().flatten() {
         let place = usize::try_from(buffer.offset()).ok();
         let bytes = place.and_then(|place| body.get(place..)?.first_chunk());
-        // What is shorter is empty. -1 says that it was left as it is.
+        // Shorter buffers are empty. -1 marks an uncompressed buffer.
         let claim = bytes.map_or(0, |bytes| i64::from_le_bytes(*bytes));
         if buffer.length() <= 0 || claim == -1 {
             continue;
@@ -190,7 +192,7 @@ fn check_claims(
     Ok(())
 }
 
-/// Appends so many bytes; an error where there are fewer.
+/// Appends exactly `count` bytes; fails if there are fewer.
 fn read_exactly(
     input: &mut impl Read,
     count: usize,
@@ -206,7 +208,7 @@ fn read_exactly(
     Ok(())
 }
 
-/// What is wrong with the bytes, in the library's own type.
+/// An error of the bytes, in Arrow's error type.
 pub(super) fn wrong(what: &str) -> ArrowError {
     ArrowError::ParseError(what.to_owned())
 }

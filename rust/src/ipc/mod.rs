@@ -1,11 +1,11 @@
-//! Owns Arrow IPC: writing slices as a stream or a file, and reading them back.
+//! Writes slices as Arrow IPC streams or files, and reads them back.
 //!
-//! Both forms hold the same messages. A stream is the schema, the dictionary, the batches, the seal and an
-//! end marker; a file puts a few bytes before that and a footer behind it, so that its batches can be
-//! reached in any order.
+//! Both formats contain the same messages: the schema, the dictionary, the batches, the seal and an
+//! end marker. A file adds a short header and a footer, so that its batches can be read in any
+//! order.
 //!
-//! The seal is a record batch without rows, written after the last slice. It exists because readers
-//! take a stream that is cut between two messages for a complete one.
+//! The seal is a record batch without rows, written after the last slice. Without it, readers
+//! accept a stream that is cut between two messages as complete.
 
 mod footer;
 mod messages;

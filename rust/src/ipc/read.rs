@@ -1,8 +1,8 @@
-//! Owns reading slices back, in order and in bounded memory, from a stream or a file.
+//! Reads slices back, in order and in bounded memory, from a stream or a file.
 //!
-//! A file is read as the stream that it holds, so that a pipe will do for it as well; its footer comes
-//! last and must agree with what was read. Guarantees whole slices, the symbols in their order, strictly
-//! increasing timestamps, and that the end is the end: seal, end marker and nothing unexpected after it.
+//! A file is read as the stream that it contains, so it may come through a pipe. Its footer comes
+//! last and must agree with the slices. Guarantees whole slices, symbols in order and strictly
+//! increasing timestamps. The input must end with seal, end marker and (for files) the footer.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,21 +28,21 @@ use crate::ipc::write::Format;
 use crate::panic_guard::catch_panic;
 use crate::request::check_local_path;
 
-/// What a file begins with, and ends with.
+/// The start and the end of a file.
 const MAGIC: &[u8; 6] = b"ARROW1";
 
-/// The magic is padded to so many bytes, at most.
+/// Maximum size of the magic with its padding.
 const HEADER_BYTES_MAX: usize = 64;
 
-/// Bytes of a footer at most: an index of some ten million batches.
+/// Maximum footer size: an index of some ten million batches.
 const FOOTER_BYTES_MAX: u64 = 1 << 29;
 
-/// The footer's length and the magic, behind the footer.
+/// The footer length and the magic, after the footer.
 const TRAILER_BYTES: usize = 10;
 
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// What the slices of a file or stream hold, as its schema says.
+/// The contents of a slice file or stream, according to its schema.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SliceContent {
@@ -52,13 +52,13 @@ pub struct SliceContent {
     pub symbols: Arc<[String]>,
     /// The primary timeframe.
     pub timeframe: String,
-    /// The request that was answered, as it was written.
+    /// The request that it answers, as written.
     pub request: Value,
-    /// Who wrote it.
+    /// The program that wrote it.
     pub producer: String,
 }
 
-/// Whole slices that were read back.
+/// Whole slices, read back.
 #[derive(Debug, Clone)]
 pub struct StoredSlices {
     batch: RecordBatch,
@@ -66,7 +66,7 @@ pub struct StoredSlices {
 }
 
 impl StoredSlices {
-    /// Slices in it; never 0.
+    /// Number of slices; never 0.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
@@ -77,7 +77,7 @@ impl StoredSlices {
     ///
     /// # Panics
     ///
-    /// Where there is no such slice.
+    /// Panics if the slice does not exist.
     #[must_use]
     pub fn timestamp_ns(&self, slice: usize) -> i64 {
         let timestamps = self
@@ -87,7 +87,7 @@ impl StoredSlices {
         timestamps.value(slice * self.symbols)
     }
 
-    /// The rows: slice k is `[k * N, (k + 1) * N)`, N the number of symbols.
+    /// The rows: slice k is `[k * N, (k + 1) * N)`, where N is the number of symbols.
     #[must_use]
     pub fn record_batch(&self) -> &RecordBatch {
         &self.batch
@@ -96,13 +96,12 @@ impl StoredSlices {
 
 /// Reads slices from a file or stream, batch by batch.
 ///
-/// An iterator of `Result<StoredSlices>`. It yields `None` only behind the last slice of something that is
-/// complete; anything else ends in an error ([`Code::DeserializationError`]), after which it yields `None`
-/// too.
+/// An iterator of `Result<StoredSlices>`. On complete input it yields `None` after the last slice.
+/// On other input it yields an error ([`Code::DeserializationError`]), and then `None`.
 pub struct SliceReader {
     name: PathBuf,
     format: Format,
-    /// Until the end marker.
+    /// `None` after the end marker.
     messages: Option<Messages<Input>>,
     content: SliceContent,
     seal: Seal,
@@ -118,7 +117,8 @@ impl SliceReader {
     ///
     /// # Errors
     ///
-    /// [`Code::DeserializationError`] where it is not there, cannot be read, or is none of ours.
+    /// [`Code::DeserializationError`] if the input is missing, unreadable or contains no slices of
+    /// this crate.
     pub fn open(path: &Path) -> Result<Self> {
         check_local_path(&path.to_string_lossy())?;
         let input: Input = if is_stdin(path) {
@@ -129,7 +129,7 @@ impl SliceReader {
         Self::new(input, path)
     }
 
-    /// Reads from anything that gives bytes; errors call it `name`.
+    /// Reads from any input; errors name it `name`.
     ///
     /// # Errors
     ///
@@ -166,19 +166,19 @@ impl SliceReader {
         })
     }
 
-    /// What the slices hold.
+    /// The contents, according to the schema.
     #[must_use]
     pub fn content(&self) -> &SliceContent {
         &self.content
     }
 
-    /// Whether it is a stream or a file.
+    /// The format: stream or file.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What was read so far.
+    /// The slices and batches read so far.
     #[must_use]
     pub fn so_far(&self) -> Seal {
         self.seal
@@ -211,7 +211,7 @@ impl SliceReader {
         }
     }
 
-    /// Checks that a batch holds whole slices, in order, after those before it.
+    /// Checks that a batch contains whole slices, in order, after those before it.
     fn check(&self, slices: &StoredSlices) -> Result<()> {
         let symbols = &self.content.symbols;
         let batch = &slices.batch;
@@ -257,7 +257,7 @@ impl SliceReader {
             Format::Stream => Err(malformed("it goes on after its end", &self.name)),
             Format::File => match guarded(&self.name, || seal_of(&rest))? {
                 Some(seal) if seal == self.seal => Ok(()),
-                Some(_) => Err(malformed("its footer counts other slices", &self.name)),
+                Some(_) => Err(malformed("its footer counts different slices", &self.name)),
                 None => Err(incomplete("its footer has no seal", &self.name)),
             },
         }
@@ -280,7 +280,7 @@ impl Iterator for SliceReader {
 impl std::iter::FusedIterator for SliceReader {}
 
 impl SliceContent {
-    /// Reads what a schema says, if it is one of ours.
+    /// Reads the contents from a schema, if this crate wrote it.
     fn of(schema: SchemaRef, name: &Path) -> Result<Self> {
         let fail = |what: String| {
             Err(Error::input(Code::DeserializationError, what)
@@ -289,24 +289,26 @@ impl SliceContent {
         };
         let entry = |key: &str| schema.metadata().get(key).map(String::as_str);
         if entry("schema_name") != Some(SCHEMA_NAME) {
-            return fail("it is Arrow, but holds no slices".to_owned());
+            return fail("it is an Arrow file or stream, but contains no slices".to_owned());
         }
         let major = |version: &str| version.split('.').next().map(str::to_owned);
         let version = entry("schema_version").unwrap_or_default();
         if major(version) != major(SCHEMA_VERSION) {
             return Err(Error::input(
                 Code::DeserializationError,
-                format!("its schema has version {version:?}, this program reads {SCHEMA_VERSION}"),
+                format!(
+                    "its schema has version {version:?}, but this program reads {SCHEMA_VERSION}"
+                ),
             )
             .at_file(name)
-            .with_hint("read it with the release that wrote it, or a newer one"));
+            .with_hint("read it with the release that wrote it or a newer one"));
         }
         let symbols = entry("symbols").and_then(|text| serde_json::from_str(text).ok());
         let request = entry("request").and_then(|text| serde_json::from_str(text).ok());
         let (Some(symbols), Some(timeframe), Some(request), Some(producer)) =
             (symbols, entry("timeframe"), request, entry("producer"))
         else {
-            return fail("the metadata of its schema are not whole".to_owned());
+            return fail("its schema metadata is incomplete".to_owned());
         };
         let symbols: Vec<String> = symbols;
         let mut types = schema.fields().iter().map(|field| field.data_type());
@@ -316,7 +318,7 @@ impl SliceContent {
             matches!(one, DataType::Float64 | DataType::Boolean) || *one == timestamp
         };
         if symbols.is_empty() || !begins || !types.all(known) {
-            return fail("its columns are not those of slices".to_owned());
+            return fail("its columns are not the columns of slices".to_owned());
         }
         Ok(Self {
             symbols: symbols.into(),
@@ -328,11 +330,11 @@ impl SliceContent {
     }
 }
 
-/// The footer of a complete file: what it holds, the seal, and the report of its run.
+/// Reads the footer of a complete file: its contents, seal and report.
 ///
 /// # Errors
 ///
-/// [`Code::DeserializationError`] where the file is none of ours, or has no footer with a seal.
+/// [`Code::DeserializationError`] if the file is not ours, or its footer has no seal.
 pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Seal, Value)> {
     let bytes = guarded(name, || {
         let mut trailer = [0; TRAILER_BYTES];
@@ -355,17 +357,17 @@ pub(crate) fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Sea
     })?;
     let content = SliceContent::of(schema.into(), name)?;
     match footer::read(&entries) {
-        // One batch more, without rows.
+        // One more batch: the empty one.
         Some((seal, report)) if batches as u64 == seal.batches + 1 => Ok((content, seal, report)),
         _ => Err(incomplete("its footer has no seal", name)),
     }
 }
 
-/// Where in a file the stream lies that it holds, end marker included: the bytes between header and footer.
+/// The byte range of the stream inside a file, between header and footer, end marker included.
 ///
 /// # Errors
 ///
-/// [`Code::DeserializationError`] where they cannot be found.
+/// [`Code::DeserializationError`] if it cannot be found.
 pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
     let bounds = || {
         let mut trailer = [0; TRAILER_BYTES];
@@ -379,19 +381,19 @@ pub(crate) fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
         let start = start.map(|(word, _)| word * 8);
         match (start, trailer_start.checked_sub(footer)) {
             (Some(start), Some(end)) if start <= end => Ok(start..end),
-            _ => Err(wrong("no stream in it")),
+            _ => Err(wrong("it contains no stream")),
         }
     };
     guarded(name, bounds)
 }
 
-/// The seal in what follows the end marker of a file.
+/// Reads the seal from the bytes after the end marker of a file.
 fn seal_of(rest: &[u8]) -> Result<Option<Seal>, ArrowError> {
     let (footer, trailer) = rest
         .split_last_chunk::<TRAILER_BYTES>()
-        .ok_or_else(|| wrong("the footer is cut"))?;
+        .ok_or_else(|| wrong("the footer is truncated"))?;
     if read_footer_length(*trailer)? != footer.len() {
-        return Err(wrong("the footer is cut"));
+        return Err(wrong("the footer is truncated"));
     }
     let entries = entries_of(footer_of(footer)?);
     Ok(footer::read(&entries).map(|(seal, _)| seal))
@@ -408,12 +410,12 @@ fn entries_of(footer: Footer<'_>) -> HashMap<String, String> {
         .collect()
 }
 
-/// Where the length of the footer and the magic stand.
+/// The offset of the footer length and the magic.
 fn trailer_start(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.len().saturating_sub(TRAILER_BYTES as u64))
 }
 
-/// Tells a file from a stream by its first bytes. Returns those of the first message that were read.
+/// Tells a file from a stream by its first bytes. Returns the first bytes of the first message.
 fn read_header(input: &mut impl Read) -> io::Result<(Format, Vec<u8>)> {
     let mut first = vec![0; 8];
     let read = read_up_to(input, &mut first)?;
@@ -459,7 +461,7 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Opens a file of slices for reading.
+/// Opens a slice file for reading.
 pub(crate) fn open_file(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(|error| not_readable(path, &error).with_source(error))?;
     match file.metadata() {
@@ -471,37 +473,37 @@ pub(crate) fn open_file(path: &Path) -> Result<File> {
     }
 }
 
-/// Runs the library's decoder: its errors and panics are the input's fault.
+/// Runs Arrow's decoder; its errors and panics become errors of the input.
 fn guarded<T>(name: &Path, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
     match catch_panic(decode) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ArrowError::IoError(_, error))) if error.kind() != io::ErrorKind::UnexpectedEof => {
             Err(not_readable(name, &error).with_source(error))
         }
-        Ok(Err(error)) => {
-            Err(incomplete(&format!("it is cut or damaged: {error}"), name).with_source(error))
-        }
+        Ok(Err(error)) => Err(
+            incomplete(&format!("it is truncated or damaged: {error}"), name).with_source(error),
+        ),
         Err(why) => Err(incomplete(&format!("it is damaged: {why}"), name)),
     }
 }
 
 fn not_readable(name: &Path, error: &io::Error) -> Error {
-    let what = format!("the slices cannot be read: {error}");
+    let what = format!("cannot read the slices: {error}");
     Error::input(Code::DeserializationError, what)
         .at_file(name)
-        .with_hint("check that it is there and may be read")
+        .with_hint("check that it exists and is readable")
 }
 
 fn incomplete(what: &str, name: &Path) -> Error {
-    let what = format!("the slices are not complete: {what}");
+    let what = format!("the slices are incomplete: {what}");
     Error::input(Code::DeserializationError, what)
         .at_file(name)
-        .with_hint("write it again with omega-slices sync; nothing of it can be trusted")
+        .with_hint("write it again with omega-slices sync and do not use any part of it")
 }
 
 fn malformed(what: &str, name: &Path) -> Error {
     let what = format!("the slices are malformed: {what}");
     Error::input(Code::DeserializationError, what)
         .at_file(name)
-        .with_hint("write it again with omega-slices sync; if that does not help, please report it")
+        .with_hint("write it again with omega-slices sync; report a bug if the error remains")
 }

@@ -1,6 +1,6 @@
-//! Owns the Arrow IPC output: one writer for stdout, streams and files.
+//! Writes Arrow IPC output to stdout, streams and files.
 //!
-//! Nothing here writes the seal, the end marker or the footer, unless every slice was written before.
+//! Writes the seal, the end marker and the footer only after all slices.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,17 +18,17 @@ use crate::data::multi_symbol::SliceBatches;
 use crate::error::{Error, Result};
 use crate::ipc::footer::{self, BatchIndex};
 
-/// Small writes (headers, padding) are gathered; the values of a batch go out in one write each.
+/// Buffers small writes (headers, padding); the values of a batch bypass it.
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// Batches that wait for the writer: one is written while the next one is built.
+/// Batches that wait for the writer: it writes one while the next one is built.
 const BATCHES_AHEAD: usize = 1;
 
 /// The two forms of Arrow IPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// One message after the other, for pipes (`.arrows`).
+    /// A sequence of messages, for pipes (`.arrows`).
     Stream,
     /// With a footer, for random access (`.arrow`).
     File,
@@ -43,17 +43,17 @@ pub enum Compression {
     Zstd,
 }
 
-/// In which form slices are written.
+/// The output format of slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Stream or file.
     pub format: Format,
-    /// None by default: only what is not compressed can be used where it lies in memory.
+    /// `None` by default: only uncompressed buffers can be used in place.
     pub compression: Option<Compression>,
 }
 
 impl WriteOptions {
-    /// This form, not compressed.
+    /// This format without compression.
     #[must_use]
     pub const fn new(format: Format) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl WriteOptions {
         }
     }
 
-    /// Compressed, or not.
+    /// Sets or removes the compression.
     #[must_use]
     pub const fn with_compression(mut self, compression: Option<Compression>) -> Self {
         self.compression = compression;
@@ -99,7 +99,7 @@ impl<W: Write> Encoder<W> {
         })
     }
 
-    /// Adds an entry to the footer, where there will be one.
+    /// Adds an entry to the footer, if the format has one.
     fn add_to_footer(&mut self, key: &str, value: String) {
         if let Self::File(writer) = self {
             writer.write_metadata(key, value);
@@ -128,24 +128,24 @@ impl<W: Write> Encoder<W> {
     }
 }
 
-/// What the writing thread is told.
+/// A message to the writing thread.
 enum Message {
     /// A batch with rows.
     Batch(RecordBatch),
-    /// All slices were written: the batch without rows, and the document of the run.
+    /// The end of the slices: the empty batch, and the document of the run.
     Seal(RecordBatch, String),
 }
 
 /// Writes all slices, the seal and the end of the stream (or the footer), and flushes.
 ///
-/// The batches are written by a thread of its own while the next ones are made. `after_batch` is
-/// called on the caller's thread after each batch was handed to it, with the bytes written so far, and once
-/// more when all were and the seal was not ([`SliceBatches::is_at_end`]).
+/// A separate thread writes the batches while the next ones are built. `after_batch` runs on the
+/// caller's thread after each batch is handed over, with the bytes written so far. It runs once
+/// more after the last slice and before the seal ([`SliceBatches::is_at_end`]).
 ///
 /// # Errors
 ///
-/// An error of the input ends the output where it is, without seal and end marker. An error of the
-/// output is a system failure; [`Error::is_broken_pipe`] tells the closed pipe from the rest.
+/// An input error ends the output at once, without seal and end marker. An output error is a system
+/// failure; [`Error::is_broken_pipe`] identifies a closed pipe.
 pub fn write<W: Write + Send>(
     batches: &mut SliceBatches,
     options: WriteOptions,
@@ -168,14 +168,12 @@ pub fn write<W: Write + Send>(
                 let encoder = Encoder::new(options, output, &schema).map_err(output_failed)?;
                 write_received(&receiver, &written_sender, encoder, symbols)
             })
-            .map_err(|error| {
-                Error::system("the writing thread cannot be started").with_source(error)
-            })?;
+            .map_err(|error| Error::system("cannot start the writing thread").with_source(error))?;
         let mut after_batch = |batches: &SliceBatches| {
             after_batch(batches, bytes.load(Ordering::Relaxed));
         };
         let read = send_all(batches, &sender, &written, &mut after_batch);
-        // Without this the writer would wait for more.
+        // Otherwise the writer would wait for more.
         drop(sender);
         let wrote = writer
             .join()
@@ -184,8 +182,8 @@ pub fn write<W: Write + Send>(
     })
 }
 
-/// Hands every batch and then the seal to the writer. Stops early, and successfully, where the
-/// writer has hung up: it did so because it failed, and its own result says why.
+/// Sends every batch and then the seal to the writer. Returns `Ok` early if the writer has stopped:
+/// its own result holds the error.
 fn send_all(
     batches: &mut SliceBatches,
     sender: &mpsc::SyncSender<Message>,
@@ -208,14 +206,14 @@ fn send_all(
     Ok(())
 }
 
-/// Writes what it receives. Only the seal completes the output.
+/// Writes the received messages. Only the seal completes the output.
 fn write_received<W: Write>(
     messages: &mpsc::Receiver<Message>,
     written: &mpsc::Sender<RecordBatch>,
     mut encoder: Encoder<W>,
     symbols: usize,
 ) -> Result<()> {
-    // The schema at once: a reader can tell a run that begins from one that failed to.
+    // Write the schema at once: it tells the reader that the run has started.
     encoder.flush().map_err(output_failed)?;
     let mut index = BatchIndex::default();
     for message in messages {
@@ -224,7 +222,7 @@ fn write_received<W: Write>(
                 encoder.write(&batch).map_err(output_failed)?;
                 encoder.flush().map_err(output_failed)?;
                 index.add(&batch, symbols);
-                // Its memory serves again, unless nobody wants it any more.
+                // Return the batch for reuse; the receiver may be gone.
                 let _ = written.send(batch);
             }
             Message::Seal(seal, run) => {
@@ -239,7 +237,7 @@ fn write_received<W: Write>(
     Ok(())
 }
 
-/// Counts what goes through.
+/// Counts the written bytes.
 struct Counted<'a, W> {
     output: W,
     bytes: &'a AtomicU64,
@@ -262,5 +260,5 @@ fn output_failed(error: ArrowError) -> Error {
         ArrowError::IoError(_, error) => error,
         other => io::Error::other(other),
     };
-    Error::system(format!("the output cannot be written: {error}")).with_source(error)
+    Error::system(format!("cannot write the output: {error}")).with_source(error)
 }

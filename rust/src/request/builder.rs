@@ -1,5 +1,5 @@
-//! Owns the checks of a request: each word of it was read by itself, here they are held against each
-//! other. Opens nothing.
+//! Builds and checks a request: its options were parsed one by one, and are checked together here.
+//! Opens no file.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::{
 use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
 
-/// Collects the words of a request; [`RequestBuilder::build`] checks them together.
+/// Collects the options of a request; [`RequestBuilder::build`] checks them together.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct RequestBuilder {
@@ -21,98 +21,98 @@ pub struct RequestBuilder {
 }
 
 impl RequestBuilder {
-    /// These symbols, in this order.
+    /// Sets the symbols, in this order.
     pub fn symbols<S: Into<String>>(mut self, symbols: impl IntoIterator<Item = S>) -> Self {
         self.request.symbols = Symbols::Listed(symbols.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Every symbol that has a file of the timeframe.
+    /// Requests every symbol that has a file of the timeframe.
     pub fn all_symbols(mut self) -> Self {
         self.request.symbols = Symbols::All;
         self
     }
 
-    /// The timeframe; `M1` where it is not set.
+    /// Sets the timeframe; the default is `M1`.
     pub fn timeframe(mut self, timeframe: Timeframe) -> Self {
         self.request.timeframe = timeframe;
         self
     }
 
-    /// The price types; bid and ask where they are not set. Their order does not matter.
+    /// Sets the price types; the default is bid and ask. Their order does not matter.
     pub fn price_types(mut self, price_types: impl IntoIterator<Item = PriceType>) -> Self {
         self.request.price_types = price_types.into_iter().collect();
         self
     }
 
-    /// The first raw timestamp to keep, nanoseconds UTC.
+    /// Sets the first raw timestamp to keep (included), nanoseconds UTC.
     pub fn start_ns(mut self, start_ns: Option<i64>) -> Self {
         self.request.start_ns = start_ns;
         self
     }
 
-    /// The last raw timestamp to keep, nanoseconds UTC.
+    /// Sets the last raw timestamp to keep (included), nanoseconds UTC.
     pub fn end_ns(mut self, end_ns: Option<i64>) -> Self {
         self.request.end_ns = end_ns;
         self
     }
 
-    /// Which timestamps become slices.
+    /// Sets which timestamps become slices.
     pub fn timeline(mut self, timeline: Timeline) -> Self {
         self.request.timeline = timeline;
         self
     }
 
-    /// Which rows lie in trading hours.
+    /// Sets which rows lie in trading hours.
     pub fn session(mut self, session: Session) -> Self {
         self.request.session = session;
         self
     }
 
-    /// Whether to floor timestamps to the timeframe.
+    /// Sets whether to floor timestamps to the timeframe.
     pub fn normalize(mut self, normalize: bool) -> Self {
         self.request.normalize = normalize;
         self
     }
 
-    /// What to do with a series that is not in time order.
+    /// Sets what to do with a series that is not in time order.
     pub fn unsorted(mut self, unsorted: UnsortedPolicy) -> Self {
         self.request.unsorted = unsorted;
         self
     }
 
-    /// Which row wins where several share a timestamp. Where it is not set, the last one does, and rows
-    /// that differ are warned of.
+    /// Sets which row to keep if several share a timestamp. The default is the last one, with a
+    /// warning if rows differ.
     pub fn duplicates(mut self, duplicates: impl Into<Option<DuplicatePolicy>>) -> Self {
         self.request.duplicates = duplicates.into();
         self
     }
 
-    /// Where the files lie, instead of the default layout.
+    /// Sets the path template of the candle files, instead of the default layout.
     pub fn path_template(mut self, path_template: Option<PathTemplate>) -> Self {
         self.request.path_template = path_template;
         self
     }
 
-    /// The column names of the input files.
+    /// Sets the column names of the input files.
     pub fn columns(mut self, columns: ColumnNames) -> Self {
         self.request.columns = columns;
         self
     }
 
-    /// What to show where a series has no candle; [`Fill::Forward`] needs [`Self::max_age`].
+    /// Sets what to show where a series has no candle; [`Fill::Forward`] needs [`Self::max_age`].
     pub fn fill(mut self, fill: Fill) -> Self {
         self.request.fill = fill;
         self
     }
 
-    /// How old a candle may be that is carried forward.
+    /// Sets the maximum age of a candle that is carried forward.
     pub fn max_age(mut self, max_age: Option<MaxAge>) -> Self {
         self.request.max_age = max_age;
         self
     }
 
-    /// Timeframes beside the primary one, of which each slice shows the latest complete candles.
+    /// Sets the higher timeframes, of which each slice shows the latest complete candles.
     pub fn higher_timeframes<F: Into<HigherTimeframe>>(
         mut self,
         higher: impl IntoIterator<Item = F>,
@@ -121,93 +121,98 @@ impl RequestBuilder {
         self
     }
 
-    /// When it is, in a slice, as far as higher timeframes are concerned.
+    /// Sets the decision time, at which candles of higher timeframes must be complete.
     pub fn known_at(mut self, known_at: DecisionTime) -> Self {
         self.request.known_at = known_at;
         self
     }
 
-    /// A Parquet or CSV file of sessions, with the columns `open` (included) and `close` (excluded).
+    /// Sets a Parquet or CSV file of sessions, with the columns `open` (included) and `close`
+    /// (excluded).
     pub fn session_file(mut self, session_file: Option<PathBuf>) -> Self {
         self.request.session_file = session_file;
         self
     }
 
-    /// What the stream's metadata call the sessions of the file, instead of the file's name.
+    /// Sets the name of these sessions in the stream metadata, instead of the file name.
     pub fn session_name(mut self, session_name: Option<String>) -> Self {
         self.request.session_name = session_name;
         self
     }
 
-    /// Columns to read from the files with indicators.
+    /// Sets the columns to read from the indicator files.
     pub fn indicators<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.request.indicators = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Where the files with indicators lie, instead of the default layout.
+    /// Sets the path template of the indicator files, instead of the default layout.
     pub fn indicator_template(mut self, indicator_template: Option<PathTemplate>) -> Self {
         self.request.indicator_template = indicator_template;
         self
     }
 
-    /// A JSON document that lists the input files, in the place of a root folder and templates.
+    /// Sets a JSON document that lists the input files, instead of a root folder and templates.
     pub fn inputs(mut self, inputs: Option<PathBuf>) -> Self {
         self.request.inputs = inputs;
         self
     }
 
-    /// Which texts in names of files may be symbols.
+    /// Sets the pattern that symbols in file names must match.
     pub fn symbol_pattern(mut self, symbol_pattern: Option<SymbolPattern>) -> Self {
         self.request.symbol_pattern = symbol_pattern;
         self
     }
 
-    /// Whether the files of a series may name several instruments in a column.
+    /// Sets whether a column of instruments may contain several values in one series.
     pub fn one_instrument(mut self, one_instrument: bool) -> Self {
         self.request.one_instrument = one_instrument;
         self
     }
 
-    /// The unit of timestamps that are stored as integers.
+    /// Sets the unit of timestamps that are stored as integers.
     pub fn timestamp_unit(mut self, timestamp_unit: Option<TimestampUnit>) -> Self {
         self.request.timestamp_unit = timestamp_unit;
         self
     }
 
-    /// The zone of wall clocks, and of days in columns of UTC instants.
+    /// Sets the zone of local times, and of days in columns of UTC instants.
     pub fn zone(mut self, zone: Option<Zone>) -> Self {
         self.request.zone = zone;
         self
     }
 
-    /// What a wall-clock time is that the clocks showed twice.
+    /// Sets how to read local times that occur twice.
     pub fn ambiguous(mut self, ambiguous: Ambiguous) -> Self {
         self.request.ambiguous = ambiguous;
         self
     }
 
-    /// Which side of a candle its timestamp is.
+    /// Sets which side of a candle its timestamp marks.
     pub fn stamped(mut self, stamped: Stamped) -> Self {
         self.request.stamped = stamped;
         self
     }
 
-    /// What the timestamps of candles of days and weeks mean.
+    /// Sets what the timestamps of daily and weekly candles mean.
     pub fn days(mut self, days: Option<Days>) -> Self {
         self.request.days = days;
         self
     }
 
-    /// Checks the request as a whole. Opens nothing.
+    /// Checks the request as a whole. Opens no file.
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] for a symbol name that could leave the root and for an unknown
-    /// leader, otherwise a usage error: no or repeated symbols, price types or indicators, a window
-    /// that ends before it starts, a template that cannot tell its series apart, a quorum of more
-    /// symbols than there are, carrying forward without an age, a higher timeframe shorter than
-    /// the primary one.
+    /// [`Code::SymbolNotFound`] for a symbol name that could leave the root, and for an unknown
+    /// leader. All other errors are usage errors:
+    ///
+    /// - missing or repeated symbols, price types or indicators
+    /// - a window that ends before it starts
+    /// - a template that cannot tell its series apart
+    /// - a quorum larger than the number of symbols
+    /// - fill without an age
+    /// - a higher timeframe shorter than the primary one
     pub fn build(self) -> Result<Request> {
         let mut request = self.request;
         check_places(&request)?;
@@ -219,24 +224,24 @@ impl RequestBuilder {
         request.price_types.sort_unstable();
         request.price_types.dedup();
         if request.price_types.is_empty() {
-            return Err(Error::usage("no price type is requested")
-                .with_hint("the price types are bid, ask and trade"));
+            return Err(Error::usage("the request names no price type")
+                .with_hint("choose from bid, ask and trade"));
         }
         if request.price_types.len() < asked {
-            return Err(Error::usage("a price type is requested twice"));
+            return Err(Error::usage("the request names a price type twice"));
         }
         if let (Some(start), Some(end)) = (request.start_ns, request.end_ns)
             && start > end
         {
             return Err(Error::usage(format!(
-                "the window starts at {} and ends before that, at {}",
+                "invalid window: it starts at {} and ends earlier, at {}",
                 format_timestamp(start),
                 format_timestamp(end)
             ))
             .with_hint(hint![
-                "both ends belong to the window; give a ",
+                "set ",
                 Setting::Start,
-                " no later than ",
+                " to a time at or before ",
                 Setting::End
             ]));
         }
@@ -253,11 +258,11 @@ impl RequestBuilder {
     }
 }
 
-/// Where the files are: below a root, or in a list; and nowhere that cannot be read.
+/// Checks that files come either from a root or from a list, and that all paths are local.
 fn check_places(request: &Request) -> Result<()> {
     let Some(inputs) = &request.inputs else {
         if request.data.as_os_str().is_empty() {
-            return Err(Error::usage("the data root has no name"));
+            return Err(Error::usage("the data root is empty"));
         }
         let templates = [&request.path_template, &request.indicator_template];
         let templates = templates.into_iter().flatten().map(PathTemplate::as_str);
@@ -276,14 +281,14 @@ fn check_places(request: &Request) -> Result<()> {
         || request.indicator_template.is_some()
     {
         return Err(Error::usage(
-            "the input files are listed, and looked for by a root or template as well",
+            "cannot combine a list of inputs with a data root or a path template",
         )
         .with_hint(hint![
-            "choose one of ",
+            "choose either ",
             Setting::Inputs,
-            " and ",
+            " or ",
             Setting::Data,
-            " with its templates"
+            " with its path templates"
         ]));
     }
     let sessions = request.session_file.iter();
@@ -299,7 +304,7 @@ fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<
     match symbols.iter().find(|symbol| !pattern.matches(symbol)) {
         None => Ok(()),
         Some(symbol) => Err(Error::usage(format!(
-            "the symbol {symbol:?} does not match the symbol pattern {:?}",
+            "invalid symbol {symbol:?}: expected a match of the symbol pattern {:?}",
             pattern.as_str()
         ))
         .at_symbol(symbol)
@@ -311,27 +316,25 @@ fn check_times(request: &Request) -> Result<()> {
     // A list of inputs may name zones too.
     let has_zone = request.zone.is_some() || request.inputs.is_some();
     if request.ambiguous != Ambiguous::Error && !has_zone {
-        return Err(Error::usage(
-            "a policy for ambiguous times is given, but no zone in which there are any",
-        )
-        .with_hint(hint![
-            "name the zone of the wall clocks with ",
-            Setting::Zone
-        ]));
+        return Err(
+            Error::usage("a policy for ambiguous times needs a time zone").with_hint(hint![
+                "name the zone of the timestamps with ",
+                Setting::Zone
+            ]),
+        );
     }
     let higher = request.higher_timeframes.iter();
     let higher = higher.map(HigherTimeframe::timeframe);
     let mut timeframes = [&request.timeframe].into_iter().chain(higher);
     if request.days.is_some() && timeframes.all(|one| one.whole_days().is_none()) {
-        return Err(
-            Error::usage("a kind of days is given, but no timeframe lasts whole days").with_hint(
-                hint![
-                    "leave out ",
-                    Setting::Days,
-                    ", or request a timeframe of days or weeks"
-                ],
-            ),
-        );
+        return Err(Error::usage(
+            "the meaning of days is set, but no requested timeframe lasts whole days",
+        )
+        .with_hint(hint![
+            "leave out ",
+            Setting::Days,
+            ", or request a timeframe of days or weeks"
+        ]));
     }
     Ok(())
 }
@@ -343,7 +346,7 @@ fn check_templates(request: &Request) -> Result<()> {
     };
     let same_files = |template: &PathTemplate, what: &str, hint: &str| {
         Err(Error::usage(format!(
-            "the path template {:?} yields the same files for every {what}",
+            "invalid path template {:?}: it yields the same files for every {what}",
             template.as_str()
         ))
         .with_hint(hint))
@@ -363,10 +366,10 @@ fn check_templates(request: &Request) -> Result<()> {
     if let Some(template) = &request.indicator_template {
         if template.names_side() {
             return Err(Error::usage(format!(
-                "the template {:?} of files with indicators names a price type",
+                "invalid indicator template {:?}: indicator files have no price type",
                 template.as_str()
             ))
-            .with_hint("its fields are {root} {symbol} {timeframe}"));
+            .with_hint("use only the fields {root}, {symbol} and {timeframe}"));
         }
         if several_symbols && !template.names_symbol() {
             return same_files(template, "symbol", "add {symbol} to it");
@@ -377,16 +380,14 @@ fn check_templates(request: &Request) -> Result<()> {
 
 fn check_fill(request: &Request) -> Result<()> {
     match (request.fill, &request.max_age) {
-        (Fill::Forward, None) => Err(Error::usage(
-            "candles are to be carried forward without a limit",
-        )
-        .with_hint(hint![
-            "say how old they may be: ",
-            Setting::MaxAge.to("15m"),
-            ", 2h, 3d or 5bars"
-        ])),
+        (Fill::Forward, None) => Err(Error::usage("carrying candles forward needs a maximum age")
+            .with_hint(hint![
+                "set the maximum age: ",
+                Setting::MaxAge.to("15m"),
+                ", 2h, 3d or 5bars"
+            ])),
         (Fill::None, Some(max_age)) => Err(Error::usage(format!(
-            "the age {max_age} is given, but no candle is to be carried forward"
+            "the maximum age {max_age} is set, but no candles are carried forward"
         ))
         .with_hint(hint![
             "add ",
@@ -408,14 +409,14 @@ fn check_higher_timeframes(request: &Request) -> Result<()> {
             return Err(Error::usage(format!(
                 "the higher timeframe {timeframe} is the primary one"
             ))
-            .with_hint("its candles are in the slices already; leave it out"));
+            .with_hint("leave it out: every slice shows these candles already"));
         }
         if timeframe.duration_ns() < primary.duration_ns() {
             return Err(Error::usage(format!(
                 "the higher timeframe {timeframe} is shorter than the primary one, {primary}"
             ))
             .with_hint(hint![
-                "make the shortest timeframe the primary one, with ",
+                "make the shortest timeframe the primary one with ",
                 Setting::Timeframe
             ]));
         }
@@ -435,36 +436,34 @@ fn check_higher_timeframes(request: &Request) -> Result<()> {
 fn check_sessions(request: &Request) -> Result<()> {
     match (&request.session_file, &request.session_name) {
         (Some(_), _) if request.session != Session::None => Err(Error::usage(format!(
-            "both the session {} and a file of sessions are given",
+            "cannot combine the session {} with a file of sessions",
             request.session
         ))
         .with_hint(hint![
-            "choose one of ",
+            "choose either ",
             Setting::Session,
-            " and ",
+            " or ",
             Setting::SessionFile
         ])),
-        (None, Some(_)) => Err(Error::usage(
-            "a name for sessions is given, but no file of them",
-        )),
+        (None, Some(_)) => Err(Error::usage("a session name needs a file of sessions")),
         _ => Ok(()),
     }
 }
 
 fn check_indicators(request: &Request) -> Result<()> {
     if request.indicators.is_empty() && request.indicator_template.is_some() {
-        return Err(Error::usage(
-            "a template for files with indicators is given, but no indicator",
-        )
-        .with_hint(hint!["name the indicators with ", Setting::Indicators]));
+        return Err(
+            Error::usage("an indicator template is set, but no indicator is requested")
+                .with_hint(hint!["name the indicators with ", Setting::Indicators]),
+        );
     }
     let mut seen = HashSet::new();
     for name in &request.indicators {
         let is_bad = |character: char| character.is_control() || character == ',';
         if name.is_empty() || name.contains(is_bad) {
             return Err(
-                Error::usage(format!("{name:?} cannot be the name of an indicator"))
-                    .with_hint("a name is not empty and holds no comma and no control character"),
+                Error::usage(format!("invalid indicator name {name:?}: expected text without commas and control characters"))
+                    .with_hint("name a column of the indicator files"),
             );
         }
         if !seen.insert(name.as_str()) {
@@ -477,23 +476,23 @@ fn check_indicators(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Checks a timeline against the symbols that it is about.
+/// Checks a timeline against the symbols of the request.
 pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<()> {
     match timeline {
         Timeline::Leader(leader) if !symbols.contains(leader) => Err(Error::bad_request(
             Code::SymbolNotFound,
-            format!("the leader {leader:?} is none of the symbols"),
+            format!("the leader {leader:?} is not one of the symbols"),
         )
         .at_symbol(leader)
         .with_hint("add it to the symbols, or choose one of them as the leader")),
         Timeline::Quorum(quorum) if quorum.get() > symbols.len() => Err(Error::usage(format!(
-            "a quorum of {quorum} symbols is asked for, but there are {}",
+            "the quorum of {quorum} symbols is larger than the number of symbols, {}",
             symbols.len()
         ))
         .with_hint(hint![
-            "give ",
+            "choose ",
             Setting::Timeline.to("quorum:K"),
-            " with K no larger than the number of symbols"
+            " where K is at most the number of symbols"
         ])),
         _ => Ok(()),
     }
@@ -501,16 +500,16 @@ pub(crate) fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<
 
 fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
     if symbols.is_empty() {
-        return Err(Error::usage("no symbol is requested").with_hint(hint![
-            "request some with ",
+        return Err(Error::usage("the request names no symbol").with_hint(hint![
+            "name symbols with ",
             Setting::Symbols.to("A,B"),
-            ", or all with ",
+            ", or request all with ",
             Setting::AllSymbols
         ]));
     }
     if symbols.len() > MAX_SYMBOLS {
         return Err(Error::usage(format!(
-            "{} symbols are requested; one stream holds at most {MAX_SYMBOLS}",
+            "the request names {} symbols: one stream holds at most {MAX_SYMBOLS}",
             symbols.len()
         ))
         .with_hint("split the request"));
@@ -527,16 +526,16 @@ fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a name that could leave the root, unless files are listed and it is part of no path; and one
-/// that could not be written in a list of symbols.
+/// Rejects a symbol that cannot stand in a list of symbols. Rejects one that could leave the root
+/// too, unless files are listed and the symbol is part of no path.
 fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
     let refuse = |why: &str| {
         Err(Error::bad_request(
             Code::SymbolNotFound,
-            format!("the symbol name {symbol:?} is refused: {why}"),
+            format!("invalid symbol name {symbol:?}: {why}"),
         )
         .at_symbol(symbol)
-        .with_hint("a symbol name is one plain folder or file name below the data root"))
+        .with_hint("use the plain name of a file or folder below the data root"))
     };
     if symbol.is_empty() {
         return refuse("it is empty");
@@ -545,16 +544,16 @@ fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
         return refuse("it could leave the data root");
     }
     if !is_listed && symbol.contains(['/', '\\']) {
-        return refuse("it holds a path separator");
+        return refuse("it contains a path separator");
     }
     if symbol.contains(|character: char| character.is_control()) {
-        return refuse("it holds a control character");
+        return refuse("it contains a control character");
     }
     if symbol.contains(',') {
-        return refuse("it holds a comma");
+        return refuse("it contains a comma");
     }
     if symbol.trim() != symbol {
-        return refuse("it begins or ends with a blank");
+        return refuse("it starts or ends with a blank");
     }
     Ok(())
 }

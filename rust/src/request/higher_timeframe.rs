@@ -1,5 +1,4 @@
-//! Owns the words about candles that are shown later than at their own timestamp: how old they may be,
-//! and of which higher timeframes they are. Pure.
+//! Parses maximum ages and higher timeframes: which older candles a slice may show. Does no I/O.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,8 +11,8 @@ use crate::request::Timeframe;
 
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 
-/// How old a candle may be that is still shown, counted from its timestamp: `15m`, `2h`, `3d`,
-/// `5bars`. The units are `s`, `m`, `h`, `d`, `w` and `bars`; a bar is one candle of the timeframe
+/// The maximum age of a candle that a slice shows, counted from its timestamp: `15m`, `2h`, `3d`,
+/// `5bars`. The units are `s`, `m`, `h`, `d`, `w` and `bars`. A bar is one candle of the timeframe
 /// that the age belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MaxAge {
@@ -33,15 +32,15 @@ impl MaxAge {
     ///
     /// # Errors
     ///
-    /// A usage error where it is longer than 64-bit nanoseconds can say.
+    /// A usage error if it does not fit 64-bit nanoseconds.
     pub fn nanoseconds(&self, timeframe: &Timeframe) -> Result<i64> {
         let unit_ns = match self.unit {
             AgeUnit::Seconds(seconds) => seconds * NANOSECONDS_PER_SECOND,
             AgeUnit::Bars => timeframe.duration_ns(),
         };
         self.count.checked_mul(unit_ns).ok_or_else(|| {
-            Error::usage(format!("the age {:?} is too long", self.text))
-                .with_hint("64-bit nanoseconds hold 292 years")
+            Error::usage(format!("the maximum age {:?} is too long", self.text))
+                .with_hint("choose an age below 292 years")
         })
     }
 }
@@ -70,9 +69,10 @@ impl FromStr for MaxAge {
         let plain = !count.is_empty() && !count.starts_with('0');
         let count = count.parse().ok().filter(|_| plain);
         let (Some(unit), Some(count)) = (unit, count) else {
-            return Err(Error::usage(format!("{text:?} is no age")).with_hint(
-                "write a positive number and s, m, h, d, w or bars: 15m, 2h, 3d, 5bars",
-            ));
+            return Err(Error::usage(format!(
+                "invalid maximum age {text:?}: expected a positive number and a unit"
+            ))
+            .with_hint("append s, m, h, d, w or bars to the number: 15m, 2h, 3d, 5bars"));
         };
         Ok(Self {
             text: text.to_owned(),
@@ -82,7 +82,7 @@ impl FromStr for MaxAge {
     }
 }
 
-/// A timeframe beside the primary one, of which a slice shows the latest complete candles: `H1`, or
+/// A higher timeframe, of which a slice shows the latest complete candles: `H1`, or
 /// `H1:max-age=1d`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HigherTimeframe {
@@ -91,7 +91,7 @@ pub struct HigherTimeframe {
 }
 
 impl HigherTimeframe {
-    /// Candles of `timeframe`, and none older than `max_age`.
+    /// Candles of `timeframe`, not older than `max_age`.
     #[must_use]
     pub fn new(timeframe: Timeframe, max_age: Option<MaxAge>) -> Self {
         Self { timeframe, max_age }
@@ -103,7 +103,7 @@ impl HigherTimeframe {
         &self.timeframe
     }
 
-    /// How old the latest complete candle may be; `None` is no limit.
+    /// The maximum age of the latest complete candle; `None` sets no limit.
     #[must_use]
     pub fn max_age(&self) -> Option<&MaxAge> {
         self.max_age.as_ref()
@@ -131,14 +131,15 @@ impl FromStr for HigherTimeframe {
 
     fn from_str(text: &str) -> Result<Self> {
         if text.contains(',') {
-            return Err(
-                Error::usage(format!("{text:?} is not one higher timeframe")).with_hint(hint![
-                    "give each of several by itself: ",
-                    Setting::WithTimeframe.to("H1"),
-                    " ",
-                    Setting::WithTimeframe.to("D1"),
-                ]),
-            );
+            return Err(Error::usage(format!(
+                "invalid higher timeframe {text:?}: expected a single timeframe"
+            ))
+            .with_hint(hint![
+                "name each one separately: ",
+                Setting::WithTimeframe.to("H1"),
+                " ",
+                Setting::WithTimeframe.to("D1"),
+            ]));
         }
         let (timeframe, rest) = match text.split_once(':') {
             Some((timeframe, rest)) => (timeframe, Some(rest)),
@@ -147,8 +148,10 @@ impl FromStr for HigherTimeframe {
         let timeframe = timeframe.parse()?;
         let max_age = rest.map(|rest| {
             let age = rest.strip_prefix("max-age=").ok_or_else(|| {
-                Error::usage(format!("{rest:?} after a higher timeframe is not known"))
-                    .with_hint("write H1, or H1:max-age=1d")
+                Error::usage(format!(
+                    "invalid setting {rest:?} of a higher timeframe: expected max-age=AGE"
+                ))
+                .with_hint("write H1 or H1:max-age=1d")
             });
             age.and_then(str::parse)
         });

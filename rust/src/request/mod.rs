@@ -1,7 +1,7 @@
-//! Owns the request: every word of it checked before anything is opened.
+//! Describes a request: every option is checked before any file is opened.
 //!
-//! A [`Request`] that exists is consistent; whether the files it asks for exist is found out by
-//! [`crate::data`]. What does not change the output (threads, chunk sizes) is not part of it.
+//! A [`Request`] is consistent once it exists; [`crate::data`] finds out whether its files exist.
+//! Options that do not change the output (threads, chunk sizes) are not part of it.
 
 mod builder;
 mod higher_timeframe;
@@ -40,10 +40,10 @@ pub use zone::{Zone, zone_rules_release};
 
 use crate::error::{Error, Result};
 
-/// The most symbols one stream can hold: the symbol column has 16-bit dictionary keys.
+/// The maximum number of symbols in a stream: the symbol column has 16-bit dictionary keys.
 pub const MAX_SYMBOLS: usize = i16::MAX as usize;
 
-/// The names under which the input files hold the six columns.
+/// The names of the six columns in the input files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnNames {
     /// The open time of the candle.
@@ -53,37 +53,38 @@ pub struct ColumnNames {
 }
 
 impl ColumnNames {
-    /// The value fields of a candle, in the order in which everything here keeps them.
+    /// The value fields of a candle, in the order that the whole crate uses.
     pub const VALUE_FIELDS: [&'static str; 5] = ["open", "high", "low", "close", "volume"];
 
     /// Renames one field (`timestamp`, `open`, `high`, `low`, `close` or `volume`).
     ///
     /// # Errors
     ///
-    /// A usage error where there is no such field, or the name is empty.
+    /// A usage error if the field is unknown or the name is empty.
     pub fn rename(&mut self, field: &str, column: &str) -> Result<()> {
         if column.is_empty() {
             return Err(Error::usage(format!(
-                "the column for {field:?} has no name"
+                "the column name for {field:?} is empty"
             )));
         }
         let slot = match Self::VALUE_FIELDS.iter().position(|name| *name == field) {
             Some(index) => &mut self.values[index],
             None if field == "timestamp" => &mut self.timestamp,
             None => {
-                return Err(
-                    Error::usage(format!("{field:?} is no field of a candle")).with_hint(
-                        "the fields are timestamp, open, high, low, close and volume: \
+                return Err(Error::usage(format!(
+                    "invalid candle field {field:?}: expected a field of the input columns"
+                ))
+                .with_hint(
+                    "choose from timestamp, open, high, low, close and volume, as in \
                      timestamp=ts,open=o",
-                    ),
-                );
+                ));
             }
         };
         column.clone_into(slot);
         Ok(())
     }
 
-    /// The name that a field was given; `None` where it has its plain one.
+    /// The name given to a field; `None` if it has its default name.
     pub(crate) fn renaming(&self, field: &str) -> Option<&String> {
         let place = Self::VALUE_FIELDS.iter().position(|name| *name == field);
         let plain = Self::default();
@@ -177,7 +178,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Begins a request over the files below `data`.
+    /// Starts a request over the files below `data`.
     pub fn builder(data: impl Into<PathBuf>) -> RequestBuilder {
         RequestBuilder {
             request: Self {
@@ -214,7 +215,7 @@ impl Request {
         }
     }
 
-    /// The root folder of the input files; empty where these are listed.
+    /// The root folder of the input files; empty if a list names the files.
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
@@ -238,13 +239,13 @@ impl Request {
         &self.price_types
     }
 
-    /// The first raw timestamp that is kept, nanoseconds UTC; `None` is no limit.
+    /// The first raw timestamp to keep (included), nanoseconds UTC; `None` sets no limit.
     #[must_use]
     pub fn start_ns(&self) -> Option<i64> {
         self.start_ns
     }
 
-    /// The last raw timestamp that is kept, nanoseconds UTC; `None` is no limit.
+    /// The last raw timestamp to keep (included), nanoseconds UTC; `None` sets no limit.
     #[must_use]
     pub fn end_ns(&self) -> Option<i64> {
         self.end_ns
@@ -274,8 +275,8 @@ impl Request {
         self.unsorted
     }
 
-    /// Which row wins where several share a timestamp; `None` where nobody has chosen, and the last one
-    /// does.
+    /// Which row is kept if several share a timestamp. `None` if the user did not choose: then the
+    /// last one is kept.
     #[must_use]
     pub fn duplicates(&self) -> Option<DuplicatePolicy> {
         self.duplicates
@@ -305,19 +306,19 @@ impl Request {
         self.max_age.as_ref()
     }
 
-    /// The timeframes beside the primary one.
+    /// The higher timeframes.
     #[must_use]
     pub fn higher_timeframes(&self) -> &[HigherTimeframe] {
         &self.higher_timeframes
     }
 
-    /// When it is, in a slice, as far as higher timeframes are concerned.
+    /// The decision time, at which candles of higher timeframes must be complete.
     #[must_use]
     pub fn known_at(&self) -> DecisionTime {
         self.known_at
     }
 
-    /// The file of sessions, outside of which all rows are dropped.
+    /// The file of sessions; all rows outside of them are dropped.
     #[must_use]
     pub fn session_file(&self) -> Option<&Path> {
         self.session_file.as_deref()
@@ -329,67 +330,68 @@ impl Request {
         &self.indicators
     }
 
-    /// The path template that replaces the default layout of files with indicators.
+    /// The path template that replaces the default layout of indicator files.
     #[must_use]
     pub fn indicator_template(&self) -> Option<&PathTemplate> {
         self.indicator_template.as_ref()
     }
 
-    /// The JSON document that lists the input files, in the place of a root folder and templates.
+    /// The JSON document that lists the input files, instead of a root folder and templates.
     #[must_use]
     pub fn inputs(&self) -> Option<&Path> {
         self.inputs.as_deref()
     }
 
-    /// Which texts in names of files may be symbols.
+    /// The pattern that symbols in file names must match.
     #[must_use]
     pub fn symbol_pattern(&self) -> Option<&SymbolPattern> {
         self.symbol_pattern.as_ref()
     }
 
-    /// Whether the files of a series may name several instruments in a column.
+    /// Whether a column of instruments may contain several values in one series.
     #[must_use]
     pub fn one_instrument(&self) -> bool {
         self.one_instrument
     }
 
-    /// The unit of timestamps that are stored as integers; `None` refuses these.
+    /// The unit of timestamps that are stored as integers; with `None` these are an error.
     #[must_use]
     pub fn timestamp_unit(&self) -> Option<TimestampUnit> {
         self.timestamp_unit
     }
 
-    /// The zone of wall clocks, and of days in columns of UTC instants.
+    /// The zone of local times, and of days in columns of UTC instants.
     #[must_use]
     pub fn zone(&self) -> Option<&Zone> {
         self.zone.as_ref()
     }
 
-    /// What a wall-clock time is that the clocks showed twice.
+    /// How to read local times that occur twice.
     #[must_use]
     pub fn ambiguous(&self) -> Ambiguous {
         self.ambiguous
     }
 
-    /// Which side of a candle its timestamp is.
+    /// Which side of a candle its timestamp marks.
     #[must_use]
     pub fn stamped(&self) -> Stamped {
         self.stamped
     }
 
-    /// What the timestamps of candles of days and weeks mean; `None` is [`Days::Utc`], unchosen.
+    /// What the timestamps of daily and weekly candles mean. `None` means [`Days::Utc`] without a
+    /// choice of the user.
     #[must_use]
     pub fn days(&self) -> Option<Days> {
         self.days
     }
 
-    /// Whether the slices are stamped with dates: those of the zones in which the primary candles are.
+    /// Whether slices are stamped with dates in the zones of the primary candles.
     pub(crate) fn is_dated(&self) -> bool {
         self.days == Some(Days::Local) && self.timeframe.whole_days().is_some()
     }
 
-    /// The slices at every timestamp that any of the same series has a candle at, and nothing but their own
-    /// candles in them.
+    /// The same series at the union of their timestamps, without fill, higher timeframes and
+    /// indicators.
     pub(crate) fn over_union(&self) -> Self {
         Self {
             timeline: Timeline::Union,
@@ -402,8 +404,8 @@ impl Request {
         }
     }
 
-    /// The first timestamp that a slice can have: the start of the window, or of the candle that it
-    /// cuts where timestamps are floored. `None` without a start.
+    /// The earliest timestamp of a slice: the start of the window, floored with `normalize`. `None`
+    /// without a start.
     pub(crate) fn first_slice_ns(&self) -> Option<i64> {
         let start_ns = self.start_ns?;
         Some(if self.normalize {
@@ -413,15 +415,15 @@ impl Request {
         })
     }
 
-    /// How old a carried candle may be, in nanoseconds; 0 where none is carried.
+    /// The maximum age of a carried candle in nanoseconds; 0 without fill.
     pub(crate) fn max_age_ns(&self) -> i64 {
         let max_age = self.max_age.as_ref();
         max_age.map_or(0, |age| checked_age(age, &self.timeframe))
     }
 
-    /// How much later than its timestamp a candle of a higher timeframe is shown at the earliest, and
-    /// how old it may be, in nanoseconds. The primary candles are known `known_after_ns` after theirs,
-    /// where that is not their timeframe.
+    /// The delay after which a candle of a higher timeframe is shown, counted from its timestamp,
+    /// and its maximum age, both in nanoseconds. `known_after_ns` says when primary candles are
+    /// known, if not after one timeframe.
     pub(crate) fn higher_timeframe_delays_ns(
         &self,
         higher: &HigherTimeframe,
@@ -439,7 +441,7 @@ impl Request {
         )
     }
 
-    /// The whole request as compact JSON, with the symbols that it came down to.
+    /// The whole request as compact JSON, with the symbols that it resolved to.
     #[must_use]
     pub(crate) fn to_json(&self, symbols: &[String]) -> String {
         let document = RequestDocument {
@@ -489,7 +491,7 @@ impl Request {
     }
 }
 
-/// The request as it stands in the stream's metadata; the order of the fields is part of it.
+/// The request in the stream metadata; the order of the fields is part of the format.
 #[derive(Serialize)]
 struct RequestDocument<'a> {
     data: Option<String>,
@@ -512,7 +514,7 @@ struct RequestDocument<'a> {
     session_file: Option<String>,
     indicators: &'a [String],
     indicator_template: Option<&'a str>,
-    // What a request does not use does not show.
+    // Options that a request does not use are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     inputs: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -531,7 +533,7 @@ struct RequestDocument<'a> {
     days: Option<Days>,
 }
 
-/// An age that the builder has seen to fit.
+/// An age that the builder has checked.
 fn checked_age(age: &MaxAge, timeframe: &Timeframe) -> i64 {
     age.nanoseconds(timeframe).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Owns the words of a request: each choice, its text, and what to say of a text that is none.
+//! Defines the options that take one of a few texts: their values, parsing and errors.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
 
-/// The side of a candle. `mid` is derived by readers and never stored.
+/// The side of a candle. Readers derive `mid`; no file stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PriceType {
@@ -15,7 +15,7 @@ pub enum PriceType {
     Bid,
     /// The ask side.
     Ask,
-    /// Prices of trades.
+    /// Trade prices.
     Trade,
 }
 
@@ -59,20 +59,20 @@ impl FromStr for PriceType {
             .find(|price_type| price_type.as_str() == text)
             .ok_or_else(|| {
                 let hint = if text == "mid" {
-                    "mid is derived from bid and ask by the reader; request bid,ask"
+                    "request bid,ask: readers derive mid from them"
                 } else {
-                    "the price types are bid, ask and trade"
+                    "choose from bid, ask and trade"
                 };
                 Error::bad_request(
                     Code::InvalidPriceType,
-                    format!("{text:?} is no stored price type"),
+                    format!("invalid price type {text:?}: expected bid, ask or trade"),
                 )
                 .with_hint(hint)
             })
     }
 }
 
-/// Declares an enum of request words: its texts, parsing, printing and listing, written once.
+/// Declares an enum of option values, with its texts, parsing, printing and list.
 macro_rules! request_options {
     ($(#[$doc:meta])* $name:ident, $what:literal {
         $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+
@@ -87,7 +87,7 @@ macro_rules! request_options {
             /// All values, the default first.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The word as it is written in a request.
+            /// The text of the value in a request.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -112,7 +112,7 @@ macro_rules! request_options {
                     .find(|value| value.as_str() == text)
                     .ok_or_else(|| {
                         let words: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
-                        Error::usage(format!("{text:?} is no {}", $what))
+                        Error::usage(format!("invalid {} {text:?}", $what))
                             .with_hint(format!("choose one of: {}", words.join(", ")))
                     })
             }
@@ -133,20 +133,20 @@ request_options! {
 }
 
 request_options! {
-    /// What is shown where a series has no candle.
-    Fill, "way to fill" {
-        /// Nothing.
+    /// What to show where a series has no candle.
+    Fill, "fill" {
+        /// Show nothing.
         #[default]
         None = "none",
-        /// Its latest earlier candle, while that is not too old.
+        /// Show its latest earlier candle up to the maximum age.
         Forward = "forward",
     }
 }
 
 request_options! {
-    /// When it is, in a slice, as far as candles of higher timeframes are concerned.
-    DecisionTime, "moment" {
-        /// The timestamp of the slice: its own candles are just opening.
+    /// The time at which candles of higher timeframes must be complete.
+    DecisionTime, "decision time" {
+        /// The timestamp of the slice, when its own candles open.
         #[default]
         Open = "open",
         /// The end of the slice's own candles.
@@ -157,7 +157,7 @@ request_options! {
 request_options! {
     /// What to do with a series that is not in time order.
     UnsortedPolicy, "policy for unsorted series" {
-        /// Sort it, stably, with a warning.
+        /// Sort the series stably, with a warning.
         #[default]
         Sort = "sort",
         /// Fail.
@@ -166,23 +166,23 @@ request_options! {
 }
 
 request_options! {
-    /// Which row wins where several rows of a series share a timestamp.
+    /// Which row to keep if several rows of a series share a timestamp.
     DuplicatePolicy, "policy for duplicates" {
-        /// The last one in file order.
+        /// Keep the last row in file order.
         #[default]
         Last = "last",
-        /// The first one in file order.
+        /// Keep the first row in file order.
         First = "first",
-        /// The last one in file order, where all of them hold the same values; otherwise fail.
+        /// Keep the last row in file order if all rows are equal; fail otherwise.
         Identical = "identical",
-        /// None: fail.
+        /// Fail.
         Error = "error",
     }
 }
 
 request_options! {
     /// The unit of timestamps that are stored as integers since 1970.
-    TimestampUnit, "unit of timestamps" {
+    TimestampUnit, "timestamp unit" {
         /// Seconds.
         #[default]
         Seconds = "s",
@@ -192,44 +192,44 @@ request_options! {
         Microseconds = "us",
         /// Nanoseconds.
         Nanoseconds = "ns",
-        /// The one under which all values of a file lie from 1990 to 2100.
+        /// The unit under which all values of a file lie from 1990 to 2100.
         Magnitude = "magnitude",
     }
 }
 
 request_options! {
-    /// What a wall-clock time is that the clocks showed twice.
+    /// How to read local times that occur twice.
     Ambiguous, "policy for ambiguous times" {
-        /// An error.
+        /// Fail.
         #[default]
         Error = "error",
-        /// Told by the order of the rows: a backward step begins the second pass.
+        /// Use the order of the rows: a backward step starts the second pass.
         Infer = "infer",
-        /// The earlier of the two instants.
+        /// Use the earlier instant.
         Earlier = "earlier",
-        /// The later of the two instants.
+        /// Use the later instant.
         Later = "later",
     }
 }
 
 request_options! {
-    /// Which side of a candle its timestamp is.
-    Stamped, "side of a candle" {
-        /// The instant at which it opens.
+    /// Which side of a candle its timestamp marks.
+    Stamped, "stamped side of a candle" {
+        /// Its open.
         #[default]
         Open = "open",
-        /// The instant at which it closes.
+        /// Its close.
         Close = "close",
     }
 }
 
 request_options! {
-    /// What the timestamps of candles of days and weeks mean.
-    Days, "kind of days" {
+    /// What the timestamps of daily and weekly candles mean.
+    Days, "meaning of days" {
         /// Instants.
         #[default]
         Utc = "utc",
-        /// Dates in the zone of their column.
+        /// Dates in the zone of the column.
         Local = "local",
     }
 }

@@ -1,4 +1,4 @@
-//! Owns the pattern that tells the symbols among the texts in names of files.
+//! Parses the pattern that symbols in file names must match.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub struct SymbolPattern {
 }
 
 impl SymbolPattern {
-    /// The text that was parsed.
+    /// The source text of the pattern.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -46,11 +46,12 @@ impl FromStr for SymbolPattern {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        // By itself first: what is put around it could make one of two halves that are none.
+        // Compile the text alone first: the group around it could make an invalid text such as
+        // `a)(b` valid.
         let whole = Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
         let whole = whole.map_err(|error| {
             Error::usage(format!("invalid symbol pattern {text:?}: {error}"))
-                .with_hint("write a regular expression such as [A-Z]+_[A-Z]+, without look-around")
+                .with_hint("write a regular expression without look-around, such as [A-Z]+_[A-Z]+")
                 .with_source(error)
         })?;
         Ok(Self {

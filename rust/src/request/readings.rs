@@ -1,16 +1,16 @@
-//! Owns the rule which symbol a file belongs to, where a `*` leaves open where the symbol ends. Pure.
+//! Decides which symbol a file belongs to if a `*` leaves the end of the symbol open. Does no I/O.
 
-/// One way to read a name of a file.
+/// One way to read a file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub symbol: String,
-    /// What the `*` behind the symbol stands for; `None` where there is none in the same name.
+    /// The text that the `*` after the symbol stands for; `None` without a `*` in the same name.
     pub rest: Option<String>,
 }
 
-/// The reading that counts: the shortest symbol behind which a text follows that begins with a digit and
-/// is not two dates, as that of a dated future and of the file; else the shortest symbol. `None` where
-/// there is no reading.
+/// Picks the reading that counts. The shortest symbol wins whose following text starts with a digit
+/// and is not two dates. That text belongs to a dated future, two dates to a range of days.
+/// Otherwise the shortest symbol wins. `None` without readings.
 pub(crate) fn owner(readings: &[Reading]) -> Option<&Reading> {
     let is_dated = |reading: &&Reading| {
         let rest = reading.rest.as_deref().unwrap_or_default();
@@ -33,8 +33,8 @@ fn is_separator(one: char) -> bool {
     matches!(one, '-' | '_' | '.')
 }
 
-/// Whether a text is a date: a year, with a month and a day or without, with separators or without; or
-/// the six digits of a day in its century.
+/// Whether a text is a date: a year, optionally with month and day, with or without separators, or
+/// the six digits `YYMMDD`.
 fn is_date(text: &str) -> bool {
     let parts: Vec<_> = text.split(is_separator).collect();
     let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Owns path templates: text with fields and `*`, checked once, expanded per series.
+//! Parses path templates, expands them per series and matches paths against them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::request::{PriceType, Reading};
 
 /// A path with the fields `{root}`, `{symbol}`, `{timeframe}`, `{side}` (lower case) and `{SIDE}`
-/// (upper case), in which `*` stands for any run of characters of one path component.
+/// (upper case). `*` stands for any characters within one path component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTemplate {
     text: String,
@@ -25,7 +25,7 @@ enum Piece {
     SideUpper,
 }
 
-/// What a template's fields stand for; a field that is `None` stands for any text.
+/// The values of a template's fields; a field that is `None` stands for any text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TemplateFields<'a> {
     pub root: &'a str,
@@ -35,18 +35,18 @@ pub(crate) struct TemplateFields<'a> {
 }
 
 impl PathTemplate {
-    /// Checks a template.
+    /// Parses a template.
     ///
     /// # Errors
     ///
-    /// A usage error where a field is unknown or a brace is not closed.
+    /// A usage error if a field is unknown or a brace is unclosed.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |why: String| {
-            Error::usage(format!("the path template {text:?} {why}"))
-                .with_hint("its fields are {root} {symbol} {timeframe} {side} {SIDE}")
+            Error::usage(format!("invalid path template {text:?}: {why}"))
+                .with_hint("use the fields {root}, {symbol}, {timeframe}, {side} and {SIDE}")
         };
         if text.is_empty() || text.contains('\0') {
-            return Err(bad("is empty or holds a NUL character".to_owned()));
+            return Err(bad("it is empty or contains a NUL character".to_owned()));
         }
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -61,18 +61,20 @@ impl PathTemplate {
             } else if let Some(after) = rest.strip_prefix('{') {
                 let (name, after) = after
                     .split_once('}')
-                    .ok_or_else(|| bad("has an open brace".to_owned()))?;
+                    .ok_or_else(|| bad("it has an unclosed brace".to_owned()))?;
                 pieces.push(match name {
                     "root" => Piece::Root,
                     "symbol" => Piece::Symbol,
                     "timeframe" => Piece::Timeframe,
                     "side" => Piece::SideLower,
                     "SIDE" => Piece::SideUpper,
-                    _ => return Err(bad(format!("has the unknown field {{{name}}}"))),
+                    _ => return Err(bad(format!("it has the unknown field {{{name}}}"))),
                 });
                 rest = after;
             } else {
-                return Err(bad("has a closing brace without an opening one".to_owned()));
+                return Err(bad(
+                    "it has a closing brace without an opening one".to_owned()
+                ));
             }
         }
         Ok(Self {
@@ -81,7 +83,7 @@ impl PathTemplate {
         })
     }
 
-    /// The text that was parsed.
+    /// The source text of the template.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -99,19 +101,19 @@ impl PathTemplate {
         self.pieces.contains(&Piece::Timeframe)
     }
 
-    /// Whether an expansion with all fields given can match several files.
+    /// Whether one expansion can match several files.
     pub(crate) fn has_star(&self) -> bool {
         self.pieces.contains(&Piece::Star)
     }
 
-    /// Whether a `*` stands right beside `{symbol}`, so that nothing says where a symbol ends.
+    /// Whether a `*` is next to `{symbol}`, so that the end of the symbol is unknown.
     pub(crate) fn has_star_beside_symbol(&self) -> bool {
         let mut pairs = self.pieces.windows(2);
         pairs.any(|pair| pair.contains(&Piece::Star) && pair.contains(&Piece::Symbol))
     }
 
-    /// The longer timeframe of which a file of `timeframe` may be just as well, since a `*` follows the
-    /// field, and stands for a number: `M15` where `{timeframe}*` was looked for as `M1`.
+    /// The longer timeframe that a file of `timeframe` also matches, because a `*` follows the
+    /// field. An example is `M15`, found with `{timeframe}*` for `M1`.
     pub(crate) fn longer_timeframe(
         &self,
         path: &str,
@@ -142,12 +144,12 @@ impl PathTemplate {
         }
     }
 
-    /// The path with all fields given; a `*` stays one.
+    /// The path with all fields filled in; a `*` stays.
     pub(crate) fn path(&self, fields: TemplateFields<'_>) -> String {
         self.pattern(fields).text("*")
     }
 
-    /// What the template matches: `*` and unknown fields are any text, everything else is literal.
+    /// The pattern of the template: `*` and unset fields match any text, other parts are literal.
     pub(crate) fn pattern(&self, fields: TemplateFields<'_>) -> PathPattern {
         let mut parts = vec![NamePattern::default()];
         for piece in &self.pieces {
@@ -171,7 +173,7 @@ impl PathTemplate {
                 last(&mut parts).push_text(name);
             }
         }
-        // Slashes in a row separate no more than one; the one before the first name is the root's.
+        // Repeated slashes count as one; the slash before the first name is the root.
         let mut number = 0;
         parts.retain(|part| {
             number += 1;
@@ -180,8 +182,8 @@ impl PathTemplate {
         PathPattern { parts }
     }
 
-    /// The folder that the user has spelled: the leading names without a `*` or a field other than
-    /// `{root}`. `None` where the user has spelled the whole path.
+    /// The folder that the user spelled out: the leading names without a `*` or a field other than
+    /// `{root}`. `None` if the user spelled out the whole path.
     pub(crate) fn spelled_folder(&self, root: &str) -> Option<PathBuf> {
         let pattern = self.pattern(TemplateFields {
             root,
@@ -204,8 +206,8 @@ impl PathTemplate {
 
     /// Every symbol for which the template yields `path`, with the other fields given.
     ///
-    /// None where the path is no file of this layout; several where a `*` or plain text next to
-    /// the symbol leaves open where it begins or ends.
+    /// Empty if the path does not match the template. Several if a `*` or plain text next to the
+    /// symbol leaves its start or end open.
     pub(crate) fn readings(&self, path: &str, fields: TemplateFields<'_>) -> Vec<Reading> {
         let marked = self.pattern(TemplateFields {
             symbol: Some(MARK),
@@ -243,7 +245,7 @@ impl PathTemplate {
         readings
     }
 
-    /// Whether the name in which the symbol stands first leaves open where it begins or ends.
+    /// Whether the first name with the symbol leaves the start or end of the symbol open.
     pub(crate) fn may_have_readings(&self, fields: TemplateFields<'_>) -> bool {
         let marked = self.pattern(TemplateFields {
             symbol: Some(MARK),
@@ -254,22 +256,22 @@ impl PathTemplate {
     }
 }
 
-/// A text that no path holds, in the place of a symbol: it shows which name of a path the symbol stands
-/// in, and what stands around it.
+/// Stands for the symbol in a pattern, to find the name that contains it and the text around it. No
+/// path contains this text.
 const MARK: &str = "\0";
 
 fn last(parts: &mut [NamePattern]) -> &mut NamePattern {
     parts.last_mut().expect("a pattern has at least one part")
 }
 
-/// A path, name by name, in which any run of characters may stand at marked places.
+/// A path pattern, name by name, with places that match any text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathPattern {
     pub parts: Vec<NamePattern>,
 }
 
 impl PathPattern {
-    /// As text, with `any` where anything may stand.
+    /// The pattern as text, with `any` in the open places.
     fn text(&self, any: &str) -> String {
         let names: Vec<_> = self.parts.iter().map(|part| part.texts.join(any)).collect();
         names.join("/")
@@ -285,7 +287,7 @@ impl PathPattern {
     }
 }
 
-/// The pattern of one name of a path: texts, between which anything may stand.
+/// The pattern of one name: literal texts with any text between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamePattern {
     texts: Vec<String>,
@@ -309,7 +311,7 @@ impl NamePattern {
         last.push_str(text);
     }
 
-    /// The name itself, where nothing is left open.
+    /// The name itself, if the pattern has no open place.
     pub fn literal(&self) -> Option<&str> {
         match &self.texts[..] {
             [only] => Some(only),
@@ -317,7 +319,8 @@ impl NamePattern {
         }
     }
 
-    /// Whether a name matches. As in shells, hidden names only match what is hidden itself.
+    /// Whether a name matches. As in shells, only a pattern with a leading dot matches hidden
+    /// names.
     pub fn matches(&self, name: &[u8]) -> bool {
         let (first, rest) = self
             .texts
@@ -335,7 +338,7 @@ impl NamePattern {
         let Some(mut name) = name.strip_suffix(last.as_bytes()) else {
             return false;
         };
-        // The leftmost place of each text leaves the most for those after it.
+        // The leftmost match of each text leaves the most room for later ones.
         for text in middle.iter().filter(|text| !text.is_empty()) {
             let Some(at) = name
                 .windows(text.len())
@@ -348,7 +351,7 @@ impl NamePattern {
         true
     }
 
-    /// What stands around the first `mark`; `None` where there is no mark.
+    /// The texts around the first `mark`; `None` without a mark.
     fn around(&self, mark: &str) -> Option<Around<'_>> {
         let number = self.texts.iter().position(|text| text.contains(mark))?;
         let (before, after) = self.texts[number].split_once(mark)?;
@@ -356,7 +359,7 @@ impl NamePattern {
         Some(Around {
             before,
             begins: number == 0,
-            // A second mark stands for the symbol once more: what follows the first is plain up to there.
+            // A second mark repeats the symbol: the text after the first mark is literal up to it.
             after: after.split(mark).next().unwrap_or_default(),
             ends: is_last && !after.contains(mark),
             last: (!is_last).then(|| self.texts[self.texts.len() - 1].as_str()),
@@ -364,7 +367,7 @@ impl NamePattern {
     }
 }
 
-/// The plain texts around a symbol in a name.
+/// The literal texts around a symbol in a name.
 struct Around<'a> {
     before: &'a str,
     /// Whether the name begins with that text.
@@ -372,7 +375,7 @@ struct Around<'a> {
     after: &'a str,
     /// Whether the name ends with that text.
     ends: bool,
-    /// The last text of the name, where a `*` stands before it and behind the symbol.
+    /// The last text of the name, if a `*` stands between the symbol and it.
     last: Option<&'a str>,
 }
 
@@ -385,7 +388,7 @@ impl Around<'_> {
         name[at..].starts_with(self.after) && (!self.ends || at + self.after.len() == name.len())
     }
 
-    /// What stands in a name behind the symbol that ends there, and the text behind that.
+    /// The text between the end of the symbol and the last text of the name.
     fn rest<'n>(&self, name: &'n str, end: usize) -> Option<&'n str> {
         let last = self.last?;
         name.get(end + self.after.len()..name.len().checked_sub(last.len())?)

@@ -1,26 +1,28 @@
-//! Owns the texts of instants: RFC 3339 or a date in, RFC 3339 with nanoseconds out, UTC.
+//! Parses and formats timestamps: RFC 3339 or a date to nanoseconds, and back to RFC 3339 in UTC.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike};
 
 use crate::error::{Error, Result};
 
-/// Reads an instant: RFC 3339, a date and time (`T` or a blank between), or a date (its
+/// Parses a timestamp: RFC 3339, a date and time (separated by `T` or a blank), or a date (its
 /// midnight). Without a zone it is UTC. Returns nanoseconds since 1970-01-01T00:00Z.
 ///
 /// # Errors
 ///
-/// A usage error where the text is none of these, or lies beyond what `i64` nanoseconds hold
+/// A usage error if the text has another form, or is outside the range of `i64` nanoseconds
 /// (1677-09-21 to 2262-04-11).
 pub fn parse_timestamp(text: &str) -> Result<i64> {
-    // The library takes a second 60 for one of those that are left out of this count of time.
+    // chrono accepts second 60 as a leap second, which Unix time does not have.
     let instant = parse_instant(text.trim()).filter(|instant| instant.nanosecond() < 1_000_000_000);
     let instant = instant.ok_or_else(|| {
-        Error::usage(format!("{text:?} is no instant"))
-            .with_hint("write 2024-01-02, 2024-01-02T09:30 or 2024-01-02T09:30:00+01:00")
+        Error::usage(format!(
+            "invalid timestamp {text:?}: expected RFC 3339, a date and time, or a date"
+        ))
+        .with_hint("write 2024-01-02, 2024-01-02T09:30 or 2024-01-02T09:30:00+01:00")
     })?;
     instant.timestamp_nanos_opt().ok_or_else(|| {
         Error::usage(format!(
-            "{text:?} is beyond 64-bit nanoseconds (1677-09-21 to 2262-04-11)"
+            "invalid timestamp {text:?}: expected a time from 1677-09-21 to 2262-04-11"
         ))
     })
 }
@@ -58,7 +60,7 @@ fn parse_instant(text: &str) -> Option<DateTime<chrono::FixedOffset>> {
         })
 }
 
-/// Writes an instant as RFC 3339 with nine digits of the second and `Z`.
+/// Formats a timestamp as RFC 3339 with nine decimals and `Z`.
 #[must_use]
 pub fn format_timestamp(timestamp_ns: i64) -> String {
     DateTime::from_timestamp_nanos(timestamp_ns)

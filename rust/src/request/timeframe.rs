@@ -1,4 +1,4 @@
-//! Owns timeframes: their grammar, their length and flooring to them. Pure integers, UTC only.
+//! Defines timeframes: parsing, length, and flooring of timestamps in UTC. Uses integers only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ pub struct Timeframe {
 }
 
 impl Timeframe {
-    /// The text as it stands in file names, such as `M1`.
+    /// The text in file names, such as `M1`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -32,7 +32,7 @@ impl Timeframe {
         self.duration_ns
     }
 
-    /// How many days it lasts, where that is a whole number of them.
+    /// The length in days, if it is a whole number of days.
     pub(crate) fn whole_days(&self) -> Option<i64> {
         let days = self.duration_ns / NANOSECONDS_PER_DAY;
         (self.duration_ns % NANOSECONDS_PER_DAY == 0).then_some(days)
@@ -44,35 +44,36 @@ impl Timeframe {
         self.duration_ns < NANOSECONDS_PER_DAY
     }
 
-    /// The open of the candle that contains `timestamp_ns`: the largest multiple of the length,
-    /// counted from 1970-01-01T00:00Z (weeks from Monday), that is not after it.
+    /// The open of the candle that contains `timestamp_ns`: the largest multiple of the length at
+    /// or before it. Multiples count from 1970-01-01T00:00Z (weeks from Monday).
     ///
-    /// `None` where that open lies before the smallest timestamp an `i64` can hold.
+    /// `None` if that open is smaller than any `i64`.
     #[must_use]
     pub fn floor(&self, timestamp_ns: i64) -> Option<i64> {
-        // The remainder first: it cannot overflow, while `timestamp - origin` could.
+        // Take the remainder first: `timestamp - origin` could overflow.
         let offset = timestamp_ns.rem_euclid(self.duration_ns);
         let origin = self.origin_ns.rem_euclid(self.duration_ns);
         let past_open = (offset - origin).rem_euclid(self.duration_ns);
         timestamp_ns.checked_sub(past_open)
     }
 
-    /// The number of the bar that contains `timestamp_ns`: bars are counted along the grid that
-    /// [`Timeframe::floor`] floors to, and the one that opens at its origin is number 0.
+    /// The number of the bar that contains `timestamp_ns`. Bars lie on the grid of
+    /// [`Timeframe::floor`]; bar 0 opens at its origin.
     pub(crate) fn bar(&self, timestamp_ns: i64) -> i64 {
         let since_origin = i128::from(timestamp_ns) - i128::from(self.origin_ns);
         let bar = since_origin.div_euclid(i128::from(self.duration_ns));
-        i64::try_from(bar).expect("a bar lasts a second at least: there are fewer than nanoseconds")
+        i64::try_from(bar)
+            .expect("a bar lasts at least a second, so bars are fewer than nanoseconds")
     }
 
-    /// When a bar opens; the nearest timestamp that an `i64` can hold where it holds no such one.
+    /// The open of a bar, clamped to the range of `i64`.
     pub(crate) fn bar_open_ns(&self, bar: i64) -> i64 {
         let open_ns = i128::from(bar) * i128::from(self.duration_ns) + i128::from(self.origin_ns);
         open_ns.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
     }
 }
 
-/// The spelling `5m`, with the unit behind and in lower case, as `M5`; `None` for any other text.
+/// Turns the spelling `5m` into `M5`; `None` for any other text.
 fn canonical(text: &str) -> Option<String> {
     let unit = text.chars().last()?;
     let digits = text.strip_suffix(unit)?;
@@ -87,9 +88,9 @@ impl FromStr for Timeframe {
         let unknown = |why: &str| {
             Error::bad_request(
                 Code::TimeframeNotFound,
-                format!("{text:?} is no timeframe: {why}"),
+                format!("invalid timeframe {text:?}: {why}"),
             )
-            .with_hint("write S10, M1, H4, D1, W1, or 10s, 1m, 4h, 1d, 1w")
+            .with_hint("write it as S10, M1, H4, D1, W1 or as 10s, 1m, 4h, 1d, 1w")
         };
         let canonical = canonical(text);
         let text = canonical.as_deref().unwrap_or(text);
@@ -100,21 +101,21 @@ impl FromStr for Timeframe {
             Some('H') => (3_600, 0),
             Some('D') => (86_400, 0),
             Some('W') => (604_800, WEEK_ORIGIN_NS),
-            _ => return Err(unknown("it does not begin with S, M, H, D or W")),
+            _ => return Err(unknown("expected it to start with S, M, H, D or W")),
         };
         let digits = characters.as_str();
         if digits.is_empty()
             || digits.starts_with('0')
             || !digits.bytes().all(|byte| byte.is_ascii_digit())
         {
-            return Err(unknown("the unit is not followed by a positive number"));
+            return Err(unknown("expected a positive number after the unit"));
         }
         let duration_ns = digits
             .parse::<i64>()
             .ok()
             .and_then(|count| count.checked_mul(unit_seconds))
             .and_then(|seconds| seconds.checked_mul(NANOSECONDS_PER_SECOND))
-            .ok_or_else(|| unknown("it is longer than 64-bit nanoseconds can say"))?;
+            .ok_or_else(|| unknown("it is longer than 292 years"))?;
         Ok(Self {
             text: text.to_owned(),
             duration_ns,
@@ -213,7 +214,7 @@ mod tests {
                 );
                 assert!(at < timeframe.bar_open_ns(bar + 1), "{text} {at}");
             }
-            // The first bar that there is opened before the first timestamp.
+            // The first bar opens before the smallest timestamp.
             assert_eq!(timeframe.bar_open_ns(timeframe.bar(i64::MIN)), i64::MIN);
             assert_eq!(timeframe.bar_open_ns(timeframe.bar(i64::MAX) + 1), i64::MAX);
         }

@@ -1,4 +1,4 @@
-//! Owns the word that says which timestamps become slices, and the symbol or number in it.
+//! Parses the timeline: which timestamps become slices.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
-/// Which timestamps become slices. Only candles of the primary timeframe count, and none that is
-/// carried forward.
+/// Which timestamps become slices. Only candles of the primary timeframe count, without those that
+/// are carried forward.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Timeline {
     /// Timestamps present in every requested series.
@@ -19,7 +19,7 @@ pub enum Timeline {
     Union,
     /// Timestamps present in every requested price type of this symbol.
     Leader(String),
-    /// Timestamps at which at least so many symbols have all their requested price types.
+    /// Timestamps at which at least this many symbols have all their requested price types.
     Quorum(NonZeroUsize),
 }
 
@@ -49,12 +49,14 @@ impl FromStr for Timeline {
                 .map(Self::Quorum)
                 .ok_or_else(|| {
                     Error::usage(format!(
-                        "{text:?} is no timeline: {symbols:?} is no number of symbols"
+                        "invalid timeline {text:?}: expected a number of symbols, not {symbols:?}"
                     ))
-                    .with_hint("write how many symbols have to be there, from 1 on: quorum:3")
+                    .with_hint("write the minimum number of symbols, at least 1: quorum:3")
                 }),
-            _ => Err(Error::usage(format!("{text:?} is no timeline"))
-                .with_hint("choose one of: intersection, union, leader:SYMBOL, quorum:K")),
+            _ => Err(Error::usage(format!(
+                "invalid timeline {text:?}: expected a known timeline"
+            ))
+            .with_hint("choose one of: intersection, union, leader:SYMBOL, quorum:K")),
         }
     }
 }

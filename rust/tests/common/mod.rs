@@ -1,4 +1,4 @@
-//! Parquet fixtures, built in code: what a file holds stands above its use, not in a binary blob.
+//! Builds Parquet fixtures in code, so that tests show what a file contains.
 
 #![allow(
     dead_code,
@@ -17,13 +17,13 @@ use arrow::datatypes::{DataType, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
-/// One row as it stands in a file: a timestamp in nanoseconds and the five values.
+/// A row of a file: a timestamp in nanoseconds and five values.
 pub type Row = (i64, [Option<f64>; 5]);
 
 /// A minute in nanoseconds.
 pub const MINUTE: i64 = 60_000_000_000;
 
-/// A row whose values follow from its timestamp and a tag, so that a misplaced value shows.
+/// A row whose values derive from its timestamp and a tag, so that a misplaced value shows.
 pub fn row(timestamp_ns: i64, tag: f64) -> Row {
     let base = tag * 1_000.0 + (timestamp_ns / MINUTE % 1_000) as f64;
     (
@@ -38,9 +38,10 @@ pub fn path(root: &Path, symbol: &str, timeframe: &str, side: &str) -> PathBuf {
         .join(format!("{symbol}_{timeframe}_{side}.parquet"))
 }
 
-/// Writes rows with the default column names: nanosecond UTC timestamps, nullable float64 values,
-/// `row_group_rows` rows a group, pages of a few rows so that small files have several. Whether page
-/// headers hold statistics, and so how a file is read, depends on whether the rows a group are even.
+/// Writes rows with the default column names: nanosecond UTC timestamps, and nullable float64
+/// values. A row group has `row_group_rows` rows in pages of a few rows, so small files have
+/// several. An even number of rows per group adds statistics to page headers, which changes how the
+/// file is read.
 pub fn write(path: &Path, rows: &[Row], row_group_rows: usize) {
     let timestamps = TimestampNanosecondArray::from_iter_values(rows.iter().map(|row| row.0))
         .with_timezone("UTC");
@@ -66,7 +67,7 @@ pub fn write_columns(path: &Path, columns: Vec<(String, ArrayRef)>, row_group_ro
     write_with(path, columns, properties);
 }
 
-/// Writes any columns, in any way.
+/// Writes any columns with any writer properties.
 pub fn write_with(path: &Path, columns: Vec<(String, ArrayRef)>, properties: WriterProperties) {
     fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
     let batch = RecordBatch::try_from_iter_with_nullable(
@@ -88,7 +89,7 @@ pub fn timestamps(unit: TimeUnit, values: Vec<Option<i64>>) -> ArrayRef {
     arrow::compute::cast(&column, &DataType::Timestamp(unit, None)).expect("a timestamp column")
 }
 
-/// The columns Open to Volume, all of them `value`.
+/// The columns Open to Volume, filled with `value`.
 pub fn plain_values(rows: usize, value: f64) -> Vec<(String, ArrayRef)> {
     ["Open", "High", "Low", "Close", "Volume"]
         .into_iter()
@@ -101,7 +102,7 @@ pub fn plain_values(rows: usize, value: f64) -> Vec<(String, ArrayRef)> {
         .collect()
 }
 
-/// The real binary, which asks neither the environment nor stdin.
+/// The real binary, without environment variables and stdin.
 pub fn omega_slices() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
     command
@@ -119,7 +120,7 @@ pub fn sync(root: &Path) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs a command to its end.
 pub fn run(command: &mut Command) -> Output {
     command.output().expect("the binary starts")
 }
@@ -129,12 +130,12 @@ pub fn status(output: &Output) -> i32 {
     output.status.code().expect("no signal ended it")
 }
 
-/// What it wrote.
+/// Output as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// Two symbols, both sides, so many minutes each.
+/// Two symbols, both sides, `minutes` minutes each.
 pub fn two_symbols(minutes: i64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let rows: Vec<Row> = (0..minutes)
@@ -148,8 +149,8 @@ pub fn two_symbols(minutes: i64) -> tempfile::TempDir {
     folder
 }
 
-/// Symbols A and B, both sides, of so many minutes that a run over them takes its time: plain pages of the
-/// usual size, 50,000 rows a group.
+/// Symbols A and B, both sides, long enough for a slow run: plain pages of the usual size, 50,000
+/// rows per group.
 pub fn long_data(minutes: i64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let first = path(folder.path(), "A", "M1", "BID");
@@ -162,7 +163,7 @@ pub fn long_data(minutes: i64) -> tempfile::TempDir {
     folder
 }
 
-/// Writes so many candles, one every `step_ns`, in plain pages of the usual size.
+/// Writes `rows` candles, one every `step_ns`, in plain pages of the usual size.
 pub fn write_long(path: &Path, rows: i64, step_ns: i64, tag: f64) {
     let stamps = (0..rows).map(|row| Some(row * step_ns)).collect();
     let mut columns = vec![(

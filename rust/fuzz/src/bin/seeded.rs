@@ -1,9 +1,9 @@
-//! Fuzzes without looking at coverage, in an ordinary build.
+//! Fuzzes at random in an ordinary build, without coverage.
 //!
-//! `seeded SECONDS SEED FOLDER [TARGET...]` begins with the seeds, and changes them by flips, numbers that are often
-//! wrong, cuts and splices. The same seed gives the same inputs in the same order. An input lies in FOLDER, under the name of
-//! its target, while it is run: there it stays if it ends the process. One that takes too long ends it too.
-//! `seeded reproduce TARGET FILE` runs one input.
+//! `seeded SECONDS SEED FOLDER [TARGET...]` starts with the seeds and changes them by bit flips,
+//! edge values, cuts and splices. The same seed gives the same inputs in the same order. While an
+//! input runs, it lies in FOLDER under the name of its target. It stays there if it ends the
+//! process or takes too long. `seeded reproduce TARGET FILE` runs one input.
 
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -13,7 +13,7 @@ use std::{env, fs, io, thread};
 
 use omega_slices_fuzz::{Random, TARGETS, Target, change, prepare, seeds};
 
-/// How long an input may take.
+/// Maximum time of an input.
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
@@ -59,7 +59,7 @@ fn reproduce(target: &str, file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs the targets in turn until the time is over.
+/// Runs the targets in turn until the time is up.
 fn run(time: Duration, seed: u64, folder: &Path, targets: &[&str]) -> io::Result<()> {
     prepare();
     let finished = watch();
@@ -74,7 +74,7 @@ fn run(time: Duration, seed: u64, folder: &Path, targets: &[&str]) -> io::Result
     }
     for turn in 0.. {
         for (name, target, inputs, count) in &mut lanes {
-            // All seeds as they are, then changed ones.
+            // All seeds unchanged, then changed ones.
             let input = match inputs.get(turn) {
                 Some((_, seed)) => seed.clone(),
                 None => change(inputs, &mut random),
@@ -96,7 +96,7 @@ fn run(time: Duration, seed: u64, folder: &Path, targets: &[&str]) -> io::Result
     Ok(())
 }
 
-/// Ends the process when no input was finished for too long. Returns where they are counted.
+/// Ends the process if no input finishes for too long. Returns the counter of finished inputs.
 fn watch() -> &'static AtomicU64 {
     static FINISHED: AtomicU64 = AtomicU64::new(0);
     thread::spawn(|| {

@@ -1,4 +1,4 @@
-//! Writes the inputs that the fuzzers begin with: `seeds FOLDER` fills `FOLDER/TARGET`.
+//! Writes the seeds of the fuzzers: `seeds FOLDER` fills `FOLDER/TARGET`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

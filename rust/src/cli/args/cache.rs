@@ -1,4 +1,4 @@
-//! Owns the arguments of the cache: where it is, how large, and the command that looks after it.
+//! Parses the arguments of the cache: its folder, its size and the `cache` commands.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,21 +8,23 @@ use clap::{Args, Subcommand};
 use omega_slices::cache::{DEFAULT_SIZE_BYTES, SliceCache};
 use omega_slices::{Error, check_local_path};
 
-/// How `sync` uses a cache.
+/// The options of `sync` that use a cache.
 #[derive(Debug, Args)]
 pub struct CacheArguments {
-    /// Make the slices once, as a file in this folder, and take them from there from then on. The request,
-    /// every input (path, size, modification time, footer) and this program's version say which file it
-    /// is. Who asks for what another process is making waits for it.
+    /// Keep the slices as a file in this folder, and reuse it in later runs.
+    ///
+    /// The request, the program version, and the path, size, modification time and footer of every
+    /// input identify the file. If another process is building the same file, the run waits for it.
     #[arg(long = "cache", value_name = "DIR", conflicts_with = "compression")]
     folder: Option<PathBuf>,
 
-    /// What the cache may take on disk, such as 500MB or 20GiB; beyond it the files that were not used for
-    /// longest go. [default: 20GiB]
+    /// Maximum size of the cache on disk, such as 500MB or 20GiB. [default: 20GiB]
+    ///
+    /// Beyond it, the least recently used files are removed.
     #[arg(long = "cache-size", value_name = "SIZE", requires = "folder")]
     size: Option<ByteSize>,
 
-    /// How many seconds another process that shows no sign of life is waited for.
+    /// Seconds to wait for another process that shows no heartbeat.
     #[arg(
         long = "cache-patience",
         value_name = "SECONDS",
@@ -37,7 +39,7 @@ pub struct CacheArguments {
 }
 
 impl CacheArguments {
-    /// The cache, if one is to be used.
+    /// Opens the cache, if an option names one.
     pub fn open(&self) -> Result<Option<SliceCache>, Error> {
         let size_bytes = self.size.map_or(DEFAULT_SIZE_BYTES, |size| size.as_u64());
         let folder = self.folder.as_deref();
@@ -66,16 +68,16 @@ pub struct CacheCommandArguments {
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
-    /// List what is in a cache, the file that was used last first.
+    /// List the files of a cache, the last used first.
     List {
         #[command(flatten)]
         folder: FolderArgument,
 
-        /// One JSON document instead of text.
+        /// Write one JSON document instead of text.
         #[arg(long)]
         json: bool,
     },
-    /// Remove all files of a cache; nothing else in the folder is touched.
+    /// Remove all files of a cache; other files in the folder stay.
     Clear {
         #[command(flatten)]
         folder: FolderArgument,
@@ -90,12 +92,14 @@ pub struct FolderArgument {
 }
 
 impl FolderArgument {
-    /// The cache, which has to be there.
+    /// Opens a cache that must exist.
     pub fn open(&self) -> Result<SliceCache, Error> {
         if !self.folder.is_dir() {
-            return Err(Error::system("there is no such folder")
-                .at_file(&self.folder)
-                .with_hint("name the folder that --cache was given to sync"));
+            return Err(
+                Error::system("cannot open the cache: the folder does not exist")
+                    .at_file(&self.folder)
+                    .with_hint("name the folder that sync --cache used"),
+            );
         }
         SliceCache::open(&self.folder, DEFAULT_SIZE_BYTES)
     }

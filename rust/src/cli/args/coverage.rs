@@ -1,4 +1,4 @@
-//! Owns the arguments of `coverage`.
+//! Parses the arguments of `coverage`.
 
 use std::path::PathBuf;
 
@@ -17,12 +17,13 @@ pub struct CoverageArguments {
     #[arg(long)]
     pub json: bool,
 
-    /// Exit with status 1 where any series has a candle at less than this share (0 to 1) of the
-    /// timestamps at which any series has one.
+    /// Exit with status 1 if any series covers less than this share (0 to 1).
+    ///
+    /// The share is the part of the union timestamps at which the series has a candle.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     fail_under: Option<String>,
 
-    /// Also write FILE: one page with the summary and a heat map of symbols over time, to open in a browser.
+    /// Also write an HTML page with the summary and a heat map of symbols over time.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
@@ -38,25 +39,27 @@ Examples:
   omega-slices coverage --all-symbols --session fx --fail-under 0.99 > coverage.txt
   omega-slices coverage --all-symbols --session fx --html coverage.html
 
-The union holds every timestamp at which any of the series has a candle within window and session,
-the intersection those at which every one has. A series costs a timestamp alone where it is the
-only one without a candle there. A gap is a stretch between two neighbouring candles of a series
-with bars that the session filter would keep: with --session fx a weekend is none.";
+The union contains every timestamp at which any series has a candle within window and session.
+The intersection contains the timestamps at which every series has one. A series costs a timestamp
+alone if it is the only one without a candle there. A gap lies between two neighbouring candles of a
+series and contains bars that the session filter keeps: with --session fx, a weekend is not a gap.";
 
 impl CoverageArguments {
-    /// The checked request. Opens nothing but a file of symbols.
+    /// Builds the checked request. Opens no file but that of the symbols.
     pub fn request(&self) -> Result<Request, Error> {
         self.series.builder()?.build()
     }
 
-    /// The share that every series has to have.
+    /// Parses the share that every series must cover.
     pub fn fail_under(&self) -> Result<Option<f64>, Error> {
         let share = |text: &String| {
             let share = text.trim().parse().ok();
             let share = share.filter(|share| (0.0..=1.0).contains(share));
             share.ok_or_else(|| {
-                Error::usage(format!("--fail-under {text:?} is no share"))
-                    .with_hint("write a number from 0 to 1: 0.99 is 99 of 100 timestamps")
+                Error::usage(format!(
+                    "invalid --fail-under {text:?}: expected a number from 0 to 1"
+                ))
+                .with_hint("write a share such as 0.99, which is 99 of 100 timestamps")
             })
         };
         self.fail_under.as_ref().map(share).transpose()

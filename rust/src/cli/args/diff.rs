@@ -1,4 +1,4 @@
-//! Owns the arguments of `diff`.
+//! Parses the arguments of `diff`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,11 @@ pub struct DiffArguments {
     #[arg(value_name = "A")]
     pub a: PathBuf,
 
-    /// What to compare it with; - reads stdin, if A does not.
+    /// File or stream to compare with A; - reads stdin, unless A does.
     #[arg(value_name = "B")]
     pub b: PathBuf,
 
-    /// Numbers that differ by no more than this are equal.
+    /// Largest difference of two numbers that still counts as equal.
     #[arg(
         long,
         value_name = "X",
@@ -25,7 +25,7 @@ pub struct DiffArguments {
     )]
     tolerance: f64,
 
-    /// One JSON document instead of text.
+    /// Write one JSON document instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -36,21 +36,21 @@ Examples:
   omega-slices diff golden.arrow new.arrow --tolerance 1e-9
   omega-slices sync --symbols EURUSD,GBPUSD | omega-slices diff golden.arrow -
 
-Slices are matched by timestamp. Equal are: no candle and no candle, NaN and NaN, -0.0 and 0.0, and
-numbers within the tolerance. File or stream, compression and batches make no difference; who wrote
-the slices, and for which request, does not count.
+Slices are matched by timestamp. Equal are two missing candles, NaN and NaN, -0.0 and 0.0, and
+numbers within the tolerance. The format (file or stream), compression, batches, producer and request
+make no difference.
 
-Exit status 0: equal, 1: different, 3: one of them cannot be read or is not complete. Then there is
-no report, whatever was found before.";
+Exit status 0: equal, 1: different, 3: one side is unreadable or incomplete. With status 3 there is
+no report.";
 
 impl DiffArguments {
-    /// The checked tolerance. Opens nothing.
+    /// Checks the arguments and returns the tolerance. Opens no file.
     pub fn check(&self) -> Result<Tolerance, Error> {
         if [&self.a, &self.b]
             .iter()
             .all(|path| *path == Path::new("-"))
         {
-            return Err(Error::usage("stdin cannot be both A and B")
+            return Err(Error::usage("cannot read both A and B from stdin")
                 .with_hint("write one of them to a file first"));
         }
         Tolerance::new(self.tolerance)

@@ -1,4 +1,4 @@
-//! Owns the arguments of `inputs`.
+//! Parses the arguments of `inputs`.
 
 use clap::Args;
 
@@ -16,6 +16,6 @@ Examples:
   omega-slices inputs --data data/parquet --all-symbols > inputs.json
   omega-slices sync --inputs inputs.json --symbols EURUSD,GBPUSD -o slices.arrow
 
-Prints one JSON document on stdout: for each series that the request would read its files, in their
-order, with size, time of change, rows, first and last timestamp, and the columns, unit and zone
-that would be read. Nothing is synchronised.";
+Prints one JSON document on stdout. For each series of the request it lists the files in order, with
+size, modification time, rows, first and last timestamp, and the columns, unit and zone to read.
+Nothing is synchronised.";

@@ -1,4 +1,4 @@
-//! Owns the arguments of `inspect`.
+//! Parses the arguments of `inspect`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub struct InspectArguments {
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
 
-    /// One JSON document instead of text.
+    /// Write one JSON document instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -21,5 +21,5 @@ Examples:
   omega-slices inspect slices.arrow
   omega-slices sync --symbols EURUSD,GBPUSD | omega-slices inspect - --json
 
-Of a complete file only the footer is read; a stream is read to its end. What is not complete is shown as
-far as it goes, with \"sealed: false\" in JSON; exit status 3 is for what holds no slices at all.";
+Reads only the footer of a complete file, and a stream to its end. Incomplete input is shown up to the
+problem, with \"sealed: false\" in JSON. Exit status 3 means that it contains no slices at all.";

@@ -1,4 +1,4 @@
-//! Owns the arguments: text to plain values by clap, plain values to a checked request.
+//! Parses the command line: clap turns text into plain values, and these become a checked request.
 
 mod cache;
 mod coverage;
@@ -24,7 +24,7 @@ pub use self::request::RequestArguments;
 pub use self::series::SeriesArguments;
 pub use self::sync::SyncArguments;
 
-/// Walk through the synchronised candles of many symbols: Parquet in, Arrow slices out.
+/// Synchronise the candles of many symbols: Parquet in, Arrow slices out.
 #[derive(Debug, Parser)]
 #[command(
     name = "omega-slices",
@@ -36,12 +36,12 @@ pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
 
-    /// How errors, warnings and the final report are written to stderr.
+    /// Format of errors, warnings and the final report on stderr.
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub error_format: ErrorFormat,
 }
 
-/// The version, and the release of the zone rules that are compiled in.
+/// The version, and the release of the built-in time zone rules.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let version = env!("CARGO_PKG_VERSION");
     format!("{version} (time zones {})", zone_rules_release())
@@ -50,8 +50,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 const EXIT_STATUS_HELP: &str = "\
 Exit status:
   0  done, or the reader closed the pipe
-  1  the answer is no: diff found a difference, a series is under the threshold of coverage
-  2  the request cannot be understood or contradicts itself
+  1  the answer is no: diff found a difference, or a series is below the coverage threshold
+  2  the request is invalid or contradicts itself
   3  the input is missing, malformed or contradictory
   4  the output or the system failed (disk full, …)";
 
@@ -59,15 +59,15 @@ Exit status:
 pub enum Command {
     /// Synchronise candles and write slices: to stdout as an Arrow IPC stream, or to a file.
     Sync(Box<SyncArguments>),
-    /// List exactly the files, columns, units and zones that a request would read.
+    /// List the files, columns, units and zones that a request reads.
     Inputs(Box<InputsArguments>),
-    /// Show what a file or stream of slices holds, and whether it is complete.
+    /// Show what a file or stream of slices contains, and whether it is complete.
     Inspect(InspectArguments),
-    /// Say how much of the timeline each series covers, and which ones cost how many slices.
+    /// Show how much of the timeline each series covers, and how many slices it costs.
     Coverage(Box<CoverageArguments>),
-    /// Compare two files or streams of slices, and name the first difference.
+    /// Compare two files or streams of slices, and show the first difference.
     Diff(DiffArguments),
-    /// Look after the files that sync --cache keeps.
+    /// List or remove the files that sync --cache keeps.
     Cache(CacheCommandArguments),
 }
 
@@ -84,7 +84,7 @@ pub enum ErrorFormat {
     Json,
 }
 
-/// The error format that arguments ask for which clap could not make sense of.
+/// Finds the error format in arguments that clap cannot parse.
 pub fn error_format_of(arguments: impl Iterator<Item = OsString>) -> ErrorFormat {
     let arguments: Vec<_> = arguments.collect();
     let asked = arguments

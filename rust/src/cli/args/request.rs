@@ -1,4 +1,4 @@
-//! Owns the arguments of a whole request: its series, and how slices are made of them.
+//! Parses the arguments of a whole request: its series, and the slices to make of them.
 
 use clap::Args;
 use omega_slices::{Error, HigherTimeframe, PathTemplate, Request};
@@ -10,8 +10,11 @@ pub struct RequestArguments {
     #[command(flatten)]
     pub series: SeriesArguments,
 
-    /// Which timestamps become slices: those of every series (intersection), of any (union), those at
-    /// which one symbol has all its price types (leader:SYMBOL), or at least K symbols have (quorum:K).
+    /// Which timestamps become slices.
+    ///
+    /// intersection: those of every series. union: those of any series. leader:SYMBOL: those at
+    /// which SYMBOL has all its price types. quorum:K: those at which at least K symbols have all
+    /// their price types.
     #[arg(
         long,
         value_name = "intersection|union|leader:SYMBOL|quorum:K",
@@ -19,39 +22,50 @@ pub struct RequestArguments {
     )]
     timeline: String,
 
-    /// Where a series has no candle: nothing (none), or its latest earlier candle (forward), with its own
-    /// timestamp in a column of its own. It may come from before --start.
+    /// What to show where a series has no candle: nothing (none) or its latest earlier candle
+    /// (forward).
+    ///
+    /// A separate column holds the timestamp of the carried candle. It may be earlier than --start.
     #[arg(long, value_name = "none|forward", default_value = "none")]
     fill: String,
 
-    /// How old a carried candle may be, counted from its timestamp: 15m, 2h, 3d, 5bars (units s, m, h, d,
-    /// w, bars). Required with --fill forward.
+    /// Maximum age of a carried candle: 15m, 2h, 3d, 5bars. Required with --fill forward.
+    ///
+    /// The age counts from the timestamp of the candle. The units are s, m, h, d, w and bars.
     #[arg(long, value_name = "AGE")]
     max_age: Option<String>,
 
-    /// A higher timeframe: each slice also shows its latest COMPLETE candles, those that have
-    /// ended by the slice's timestamp. Give it once for each of several timeframes.
+    /// Also show the latest complete candles of a higher timeframe.
+    ///
+    /// A candle is complete when it has ended by the time that --known-at names. Repeat the option
+    /// for several timeframes.
     #[arg(long, value_name = "TIMEFRAME[:max-age=AGE]")]
     with_timeframe: Vec<String>,
 
-    /// When decisions are made, which says what is complete: as the slice's own candles open (its
-    /// timestamp), or as they close (one timeframe later).
+    /// Decision time: when the slice's own candles open or close.
+    ///
+    /// Candles of higher timeframes are complete if they have ended by then. open is the timestamp
+    /// of the slice; close is one timeframe later.
     #[arg(long, value_name = "open|close", default_value = "open")]
     known_at: String,
 
-    /// Columns of numbers to read from files with indicators, joined on the exact timestamp (in a column
-    /// named as in the files of candles). They never shape the timeline.
+    /// Numeric columns to read from indicator files.
+    ///
+    /// They are joined on the exact timestamp and never shape the timeline. The timestamp column
+    /// has the same name as in the candle files.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     indicators: Vec<String>,
 
-    /// Where the files with indicators lie: fields {root} {symbol} {timeframe}, and `*`.
-    /// [default: {root}/{symbol}/{symbol}_{timeframe}_IND.parquet]
+    /// Path template of the indicator files. [default:
+    /// {root}/{symbol}/{symbol}_{timeframe}_IND.parquet]
+    ///
+    /// Its fields are {root} {symbol} {timeframe}. `*` stands for any text within a name.
     #[arg(long, value_name = "TEMPLATE")]
     indicator_template: Option<String>,
 }
 
 impl RequestArguments {
-    /// The checked request. Opens nothing but a file of symbols.
+    /// Builds the checked request. Opens no file but that of the symbols.
     pub fn request(&self) -> Result<Request, Error> {
         let higher = self
             .with_timeframe

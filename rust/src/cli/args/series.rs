@@ -1,4 +1,4 @@
-//! Owns the arguments that say which series a command reads, and what each rule keeps of them.
+//! Parses the arguments that select series, and the rules that select their rows.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -11,30 +11,33 @@ use omega_slices::{
     parse_timestamp,
 };
 
-/// Names the root of the input files where no argument does.
+/// Names the root of the input files if no argument does.
 const DATA_VARIABLE: &str = "OMEGA_DATA_PARQUET_ROOT";
 const DEFAULT_DATA: &str = "data/parquet";
 
 #[derive(Debug, Args)]
 pub struct SeriesArguments {
-    /// Root folder of the candle files.
-    /// [default: the environment variable OMEGA_DATA_PARQUET_ROOT, else data/parquet]
+    /// Root folder of the candle files. [default: the environment variable OMEGA_DATA_PARQUET_ROOT,
+    /// else data/parquet]
     #[arg(long, value_name = "ROOT", conflicts_with = "inputs")]
     data: Option<PathBuf>,
 
-    /// Read exactly the files that this JSON document lists, as `omega-slices inputs` prints it. Paths are
-    /// relative to its folder.
+    /// Read exactly the files that a JSON document lists.
+    ///
+    /// `omega-slices inputs` prints such a document. Paths in it are relative to its folder.
     #[arg(long, value_name = "FILE.json", conflicts_with = "path_template")]
     inputs: Option<PathBuf>,
 
     #[command(flatten)]
     symbols: SymbolArguments,
 
-    /// Length of the candles in the files (nothing is resampled): M1, H4, D1, or 1m, 4h, 1d.
+    /// Length of the candles in the files: M1, H4, D1, or 1m, 4h, 1d.
+    ///
+    /// Candles are not resampled.
     #[arg(long, value_name = "TIMEFRAME", default_value = "M1")]
     timeframe: String,
 
-    /// Price types, any of bid, ask and trade.
+    /// Price types to read, any of bid, ask and trade.
     #[arg(
         long,
         value_name = "LIST",
@@ -43,7 +46,7 @@ pub struct SeriesArguments {
     )]
     price_types: Vec<String>,
 
-    /// First timestamp to keep (RFC 3339 or a date; without a zone UTC).
+    /// First timestamp to keep: RFC 3339 or a date, UTC unless it names a zone.
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
 
@@ -51,24 +54,28 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
 
-    /// Trading hours: keep all rows (none), or the FX week, Monday 07:00 (included) to Saturday 07:00
-    /// (excluded) in Sydney (fx). For timeframes of a day or more fx drops rows stamped Saturday or
-    /// Sunday UTC and placeholders (volume 0, open = high = low = close).
+    /// Trading hours: all rows (none) or the FX week (fx).
+    ///
+    /// The FX week lasts from Monday 07:00 (included) to Saturday 07:00 (excluded) in Sydney. For
+    /// timeframes of a day or more, fx drops rows stamped Saturday or Sunday UTC. It also drops
+    /// placeholders there (volume 0 and open = high = low = close).
     #[arg(long, value_name = "none|fx", default_value = "none")]
     session: String,
 
-    /// Trading hours from a file: Parquet or CSV with the columns open,close, such as
-    /// 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z (without a zone UTC). Rows with open <= timestamp < close
-    /// are kept, of every timeframe.
+    /// Trading hours from a Parquet or CSV file with the columns open,close.
+    ///
+    /// A row reads 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z; times without a zone are UTC. Rows of
+    /// every timeframe are kept where open <= timestamp < close.
     #[arg(long, value_name = "FILE")]
     session_file: Option<PathBuf>,
 
-    /// What the stream's metadata call the sessions of that file, instead of its name.
+    /// Name of the sessions in the stream metadata, instead of the file name.
     #[arg(long, value_name = "NAME", hide = true, requires = "session_file")]
     session_name: Option<String>,
 
-    /// Floor timestamps to the timeframe (weeks from Monday). Rows that then share a timestamp are
-    /// duplicates; nothing is aggregated.
+    /// Floor timestamps to the timeframe (weeks start on Monday).
+    ///
+    /// Rows that then share a timestamp are duplicates. Nothing is aggregated.
     #[arg(long)]
     normalize: bool,
 
@@ -76,24 +83,30 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "sort|error", default_value = "sort")]
     unsorted: String,
 
-    /// Which row wins where several rows of a series share a timestamp: the last or the first by name and
-    /// row; any of them if they are identical, else an error; or always an error. [default: last, with a
-    /// warning where rows differ]
+    /// Which row to keep if rows of a series share a timestamp. [default: last, with a warning
+    /// where rows differ]
+    ///
+    /// last and first choose by file name and row. identical accepts equal rows and fails for rows
+    /// that differ. error fails for every duplicate.
     #[arg(long, value_name = "last|first|identical|error")]
     duplicates: Option<String>,
 
-    /// Unit of timestamps that are integers since 1970: s, ms, us, ns, or magnitude, the one under which
-    /// all values of a file lie from 1990 to 2100.
+    /// Unit of integer timestamps since 1970: s, ms, us, ns or magnitude.
+    ///
+    /// magnitude picks, for each file, the unit under which all its values lie from 1990 to 2100.
     #[arg(long, value_name = "UNIT")]
     timestamp_unit: Option<String>,
 
-    /// Zone (IANA name) of timestamps that are wall-clock times without a zone. For columns of UTC instants
-    /// it says in which zone their days are.
+    /// Time zone (IANA name) of timestamps that are local times without a zone.
+    ///
+    /// For columns of UTC instants, it names the zone of their days.
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
 
-    /// What a wall-clock time is that the clocks showed twice: an error, told by the order of the rows
-    /// (infer), or the earlier or later instant.
+    /// How to read local times that occur twice when the clocks are set back.
+    ///
+    /// error fails the run. infer uses the order of the rows. earlier and later pick one of the two
+    /// instants.
     #[arg(
         long,
         value_name = "error|infer|earlier|later",
@@ -101,49 +114,63 @@ pub struct SeriesArguments {
     )]
     ambiguous: String,
 
-    /// Which side of a candle its timestamp is. Those of closes are moved one timeframe back first.
+    /// Whether timestamps mark the open or the close of a candle.
+    ///
+    /// Timestamps of closes are first moved back by one timeframe.
     #[arg(long, value_name = "open|close", default_value = "open")]
     stamped: String,
 
-    /// What candles of days and weeks are stamped with: instants (utc), or the date on which their middle
-    /// lies in the zone of their column (local).
+    /// What the timestamps of daily and weekly candles mean: instants (utc) or dates (local).
+    ///
+    /// With local, the date is the one in which the middle of the candle lies, in the zone of the
+    /// column.
     #[arg(long, value_name = "utc|local")]
     days: Option<String>,
 
-    /// Regular expression that a symbol matches as a whole, where names of files can be read in several
-    /// ways.
+    /// Regular expression that a whole symbol matches.
+    ///
+    /// It decides where a file name can be read in several ways.
     #[arg(long, value_name = "REGEX")]
     symbol_pattern: Option<String>,
 
-    /// Allow a column of instruments with several values, such as ids that change at a roll.
+    /// Accept a column of instruments that contains several values.
+    ///
+    /// An example is an id that changes at a roll.
     #[arg(long)]
     one_instrument: bool,
 
-    /// Fail where a run would warn, with exit status 3 and the warning's name.
+    /// Turn warnings into errors: exit status 3 and the name of the warning.
     #[arg(long)]
     pub strict: bool,
 
-    /// Where the files lie: fields {root} {symbol} {timeframe} {side} {SIDE}, and `*` for any text within
-    /// a name: all files that match are one series.
-    /// [default: {root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet]
+    /// Path template of the candle files. [default:
+    /// {root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet]
+    ///
+    /// Its fields are {root} {symbol} {timeframe} {side} {SIDE}. `*` stands for any text within a
+    /// name; all files that match form one series.
     #[arg(long, value_name = "TEMPLATE")]
     path_template: Option<String>,
 
-    /// Names of the input columns, where they are not UTC time, Open, High, Low, Close, Volume:
-    /// timestamp=ts,open=o,…
+    /// Names of the input columns: timestamp=ts,open=o,…
+    ///
+    /// Unnamed fields use UTC time, Open, High, Low, Close and Volume.
     #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
     columns: Vec<String>,
 
-    /// Let links lead out of ROOT. Otherwise what a symbol's name, a field or a `*` adds to a path has to
-    /// stay, links followed, in the folder that stands before it in the template.
+    /// Follow links that lead out of ROOT.
+    ///
+    /// Without it, the files that a symbol, a field or a `*` adds to a path must stay in one
+    /// folder. That is the folder before it in the template, with links resolved.
     #[arg(long)]
     follow_links: bool,
 
-    /// Decoding threads, at most 512; never shows in the output. [default: number of cores]
+    /// Number of decoding threads, at most 512. [default: number of cores]
+    ///
+    /// It never changes the output.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// Rows of a series that are decoded at a time; never shows in the output.
+    /// Rows of a series to decode at a time; never changes the output.
     #[arg(long, value_name = "N", hide = true)]
     chunk_rows: Option<NonZeroUsize>,
 }
@@ -160,17 +187,17 @@ struct SymbolArguments {
     )]
     symbols: Option<Vec<String>>,
 
-    /// File with one symbol per line; blank lines and lines that begin with # are passed over.
+    /// File with one symbol per line; skips blank lines and lines that start with #.
     #[arg(long, value_name = "FILE")]
     symbols_file: Option<PathBuf>,
 
-    /// Every symbol that has a file of the timeframe and of any requested price type, in name order.
+    /// All symbols with a file of the timeframe and of any requested price type, in name order.
     #[arg(long)]
     all_symbols: bool,
 }
 
 impl SeriesArguments {
-    /// What is asked for, for further options to be added. Opens nothing but a file of symbols.
+    /// Returns a builder with these options set. Opens no file but that of the symbols.
     pub fn builder(&self) -> Result<RequestBuilder, Error> {
         let builder = Request::builder(self.data()).inputs(self.inputs.clone());
         let builder = match &self.symbols {
@@ -192,8 +219,10 @@ impl SeriesArguments {
         let mut columns = ColumnNames::default();
         for renaming in &self.columns {
             let (field, column) = renaming.split_once('=').ok_or_else(|| {
-                Error::usage(format!("--columns {renaming:?} has no '='"))
-                    .with_hint("write FIELD=COLUMN: timestamp=ts,open=o")
+                Error::usage(format!(
+                    "invalid --columns {renaming:?}: expected FIELD=COLUMN"
+                ))
+                .with_hint("write FIELD=COLUMN, as in timestamp=ts,open=o")
             })?;
             columns.rename(field.trim(), column)?;
         }
@@ -204,7 +233,7 @@ impl SeriesArguments {
             .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
             .session(self.session.parse().map_err(|error: Error| {
                 let hint = error.hint().map(ToString::to_string).unwrap_or_default();
-                error.with_hint(format!("{hint}; other hours come from --session-file"))
+                error.with_hint(format!("{hint}; use --session-file for other hours"))
             })?)
             .normalize(self.normalize)
             .unsorted(self.unsorted.parse()?)
@@ -227,7 +256,7 @@ impl SeriesArguments {
             .session_name(self.session_name.clone()))
     }
 
-    /// The root of the input files; empty where they are listed.
+    /// Returns the root of the input files; empty if a list names them.
     fn data(&self) -> PathBuf {
         if self.inputs.is_some() {
             return PathBuf::new();
@@ -237,7 +266,7 @@ impl SeriesArguments {
         given.unwrap_or_else(|| DEFAULT_DATA.into())
     }
 
-    /// The file with the symbols, where one was named.
+    /// Returns the file of symbols, if an option names one.
     pub fn symbols_file(&self) -> Option<&Path> {
         self.symbols.symbols_file.as_deref()
     }
@@ -256,18 +285,18 @@ impl SeriesArguments {
     }
 }
 
-/// A word of the request, where it was given.
+/// Parses an optional value.
 fn parsed<T: FromStr<Err = Error>>(text: Option<&str>) -> Result<Option<T>, Error> {
     text.map(str::parse).transpose()
 }
 
 fn symbols_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
     let text = fs::read_to_string(file).map_err(|error| {
-        Error::usage(format!("the file of symbols cannot be read: {error}"))
+        Error::usage(format!("cannot read the file of symbols: {error}"))
             .at_file(file)
             .with_source(error)
     })?;
-    // Some editors begin a file with a mark that nobody sees.
+    // Some editors start a file with an invisible byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(text
         .lines()

@@ -1,4 +1,4 @@
-//! Owns the arguments of `sync`.
+//! Parses the arguments of `sync`.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -25,7 +25,9 @@ pub struct SyncArguments {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Compress the batches. Without it a file can be used where it lies, by mapping it into memory.
+    /// Compress the record batches.
+    ///
+    /// An uncompressed file can be mapped into memory and used without a copy.
     #[arg(long, value_enum, value_name = "lz4|zstd")]
     compression: Option<CompressionName>,
 
@@ -33,8 +35,10 @@ pub struct SyncArguments {
     #[arg(long, requires = "output")]
     pub force: bool,
 
-    /// For programs that start this one: every SECONDS (from 1 on) a line {"kind":"alive"} on stderr while
-    /// the run lasts, which tells a slow run from a stopped one. Needs --error-format json.
+    /// Write a line {"kind":"alive"} to stderr every SECONDS (at least 1).
+    ///
+    /// Programs that start this one can tell a slow run from a stopped one by it. Needs
+    /// --error-format json.
     #[arg(long, value_name = "SECONDS")]
     heartbeat: Option<NonZeroU32>,
 
@@ -54,20 +58,23 @@ Examples:
   omega-slices sync --data stocks --all-symbols --timeframe D1 --price-types trade \\
     --path-template '{root}/{symbol}.parquet' --columns timestamp=date,open=o | reader
 
-Rules are applied in this order: --timestamp-unit, --zone, --stamped, --days, the window
+Rules apply in this order: --timestamp-unit, --zone, --stamped, --days, the window
 (--start, --end), --session or --session-file, --normalize, --unsorted, --duplicates, --timeline;
-then --fill, --with-timeframe and --indicators add to the slices. No slice ever depends on anything
-later than itself. A complete stream or file ends with a batch without rows.";
+then --fill, --with-timeframe and --indicators add to the slices. No slice depends on data later than
+itself. A complete stream or file ends with a batch without rows.";
 
 impl SyncArguments {
-    /// How often a sign of life is asked for.
+    /// Returns the interval of the heartbeat, if an option sets one.
     pub fn heartbeat(&self, messages: &Messages) -> Result<Option<Duration>, Error> {
         let Some(seconds) = self.heartbeat else {
             return Ok(None);
         };
         if messages.is_text() {
-            return Err(Error::usage("--heartbeat is for programs, which read JSON")
-                .with_hint("add --error-format json; for people there is --progress"));
+            return Err(
+                Error::usage("--heartbeat needs --error-format json").with_hint(
+                    "add --error-format json, or use --progress to watch a run in a terminal",
+                ),
+            );
         }
         Ok(Some(Duration::from_secs(seconds.get().into())))
     }

@@ -1,4 +1,4 @@
-//! Owns the command `coverage`: it measures, shows the report, and answers whether it is enough.
+//! Runs `coverage`: measures, writes the report and checks the threshold.
 
 mod page;
 mod text;
@@ -27,7 +27,7 @@ pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<An
     let mut first_warning = None;
     let measured = Coverage::measure(
         &request,
-        // The report comes first, whatever is to be warned of.
+        // The report comes first; strict warnings follow.
         &arguments.series.read_options().with_strict(false),
         |batches: &SliceBatches| {
             let progress = batches.progress();

@@ -1,7 +1,7 @@
-//! Owns the page of `coverage --html`: one file that needs no other and no network.
+//! Writes the page of `coverage --html`: one HTML file without external resources.
 //!
-//! Everything that comes from a disk is escaped for where it stands: in markup, in JSON within a script
-//! element, in labels that plotly reads markup in. The page's policy forbids every request besides.
+//! All text from disks is escaped for its place: markup, JSON in a script element, and plotly
+//! labels, which may contain markup. The content security policy of the page forbids all requests.
 
 use std::io::Write;
 use std::path::Path;
@@ -21,25 +21,27 @@ use crate::cli::messages::printable;
 
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
 
-/// Rows of a table that are shown until all are asked for: a browser takes seconds to lay out thousands.
+/// Rows of a table to show at first: browsers take seconds to lay out thousands.
 const FIRST_ROWS: usize = 200;
 
-/// Checks where the page is to go, before any work is done for it.
+/// Checks the target of the page before any work is done.
 pub fn check(target: &Path, force: bool) -> Result<Target, Error> {
     match Target::check(target, force)? {
         Named::File(target) => Ok(target),
-        Named::Device => Err(Error::system("the page can only be a regular file")
-            .at_file(target)
-            .with_hint("name a file: coverage.html")),
+        Named::Device => Err(
+            Error::system("cannot write the page: expected a regular file")
+                .at_file(target)
+                .with_hint("name a file such as coverage.html"),
+        ),
     }
 }
 
-/// Writes the page; it has its name only when it is complete.
+/// Writes the page; the file appears only when it is complete.
 pub fn write(target: Target, coverage: &Coverage) -> Result<(), Error> {
     let output = target.create()?;
     let written = output.file().write_all(page(coverage).as_bytes());
     written.map_err(|error| {
-        let what = format!("the page cannot be written: {error}");
+        let what = format!("cannot write the page: {error}");
         output.name_target(Error::system(what).with_source(error))
     })?;
     output.commit().map(drop)
@@ -155,9 +157,9 @@ fn map_section(map: &HeatMap) -> String {
     format!(
         r#"<section aria-labelledby="map-title">
 <h2 id="map-title">Symbols over time</h2>
-<p class="quiet">A row is a symbol, the one that costs most on top; a column is a bin of time of {bin}, UTC. Missing counts
+<p class="quiet">A row is a symbol, the costliest on top; a column is a bin of {bin}, UTC. Missing counts
 only timestamps of the union: where no symbol has a candle, nothing is missing and the map stays blank. Drag over the map
-to zoom in, double-click to see the whole again, and point at a cell to read its counts.</p>
+to zoom in, double-click to see the whole map, and point at a cell to read its counts.</p>
 <div class="views" role="group" aria-label="What the map shows">{buttons}<button type="button" class="apart" id="whole">Whole map</button></div>
 <figure>
 <div id="map" role="img" aria-labelledby="map-title" aria-describedby="view-caption"></div>
@@ -169,7 +171,7 @@ to zoom in, double-click to see the whole again, and point at a cell to read its
     )
 }
 
-/// The symbols by harm, by their places in the heat map.
+/// The symbols by harm, as indexes into the heat map.
 fn harm_order(coverage: &Coverage) -> Vec<usize> {
     let symbols = coverage.heat_map.symbols().iter().enumerate();
     let places: std::collections::HashMap<_, _> =
@@ -181,7 +183,7 @@ fn harm_order(coverage: &Coverage) -> Vec<usize> {
         .collect()
 }
 
-/// What the map is drawn from, as far as it does not depend on what is shown and on the page's colours.
+/// The part of the figure that is independent of the view and of the page colours.
 fn figure(map: &HeatMap, order: &[usize]) -> String {
     let bins = map.timestamps().len();
     let edges: Vec<i64> = (0..=bins).map(|bin| milliseconds(map, bin)).collect();
@@ -194,7 +196,7 @@ fn figure(map: &HeatMap, order: &[usize]) -> String {
     let trace = HeatMapTrace::new(edges, names, Vec::<Vec<f64>>::new())
         .hover_info(HoverInfo::None)
         .hover_on_gaps(true);
-    // Wide enough rows to be told apart, and no taller than two screens.
+    // Rows are tall enough to tell apart, and the map fits two screens.
     let height = (order.len() * 24).clamp(120, 1_400) + 90;
     let mut plot = Plot::new();
     plot.add_trace(trace);
@@ -235,7 +237,7 @@ fn figure(map: &HeatMap, order: &[usize]) -> String {
     in_script_text(&plot.to_json())
 }
 
-/// The counts of the map as the script reads them.
+/// The counts of the map, as the script reads them.
 fn counts(map: &HeatMap, order: &[usize]) -> impl Serialize {
     let of = |count: fn(&omega_slices::HeatMapCell) -> u64| -> Vec<Vec<u64>> {
         let rows = order
@@ -254,12 +256,12 @@ fn counts(map: &HeatMap, order: &[usize]) -> impl Serialize {
     })
 }
 
-/// When a bin begins; bars open at whole seconds.
+/// The start of a bin in milliseconds; bars open at whole seconds.
 fn milliseconds(map: &HeatMap, bin: usize) -> i64 {
     map.start_ns(bin).div_euclid(NANOSECONDS_PER_MILLISECOND)
 }
 
-/// The script of plotly alone: what the crate gives has that of MathJax behind it.
+/// The script of plotly without MathJax, which the crate appends.
 fn plotly_script() -> String {
     const END: &str = "</script>";
     let scripts = Plot::offline_js_sources();
@@ -283,9 +285,9 @@ fn symbol_table(coverage: &Coverage) -> String {
         ]
         .concat()
     };
-    let caption = "Of the union's timestamps, at how many each symbol has all price types (complete), some (one-sided) or \
-                   none (missing), at how many it alone keeps the timestamp out of the intersection, and at how \
-                   many its bid closes above its ask (crossed).";
+    let caption = "Counts of union timestamps at which a symbol has all price types (complete), some (one-sided) or \
+                   none (missing). Alone: it is the only symbol that keeps the timestamp out of the intersection. \
+                   Crossed: its bid closes above its ask.";
     table(
         "Symbols, by harm",
         caption,
@@ -343,9 +345,9 @@ fn series_table(coverage: &Coverage) -> String {
         ]
         .concat()
     };
-    let caption = "For each series: at how many of the union's timestamps it has no candle (misses), and at how many it is the \
-                   only one without (alone); the gaps between its own candles, in bars that the session filter would \
-                   keep; its rows, those that each rule dropped, and the timestamps whose duplicates differ; its candles that contradict themselves.";
+    let caption = "Misses: union timestamps without a candle of the series. Alone: those at which only this series lacks a candle. \
+                   Gaps lie between its own candles and count bars that the session filter keeps. The other columns count \
+                   its rows, the rows that each rule dropped, timestamps with differing duplicates, and inconsistent candles.";
     table(
         "Series, by harm",
         caption,
@@ -375,7 +377,7 @@ fn series_table(coverage: &Coverage) -> String {
     )
 }
 
-/// What a column holds, and how it is sorted.
+/// The kind of values in a column, which decides how it is sorted.
 #[derive(Clone, Copy)]
 enum Kind {
     Words,
@@ -452,7 +454,7 @@ fn share_cell(part: u64, all: u64) -> String {
     format!("<td data-value=\"{share}\">{}</td>", percent(part, all))
 }
 
-/// Text as it stands in markup, between tags or in quotes.
+/// Escapes text for markup, between tags or in quotes.
 fn escaped(text: &str) -> String {
     let mut markup = String::with_capacity(text.len());
     for character in text.chars() {
@@ -468,19 +470,19 @@ fn escaped(text: &str) -> String {
     markup
 }
 
-/// A name as a label of plotly, which reads some markup and some entities in it.
+/// Escapes a name for a plotly label, which may contain markup and entities.
 fn label(name: &str) -> String {
     escaped(&printable(name))
 }
 
-/// JSON within a script element, which would end at the first `</script`.
+/// JSON for a script element, which would end at the first `</script`.
 fn in_script(document: &impl Serialize) -> String {
     let text = serde_json::to_string(document);
     in_script_text(&text.expect("strings, numbers and lists are JSON"))
 }
 
 fn in_script_text(json: &str) -> String {
-    // In JSON this character stands in strings only.
+    // JSON contains this character only in strings.
     json.replace('<', "\\u003c")
 }
 

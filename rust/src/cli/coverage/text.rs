@@ -1,17 +1,17 @@
-//! Owns the report as a person reads it: why there are so few slices in the first lines, then tables.
+//! Formats the coverage report as text: first why slices are missing, then tables.
 
 use console::measure_text_width;
 use omega_slices::{Coverage, Gap, PriceType, SeriesCoverage, SymbolCoverage, format_timestamp};
 
 use crate::cli::messages::printable;
 
-/// Symbols that the first lines name.
+/// Maximum number of symbols to name in the first lines.
 const NAMED: usize = 5;
 
-/// The title of the one column that holds words and comes last.
+/// The title of the only text column, which comes last.
 const LONGEST_GAP: &str = "longest gap";
 
-/// The whole report. Names come from disks: what a terminal would obey is written as an escape.
+/// Formats the whole report, with control characters in names escaped.
 pub fn report(coverage: &Coverage) -> String {
     let mut text = answer(coverage);
     text.push_str(&table(
@@ -46,7 +46,7 @@ pub fn report(coverage: &Coverage) -> String {
     text
 }
 
-/// Why there are so few slices, in sentences.
+/// Explains in sentences why slices are missing.
 pub fn answer(coverage: &Coverage) -> String {
     let union = coverage.union_timestamps;
     let both = coverage.intersection_timestamps;
@@ -124,7 +124,7 @@ pub fn answer(coverage: &Coverage) -> String {
     text
 }
 
-/// Which price types of a symbol cost how many of the timestamps that it alone costs.
+/// For the timestamps that a symbol alone costs: how many each of its price types costs.
 fn sides(coverage: &Coverage, symbol: &SymbolCoverage) -> String {
     if coverage.price_types.len() == 1 {
         return String::new();
@@ -198,7 +198,7 @@ fn rows_of(series: &SeriesCoverage) -> Vec<String> {
     ]
 }
 
-/// The candles that contradict themselves or each other.
+/// Lists candles that contradict themselves or each other.
 fn faults(coverage: &Coverage) -> String {
     let faulty = || {
         coverage
@@ -241,7 +241,7 @@ fn faults(coverage: &Coverage) -> String {
     text
 }
 
-/// A blank line and a table: names and words to the left, numbers to the right.
+/// A blank line and a table: text is left-aligned, numbers are right-aligned.
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let titles = header.iter().map(|&title| title.to_owned()).collect();
     let lines: Vec<Vec<String>> = [titles].into_iter().chain(rows).collect();
@@ -270,7 +270,7 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     text
 }
 
-/// A share in per cent, never rounded up: 100 % is all.
+/// A share in per cent, rounded down: only all is 100 %.
 pub fn percent(part: u64, all: u64) -> String {
     let hundredths = (u128::from(part) * 10_000).checked_div(u128::from(all));
     hundredths.map_or("-".to_owned(), |hundredths| {
@@ -278,7 +278,7 @@ pub fn percent(part: u64, all: u64) -> String {
     })
 }
 
-/// A number with a comma between thousands.
+/// A number with commas between thousands.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -291,7 +291,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// An instant without the fraction of a second where there is none.
+/// A timestamp, without the fraction if it is zero.
 pub fn moment(timestamp_ns: i64) -> String {
     format_timestamp(timestamp_ns).replace(".000000000Z", "Z")
 }

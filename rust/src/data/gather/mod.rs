@@ -1,9 +1,9 @@
-//! Owns the data plane: it moves the values of many series into the columns of a batch, by the
-//! plan it is given. It knows no rule about time.
+//! Gathers the values of many series into the columns of a batch, following a plan. Knows no rules
+//! about time.
 //!
-//! One gatherer fills one column, such as `bid_close`, for all symbols. Columns know nothing of each
-//! other, so each can be filled on another thread. There are two ways to write the same placements: values
-//! that change from slice to slice go through `dense`, and values that stand still go into `step`.
+//! One gatherer fills one column, such as `bid_close`, for all symbols. Columns are independent, so
+//! different threads can fill them. `dense` gathers values that change with every slice; `step`
+//! gathers values that stay for several slices.
 
 mod dense;
 mod plan;
@@ -20,12 +20,11 @@ pub(crate) use self::timestamps::TimestampGatherer;
 use crate::data::series::ValueCursor;
 use crate::error::Result;
 
-/// One column of a batch, time-major: the values of all symbols at one timestamp stand side by side.
+/// One column of a batch, time-major: the values of all symbols at one timestamp are adjacent.
 #[derive(Default)]
 pub(crate) struct GatheredColumn {
     pub values: Vec<f64>,
-    /// Whether every value that was read for it is a finite number: then those that are none are the
-    /// absent ones.
+    /// Whether all values read for it are finite; any other value is then an absent one.
     pub finite: bool,
 }
 
@@ -36,8 +35,8 @@ pub(crate) enum ColumnGatherer {
 }
 
 impl ColumnGatherer {
-    /// For each symbol, the number of its series and a cursor over that. Where values mostly stand still
-    /// for some slices, they are written line by line.
+    /// Creates a gatherer from the series number and cursor of each symbol. `stands_still` selects
+    /// the step gatherer, for values that stay for several slices.
     pub fn new(
         cursors: impl IntoIterator<Item = (usize, ValueCursor)>,
         stands_still: bool,
@@ -56,7 +55,7 @@ impl ColumnGatherer {
         }
     }
 
-    /// The column of each batch of a plan; none where it is not to gather.
+    /// Gathers the column of each batch of a plan; returns none for [`GatherTask::Finish`].
     pub fn step(&mut self, task: GatherTask) -> Result<Vec<GatheredColumn>> {
         match (task, &mut *self) {
             (GatherTask::Gather(plan), Self::Dense(lanes)) => lanes.gather(&plan),
@@ -78,18 +77,18 @@ impl ColumnGatherer {
     }
 }
 
-/// Where the values of one symbol come from.
+/// The source of the values of one symbol.
 pub(super) struct Source {
     /// The number of the series in a block.
     series: usize,
     cursor: ValueCursor,
-    /// The last row that was wanted, and its value: it may be shown in later slices too, and a cursor
-    /// never goes back.
+    /// The last requested row and its value. Later slices may show it too, and a cursor never goes
+    /// back.
     latest: Option<(u64, f64)>,
 }
 
 impl Source {
-    /// The value at a row: the latest one, or one that lies before the cursor.
+    /// The value of a row: the latest one, or one read from the cursor.
     fn value_at(&mut self, series: &SeriesRows, row: u64) -> Result<f64> {
         if let Some((latest, value)) = self.latest
             && latest == row
@@ -105,13 +104,13 @@ impl Source {
 
 /// Whether all values are finite numbers.
 fn all_finite(values: &[f64]) -> bool {
-    // Without an early end, so that many are looked at a time.
+    // No early exit, so that the compiler can compare several values at a time.
     !values
         .iter()
         .fold(false, |any, value| any | !value.is_finite())
 }
 
-/// Memory of columns that are no longer needed, to be written over.
+/// A pool of column buffers to reuse.
 pub(crate) struct BufferPool<T>(Arc<Mutex<Vec<Vec<T>>>>);
 
 impl<T> Clone for BufferPool<T> {
@@ -134,7 +133,8 @@ impl<T: Clone> BufferPool<T> {
             .push(column);
     }
 
-    /// A column of `cells` values, all of which are still to be written; `blank` where there was none yet.
+    /// Takes a buffer of `cells` values, which the caller must overwrite; new cells contain
+    /// `blank`.
     pub fn take(&self, cells: usize, blank: T) -> Vec<T> {
         let buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut column = buffers.unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Owns what a gatherer is told: which row of which series belongs into which slice, block by block.
+//! Defines the plan of a gatherer: which row of which series belongs into which slice, block by
+//! block.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,13 +8,13 @@ use crate::data::alignment::RowRun;
 use crate::data::series::ValueCursor;
 use crate::error::Result;
 
-/// A run of the timeline, and which row of each series belongs to each of its timestamps.
+/// A range of the timeline, and the rows of each series at its timestamps.
 pub(crate) struct Block {
-    /// The axis: strictly increasing.
+    /// The timestamps of the time index, strictly increasing.
     pub timestamps: Vec<i64>,
-    /// Where each slice stands on it.
+    /// The position of each slice in the time index.
     pub positions: Vec<u32>,
-    /// All series of the request, in its order.
+    /// All series of the request, in order.
     pub series: Vec<SeriesRows>,
 }
 
@@ -22,14 +23,14 @@ impl Block {
         self.positions.len()
     }
 
-    /// Writes the timestamp of each of some slices into the cells of all its symbols.
+    /// Writes the timestamp of each slice into the cells of all its symbols.
     pub fn fill_timestamps(&self, slices: Range<usize>, symbols: usize, cells: &mut [i64]) {
         for (line, &position) in cells.chunks_mut(symbols).zip(&self.positions[slices]) {
             line.fill(self.timestamps[position as usize]);
         }
     }
 
-    /// Those of some slices that stand at some positions.
+    /// The slices of `slices` whose positions lie in `positions`.
     pub fn slices_at(&self, slices: &Range<usize>, positions: &Range<usize>) -> Range<usize> {
         let of_part = &self.positions[slices.clone()];
         let reach = self.reach(slices);
@@ -44,7 +45,7 @@ impl Block {
         slices.start + slice_at(positions.start)..slices.start + slice_at(positions.end)
     }
 
-    /// The part of the axis that some slices reach over.
+    /// The range of positions that some slices span.
     pub fn reach(&self, slices: &Range<usize>) -> Range<usize> {
         match &self.positions[slices.clone()] {
             [] => 0..0,
@@ -56,16 +57,16 @@ impl Block {
 
 /// The rows of one series in a block.
 pub(crate) struct SeriesRows {
-    /// Ascending on the axis; at a position in none of them there is no candle.
+    /// Runs, ascending by position; other positions have no candle.
     pub runs: Vec<RowRun>,
-    /// Whether any of them holds one row at all its positions.
+    /// Whether any run repeats one row.
     pub repeats: bool,
-    /// Ranges of rows that may be asked for in any order; all others come in theirs.
+    /// Ranges of rows that may be read in any order; all other rows are read in order.
     pub shuffled: Arc<[Range<u64>]>,
 }
 
 impl SeriesRows {
-    /// The runs that have something in common with some positions.
+    /// The runs that overlap some positions.
     pub fn touched_by(&self, positions: &Range<usize>) -> &[RowRun] {
         let first = self
             .runs
@@ -74,7 +75,7 @@ impl SeriesRows {
         &after[..after.partition_point(|run| run.position() < positions.end)]
     }
 
-    /// Reads consecutive rows, the first of which is `row`.
+    /// Reads consecutive rows from `row` on.
     pub(super) fn read(&self, cursor: &mut ValueCursor, row: u64, into: &mut [f64]) -> Result<()> {
         if self.shuffled.is_empty() {
             cursor.skip_to(row)?;
@@ -91,9 +92,9 @@ impl SeriesRows {
     }
 }
 
-/// Some batches, full ones but for the last: their slices are parts of blocks, one after the other.
+/// A sequence of batches, all full except the last. Their slices are consecutive parts of blocks.
 pub(crate) struct Plan {
-    /// Slices of a full batch.
+    /// Number of slices in a full batch.
     pub batch_slices: usize,
     pub slices: usize,
     pub parts: Vec<(Arc<Block>, Range<usize>)>,
@@ -105,7 +106,7 @@ impl Plan {
         pieces(0..self.slices, self.batch_slices)
     }
 
-    /// The same as [`Self::parts_of`], each part with its cells of a column of so many symbols.
+    /// As [`Self::parts_of`], with the cells of each part in a column of `symbols` symbols.
     pub fn parts_with<'a, T>(
         &'a self,
         slices: Range<usize>,
@@ -119,7 +120,7 @@ impl Plan {
         })
     }
 
-    /// What some slices of the plan consist of: a block, slices of the block.
+    /// The parts of some slices of the plan: a block, and slices of that block.
     pub fn parts_of(&self, slices: Range<usize>) -> impl Iterator<Item = (&Block, Range<usize>)> {
         let mut before = 0;
         self.parts.iter().filter_map(move |(block, part)| {
@@ -132,7 +133,7 @@ impl Plan {
     }
 }
 
-/// A range in pieces of a length, the last of which may be shorter.
+/// Splits a range into pieces of a length; the last may be shorter.
 pub(super) fn pieces(whole: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
     let end = whole.end;
     whole
@@ -140,10 +141,10 @@ pub(super) fn pieces(whole: Range<usize>, len: usize) -> impl Iterator<Item = Ra
         .map(move |start| start..end.min(start + len))
 }
 
-/// What a gatherer is to do next.
+/// The next task of a gatherer.
 #[derive(Clone)]
 pub(crate) enum GatherTask {
     Gather(Arc<Plan>),
-    /// Read what is left of all series, so that nothing damaged goes unnoticed.
+    /// Read the rest of all series, to find any damage.
     Finish,
 }

@@ -1,5 +1,5 @@
-//! Owns columns that stand still: each value is shown in some slices, one after the other. A line, one
-//! value for each symbol, is changed where a symbol's value does, and copied to every slice.
+//! Gathers columns whose values stay for several slices. Keeps one line of values per symbol,
+//! applies changes to it, and copies it into every slice.
 
 use std::ops::Range;
 
@@ -8,18 +8,18 @@ use super::{BufferPool, GatheredColumn, Source};
 use crate::data::alignment::RowRun;
 use crate::error::Result;
 
-/// Rows are read all at once where no more than so many are read for one that is wanted.
+/// Maximum number of rows to read per wanted row in one read; otherwise rows are read one by one.
 const ROWS_PER_WANTED: u64 = 4;
 
-/// A symbol shows another value from a slice on.
+/// A symbol shows a new value from this slice on.
 pub(super) struct Change<T> {
     pub slice: usize,
     pub symbol: usize,
     pub value: T,
 }
 
-/// Writes slices, one value for each symbol; `changes` come in any order, and each symbol's value is
-/// `absent` before its first one.
+/// Writes slices of one value per symbol. `changes` come in any order; the value of a symbol is
+/// `absent` before its first change.
 pub(super) fn write_steps<T: Copy>(
     cells: &mut [T],
     symbols: usize,
@@ -37,8 +37,8 @@ pub(super) fn write_steps<T: Copy>(
     }
 }
 
-/// What a series shows in some slices of a block: from which of them on which of its runs, `None`
-/// where it is none. Slices are counted from the first of these, which shows nothing unless said so.
+/// The runs of a series in some slices of a block: the first slice of each run, counted from the
+/// first slice, or of each gap (`None`).
 pub(super) fn shown(
     block: &Block,
     series: &SeriesRows,
@@ -67,7 +67,7 @@ pub(super) fn shown(
 
 /// Fills one column, batch after batch.
 pub(crate) struct StepGatherer {
-    /// One per symbol.
+    /// One source per symbol.
     pub(super) sources: Vec<Source>,
     buffers: BufferPool<f64>,
     changes: Vec<Change<f64>>,
@@ -82,7 +82,7 @@ impl StepGatherer {
         }
     }
 
-    /// The column of each batch of a plan.
+    /// Gathers the column of each batch of a plan.
     pub(super) fn gather(&mut self, plan: &Plan) -> Result<Vec<GatheredColumn>> {
         plan.batches()
             .map(|slices| self.column(plan, slices))
@@ -104,7 +104,8 @@ impl StepGatherer {
 }
 
 impl Source {
-    /// Appends what the symbol shows in some slices of a block. Whether every value is finite.
+    /// Appends the changes of a symbol in some slices of a block. Returns whether every value is
+    /// finite.
     fn changes(
         &mut self,
         block: &Block,

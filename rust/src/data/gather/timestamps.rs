@@ -1,5 +1,5 @@
-//! Owns columns of timestamps: for each cell, when the candle opened that is shown there. They follow
-//! from the plan alone; no file is read for them.
+//! Gathers columns of timestamps: for each cell, the timestamp of the candle shown there. Needs
+//! only the plan, and reads no file.
 
 use std::ops::Range;
 
@@ -9,14 +9,14 @@ use super::step::{Change, shown, write_steps};
 use crate::data::alignment::gaps;
 use crate::error::Result;
 
-/// What stands under a null.
+/// The value under a null.
 const ABSENT: i64 = 0;
 
-/// Fills the column of timestamps of some series, one per symbol, batch after batch.
+/// Fills the timestamp column of some series, one per symbol, batch after batch.
 pub(crate) struct TimestampGatherer {
-    /// For each symbol, the number of its series in a block.
+    /// The number of the series in a block, for each symbol.
     series: Vec<usize>,
-    /// Whether these mostly show one candle in many slices.
+    /// Whether these series mostly show one candle in many slices.
     stands_still: bool,
     buffers: BufferPool<i64>,
 }
@@ -30,7 +30,7 @@ impl TimestampGatherer {
         }
     }
 
-    /// The column of each batch of a plan; none where it is not to gather.
+    /// Gathers the column of each batch of a plan; returns none for [`GatherTask::Finish`].
     pub fn step(&mut self, task: GatherTask) -> Result<Vec<Vec<i64>>> {
         let GatherTask::Gather(plan) = task else {
             return Ok(Vec::new());
@@ -66,7 +66,7 @@ impl TimestampGatherer {
             write_steps(cells, symbols, &mut changes, ABSENT);
             return;
         }
-        // Most cells show a candle of the slice's own timestamp.
+        // Most cells show a candle with the timestamp of the slice.
         block.fill_timestamps(part.clone(), symbols, cells);
         let reach = block.reach(part);
         for (symbol, series) in series.enumerate() {

@@ -1,4 +1,4 @@
-//! Owns the batch iterator: plans go out to the columns, gathered columns come back as batches.
+//! Iterates over batches: sends plans to the columns, and assembles the gathered columns.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use crate::error::Result;
 use crate::report::{Report, Warning};
 use crate::request::{Request, Timeline};
 
-/// Rows (slices × symbols) of a full batch, as near as whole slices come.
+/// Target number of rows (slices × symbols) of a full batch.
 const BATCH_ROWS: usize = 65_536;
 
-/// Plans that are being carried out while the batches of one are used: none waits for planning.
+/// Plans in work while the batches of one are used, so that columns never wait for planning.
 pub(super) const PLANS_AHEAD: usize = 2;
 
-/// Batches in a plan at most: they are in memory together.
+/// Maximum number of batches in a plan: they are in memory together.
 const MAX_PLAN_BATCHES: usize = 16;
 
-/// How far a run has come, in rows of all series together.
+/// The progress of a run, in rows of all series together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Candles that have been brought together.
+    /// Candles processed.
     pub candles: u64,
-    /// Candles there are at most.
+    /// Maximum number of candles.
     pub planned: u64,
-    /// Slices that have been handed out.
+    /// Slices returned.
     pub slices: u64,
 }
 
@@ -65,9 +65,9 @@ pub struct Progress {
 /// ```
 pub struct SliceBatches {
     timeline: Timeline,
-    /// How many of the series shape it; these come first.
+    /// Number of series that shape the timeline; these come first.
     shaping: usize,
-    /// Whether a warning ends the run.
+    /// Whether a warning is an error.
     strict: bool,
     symbols: Arc<[String]>,
     schema: SchemaRef,
@@ -76,11 +76,11 @@ pub struct SliceBatches {
     sources: Vec<Arc<SeriesSource>>,
     columns: Columns,
     assembler: Assembler,
-    /// Plans that the columns are being filled by, oldest first.
+    /// Plans in work, oldest first.
     planned: VecDeque<Arc<Plan>>,
     /// Batches that are ready.
     ready: VecDeque<RecordBatch>,
-    /// Why no further batch can be planned: the end, or an error that is still to be handed out.
+    /// Why planning has ended: the end of the data, or an error still to be returned.
     planned_end: Option<Result<()>>,
     ended: bool,
     at_end: bool,
@@ -89,26 +89,25 @@ pub struct SliceBatches {
     first_timestamp_ns: Option<i64>,
     last_timestamp_ns: Option<i64>,
     warnings: Vec<Warning>,
-    /// Last, so that the states of the sequences above are not in use any more.
+    /// Last, so that it outlives the tasks above.
     _thread_pool: ThreadPool,
 }
 
 impl SliceBatches {
     /// Opens every series of the request.
     ///
-    /// All files are found and opened, and the first candles of each series looked through, before
-    /// this returns, so whatever is missing or malformed in general shows here; what is damaged
-    /// further in shows while iterating.
+    /// Finds and opens all files, and checks the first candles of each series. So missing files and
+    /// malformed footers show here, and damage further in shows while iterating.
     ///
     /// # Errors
     ///
-    /// See [`crate::Code`] for the reasons. Of several series that cannot be opened the first one
-    /// in request order is reported.
+    /// See [`crate::Code`] for the reasons. If several series fail, reports the first one in
+    /// request order.
     pub fn open(request: &Request, options: &ReadOptions) -> Result<Self> {
         Self::open_inputs(request, Inputs::find(request, options)?, options)
     }
 
-    /// The same, of what the request was found to come down to.
+    /// The same, for a request whose inputs are already found.
     pub(crate) fn open_inputs(
         request: &Request,
         inputs: Inputs,
@@ -126,8 +125,8 @@ impl SliceBatches {
                 Prefetcher::start(&thread_pool, files, rules)
             })
             .collect();
-        // The last one first: when it is open, nearly all are, and need no waiting. Of several
-        // errors the one of the first series counts.
+        // Start with the last one: when it is open, most others are too. Of several errors, report
+        // that of the first series.
         let mut opened: Vec<_> = series.iter_mut().rev().map(Prefetcher::open).collect();
         opened.reverse();
         let sources = opened.into_iter().collect::<Result<Vec<_>>>()?;
@@ -191,13 +190,13 @@ impl SliceBatches {
         &self.symbols
     }
 
-    /// The Arrow schema of every batch, with the stream's metadata.
+    /// The Arrow schema of every batch, with the stream metadata.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
-    /// How far it has come.
+    /// The progress so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {
@@ -207,19 +206,19 @@ impl SliceBatches {
         }
     }
 
-    /// Whether the last batch has been handed out, and all that was read was found to be sound.
+    /// Whether the last batch has been returned, and all inputs passed their checks.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.at_end
     }
 
-    /// What a person should know; complete after the last batch.
+    /// The warnings so far; complete after the last batch.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// What was read and emitted so far; complete after the last batch.
+    /// The counts so far; complete after the last batch.
     #[must_use]
     pub fn report(&self) -> Report {
         Report {
@@ -231,19 +230,19 @@ impl SliceBatches {
         }
     }
 
-    /// What surveys found of each series, once, after the last batch; nothing where none was asked for.
+    /// The surveys of all series, once, after the last batch; empty unless requested.
     pub(crate) fn take_surveys(&mut self) -> Vec<SeriesSurvey> {
         debug_assert!(self.ended);
         self.planner.take_surveys()
     }
 
-    /// A batch without slices, of the same schema and dictionary as all others.
+    /// The empty batch that seals the stream, with the schema and dictionary of all batches.
     pub(crate) fn seal(&self) -> RecordBatch {
         debug_assert!(self.ended);
         self.assembler.seal()
     }
 
-    /// Takes back the memory of a batch that nobody looks at any more.
+    /// Reuses the memory of a batch without other references.
     pub(crate) fn recycle(&self, batch: RecordBatch) {
         self.assembler.recycle(batch);
     }
@@ -272,7 +271,7 @@ impl SliceBatches {
             return self.finish().map(|()| false);
         };
         let columns = self.columns.take(plan.batches().count())?;
-        // The columns go on meanwhile.
+        // The columns keep working meanwhile.
         self.plan_ahead();
         for (slices, columns) in plan.batches().zip(columns) {
             self.ready
@@ -281,7 +280,7 @@ impl SliceBatches {
         Ok(true)
     }
 
-    /// Keeps the columns in work.
+    /// Queues plans, so that the columns always have work.
     fn plan_ahead(&mut self) {
         while self.planned.len() < PLANS_AHEAD && self.planned_end.is_none() {
             let task = match self.planner.next_plan() {
@@ -294,7 +293,7 @@ impl SliceBatches {
                     self.planned_end = Some(Ok(()));
                     GatherTask::Finish
                 }
-                // The batches before it come first.
+                // Return the batches before the error first.
                 Err(error) => {
                     self.planned_end = Some(Err(error));
                     break;
@@ -306,13 +305,14 @@ impl SliceBatches {
         self.warnings.extend(self.planner.take_warnings());
     }
 
-    /// What comes after the last batch: the error that ended it, or the check of what is left.
+    /// Ends the run after the last batch: returns its error, or checks the rest of the inputs.
     fn finish(&mut self) -> Result<()> {
         match self.planned_end.take() {
             Some(Err(error)) => Err(error),
             _ => {
                 self.columns.take(0)?;
-                // What was read is of one time. So is all of it together only if it is still there.
+                // Each file was consistent when it was read. They belong together only if all still
+                // exist unchanged.
                 self.sources
                     .iter()
                     .try_for_each(|source| source.check_named())
@@ -357,8 +357,8 @@ impl Iterator for SliceBatches {
 
 impl std::iter::FusedIterator for SliceBatches {}
 
-/// How long after its date a day is over everywhere among the series that shape the timeline; `None` where
-/// slices are stamped with instants.
+/// How long after its date a day has ended in all zones of the series that shape the timeline.
+/// `None` if slices are stamped with instants.
 fn known_after_ns(request: &Request, shaping: &[Arc<SeriesSource>]) -> Option<i64> {
     const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
     if !request.is_dated() {
@@ -371,8 +371,8 @@ fn known_after_ns(request: &Request, shaping: &[Arc<SeriesSource>]) -> Option<i6
     Some(request.timeframe().duration_ns() - offset_ns)
 }
 
-/// Which candle of a series of a role is shown in a slice; the primary ones are known `known_after_ns`
-/// after their timestamp, where that is not their timeframe.
+/// The join of a series by its role. `known_after_ns` says when primary candles are known, if not
+/// after their timeframe.
 fn join(request: &Request, role: Role, known_after_ns: Option<i64>) -> Join {
     match role {
         Role::Primary => Join::Primary {

@@ -1,4 +1,4 @@
-//! Owns the columns of all groups at work: steps go out to each, columns come back batch by batch.
+//! Runs the gatherers of all columns: sends steps to each, and collects the columns of each batch.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::data::series::{SeriesSource, ValueCursor};
 use crate::data::thread_pool::{Priority, SerialTask, ThreadPool};
 use crate::error::Result;
 
-/// The columns of all groups, each filled on whichever thread is free.
+/// The gatherers of all columns, which any free thread runs.
 pub(super) struct Columns(Vec<GroupTasks>);
 
 struct GroupTasks {
@@ -21,7 +21,7 @@ struct GroupTasks {
 }
 
 impl Columns {
-    /// Over all series of a request, by their numbers.
+    /// Creates the gatherers of all series of a request.
     pub fn new(
         layout: &StreamSchema,
         symbols: usize,
@@ -60,7 +60,7 @@ impl Columns {
         Self(groups.map(columns_of).collect())
     }
 
-    /// Has a step taken by every column.
+    /// Sends a step to every column.
     pub fn submit(&self, task: &GatherTask) {
         for group in &self.0 {
             for column in &group.values {
@@ -72,11 +72,12 @@ impl Columns {
         }
     }
 
-    /// Waits for the oldest step, of so many batches: for each of them, the columns of all groups.
+    /// Waits for the oldest step of `batches` batches. Returns the columns of all groups for each
+    /// batch.
     ///
     /// # Errors
     ///
-    /// What the first column failed with that did.
+    /// The error of the first column that failed.
     pub fn take(&self, batches: usize) -> Result<Vec<Vec<GroupColumns>>> {
         let empty = || self.0.iter().map(|_| GroupColumns::default()).collect();
         let mut taken: Vec<Vec<_>> = std::iter::repeat_with(empty).take(batches).collect();

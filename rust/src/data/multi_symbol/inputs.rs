@@ -1,4 +1,4 @@
-//! Owns what a request comes down to before any series is opened: its files and its trading hours.
+//! Finds the inputs of a request before any series is opened: its files and its trading hours.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::data::source;
 use crate::error::Result;
 use crate::request::Request;
 
-/// The files of every series, and the sessions of the request's file of sessions.
+/// The files of every series, and the sessions of the session file.
 #[derive(Debug)]
 pub(crate) struct Inputs {
     pub hours: Option<Arc<Hours>>,
@@ -18,11 +18,11 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Finds them.
+    /// Finds the files and reads the sessions.
     ///
     /// # Errors
     ///
-    /// What is missing, or a file of sessions that cannot be read.
+    /// Fails if a file is missing or the session file is invalid.
     pub fn find(request: &Request, options: &ReadOptions) -> Result<Self> {
         let hours = request.session_file().map(source::read_sessions);
         Ok(Self {
@@ -32,12 +32,12 @@ impl Inputs {
     }
 }
 
-/// The files that a request reads: those of all its series, its file of sessions and its list of inputs.
-/// Opens none of the former.
+/// The files that a request reads: those of all its series, its session file and its list of
+/// inputs. Opens no file of a series.
 ///
 /// # Errors
 ///
-/// What is missing.
+/// Fails if a file is missing.
 pub fn input_files(request: &Request, options: &ReadOptions) -> Result<Vec<PathBuf>> {
     let resolved = discovery::resolve(request, options.follows_links())?;
     let of_series = resolved.series.into_iter().flat_map(|series| series.files);

@@ -1,4 +1,4 @@
-//! Owns the iterator of slices: one step per timestamp, over batches that it fetches as it goes.
+//! Iterates over slices: one step per timestamp, over batches that it fetches as needed.
 
 use crate::data::multi_symbol::{
     MultiSymbolSlice, MultiSymbolSliceRef, ReadOptions, SliceBatch, SliceBatches,
@@ -38,7 +38,7 @@ impl MultiSymbolDataIterator {
         SliceBatches::open(request, options).map(Self::from)
     }
 
-    /// The batches it walks over: symbols, schema, report, warnings.
+    /// The underlying batches, with symbols, schema, report and warnings.
     #[must_use]
     pub fn batches(&self) -> &SliceBatches {
         &self.batches
@@ -48,14 +48,14 @@ impl MultiSymbolDataIterator {
     ///
     /// # Errors
     ///
-    /// Whatever the input turned out to be further in; see [`crate::Code`].
+    /// Any error of the input; see [`crate::Code`].
     pub fn next_ref(&mut self) -> Result<Option<MultiSymbolSliceRef<'_>>> {
         if self
             .batch
             .as_ref()
             .is_none_or(|batch| self.next_slice == batch.len())
         {
-            // Let go of the old batch first: two at a time are not needed.
+            // Drop the old batch first, so that only one is in memory.
             self.batch = None;
             self.batch = self.batches.next().transpose()?;
             self.next_slice = 0;

@@ -1,5 +1,4 @@
-//! Slices of many symbols: the batch iterator over a request, and the ways to walk through what it
-//! yields.
+//! Iterates over slices of many symbols, by batch or by slice.
 //!
 //! * [`SliceBatches`] yields [`SliceBatch`]es: whole slices in Arrow columns.
 //! * [`SliceBatch::slices`] lends [`MultiSymbolSliceRef`]s: nothing is allocated per step.

@@ -1,5 +1,4 @@
-//! Owns how a request is read, as far as it does not show in the output: threads, and what fits into
-//! the memory budgets.
+//! Defines the options that do not change the output: threads, and sizes within memory budgets.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,27 +11,26 @@ use crate::data::series::SeriesRules;
 use crate::data::session::Hours;
 use crate::request::Request;
 
-/// What the candle times of all series together may take.
+/// Memory budget for the candle times of all series.
 const CHUNK_BUDGET_BYTES: usize = 16 << 20;
 
-/// What the timestamps of segments that are held whole may take, for all series together.
+/// Memory budget for the timestamps of segments that are kept whole, over all series.
 const SEGMENT_BUDGET_BYTES: usize = 128 << 20;
 
-/// What values that are decoded ahead may take, for all columns of all series together.
+/// Memory budget for values decoded ahead, over all columns of all series.
 const AHEAD_BUDGET_BYTES: usize = 128 << 20;
 
-/// Bounds for the rows that are decoded ahead: for fewer it does not pay, and by then nearly all of a
-/// dictionary has been used.
+/// Bounds for the rows decoded ahead. Fewer do not pay; more gain nothing, because most of a
+/// dictionary is used by then.
 const AHEAD_ROWS: std::ops::RangeInclusive<usize> = 4_096..=20_000;
 
-/// Bounds for the rows of a chunk: below, reading goes in steps too small to pay; above, the
-/// cache no longer holds what is compared.
+/// Bounds for the rows of a chunk: fewer make reads too small, and more do not fit the CPU cache.
 const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 
-/// More threads than any machine has cores for; each takes memory that the system may not have.
+/// More threads than any machine has cores; each one takes memory.
 const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
 
-/// How to read, as far as it does not show in the output.
+/// Options of reading that do not change the output.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ReadOptions {
@@ -44,35 +42,35 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// As many decoding threads as there are cores, chunks by the memory budget.
+    /// One decoding thread per core, and chunks by the memory budget.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many threads decode, at most 512.
+    /// Sets the number of decoding threads, at most 512.
     #[must_use]
     pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = Some(threads);
         self
     }
 
-    /// How many rows of a series are decoded at a time, whatever the memory budget says.
+    /// Sets the number of rows of a series to decode at a time, instead of the memory budget.
     #[must_use]
     pub fn with_chunk_rows(mut self, chunk_rows: NonZeroUsize) -> Self {
         self.chunk_rows = Some(chunk_rows);
         self
     }
 
-    /// Whether what a symbol's name or a `*` adds to a path may lead, through links, out of the folder
-    /// that stands before it. It may not unless this says so.
+    /// Sets whether links may lead out of the folder that a path template spells out. They may not
+    /// by default.
     #[must_use]
     pub fn with_follow_links(mut self, follow_links: bool) -> Self {
         self.follow_links = follow_links;
         self
     }
 
-    /// Whether a run that would warn fails instead, with the number and name of its first warning.
+    /// Sets whether the first warning fails the run, with its code and name.
     #[must_use]
     pub fn with_strict(mut self, strict: bool) -> Self {
         self.strict = strict;
@@ -87,13 +85,13 @@ impl ReadOptions {
         self.follow_links
     }
 
-    /// Has every series surveyed: when its rows were dropped, and where bars are missing.
+    /// Surveys every series: when rows were dropped, and where bars are missing.
     pub(crate) fn with_survey(mut self) -> Self {
         self.survey = true;
         self
     }
 
-    /// The rules of a request of so many series; `hours` are those of its file of sessions.
+    /// The rules of a request with `series` series; `hours` come from its session file.
     pub(crate) fn series_rules(
         &self,
         request: &Request,
@@ -122,7 +120,7 @@ impl ReadOptions {
             .min(THREADS_MAX)
     }
 
-    /// How many rows of a column are decoded ahead where that pays; 0 where there are too many columns.
+    /// Number of rows of a column to decode ahead; 0 if there are too many columns.
     pub(super) fn ahead_rows(columns: usize) -> usize {
         let by_budget = AHEAD_BUDGET_BYTES / (columns.max(1) * size_of::<f64>());
         if by_budget < *AHEAD_ROWS.start() {
@@ -133,9 +131,8 @@ impl ReadOptions {
     }
 
     fn chunk_rows(&self, series: usize) -> usize {
-        // Per series: timestamps of the window, of the chunk that waits and of the one that is
-        // being read; what is placed in the blocks of the plans, as little as that is in long
-        // stretches.
+        // Per series: timestamps of the window, of the waiting chunk and of the current chunk, and
+        // its positions in the blocks of the plans. Runs are long, so those are few.
         const ROW_BYTES: usize = 3 * size_of::<i64>() + PLANS_AHEAD * size_of::<u32>();
         let by_budget = CHUNK_BUDGET_BYTES / (series.max(1) * ROW_BYTES);
         self.chunk_rows.map_or_else(
@@ -145,7 +142,7 @@ impl ReadOptions {
     }
 }
 
-/// The rules of a request, by the role of the series that they are for.
+/// The rules of a request, by the role of the series.
 pub(crate) struct RulesByRole {
     primary: Arc<SeriesRules>,
     higher: Vec<Arc<SeriesRules>>,

@@ -1,4 +1,5 @@
-//! Owns the views of slices: a batch, a borrowed slice, an owned slice, one symbol's snapshot.
+//! Defines views of slices: a batch, a borrowed slice, an owned slice, and a snapshot of one
+//! symbol.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,29 +12,30 @@ use crate::data::candle::{CandleData, ColumnGroup, StreamSchema};
 use crate::error::{Code, Error, Result};
 use crate::request::{PriceType, Request, Timeframe};
 
-/// Where `close` stands among the values of a candle.
+/// The index of `close` among the values of a candle.
 const CLOSE: usize = 3;
 
-/// What all batches of one run have in common.
+/// The parts that all batches of a run share.
 #[derive(Debug)]
 pub(super) struct BatchContext {
     symbols: Arc<[String]>,
     index: HashMap<String, usize>,
     timeframe: Timeframe,
-    /// How long after its timestamp a slice is known.
+    /// How long after its timestamp a slice is known, in nanoseconds.
     known_after_ns: i64,
     /// The higher timeframes, in the order of the request.
     higher: Vec<Timeframe>,
     indicators: Vec<String>,
     stream: Arc<StreamSchema>,
-    /// ColumnGroup and field of each column of numbers, by its name.
+    /// Column group and field of each numeric column, by name.
     columns: HashMap<String, (usize, usize)>,
-    /// The groups of the primary timeframe, by price type.
+    /// The column groups of the primary timeframe, by price type.
     primary: [Option<usize>; PriceType::ALL.len()],
 }
 
 impl BatchContext {
-    /// `known_after_ns` is how long after its timestamp a slice is known, where that is not the timeframe.
+    /// `known_after_ns` says how long after its timestamp a slice is known, if not after the
+    /// timeframe.
     pub fn new(
         request: &Request,
         stream: Arc<StreamSchema>,
@@ -65,12 +67,13 @@ impl BatchContext {
         }
     }
 
-    /// The group of a price type in the primary timeframe.
+    /// The column group of a price type in the primary timeframe.
     fn side(&self, price_type: PriceType) -> Option<usize> {
         self.primary[price_type as usize]
     }
 
-    /// The group of a price type in any timeframe; `None` where the price type was not requested.
+    /// The column group of a price type in any timeframe; `None` if the price type is not
+    /// requested.
     fn group(&self, timeframe: &str, price_type: PriceType) -> Result<Option<usize>> {
         if timeframe == self.timeframe.as_str() {
             return Ok(self.side(price_type));
@@ -84,7 +87,7 @@ impl BatchContext {
                 format!("the slice has no candles of timeframe {timeframe:?}"),
             )
             .with_hint(format!(
-                "it has those of {}; request others as higher timeframes",
+                "use one of {}, or request it as a higher timeframe",
                 known.join(", ")
             )));
         };
@@ -94,7 +97,7 @@ impl BatchContext {
             .position(|one| one.higher == Some(place) && one.price_type == Some(price_type)))
     }
 
-    /// The group of the indicators, which comes last.
+    /// The column group of the indicators, which comes last.
     fn indicator_group(&self) -> Option<usize> {
         let last = self.stream.groups.len().checked_sub(1)?;
         self.stream.groups[last]
@@ -110,11 +113,11 @@ impl BatchContext {
                 format!("the slice has no symbol {symbol:?}"),
             )
             .at_symbol(symbol)
-            .with_hint("request it, or ask only for symbols of the request")
+            .with_hint("add the symbol to the request, or use a symbol of the request")
         })
     }
 
-    /// Everything about one symbol; `candle` gives that of a group.
+    /// The snapshot of one symbol; `candle` returns its candle in a column group.
     fn snapshot(
         &self,
         index: usize,
@@ -148,7 +151,7 @@ impl BatchContext {
     }
 }
 
-/// Whole slices in Arrow columns: slice `k` is rows `[k * N, (k + 1) * N)`, N symbols.
+/// Whole slices in Arrow columns: slice `k` is rows `[k * N, (k + 1) * N)` for N symbols.
 #[derive(Debug, Clone)]
 pub struct SliceBatch {
     record_batch: RecordBatch,
@@ -157,12 +160,12 @@ pub struct SliceBatch {
     sides: Vec<Side>,
 }
 
-/// The columns of one group.
+/// The columns of one column group.
 #[derive(Debug, Clone)]
 struct Side {
     values: Vec<ScalarBuffer<f64>>,
     nulls: Option<NullBuffer>,
-    /// Where candles are not always those of the slice's own timestamp.
+    /// The timestamps of the candles, if they may differ from those of the slices.
     timestamps: Option<ScalarBuffer<i64>>,
 }
 
@@ -171,7 +174,7 @@ impl Side {
         self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row))
     }
 
-    /// The candle of a row, in a slice of this timestamp.
+    /// The candle of a row, in a slice with this timestamp.
     fn candle(&self, row: usize, timestamp_ns: i64) -> Option<CandleData> {
         if !self.is_present(row) {
             return None;
@@ -221,13 +224,13 @@ impl SliceBatch {
         }
     }
 
-    /// How many slices it holds.
+    /// Number of slices.
     #[must_use]
     pub fn len(&self) -> usize {
         self.record_batch.num_rows() / self.layout.symbols.len()
     }
 
-    /// Whether it holds no slice. Batches from [`super::SliceBatches`] always hold one.
+    /// Whether it has no slices. Batches from [`super::SliceBatches`] have at least one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -239,7 +242,7 @@ impl SliceBatch {
         &self.record_batch
     }
 
-    /// The Arrow columns, for keeps.
+    /// Returns the Arrow columns.
     #[must_use]
     pub fn into_record_batch(self) -> RecordBatch {
         self.record_batch
@@ -260,7 +263,7 @@ impl SliceBatch {
         })
     }
 
-    /// The slices in time order, borrowed. Nothing is allocated per step.
+    /// The slices in time order, borrowed. Allocates nothing per step.
     pub fn slices(&self) -> impl ExactSizeIterator<Item = MultiSymbolSliceRef<'_>> + Clone {
         let symbols = self.layout.symbols.len();
         (0..self.len()).map(move |index| MultiSymbolSliceRef {
@@ -269,8 +272,8 @@ impl SliceBatch {
         })
     }
 
-    /// When all its candles are complete: the timestamp of the last slice plus the timeframe, nanoseconds
-    /// UTC. `None` where it holds no slice.
+    /// When all its candles are complete: the timestamp of the last slice plus the timeframe,
+    /// nanoseconds UTC. `None` without slices.
     #[must_use]
     pub fn known_at_ns(&self) -> Option<i64> {
         self.slices().last().map(|slice| slice.known_at_ns())
@@ -289,18 +292,19 @@ impl SliceBatch {
 #[derive(Debug, Clone, Copy)]
 pub struct MultiSymbolSliceRef<'a> {
     batch: &'a SliceBatch,
-    /// The row of the slice's first symbol.
+    /// The row of the first symbol of the slice.
     row: usize,
 }
 
 impl<'a> MultiSymbolSliceRef<'a> {
-    /// The slice's time, nanoseconds since 1970-01-01T00:00Z: its candles open here.
+    /// The timestamp of the slice, nanoseconds since 1970-01-01T00:00Z: its candles open here.
     #[must_use]
     pub fn timestamp_ns(&self) -> i64 {
         self.batch.timestamps[self.row]
     }
 
-    /// When the slice's candles are complete: the timestamp plus the timeframe, nanoseconds UTC.
+    /// When the candles of the slice are complete: its timestamp plus the timeframe, nanoseconds
+    /// UTC.
     #[must_use]
     pub fn known_at_ns(&self) -> i64 {
         self.timestamp_ns()
@@ -313,21 +317,20 @@ impl<'a> MultiSymbolSliceRef<'a> {
         &self.batch.layout.symbols
     }
 
-    /// How many symbols the slice has.
+    /// Number of symbols.
     #[must_use]
     pub fn len(&self) -> usize {
         self.batch.layout.symbols.len()
     }
 
-    /// Whether the slice has no symbols; a request has at least one.
+    /// Whether it has no symbols; a request has at least one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The candle of a symbol in the primary timeframe, carried forward if that was asked for.
-    /// `None` where it has none here, where the price type was not requested, and for an unknown
-    /// symbol.
+    /// The candle of a symbol in the primary timeframe, carried forward with fill. `None` if there
+    /// is none here, or if the price type or symbol is not requested.
     #[must_use]
     pub fn get(&self, symbol: &str, price_type: PriceType) -> Option<CandleData> {
         self.candle(*self.batch.layout.index.get(symbol)?, price_type)
@@ -346,12 +349,13 @@ impl<'a> MultiSymbolSliceRef<'a> {
         self.batch.sides[group].candle(self.row + index, self.timestamp_ns())
     }
 
-    /// The candle of a symbol in any timeframe of the request: of a higher one the latest that is
-    /// complete. `None` where there is none, and where the price type was not requested.
+    /// The candle of a symbol in any requested timeframe. For a higher timeframe it is the latest
+    /// complete candle. `None` if there is none, or if the price type is not requested.
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] and [`Code::TimeframeNotFound`] for what was not requested.
+    /// [`Code::SymbolNotFound`] or [`Code::TimeframeNotFound`] if the symbol or timeframe is not
+    /// requested.
     pub fn get_candle(
         &self,
         symbol: &str,
@@ -363,8 +367,8 @@ impl<'a> MultiSymbolSliceRef<'a> {
         Ok(group.and_then(|group| self.candle_of(index, group)))
     }
 
-    /// The value of an indicator. `None` where the symbol has no row of indicators here, for an unknown
-    /// symbol, and for an indicator that was not requested.
+    /// The value of an indicator. `None` if the symbol has no indicators here, or if the symbol or
+    /// indicator is not requested.
     #[must_use]
     pub fn indicator(&self, symbol: &str, name: &str) -> Option<f64> {
         let layout = &self.batch.layout;
@@ -391,31 +395,31 @@ impl<'a> MultiSymbolSliceRef<'a> {
         side.is_present(row).then(|| side.values[CLOSE][row])
     }
 
-    /// The middle between the closing prices of bid and ask. `None` where either is missing.
+    /// The mean of the closing bid and the closing ask. `None` if either is missing.
     #[must_use]
     pub fn mid(&self, symbol: &str) -> Option<f64> {
         Some((self.price(symbol, PriceType::Bid)? + self.price(symbol, PriceType::Ask)?) / 2.0)
     }
 
-    /// The closing ask minus the closing bid. `None` where either is missing.
+    /// The closing ask minus the closing bid. `None` if either is missing.
     #[must_use]
     pub fn spread(&self, symbol: &str) -> Option<f64> {
         Some(self.price(symbol, PriceType::Ask)? - self.price(symbol, PriceType::Bid)?)
     }
 
-    /// One column of numbers for all symbols side by side, such as `bid_close`, `H1_ask_open` or
-    /// `ind_rsi`; NaN where there is nothing. `None` where there is no such column.
+    /// One numeric column for all symbols, such as `bid_close`, `H1_ask_open` or `ind_rsi`; absent
+    /// values are NaN. `None` for an unknown column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&'a [f64]> {
         let &(group, field) = self.batch.layout.columns.get(name)?;
         self.batch.sides[group].values[field].get(self.row..self.row + self.len())
     }
 
-    /// Everything about one symbol.
+    /// The snapshot of one symbol.
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] for a symbol that was not requested.
+    /// [`Code::SymbolNotFound`] if the symbol is not requested.
     pub fn snapshot(&self, symbol: &str) -> Result<SymbolSnapshot> {
         let layout = &self.batch.layout;
         let index = layout.symbol(symbol)?;
@@ -424,7 +428,7 @@ impl<'a> MultiSymbolSliceRef<'a> {
         Ok(layout.snapshot(index, self.timestamp_ns(), candle, indicators))
     }
 
-    /// The slice on its own, independent of the batch.
+    /// Copies the slice out of its batch.
     #[must_use]
     pub fn to_owned(&self) -> MultiSymbolSlice {
         let layout = &self.batch.layout;
@@ -447,25 +451,26 @@ impl<'a> MultiSymbolSliceRef<'a> {
     }
 }
 
-/// One slice that stands on its own.
+/// An owned slice, independent of its batch.
 #[derive(Debug, Clone)]
 pub struct MultiSymbolSlice {
     timestamp_ns: i64,
     layout: Arc<BatchContext>,
-    /// For each group of candles in turn, the symbols.
+    /// The candles, by column group, then by symbol.
     candles: Box<[Option<CandleData>]>,
-    /// For each symbol in turn, its indicators.
+    /// The indicators, by symbol, then by name.
     indicators: Box<[Option<f64>]>,
 }
 
 impl MultiSymbolSlice {
-    /// The slice's time, nanoseconds since 1970-01-01T00:00Z: its candles open here.
+    /// The timestamp of the slice, nanoseconds since 1970-01-01T00:00Z: its candles open here.
     #[must_use]
     pub fn timestamp_ns(&self) -> i64 {
         self.timestamp_ns
     }
 
-    /// When the slice's candles are complete: the timestamp plus the timeframe, nanoseconds UTC.
+    /// When the candles of the slice are complete: its timestamp plus the timeframe, nanoseconds
+    /// UTC.
     #[must_use]
     pub fn known_at_ns(&self) -> i64 {
         self.timestamp_ns.saturating_add(self.layout.known_after_ns)
@@ -477,9 +482,8 @@ impl MultiSymbolSlice {
         &self.layout.symbols
     }
 
-    /// The candle of a symbol in the primary timeframe, carried forward if that was asked for.
-    /// `None` where it has none here, where the price type was not requested, and for an unknown
-    /// symbol.
+    /// The candle of a symbol in the primary timeframe, carried forward with fill. `None` if there
+    /// is none here, or if the price type or symbol is not requested.
     #[must_use]
     pub fn get(&self, symbol: &str, price_type: PriceType) -> Option<&CandleData> {
         self.candle(*self.layout.index.get(symbol)?, price_type)
@@ -493,11 +497,12 @@ impl MultiSymbolSlice {
         self.candles[group * self.layout.symbols.len() + index].as_ref()
     }
 
-    /// The candle of a symbol in any timeframe of the request; see [`MultiSymbolSliceRef::get_candle`].
+    /// The candle of a symbol in any requested timeframe; see [`MultiSymbolSliceRef::get_candle`].
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] and [`Code::TimeframeNotFound`] for what was not requested.
+    /// [`Code::SymbolNotFound`] or [`Code::TimeframeNotFound`] if the symbol or timeframe is not
+    /// requested.
     pub fn get_candle(
         &self,
         symbol: &str,
@@ -528,23 +533,23 @@ impl MultiSymbolSlice {
         self.get(symbol, price_type).map(|candle| candle.close)
     }
 
-    /// The middle between the closing prices of bid and ask. `None` where either is missing.
+    /// The mean of the closing bid and the closing ask. `None` if either is missing.
     #[must_use]
     pub fn mid(&self, symbol: &str) -> Option<f64> {
         Some((self.price(symbol, PriceType::Bid)? + self.price(symbol, PriceType::Ask)?) / 2.0)
     }
 
-    /// The closing ask minus the closing bid. `None` where either is missing.
+    /// The closing ask minus the closing bid. `None` if either is missing.
     #[must_use]
     pub fn spread(&self, symbol: &str) -> Option<f64> {
         Some(self.price(symbol, PriceType::Ask)? - self.price(symbol, PriceType::Bid)?)
     }
 
-    /// Everything about one symbol.
+    /// The snapshot of one symbol.
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] for a symbol that was not requested.
+    /// [`Code::SymbolNotFound`] if the symbol is not requested.
     pub fn snapshot(&self, symbol: &str) -> Result<SymbolSnapshot> {
         let index = self.layout.symbol(symbol)?;
         let candle = |group| self.candle_of(index, group).copied();
@@ -555,7 +560,7 @@ impl MultiSymbolSlice {
     }
 }
 
-/// Two slices are equal where they show the same: NaN equals NaN.
+/// Slices are equal if they show the same; NaN equals NaN.
 impl PartialEq for MultiSymbolSlice {
     fn eq(&self, other: &Self) -> bool {
         let bits = |value: f64| {
@@ -593,31 +598,29 @@ impl PartialEq for MultiSymbolSlice {
     }
 }
 
-/// Everything about one symbol at one timestamp; `None` where there is no candle, or none was
-/// requested.
+/// The data of one symbol at one timestamp. A candle is `None` if it is missing or not requested.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SymbolSnapshot {
     /// The symbol.
     pub symbol: String,
-    /// The slice's time, nanoseconds UTC.
+    /// The timestamp of the slice, nanoseconds UTC.
     pub timestamp_ns: i64,
     /// The bid candle of the primary timeframe.
     pub bid: Option<CandleData>,
-    /// The ask candle.
+    /// The ask candle of the primary timeframe.
     pub ask: Option<CandleData>,
-    /// The trade candle.
+    /// The trade candle of the primary timeframe.
     pub trade: Option<CandleData>,
     /// The latest complete candles of the higher timeframes, in the order of the request.
     pub higher: Vec<HigherTimeframeCandles>,
-    /// The indicators by name, in the order of the request; `None` where the symbol has no row of them
-    /// here.
+    /// The indicators by name, in the order of the request; `None` if the symbol has none here.
     pub indicators: Vec<(String, Option<f64>)>,
 }
 
 impl SymbolSnapshot {
-    /// How old the oldest candle of the primary timeframe is that it shows, in nanoseconds; `None` where
-    /// it shows none.
+    /// The age of its oldest candle of the primary timeframe, in nanoseconds; `None` without
+    /// candles.
     #[must_use]
     pub fn age_ns(&self) -> Option<i64> {
         let shown = [self.bid, self.ask, self.trade].into_iter().flatten();

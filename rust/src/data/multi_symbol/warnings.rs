@@ -1,15 +1,15 @@
-//! Owns what is said of a run as a whole, once it has ended.
+//! Writes the warnings about a whole run, after its end.
 
 use crate::report::{SeriesReport, Warning};
 use crate::request::{Timeline, format_timestamp};
 
-/// Says which series beside those of the timeline have no candle at all; nothing where each has one.
+/// Names the series outside the timeline without any candle; `None` if all have candles.
 pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
     let empty: Vec<_> = series.iter().filter(|one| one.candles == 0).collect();
     (!empty.is_empty()).then(|| Warning {
         name: "EMPTY_SERIES",
         message: format!(
-            "no candle is left, within window and session, of {}",
+            "no candles within window and session: {}",
             listed(empty.into_iter().map(|one| one.name().to_string()))
         ),
         file: None,
@@ -18,7 +18,7 @@ pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
     })
 }
 
-/// Says which series share no timestamp, as exactly as their counts and ends allow.
+/// Explains why the timeline is empty, from the counts and ends of the series.
 pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Warning {
     let name = |one: &SeriesReport| one.name().to_string();
     let leads = |one: &&SeriesReport| match timeline {
@@ -30,16 +30,16 @@ pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Wa
     let earliest_end = series.iter().min_by_key(|one| one.last_timestamp_ns);
     let latest_start = series.iter().max_by_key(|one| one.first_timestamp_ns);
     let why = if let Timeline::Quorum(quorum) = timeline {
-        let none = format!("at no timestamp have {quorum} symbols all their price types");
+        let none = format!("no timestamp has {quorum} symbols with all their price types");
         if without.is_empty() {
             none
         } else {
             let without = listed(without.into_iter().map(|one| name(one)));
-            format!("{none}; no candle is left of {without}")
+            format!("{none}; no candles remain of {without}")
         }
     } else if !without.is_empty() {
         format!(
-            "no candle is left of {}",
+            "no candles remain of {}",
             listed(without.into_iter().map(|one| name(one)))
         )
     } else if let (Some(ended), Some(began)) = (earliest_end, latest_start)
@@ -61,7 +61,7 @@ pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Wa
     };
     Warning {
         name: "EMPTY_TIMELINE",
-        message: format!("the timeline {timeline} holds no timestamp: {why}"),
+        message: format!("the timeline {timeline} is empty: {why}"),
         file: None,
         symbol: None,
         price_type: None,

@@ -1,4 +1,4 @@
-//! Owns candles without their values: when they are, and which rows of their series they came from.
+//! Stores candles without their values: their timestamps, and the rows that they come from.
 
 use std::ops::Range;
 
@@ -9,11 +9,11 @@ use crate::data::series::Rows;
 /// Consecutive candles of a series.
 pub(crate) struct CandleTimes {
     pub timestamps: ScalarBuffer<i64>,
-    /// The end of each less its timeframe, where that is not its timestamp.
+    /// The end of each candle minus its timeframe, if that is not its timestamp.
     pub begins: Option<ScalarBuffer<i64>>,
     pub rows: Rows,
-    /// Where the rows do not ascend: the rows that all of them lie among, and no row of any other
-    /// candle does.
+    /// Set if the rows are out of order: the range that contains them, and no row of another
+    /// candle.
     pub shuffled: Option<Range<u64>>,
 }
 
@@ -26,7 +26,7 @@ impl CandleTimes {
         self.timestamps.is_empty()
     }
 
-    /// The last timestamp of these candles and the first one of those after them.
+    /// The last timestamp of these candles, and the first one of the candles `after`.
     pub fn border(&self, after: &Self) -> Option<(i64, i64)> {
         let last = self.timestamps.last()?;
         let first = after.timestamps.first()?;
@@ -51,7 +51,7 @@ impl CandleTimes {
         }
     }
 
-    /// All parts, one after the other, as they came from the files.
+    /// Joins parts, in the order of the files.
     pub fn concat(parts: &[Self]) -> Self {
         let mut timestamps = Vec::with_capacity(parts.iter().map(Self::len).sum());
         let mut begins = parts

@@ -1,5 +1,5 @@
-//! Owns rows that share a timestamp: which one is kept, and whether they hold the same values. Values are
-//! read for such rows alone.
+//! Resolves duplicates: picks the row to keep and checks whether the values are equal. Reads values
+//! only for rows that share a timestamp.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,28 +12,28 @@ use crate::hint::{Setting, hint};
 use crate::report::Warning;
 use crate::request::{DuplicatePolicy, format_timestamp};
 
-/// To a row that is no further ahead a cursor reads on; it is opened anew for one further away.
+/// Up to this distance a cursor reads on; for a row further away it is opened again.
 const NEAR_ROWS: u64 = 16_384;
 
-/// The rows of a series that share timestamps.
+/// The state of duplicate rows of a series.
 pub(super) struct Duplicates {
     policy: DuplicatePolicy,
-    /// One for each column of numbers, where it was needed.
+    /// One cursor per numeric column, opened when needed.
     cursors: Vec<Option<ValueCursor>>,
     conflicts: u64,
     first: Option<Conflict>,
-    /// Timestamps of conflicts that were counted, of which more rows may come.
+    /// Timestamps of counted conflicts, of which more rows may come.
     counted_ns: BTreeSet<i64>,
 }
 
-/// Rows of one timestamp that differ.
+/// Differing rows of one timestamp.
 struct Conflict {
     timestamp_ns: i64,
     kept: u64,
     other: u64,
 }
 
-/// All rows of one timestamp, in the order that decides between them.
+/// All rows of one timestamp, in the order of precedence.
 struct Group {
     timestamp_ns: i64,
     rows: Vec<u64>,
@@ -50,16 +50,17 @@ impl Duplicates {
         }
     }
 
-    /// Timestamps so far whose rows differ in a value.
+    /// Number of timestamps so far whose rows differ.
     pub fn conflicts(&self) -> u64 {
         self.conflicts
     }
 
-    /// The places of the candles that are kept, one for each timestamp; the candles are in order.
+    /// The indexes of the candles to keep, one per timestamp. The candles are in time order.
     ///
     /// # Errors
     ///
-    /// [`Code::DuplicateTimestamp`] where the policy is to fail, and what reading values meets.
+    /// [`Code::DuplicateTimestamp`] if the policy forbids duplicates, and any error of reading
+    /// values.
     pub fn choose(
         &mut self,
         source: &Arc<SeriesSource>,
@@ -103,8 +104,8 @@ impl Duplicates {
         Ok(kept)
     }
 
-    /// The places of the rows of one date that are kept, the one until the next is complete: those that
-    /// were not complete yet must not show, and must not hide another one.
+    /// The indexes of the rows of one date to keep: each one is shown until the next is complete.
+    /// An incomplete row must neither show nor hide another one.
     fn kept_in_turn(&self, members: &[(u64, usize)], begins: &[i64]) -> Vec<u32> {
         let mut by_begin: Vec<_> = (0..members.len()).collect();
         by_begin.sort_by_key(|&member| begins[members[member].1]);
@@ -131,8 +132,8 @@ impl Duplicates {
             .collect()
     }
 
-    /// Decides between the rows of one timestamp that ends a chunk and begins the next one. Whether the
-    /// earlier one is kept.
+    /// Resolves a timestamp that ends one chunk and starts the next. Returns whether the earlier
+    /// row is kept.
     ///
     /// # Errors
     ///
@@ -155,7 +156,8 @@ impl Duplicates {
             .first
             .take_if(|first| first.timestamp_ns == timestamp_ns)
         {
-            // More rows of it have come: the one to be named may be another one now.
+            // More rows of the timestamp of the first conflict: update the rows that the warning
+            // names.
             let mut others = vec![first.kept, first.other, before, after];
             others.retain(|row| *row != kept);
             others.sort_by_key(|row| source.rank(*row));
@@ -186,7 +188,7 @@ impl Duplicates {
         Ok(false)
     }
 
-    /// The place of the row that is kept among those of one timestamp.
+    /// The index of the row to keep among those of one timestamp.
     fn kept_of(&self, rows: usize) -> usize {
         match self.policy {
             DuplicatePolicy::First => 0,
@@ -194,12 +196,12 @@ impl Duplicates {
         }
     }
 
-    /// Counts the groups whose rows differ.
+    /// Counts the groups with differing rows.
     fn compare(&mut self, source: &Arc<SeriesSource>, groups: &[Group]) -> Result<()> {
         if groups.is_empty() {
             return Ok(());
         }
-        // The one that all others of its group are held against.
+        // The row that the others of its group are compared with.
         let base = |group: &Group| match self.policy {
             DuplicatePolicy::Identical => 0,
             _ => self.kept_of(group.rows.len()),
@@ -245,7 +247,7 @@ impl Duplicates {
         Ok(())
     }
 
-    /// The values of a column in some rows, which ascend.
+    /// The values of a column in some ascending rows.
     fn values(
         &mut self,
         source: &Arc<SeriesSource>,
@@ -267,7 +269,7 @@ impl Duplicates {
         Ok(values)
     }
 
-    /// What a person should know of the rows that differ; nothing where none do.
+    /// The warning about differing rows; `None` if all are equal.
     pub fn warning(&self, source: &SeriesSource) -> Option<Warning> {
         let first = self.first.as_ref()?;
         let (kept_file, kept_row) = source.place(first.kept);
@@ -282,7 +284,7 @@ impl Duplicates {
         };
         let message = format!(
             "{}: {} {timestamps} {have} rows that differ, first {}: row {kept_row} of {} was kept, \
-             the {which} by name and row, and not row {other_row} of {}; choose a policy for \
+             the {which} by name and row, instead of row {other_row} of {}; choose a policy for \
              duplicates: last, first, identical or error",
             source.name,
             self.conflicts,
@@ -300,19 +302,19 @@ impl Duplicates {
     }
 }
 
-/// Whether two values are the same number, or both none.
+/// Whether two values are equal numbers or both NaN.
 fn is_same(a: f64, b: f64) -> bool {
     a == b || a.is_nan() && b.is_nan()
 }
 
 fn repeated(source: &SeriesSource, timestamp_ns: i64, row: u64) -> Error {
     let message = format!(
-        "the timestamp {} occurs twice in the series",
+        "duplicate timestamp {}: the series contains it twice",
         format_timestamp(timestamp_ns)
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
     source.at_row(error, row).with_hint(hint![
-        "remove one of the rows, or choose ",
+        "remove one of the rows or choose ",
         Setting::Duplicates.to("identical"),
         ", last or first"
     ])
@@ -321,13 +323,13 @@ fn repeated(source: &SeriesSource, timestamp_ns: i64, row: u64) -> Error {
 fn differing(source: &SeriesSource, group: &Group, row: u64) -> Error {
     let (file, other) = source.place(group.rows[0]);
     let message = format!(
-        "the timestamp {} occurs again with other values than in row {other} of {}",
+        "duplicate timestamp {}: the values differ from row {other} of {}",
         format_timestamp(group.timestamp_ns),
         file.display()
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
     source.at_row(error, row).with_hint(hint![
-        "remove one of the rows, or choose ",
+        "remove one of the rows or choose ",
         Setting::Duplicates.to("last"),
         " or first"
     ])

@@ -1,10 +1,9 @@
-//! Owns the way from rows to a series: window, session, flooring, order, duplicates, in this order,
-//! over all files of the series as if they were one.
+//! Turns rows into a series. Applies the window, session, flooring, order and duplicate rules, in
+//! this order, over all files as if they were one.
 //!
-//! A series is read on two ways that meet again only in the gather. `timestamps` decides which rows
-//! are candles and when: it looks at timestamps alone (and at values only for the one rule that
-//! asks for them). `values` reads one value column forwards and knows no rule; a candle's row
-//! number is all that connects the two.
+//! Two independent readers meet only in the gatherer. `timestamps` decides which rows are candles;
+//! it reads values only for the one rule that needs them. `values` reads one value column forward
+//! and applies no rules. The row number of a candle is the only link between the two.
 
 mod candle_times;
 mod duplicates;
@@ -42,48 +41,49 @@ use crate::request::{
     ColumnNames, Days, DuplicatePolicy, Fill, Request, Timeframe, TimestampUnit, UnsortedPolicy,
 };
 
-/// How much earlier than the instant from which its age counts a candle's date may begin, at most.
+/// The maximum time between the start of a date and the instant from which the age of its candle
+/// counts.
 const DATE_MARGIN_NS: i64 = 2 * 86_400_000_000_000;
 
-/// The rules that turn rows into a series: the same for every series of a request that has the same role.
+/// The rules that turn rows into a series; all series of one role share them.
 #[derive(Debug)]
 pub(crate) struct SeriesRules {
-    /// The column of timestamps, and those of numbers.
+    /// The names of the timestamp column and the value columns.
     timestamp: String,
     values: Vec<String>,
-    /// What a list of inputs calls the latter.
+    /// The names of the value columns in a list of inputs.
     fields: Vec<String>,
     time: Arc<TimeRules>,
     unit: Option<TimestampUnit>,
     one_instrument: bool,
-    /// What the files hold.
+    /// The kind of contents of the files.
     contents: FileContents,
-    /// Raw timestamps that are read.
+    /// Range of raw timestamps to read.
     start_ns: i64,
     end_ns: i64,
-    /// Raw timestamps before this one belong to the lead-in: they are read to be carried into the window.
+    /// The start of the window. Earlier rows are the lead-in: the window may show their candles.
     window_ns: i64,
-    /// The first instant from which a candle's age may count, where that is not its timestamp.
+    /// The earliest instant from which the age of a candle may count, if not from its timestamp.
     first_begin_ns: i64,
-    /// The first timestamp of a candle that the window can hold.
+    /// The earliest timestamp of a candle in the window.
     first_ns: i64,
     session: SessionFilter,
     timeframe: Timeframe,
     normalize: bool,
     unsorted: UnsortedPolicy,
     duplicates: DuplicatePolicy,
-    /// Whether nobody has chosen that policy.
+    /// Whether differing duplicates give a warning: the request names no policy.
     warns_of_conflicts: bool,
     is_of_candles: bool,
     chunk_rows: usize,
-    /// The longest segment that is held whole to be looked through.
+    /// Maximum number of rows of a segment that is kept whole for its checks.
     segment_rows: usize,
-    /// In how many bins of time at most a survey counts; `None` where the series is not surveyed.
+    /// Maximum number of time bins of a survey; `None` without a survey.
     survey_bins: Option<usize>,
 }
 
 impl SeriesRules {
-    /// The rules for series of a role; `hours` are those of the file of sessions, if there is one.
+    /// The rules for series of a role; `hours` come from the session file, if there is one.
     pub fn new(
         request: &Request,
         role: Role,
@@ -112,7 +112,8 @@ impl SeriesRules {
             Role::Higher(number) => {
                 let higher = &request.higher_timeframes()[number];
                 let (_, max_age_ns) = request.higher_timeframe_delays_ns(higher, None);
-                // A date may lie so much before the instant from which its candle's age counts.
+                // A date may start this much before the instant from which the age of its candle
+                // counts.
                 let is_dated = request.days() == Some(Days::Local)
                     && higher.timeframe().whole_days().is_some();
                 let margin_ns = if is_dated { DATE_MARGIN_NS } else { 0 };
@@ -180,13 +181,13 @@ impl SeriesRules {
         }
     }
 
-    /// Has the series surveyed too, by at most so many bins of time.
+    /// Adds a survey of at most `bins` time bins.
     pub fn with_survey(mut self, bins: Option<usize>) -> Self {
         self.survey_bins = bins;
         self
     }
 
-    /// Whether rows of one timestamp may be an error.
+    /// Whether duplicates may be an error.
     fn fails_on_duplicates(&self) -> bool {
         matches!(
             self.duplicates,
@@ -194,7 +195,7 @@ impl SeriesRules {
         )
     }
 
-    /// How many rows are decoded at a time.
+    /// Number of rows to decode at a time.
     pub fn chunk_rows(&self) -> usize {
         self.chunk_rows
     }
@@ -207,12 +208,12 @@ impl SeriesRules {
         (self.start_ns, self.end_ns) != (i64::MIN, i64::MAX)
     }
 
-    /// How many columns of numbers there are.
+    /// Number of value columns.
     pub fn fields(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether a raw timestamp lies where rows are looked at, window or lead-in.
+    /// Whether a raw timestamp lies in the window or its lead-in.
     fn in_reach(&self, timestamp_ns: i64) -> bool {
         (self.start_ns..=self.end_ns).contains(&timestamp_ns)
     }
@@ -221,8 +222,8 @@ impl SeriesRules {
         (self.window_ns..=self.end_ns).contains(&timestamp_ns)
     }
 
-    /// Whether a row is kept, as far as window and lead-in go: a candle that the window cuts consists of
-    /// what the window keeps of it.
+    /// Whether window and lead-in keep a row. The candle at the start of the window consists only
+    /// of rows inside it.
     fn keeps(&self, timestamp_ns: i64) -> bool {
         let leads_in = |at: i64| {
             let stamped = if self.normalize {
@@ -236,27 +237,26 @@ impl SeriesRules {
     }
 }
 
-/// The rows of a series that are decoded, as they stand in its files.
+/// The rows of a series to decode, in the order of its files.
 pub(crate) struct SeriesSource {
     name: SeriesName,
-    /// In the order in which they are read.
+    /// The files, in reading order.
     files: Vec<PlannedFile>,
     /// The rows of all of them.
     ranges: FileRanges,
-    /// Those without rows.
+    /// Files without rows.
     empty: Vec<EmptyFile>,
-    /// The first file of all by name.
+    /// The first file by name.
     first_path: PathBuf,
 }
 
-/// A file of the series and the rows of it that lie between the window's first and last row.
+/// A file of the series, and its rows from the first to the last one in the window.
 struct PlannedFile {
     file: SeriesFile,
     ranges: Vec<RowRange>,
-    /// How many rows that is.
+    /// Number of these rows.
     rows: u64,
-    /// Its place among all files of the series by name: of rows that share a timestamp, this decides
-    /// which one is last.
+    /// Its index among all files by name, which decides which duplicate comes last.
     place: usize,
 }
 
@@ -276,7 +276,7 @@ impl PlannedFile {
         self.ranges.iter().map(|range| (file.clone(), *range))
     }
 
-    /// The parts of the ranges that hold some rows, counted over the ranges.
+    /// The parts of the ranges with some rows, counted over the ranges.
     fn ranges_between(&self, rows: Range<u64>) -> Vec<RowRange> {
         let mut before = 0;
         let cut = self.ranges.iter().map(|range| {
@@ -293,7 +293,7 @@ impl PlannedFile {
         cut.filter(|range| range.rows > 0).collect()
     }
 
-    /// Whether some rows, counted over the ranges, end within a range.
+    /// Whether some rows, counted over the ranges, end inside a range.
     fn cuts_last_range(&self, rows: &Range<u64>) -> bool {
         let ends = self.ranges.iter().scan(0, |end, range| {
             *end += range.rows as u64;
@@ -302,7 +302,7 @@ impl PlannedFile {
         rows.end < self.rows && !ends.into_iter().any(|end| end == rows.end)
     }
 
-    /// The row in the file, of a row counted over the ranges.
+    /// The row number in the file, of a row counted over the ranges.
     fn row_in_file(&self, row: u64) -> u64 {
         let mut left = row;
         for range in &self.ranges {
@@ -322,16 +322,16 @@ impl PlannedFile {
 }
 
 impl SeriesSource {
-    /// How many rows are decoded.
+    /// Number of rows to decode.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
     }
 
-    /// Whether all files are still under their names, and what they were when they were opened.
+    /// Checks that all files still exist, unchanged since they were opened.
     ///
     /// # Errors
     ///
-    /// The first one that is not.
+    /// Names the first file that changed.
     pub fn check_named(&self) -> Result<()> {
         let files = self
             .files
@@ -342,8 +342,8 @@ impl SeriesSource {
         checks.try_for_each(|check| check.map_err(|error| self.named(error)))
     }
 
-    /// The smallest distance from UTC that the zones of its days ever had since 1970, in seconds; `None`
-    /// where no file has a column of timestamps.
+    /// The smallest offset from UTC since 1970 in the zones of its days, in seconds. `None` if no
+    /// file has a timestamp column.
     pub fn smallest_offset_s(&self) -> Option<i64> {
         let files = self
             .files
@@ -353,8 +353,7 @@ impl SeriesSource {
         files.chain(empty).min()
     }
 
-    /// What decides between rows that share a timestamp: the place of their file by name, then the row in
-    /// it.
+    /// The precedence of duplicate rows: the index of their file by name, then the row in it.
     fn rank(&self, row: u64) -> (usize, u64) {
         let mut left = row;
         for planned in &self.files {
@@ -366,7 +365,7 @@ impl SeriesSource {
         unreachable!("row {row} of {} rows", self.rows())
     }
 
-    /// The error, with file and row of a row of the series.
+    /// Adds the file and row of a row of the series to an error.
     fn at_row(&self, error: Error, row: u64) -> Error {
         let (file, row) = self.place(row);
         error.at_file(file).at_row(row)
@@ -388,11 +387,11 @@ impl SeriesSource {
     }
 }
 
-/// What the files of a series are, and as what they would be read, in the order of their names.
+/// Describes the files of a series and how they are read, in name order.
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the files as a whole.
+/// Fails if a file is invalid as a whole.
 pub(crate) fn inputs(
     series: &SeriesFiles,
     rules: &Arc<SeriesRules>,
@@ -400,12 +399,12 @@ pub(crate) fn inputs(
     OpenedFiles::inputs(series, rules).map_err(|error| series.name.on(error))
 }
 
-/// Opens all files of a series and finds out in which segments it can be read.
+/// Opens all files of a series, and finds the segments in which to read it.
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the files ([`SeriesFile::open`]), and where the rules make it one,
-/// [`crate::Code::UnsortedInput`].
+/// Any error of the files ([`SeriesFile::open`]), and [`crate::Code::UnsortedInput`] if the rules
+/// require time order.
 pub(crate) fn open(
     series: &SeriesFiles,
     rules: Arc<SeriesRules>,

@@ -1,5 +1,5 @@
-//! Owns opening the files of a series: their order in time, what they hold of instruments, and which times
-//! of a doubled hour are of its second pass.
+//! Opens the files of a series: orders them by time, checks their instruments, and resolves local
+//! times that occur twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::data::source::{
 use crate::error::{Code, Error, Result};
 use crate::report::FileUnit;
 
-/// The files of a series, in the order in which they are read.
+/// The files of a series, in reading order.
 pub(super) struct OpenedFiles {
     pub files: Vec<SeriesFile>,
-    /// For each of them its place among all by name.
+    /// The index of each file among all files by name.
     pub places: Vec<usize>,
     pub empty: Vec<EmptyFile>,
-    /// In the order of names.
+    /// In name order.
     pub units: Vec<FileUnit>,
 }
 
@@ -27,7 +27,7 @@ impl OpenedFiles {
     pub fn open(series: &SeriesFiles, rules: &SeriesRules) -> Result<Self> {
         let mut files = Vec::with_capacity(series.files.len());
         let mut empty = Vec::new();
-        // Of many files, only those that are being read are open.
+        // Of many files, keep only those open that are being read.
         let held = series.files.len() == 1;
         for (place, entry) in series.files.iter().enumerate() {
             match open_file(series, entry, rules, &rules.time, Asks::Rows { held })? {
@@ -53,7 +53,7 @@ impl OpenedFiles {
             let smallest: Result<Vec<_>> =
                 files.iter().map(|(_, file)| file.smallest_ns()).collect();
             let mut in_time: Vec<_> = smallest?.into_iter().zip(files).collect();
-            // Stable: names decide where times do not.
+            // A stable sort: equal times keep the name order.
             in_time.sort_by_key(|(smallest_ns, _)| *smallest_ns);
             files = in_time.into_iter().map(|(_, file)| file).collect();
         }
@@ -67,10 +67,10 @@ impl OpenedFiles {
         })
     }
 
-    /// What the files are, in the order of their names. No value is read.
+    /// Describes the files, in name order. Reads no values.
     pub fn inputs(series: &SeriesFiles, rules: &SeriesRules) -> Result<Vec<InputFileDocument>> {
         let time = Arc::new(TimeRules {
-            // Rows beyond 64-bit nanoseconds have a place in no list; their files have.
+            // A list contains files even if their rows do not fit 64-bit nanoseconds.
             reach_ns: 0..=0,
             ..(*rules.time).clone()
         });
@@ -110,16 +110,16 @@ impl OpenedFiles {
     }
 }
 
-/// What a file is opened for.
+/// The purpose of opening a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
-    /// Its rows; it is held open, or only while it is read.
+    /// To read its rows; `held` keeps the file open in between.
     Rows { held: bool },
-    /// What it is, its zone included.
+    /// To describe it, with its zone.
     Zone,
 }
 
-/// Opens one file of a series as its rules and the list of inputs say.
+/// Opens one file of a series, according to its rules and the list of inputs.
 fn open_file(
     series: &SeriesFiles,
     entry: &FileEntry,
@@ -130,7 +130,7 @@ fn open_file(
     let listed = entry.listed.as_deref();
     let column = |field: &str| listed.and_then(|listed| listed.columns.get(field)).cloned();
     let timestamp = column("timestamp").unwrap_or_else(|| rules.timestamp.clone());
-    // What a column says of itself is listed too, whatever zone is asked for beside it.
+    // The list contains the zone of the column itself too, whatever the request names.
     let listed_zone = listed.and_then(|listed| listed.zone.as_ref());
     let zone = match (listed_zone, &time.zone) {
         (Some(listed), Some(asked)) if listed.is_utc() => Some(asked),
@@ -171,12 +171,11 @@ fn open_file(
             ));
         }
         let differs = |what: &str, listed: String, is: String| {
-            let message = format!(
-                "the file is another one than in the list of inputs: {what} {is}, not {listed}"
-            );
+            let message =
+                format!("the file differs from the list of inputs: {what} {is}, not {listed}");
             Err(Error::input(Code::CorruptInput, message)
                 .at_file(&entry.path)
-                .with_hint("make the list anew with omega-slices inputs"))
+                .with_hint("create the list again with omega-slices inputs"))
         };
         if let Some(known) = listed.size.filter(|known| *known != size) {
             return differs("its size is", known.to_string(), size.to_string());
@@ -192,24 +191,24 @@ fn open_file(
     Ok(opened)
 }
 
-/// A doubled hour of a series, as far as its rows have been looked at.
+/// A local hour that occurs twice, with the rows seen so far.
 struct DoubledHour {
-    /// File and row of its first row, and that row's time.
+    /// File, row and local time of its first row.
     first: (usize, u64, i64),
     latest_wall_ns: i64,
     /// File and row of the first backward step.
     second_pass: Option<(usize, u64)>,
-    /// Those of another one.
+    /// File, row and local time of the second backward step.
     third_pass: Option<(usize, u64, i64)>,
     is_in_reach: bool,
 }
 
-/// Finds out, over all files in the order in which they are read, from which row on the times of each
-/// doubled hour are later than the change of the clocks: a backward step begins the second pass.
+/// Finds, over all files in reading order, the row from which the times of each doubled hour are
+/// later than the clock change. A backward step starts the second pass.
 ///
 /// # Errors
 ///
-/// [`Code::CorruptInput`] where an hour that is looked at has no such step, or more than one.
+/// [`Code::CorruptInput`] if an hour in reach has no backward step, or more than one.
 fn infer_second_passes(files: &mut [SeriesFile]) -> Result<()> {
     let mut hours: BTreeMap<i64, DoubledHour> = BTreeMap::new();
     for (number, file) in files.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Owns the rules that look at one row at a time: window, session, flooring.
+//! Filters rows one at a time: window, session and flooring.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
 use crate::request::format_timestamp;
 
-/// What a session filter is given where it does not look at values.
+/// The values for a session filter that ignores them.
 const NO_VALUES: [f64; VALUES_PER_CANDLE] = [f64::NAN; VALUES_PER_CANDLE];
 
-/// The timestamps at the places that are not kept; `kept` ascends.
+/// The timestamps at the indexes outside of `kept`, which ascends.
 pub(super) fn left_out(timestamps: &[i64], kept: &[u32]) -> impl Iterator<Item = i64> {
     let mut kept = kept.iter().peekable();
     let places = timestamps.iter().enumerate();
@@ -23,7 +23,7 @@ pub(super) fn left_out(timestamps: &[i64], kept: &[u32]) -> impl Iterator<Item =
         .map(|(_, &timestamp_ns)| timestamp_ns)
 }
 
-/// Window, session and flooring: the rules that look at one row at a time.
+/// Filters rows by window and session, and floors their timestamps.
 pub(super) struct RowFilter {
     rules: Arc<SeriesRules>,
     session: SessionFilter,
@@ -37,12 +37,12 @@ impl RowFilter {
         }
     }
 
-    /// Whether the rules look at a candle's values too, not at its timestamp alone.
+    /// Whether the rules need the values of a candle, not only its timestamp.
     pub fn needs_values(&self) -> bool {
         self.session.needs_values()
     }
 
-    /// Cleans consecutive rows, the first of which is row `first_row` of the series.
+    /// Filters consecutive rows from row `first_row` of the series on.
     pub fn filter_rows(
         &mut self,
         raw: &RawRows,
@@ -98,7 +98,7 @@ impl RowFilter {
         Ok(filtered)
     }
 
-    /// The same, of rows some of which are too old to be shown: they count as outside of the window.
+    /// The same for rows of which some are too old to show; those count as outside the window.
     fn filter_late(
         &mut self,
         raw: &RawRows,
@@ -152,7 +152,7 @@ impl RowFilter {
                     .with_hint(hint![
                         "narrow the window with ",
                         Setting::Start,
-                        ", or a higher timeframe with its max-age",
+                        ", or limit a higher timeframe with max-age",
                     ])
             })?);
         }

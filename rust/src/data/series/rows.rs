@@ -1,13 +1,12 @@
-//! Owns the way back from candles to rows: which row of its series each candle came from, written
-//! down as runs of consecutive rows, since nearly always that is what they are.
+//! Maps candles to the rows that they come from, as runs of consecutive rows.
 
 use std::ops::Range;
 
-/// For each of `len` candles the row that it came from. Rows are counted over all rows of the
-/// series that are decoded, from 0, through all its files.
+/// The row of each of `len` candles. Rows count from 0 over all decoded rows of the series, through
+/// all its files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rows {
-    /// The candle that begins a run, and its row. Ascending in the candles.
+    /// The first candle of each run and its row, ascending by candle.
     runs: Vec<(usize, u64)>,
     len: usize,
 }
@@ -59,7 +58,7 @@ impl Rows {
         taken
     }
 
-    /// The runs that `candles` consist of: which of the candles, and the row of the first of them.
+    /// The runs of `candles`: a range of candles, and the row of the first one.
     pub fn runs_in(&self, candles: Range<usize>) -> impl Iterator<Item = (Range<usize>, u64)> + '_ {
         let first = self
             .runs

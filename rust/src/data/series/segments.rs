@@ -1,30 +1,30 @@
-//! Owns cutting a series into segments, none of which reaches into the time of the next: pure, from
-//! the bounds that the files give for their pages.
+//! Cuts a series into segments that do not overlap in time, from the timestamp bounds of its pages.
+//! Does no I/O.
 
 use crate::data::source::PageBounds;
 
-/// Consecutive rows of a series, none of them later than any row of a later segment.
+/// Consecutive rows of a series, none later than any row of a later segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
     pub rows: u64,
-    /// Whether the rows are in order among themselves, as far as is known.
+    /// The known order of the rows.
     pub order: Order,
 }
 
-/// What is known of the order of a segment's rows.
+/// The order of the rows of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Ascending,
-    /// They are not, or are short enough to be looked at and held whole.
+    /// Out of order, or few enough to be read and checked as a whole.
     LookAtAll,
-    /// To be found out by a pass that keeps little of them.
+    /// Unknown; a pass that keeps little memory finds out.
     Scan,
 }
 
-/// The segments that pages make up, as short as they can be, and whether a timestamp may both end
-/// one and begin the next.
+/// The segments of some pages, as short as possible. Also returns whether a timestamp may end one
+/// segment and start the next.
 pub(super) fn segments(pages: &[PageBounds]) -> (Vec<Segment>, bool) {
-    // For each page, the earliest that comes after it.
+    // The smallest timestamp after each page.
     let mut earliest = None;
     let mut earliest_after: Vec<Option<i64>> = pages
         .iter()
@@ -54,8 +54,8 @@ pub(super) fn segments(pages: &[PageBounds]) -> (Vec<Segment>, bool) {
     (segments, may_repeat)
 }
 
-/// The first segment as it is, all others as one: memory and time for them are spent once the
-/// first one has been used.
+/// The first segment as it is, and all others as one. The others cost memory and time only after
+/// the first has been used.
 pub(super) fn first_and_rest(segments: &[Segment]) -> Vec<Segment> {
     let Some((first, rest)) = segments.split_first() else {
         return Vec::new();
@@ -63,7 +63,7 @@ pub(super) fn first_and_rest(segments: &[Segment]) -> Vec<Segment> {
     [*first].into_iter().chain(as_one(rest)).collect()
 }
 
-/// All segments as one that is still to be looked through; `None` where there is none.
+/// All segments as one to be scanned; `None` for an empty list.
 pub(super) fn as_one(segments: &[Segment]) -> Option<Segment> {
     (!segments.is_empty()).then(|| Segment {
         rows: segments.iter().map(|segment| segment.rows).sum(),
@@ -71,7 +71,7 @@ pub(super) fn as_one(segments: &[Segment]) -> Option<Segment> {
     })
 }
 
-/// All segments as one that is looked at whole; `None` where there is none.
+/// All segments as one to be checked as a whole; `None` for an empty list.
 pub(super) fn look_at_all(segments: &[Segment]) -> Option<Segment> {
     as_one(segments).map(|segment| Segment {
         order: Order::LookAtAll,
@@ -79,7 +79,7 @@ pub(super) fn look_at_all(segments: &[Segment]) -> Option<Segment> {
     })
 }
 
-/// Between which timestamps the files say that the rows of each page lie, over all rows that are read.
+/// The timestamp bounds of the pages, over all rows to read.
 #[derive(Debug, Default)]
 pub(super) struct SegmentBounds(Vec<(u64, PageBounds)>);
 
@@ -93,8 +93,7 @@ impl SegmentBounds {
         Self(ends.collect())
     }
 
-    /// The first of some rows that lies outside the bounds of its page, counted from `first_row`, and the
-    /// page.
+    /// The first row outside the bounds of its page, counted from `first_row`, and the page.
     pub fn contradicted(&self, first_row: u64, timestamps: &[i64]) -> Option<(usize, PageBounds)> {
         let first_page = self.0.partition_point(|&(end, _)| end <= first_row);
         let mut checked = 0;
@@ -102,7 +101,7 @@ impl SegmentBounds {
             let of_page = usize::try_from(end - first_row).unwrap_or(usize::MAX);
             let part = timestamps.get(checked..of_page.min(timestamps.len()))?;
             let is_outside = |at: &i64| *at < page.min_ns || *at > page.max_ns;
-            // Without an early end, so that many are compared at a time.
+            // No early exit, so that the compiler can compare several values at a time.
             if part.iter().filter(|at| is_outside(at)).count() > 0 {
                 return Some((checked + part.iter().position(is_outside)?, page));
             }
@@ -152,7 +151,7 @@ mod tests {
                 prop_assert!(pair[0].1 <= pair[1].0);
             }
             prop_assert_eq!(may_repeat, bounds.windows(2).any(|pair| pair[0].1 == pair[1].0));
-            // As short as they can be: no page border inside one would do.
+            // Segments are as short as possible: no page boundary inside one could end it.
             let mut row = 0;
             for (at, pair) in pages.windows(2).enumerate() {
                 row += pair[0].rows as u64;

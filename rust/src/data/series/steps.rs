@@ -1,16 +1,16 @@
-//! Owns the question whether the steps of a series contradict its timeframe.
+//! Checks whether the steps of a series contradict its timeframe.
 
 use crate::request::Timeframe;
 
 const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
 
-/// So many steps at least tell that a series is of a longer timeframe.
+/// Minimum number of steps to conclude that a series has a longer timeframe.
 const TELLING_STEPS: u64 = 20;
 
-/// Steps that are looked at together.
+/// Number of steps to compare at a time.
 const BLOCK: usize = 32;
 
-/// The timeframes that are proposed, and their lengths in minutes.
+/// The timeframes that a warning may propose, and their lengths in minutes.
 const PROPOSED: [(&str, i64); 16] = [
     ("W1", 10_080),
     ("D1", 1_440),
@@ -30,7 +30,7 @@ const PROPOSED: [(&str, i64); 16] = [
     ("M1", 1),
 ];
 
-/// The steps between neighbouring candles, as far as they matter.
+/// The statistics of the steps between neighbouring candles.
 pub(super) struct Steps {
     timeframe_ns: i64,
     is_of_days: bool,
@@ -38,20 +38,20 @@ pub(super) struct Steps {
     count: u64,
     shorter: u64,
     shortest_ns: i64,
-    /// The largest length that divides all of them; 0 without steps.
+    /// The greatest common divisor of all steps; 0 without steps.
     divisor_ns: i64,
-    /// Whether one lasts 23 or 25 hours.
+    /// Whether a step lasts 23 or 25 hours.
     has_clock_change: bool,
 }
 
-/// What is wrong with the steps of a series.
+/// How the steps of a series contradict its timeframe.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
-    /// What the steps are like.
+    /// Describes the steps.
     pub what: String,
-    /// The timeframe that fits all of them, if a usual one does.
+    /// The longest usual timeframe that fits all steps.
     pub fits: Option<&'static str>,
-    /// Whether they look like days of a zone that changes its clocks.
+    /// Whether the steps look like days of a zone with clock changes.
     pub looks_local: bool,
 }
 
@@ -69,7 +69,7 @@ impl Steps {
         }
     }
 
-    /// Notes the next candles: strictly ascending, and later than all before.
+    /// Adds the next candles: strictly ascending, and later than all before.
     pub fn add(&mut self, timestamps: &[i64]) {
         let Some((&first, &last)) = timestamps.first().zip(timestamps.last()) else {
             return;
@@ -79,7 +79,7 @@ impl Steps {
             self.count += 1;
         }
         self.count += timestamps.len() as u64 - 1;
-        // Nearly all are of the timeframe. A short block without another step is passed over at once.
+        // Nearly all steps are regular, so blocks without other steps are skipped at once.
         let timeframe_ns = self.timeframe_ns;
         let mut any_regular = false;
         let (before, after) = (&timestamps[..timestamps.len() - 1], &timestamps[1..]);
@@ -113,7 +113,7 @@ impl Steps {
             step_ns == 23 * NANOSECONDS_PER_HOUR || step_ns == 25 * NANOSECONDS_PER_HOUR;
     }
 
-    /// What is wrong with them, if anything is.
+    /// The contradiction, if there is one.
     pub fn mismatch(&self) -> Option<Mismatch> {
         let minute_ns = NANOSECONDS_PER_HOUR / 60;
         let divides = |minutes: i64| self.divisor_ns % (minutes * minute_ns) == 0;
@@ -141,7 +141,7 @@ impl Steps {
     }
 }
 
-/// Whether all steps are of the timeframe. Without a branch, so that several are compared at a time.
+/// Whether all steps equal the timeframe. No early exit, so that several are compared at a time.
 fn are_regular(before: &[i64], after: &[i64], timeframe_ns: i64) -> bool {
     let pairs = before.iter().zip(after);
     let differences = pairs.map(|(a, b)| b.wrapping_sub(*a) ^ timeframe_ns);
@@ -155,7 +155,7 @@ fn greatest_common_divisor(mut a: i64, mut b: i64) -> i64 {
     a
 }
 
-/// A length in the largest unit that says it in a whole number.
+/// A length in the largest unit in which it is a whole number.
 fn length(nanoseconds: i64) -> String {
     const UNITS: [(i64, &str); 7] = [
         (24 * NANOSECONDS_PER_HOUR, "d"),
@@ -201,7 +201,7 @@ mod tests {
             Some("D1")
         );
         assert_eq!(mismatch("D1", &with_gap), None);
-        // 7 minutes are no usual timeframe, but they are whole minutes.
+        // M7 is not a usual timeframe, but its steps are whole minutes.
         assert_eq!(mismatch("M7", &every(7, 40)), None);
         assert_eq!(
             mismatch("S30", &every(7, 40)).and_then(|one| one.fits),

@@ -1,9 +1,9 @@
-//! Owns reading columns through the Parquet library over some ranges of their file, one row group after the
-//! other, each held against what the footer says.
+//! Reads columns with the Parquet library over ranges of a file, one row group at a time, and
+//! checks the rows against the footer.
 //!
-//! The library goes on from page to page of a column for as long as rows are asked for, also where the row
-//! group has no more: bytes that stand behind its last page are then another page, or an error, or never
-//! looked at, as batches happen to end. So each row group is read by itself, and always to its end.
+//! The library reads pages as long as rows are requested, even past the end of a column chunk.
+//! Bytes after the last page would then count as a page, fail, or stay unnoticed, depending on
+//! batch sizes. So each row group is read separately, and always to its end.
 
 use std::collections::VecDeque;
 
@@ -18,19 +18,19 @@ use super::RowRange;
 use super::file::PositionedFile;
 use super::limits::LimitedFile;
 
-/// Some columns over some ranges of a file, in batches that end where a row group does.
+/// Reads some columns over some row ranges, in batches that end with each row group.
 pub(super) struct ArrayBatches {
     file: PositionedFile,
     metadata: ArrowReaderMetadata,
     leaves: Vec<usize>,
     ranges: VecDeque<RowRange>,
     batch_rows: usize,
-    /// The range that is being read, and how many of its rows are left.
+    /// The current row range, and the number of its rows still to read.
     current: Option<(ParquetRecordBatchReader, usize)>,
 }
 
 impl ArrayBatches {
-    /// Over `ranges`, in their order, in batches of at most `batch_rows` rows.
+    /// Reads `ranges` in order, in batches of at most `batch_rows` rows.
     pub fn new(
         file: PositionedFile,
         metadata: ArrowReaderMetadata,
@@ -81,7 +81,7 @@ impl ArrayBatches {
                 .with_batch_size(self.batch_rows)
                 .with_projection(mask)
                 .with_row_groups(vec![range.row_group]);
-        // Checked when the file was opened: a row count is not negative.
+        // Not negative: this was checked when the file was opened.
         let rows = group.num_rows() as usize;
         if range.rows < rows {
             let selectors = vec![
@@ -97,6 +97,6 @@ impl ArrayBatches {
 
 fn wrong_rows(how_many: &str) -> ParquetError {
     ParquetError::General(format!(
-        "a row group holds {how_many} rows than the footer says"
+        "a row group contains {how_many} rows than the footer states"
     ))
 }

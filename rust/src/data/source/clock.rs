@@ -1,9 +1,8 @@
-//! Owns what the timestamps of a file mean: from what its column holds to the instant of each row, and
-//! from there to its stamp. Pure, but for the file's name in errors.
+//! Converts the stored timestamps of a file into instants, and these into stamps. Does no I/O.
 //!
-//! A value becomes an instant (by its unit, its text, the wall clock of a zone); an instant of a close
-//! becomes that of the open; and where days go by local dates, an instant becomes the midnight UTC of its
-//! date. Every later step sees the stamp alone.
+//! A value becomes an instant by its unit, its text, or the local time of a zone. The instant of a
+//! close becomes that of the open. With local days, the instant becomes midnight UTC of its date.
+//! Later steps see only this stamp.
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -19,46 +18,46 @@ use crate::request::{
 const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
 const NANOSECONDS_PER_DAY: i64 = 24 * NANOSECONDS_PER_HOUR;
 
-/// By so much at most a zone moves an instant, or a change of the clocks puts two of them out of order.
+/// The maximum shift of an instant by a zone, or disorder of two instants by a clock change.
 const ZONE_MARGIN_NS: i64 = 2 * NANOSECONDS_PER_DAY;
 
-/// After midnight and before noon, as time into a date.
+/// The part of a date after midnight and before noon.
 const MORNING_NS: Range<i64> = 1..12 * NANOSECONDS_PER_HOUR;
 
-/// Instants that a day less or more leaves within 64 bits.
+/// Instants that stay within 64 bits after a shift by a day.
 const PLAIN_NS: Range<i64> = i64::MIN + ZONE_MARGIN_NS..i64::MAX - ZONE_MARGIN_NS;
 
-/// What the timestamps of a series decide.
+/// The role of the timestamps of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Slices.
+    /// They shape the slices.
     Primary,
-    /// When a candle of a higher timeframe is shown.
+    /// They decide when a candle of a higher timeframe is shown.
     Higher,
-    /// Neither, as those of indicators.
+    /// Neither, as for indicators.
     Other,
 }
 
-/// How the timestamps of a series are read: the same for all of its files.
+/// How to read the timestamps of a series; the same for all of its files.
 #[derive(Debug, Clone)]
 pub(crate) struct TimeRules {
-    /// The unit of integers; `None` refuses them.
+    /// The unit of integer timestamps; with `None` these are an error.
     pub unit: Option<TimestampUnit>,
-    /// The zone of wall clocks, and of days in columns of UTC instants.
+    /// The zone of local times, and of days in columns of UTC instants.
     pub zone: Option<Zone>,
     pub ambiguous: Ambiguous,
     pub stamped: Stamped,
     pub days: Option<Days>,
-    /// How long the candles are; `None` where the instants belong to no candles.
+    /// The timeframe of the candles; `None` if the instants are not those of candles.
     pub timeframe: Option<Timeframe>,
     pub normalize: bool,
     pub part: Part,
-    /// The stamps that are looked at, both ends included.
+    /// The stamps in reach: those that may be used, both ends included.
     pub reach_ns: RangeInclusive<i64>,
 }
 
 impl TimeRules {
-    /// Of instants that belong to no candles, all of which are looked at.
+    /// Rules for instants that are not those of candles, all of them in reach.
     pub fn of_instants() -> Self {
         Self {
             unit: None,
@@ -73,12 +72,12 @@ impl TimeRules {
         }
     }
 
-    /// How many days a candle lasts, where that is a whole number of them.
+    /// The number of days of a candle, if it is whole.
     fn days_per_candle(&self) -> Option<i64> {
         self.timeframe.as_ref().and_then(Timeframe::whole_days)
     }
 
-    /// Whether the zone that a column itself names matters.
+    /// Whether the zone that a column names matters.
     pub fn needs_zone(&self) -> bool {
         self.days_per_candle().is_some()
     }
@@ -88,52 +87,52 @@ impl TimeRules {
         self.days == Some(Days::Local) && self.days_per_candle().is_some()
     }
 
-    /// Whether a stamp within its date is an error.
+    /// Whether a stamp inside a date, rather than at its start, is an error.
     fn checks_dates(&self) -> bool {
         self.is_dated() && self.part == Part::Primary && !self.normalize
     }
 
-    /// Whether the instant matters from which a candle's age counts, beside its stamp.
+    /// Whether the instant from which the age of a candle counts is needed beside its stamp.
     pub fn needs_begins(&self) -> bool {
         self.is_dated() && self.part == Part::Higher
     }
 
-    /// Whether a date without a time can say when a candle is.
+    /// Whether a date without a time is a valid timestamp.
     pub fn takes_dates(&self) -> bool {
         let timeframe = self.timeframe.as_ref();
         timeframe.is_none_or(|timeframe| !timeframe.is_intraday())
     }
 
-    /// Whether days are floored in UTC only because nobody said which days they are.
+    /// Whether days are floored in UTC only because the request does not say what they mean.
     pub fn guesses_days(&self) -> bool {
         self.normalize && self.days.is_none() && self.days_per_candle().is_some()
     }
 }
 
-/// What a column of timestamps holds.
+/// What a timestamp column stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// Instants, so many nanoseconds each unit.
+    /// Instants in a unit of this many nanoseconds.
     Instants(i64),
-    /// Wall-clock times without a zone, likewise.
+    /// Local times without a zone, in a unit of this many nanoseconds.
     Wall(i64),
     /// Days since 1970-01-01.
     Dates,
-    /// Integers since 1970 of a unit that has to be said; whether they have no sign.
+    /// Integers since 1970 in a unit that the request must name.
     Integers {
         unsigned: bool,
     },
     Text,
 }
 
-/// What one row holds, in nanoseconds.
+/// The value of one row, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoredTime {
     Instant(i64),
     Wall(i64),
-    /// The midnight of a date.
+    /// Midnight of a date.
     Date(i64),
-    /// Less or more than 64-bit nanoseconds hold.
+    /// Below the range of 64-bit nanoseconds.
     TooSmall,
     TooLarge,
 }
@@ -141,27 +140,27 @@ pub(super) enum StoredTime {
 /// The stamps of consecutive rows.
 pub(super) struct Stamps {
     pub stamps_ns: Vec<i64>,
-    /// The end of each candle less its timeframe, where that is not its stamp: ages count from there.
+    /// The end of each candle minus its timeframe, if that is not its stamp: ages count from there.
     pub begins_ns: Option<Vec<i64>>,
 }
 
-/// The clock of one file. Keeps what it looked up last, so that each reader has its own.
+/// The clock of one file. It caches its last look-ups, so each reader has its own.
 #[derive(Debug, Clone)]
 pub(super) struct FileClock {
     rules: Arc<TimeRules>,
     stored: Stored,
-    /// The wall clock that times without a zone are shown by.
+    /// The local clock of times without a zone.
     wall: Option<WallClock>,
-    /// The zone of days and weeks, where it is not UTC.
+    /// The zone of days and weeks, unless it is UTC.
     calendar: Option<WallClock>,
-    /// For each change that put the clocks back: the row of the file from which on times beside it are
-    /// later than it.
+    /// For each backward clock change, the row of the file from which ambiguous times are the later
+    /// ones.
     second_passes: Option<Arc<BTreeMap<i64, u64>>>,
 }
 
 impl FileClock {
-    /// Of a column whose own zone is `own`, where it has one. Times without a zone are shown by
-    /// `zone`, which is the zone of days too, unless the column has one that is not UTC.
+    /// The clock of a column whose type names the zone `own`. `zone` applies to times without a
+    /// zone. It is the zone of days too, unless `own` is set and is not UTC.
     pub fn new(
         rules: Arc<TimeRules>,
         stored: Stored,
@@ -190,7 +189,7 @@ impl FileClock {
         &self.rules
     }
 
-    /// Whether all that happens to a value is a multiplication.
+    /// Whether a multiplication converts every value.
     pub fn only_scales(&self) -> bool {
         !matches!(self.stored, Stored::Text)
             && self.wall.is_none()
@@ -198,8 +197,7 @@ impl FileClock {
             && !self.rules.is_dated()
     }
 
-    /// Whether what happens to a value is a multiplication and, between changes of the clocks, a shift to
-    /// an instant or to a date.
+    /// Whether a multiplication and, between clock changes, a constant shift convert every value.
     pub fn only_shifts(&self) -> bool {
         matches!(self.stored, Stored::Instants(_) | Stored::Wall(_))
             && !self.rules.needs_begins()
@@ -207,11 +205,11 @@ impl FileClock {
                 || self.calendar.is_none() && !self.rules.is_dated())
     }
 
-    /// The stamps of consecutive rows, which hold instants or wall-clock times in nanoseconds that fit. The
-    /// same as [`Self::stamp`] makes of them, many at a time. For what [`Self::only_shifts`].
+    /// Converts consecutive instants or local times (nanoseconds, all in range) into stamps. Gives
+    /// the same stamps as [`Self::stamp`], many at a time. Requires [`Self::only_shifts`].
     pub fn shift(&mut self, times_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
         if let Err((at, error)) = self.shift_walls(times_ns, &row) {
-            // A date before that may be wrong already.
+            // An earlier row may have an invalid date, which comes first.
             self.shift_to_dates(&mut times_ns[..at], row)?;
             return Err(error);
         }
@@ -223,7 +221,8 @@ impl FileClock {
         self.shift_to_dates(times_ns, row)
     }
 
-    /// Makes instants of wall-clock times. The error has its position; those before it are instants.
+    /// Converts local times into instants. An error has its position; the times before it are
+    /// converted.
     fn shift_walls(
         &mut self,
         times_ns: &mut [i64],
@@ -250,7 +249,7 @@ impl FileClock {
         Ok(())
     }
 
-    /// Makes dates of the instants at which candles open, where that is asked for.
+    /// Converts the opens of candles into dates, if the rules require it.
     fn shift_to_dates(&mut self, opens_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
         if !self.rules.is_dated() {
             return Ok(());
@@ -281,22 +280,22 @@ impl FileClock {
         Ok(())
     }
 
-    /// Which rows of each doubled hour are of its second pass.
+    /// Sets which rows of each doubled hour belong to its second pass.
     pub fn set_second_passes(&mut self, second_passes: BTreeMap<i64, u64>) {
         self.second_passes = Some(Arc::new(second_passes));
     }
 
-    /// Whether times may be shown twice, and only the order of rows tells which is which.
+    /// Whether the order of rows decides about local times that occur twice.
     pub fn infers(&self) -> bool {
         self.wall.is_some() && self.rules.ambiguous == Ambiguous::Infer
     }
 
-    /// The zone of days and weeks, where it is not UTC.
+    /// Whether days and weeks have a zone other than UTC.
     pub fn has_calendar(&self) -> bool {
         self.calendar.is_some()
     }
 
-    /// Whether a value that is too small or too large lies outside of what is looked at, whatever it is.
+    /// Whether a value out of range is certainly out of reach too.
     fn is_excluded(&self, time: StoredTime) -> bool {
         let margin_ns = if self.only_scales() {
             0
@@ -316,7 +315,7 @@ impl FileClock {
         }
     }
 
-    /// The stamp in the place of a value that is too small or too large. `None` where it may be looked at.
+    /// The stamp for a value out of range. `None` if the value may be in reach.
     pub fn far_stamp(&self, time: StoredTime) -> Option<i64> {
         self.is_excluded(time).then_some(match time {
             StoredTime::TooSmall => i64::MIN,
@@ -324,8 +323,8 @@ impl FileClock {
         })
     }
 
-    /// The stamps of consecutive rows. `row` is the number of the file's row at a position; `too_far`
-    /// makes the error of a value that does not fit.
+    /// Converts consecutive values into stamps. `row` returns the row number in the file at a
+    /// position; `too_far` creates the error of a value out of range.
     pub fn stamp(
         &mut self,
         times: impl ExactSizeIterator<Item = StoredTime>,
@@ -356,7 +355,8 @@ impl FileClock {
         })
     }
 
-    /// The stamp of one row, and the instant from which its age counts. `None` where it is too far.
+    /// The stamp of one row, and the instant from which its age counts. `None` if the value is out
+    /// of range.
     fn row(&mut self, time: StoredTime, row: impl Fn() -> u64) -> Result<Option<(i64, i64)>> {
         let Some(instant_ns) = self.instant(time, &row)? else {
             return Ok(None);
@@ -382,7 +382,7 @@ impl FileClock {
             return Ok(Some(wall_ns));
         };
         if is_date {
-            // The first instant of the date.
+            // The start of the date.
             return Ok(Some(instants.nearest()));
         }
         let policy = self.rules.ambiguous;
@@ -412,7 +412,7 @@ impl FileClock {
         }))
     }
 
-    /// Whether a time beside a change of the clocks may be looked at.
+    /// Whether a time next to a clock change may be in reach.
     pub fn is_in_reach(&mut self, change: ClockChange) -> bool {
         let [earlier, later] = [change.earlier_ns, change.later_ns].map(|instant_ns| {
             let open_ns = self.opened(instant_ns);
@@ -421,7 +421,7 @@ impl FileClock {
         earlier <= *self.rules.reach_ns.end() && *self.rules.reach_ns.start() <= later
     }
 
-    /// The change of the clocks beside which a wall-clock time stands that is shown twice.
+    /// The clock change next to a local time that occurs twice.
     pub fn doubled(&mut self, time: StoredTime) -> Option<ClockChange> {
         let (StoredTime::Wall(wall_ns), Some(clock)) = (time, &mut self.wall) else {
             return None;
@@ -432,7 +432,7 @@ impl FileClock {
         }
     }
 
-    /// The instant at which the candle opens.
+    /// The open of the candle.
     fn opened(&mut self, instant_ns: i64) -> i64 {
         let (Stamped::Close, Some(timeframe)) = (self.rules.stamped, &self.rules.timeframe) else {
             return instant_ns;
@@ -444,7 +444,7 @@ impl FileClock {
         }
     }
 
-    /// The stamp of a candle that opens at an instant, where that can be told.
+    /// The stamp of a candle by its open, after the check of its date.
     fn checked_date(
         &mut self,
         time: StoredTime,
@@ -458,7 +458,7 @@ impl FileClock {
         Ok(stamp_ns)
     }
 
-    /// The stamp of a candle that opens at an instant.
+    /// The stamp of a candle by its open.
     fn dated(&mut self, open_ns: i64) -> i64 {
         if !self.rules.is_dated() {
             return open_ns;
@@ -470,7 +470,7 @@ impl FileClock {
         middle_ns.saturating_sub(middle_ns.rem_euclid(NANOSECONDS_PER_DAY))
     }
 
-    /// What the calendar's clock shows.
+    /// The local time in the zone of days.
     fn shown(&mut self, instant_ns: i64) -> i64 {
         match &mut self.calendar {
             Some(calendar) => calendar.shown(instant_ns),
@@ -478,7 +478,7 @@ impl FileClock {
         }
     }
 
-    /// The end of a candle that opens at an instant, less its timeframe.
+    /// The end of a candle minus its timeframe, by its open.
     fn begins(&mut self, open_ns: i64) -> i64 {
         let days = self.rules.days_per_candle().unwrap_or(0);
         match &mut self.calendar {
@@ -490,7 +490,7 @@ impl FileClock {
         }
     }
 
-    /// Fails where nothing says whether a candle belongs to the date that it is stamped in.
+    /// Fails if the date of a candle is ambiguous.
     fn check_date(
         &mut self,
         time: StoredTime,
@@ -505,7 +505,7 @@ impl FileClock {
         {
             return Ok(());
         }
-        // Where the clocks skipped midnight, a date begins later.
+        // If the clocks skip midnight, the date starts later.
         let begins = self
             .calendar
             .as_mut()
@@ -515,7 +515,7 @@ impl FileClock {
         }
         let shown = wall_text(self.shown(open_ns));
         let message = format!(
-            "cannot tell the date of a candle stamped {shown} local time: it is neither midnight nor \
+            "ambiguous date of a candle stamped {shown} local time: expected midnight or \
              the evening before"
         );
         Err(Error::input(Code::AmbiguousInput, message)
@@ -523,15 +523,15 @@ impl FileClock {
             .with_hint(hint![
                 "name the zone of the days with ",
                 Setting::Zone,
-                " if the column does not, or add ",
+                " if the column has no zone, or add ",
                 Setting::Normalize,
-                " if the time lies within the candle's date there",
+                " if the time is within the candle's date there",
             ]))
     }
 
     fn skipped(&self, wall_ns: i64) -> Error {
         let message = format!(
-            "the time {} does not exist{}: the clocks skipped it",
+            "invalid local time {}: it does not exist{}, the clocks skipped it",
             wall_text(wall_ns),
             self.in_zone()
         );
@@ -543,14 +543,14 @@ impl FileClock {
 
     pub fn ambiguous(&self, wall_ns: i64) -> Error {
         let message = format!(
-            "the time {} exists twice{}: the clocks were put back",
+            "ambiguous local time {}: it occurs twice{}, the clocks were set back",
             wall_text(wall_ns),
             self.in_zone()
         );
         Error::input(Code::CorruptInput, message).with_hint(hint![
-            "choose with ",
+            "choose ",
             Setting::Ambiguous.to("infer"),
-            " (by the order of the rows), earlier or later",
+            " (by row order), earlier or later",
         ])
     }
 
@@ -559,8 +559,7 @@ impl FileClock {
         zone.map_or_else(String::new, |zone| format!(" in {zone}"))
     }
 
-    /// Between which stamps rows lie that hold no less than the smaller and no more than the larger of
-    /// two values. Saturates.
+    /// The range of stamps of rows whose values lie between two values (both included). Saturates.
     pub fn bounds(&mut self, smallest: StoredTime, largest: StoredTime) -> (i64, i64) {
         let [earliest, latest] = [smallest, largest].map(|time| match time {
             StoredTime::TooSmall => [i64::MIN; 2],
@@ -584,7 +583,7 @@ impl FileClock {
         (first_ns, last_ns)
     }
 
-    /// The same, by so much wider that no calendar moves a row out of it.
+    /// The same, wide enough that the zone of days moves no row out of it.
     pub fn outer_bounds(&mut self, smallest: StoredTime, largest: StoredTime) -> (i64, i64) {
         let (first_ns, last_ns) = self.bounds(smallest, largest);
         let moves = self.has_calendar() && !self.only_scales();
@@ -596,7 +595,7 @@ impl FileClock {
     }
 }
 
-/// A time of a wall clock, as text without a zone.
+/// A local time as text without a zone.
 fn wall_text(wall_ns: i64) -> String {
     let text = format_timestamp(wall_ns).replace('T', " ");
     text.trim_end_matches('Z')
@@ -725,7 +724,7 @@ mod tests {
     }
 
     proptest! {
-        /// Many at a time, stamps are what they are one by one.
+        /// The fast conversion gives the same stamps as the conversion of single values.
         #[test]
         fn shifting_is_stamping(
             zone in prop::sample::select(vec!["America/New_York", "Australia/Lord_Howe", "UTC"]),
@@ -737,7 +736,7 @@ mod tests {
             let mut one_by_one = clock("M5", stored, None, |rules| {
                 rules.zone = Some(Zone::named(zone).expect(zone));
                 rules.ambiguous = Ambiguous::Later;
-                // Times that were skipped are no error here.
+                // Skipped times are not an error here.
                 rules.reach_ns = 0..=0;
                 if closes {
                     rules.stamped = Stamped::Close;
@@ -757,7 +756,7 @@ mod tests {
             zone in prop::sample::select(vec!["America/New_York", "Asia/Beirut", "UTC"]),
             is_wall in any::<bool>(),
             checks in any::<bool>(),
-            // Hours of days, mostly midnight and the evening before.
+            // Hours of days: mostly midnight and the evening before.
             hours in prop::collection::vec(
                 (19_000_i64..20_000, prop_oneof![20 => 12_i64..=24, 1 => 24_i64..36]),
                 0..200,

@@ -1,5 +1,4 @@
-//! Owns the columns of an input file: finding them, their types, and turning what was decoded into
-//! float64.
+//! Finds the columns of an input file, checks their types, and converts decoded values to float64.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,15 +24,15 @@ use crate::hint::{Hint, HintPart, Setting};
 
 const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
 
-/// A column of the file that the product reads.
+/// A column of the file that is read.
 #[derive(Debug)]
 pub(super) struct Column {
     pub name: String,
     pub leaf: usize,
 }
 
-/// Parquet has no unit for seconds. Some writers store such timestamps as plain integers and leave
-/// their type to the embedded Arrow schema alone; only then, it is asked.
+/// Decodes timestamps in seconds. Parquet has no such unit, and some writers store the type only in
+/// the embedded Arrow schema. Only then is that schema used.
 pub(super) fn with_seconds(
     metadata: ArrowReaderMetadata,
     timestamp: &str,
@@ -53,7 +52,7 @@ pub(super) fn with_seconds(
     }
 }
 
-/// The same file, with one column decoded as another type.
+/// The same metadata, with one column decoded as another type.
 pub(super) fn with_column_type(
     metadata: &ArrowReaderMetadata,
     column: &str,
@@ -75,7 +74,7 @@ pub(super) fn with_column_type(
     ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
 }
 
-/// What the files of a series hold; decides what an error proposes where a column is missing.
+/// The contents of the files of a series; decides the hints of a missing column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileContents {
     Candles,
@@ -85,22 +84,25 @@ pub(crate) enum FileContents {
 }
 
 impl FileContents {
-    /// What to do where the column of timestamps is another one.
+    /// The hint if the timestamp column is missing or wrong.
     pub fn other_timestamp(self) -> Vec<HintPart> {
         match self {
             Self::Candles | Self::Indicators => {
                 let columns = Setting::Columns;
-                vec!["rename with ".into(), columns.to("timestamp=…,open=…")]
+                vec![
+                    "name the columns with ".into(),
+                    columns.to("timestamp=…,open=…"),
+                ]
             }
-            Self::Sessions => vec!["a file of sessions has the columns open and close".into()],
+            Self::Sessions => vec!["name the columns of a session file open and close".into()],
         }
     }
 
-    /// What to do where a column of numbers is another one.
+    /// The hint if a value column is missing or wrong.
     pub fn other_value(self) -> Vec<HintPart> {
         match self {
             Self::Indicators => vec![
-                "name indicators that it has with ".into(),
+                "name existing columns with ".into(),
                 Setting::Indicators.into(),
             ],
             Self::Candles | Self::Sessions => self.other_timestamp(),
@@ -140,11 +142,13 @@ pub(super) fn find_column(
         );
     };
     if fields.next().is_some() {
-        return Err(mismatch(format!("the file has several columns {name:?}")));
+        return Err(mismatch(format!(
+            "ambiguous column {name:?}: the file has several of this name"
+        )));
     }
     if !is_right(field.data_type()) {
         return Err(mismatch(format!(
-            "the column {name:?} holds {}, not {expected}",
+            "the column {name:?} has the type {}, expected {expected}",
             field.data_type()
         ))
         .with_hint(Hint::new(
@@ -159,14 +163,18 @@ pub(super) fn find_column(
     let leaf = columns
         .iter()
         .position(|column| matches!(column.path().parts(), [only] if only == name))
-        .ok_or_else(|| mismatch(format!("the column {name:?} is nested, not {expected}")))?;
+        .ok_or_else(|| {
+            mismatch(format!(
+                "the column {name:?} is nested, expected {expected}"
+            ))
+        })?;
     Ok(Column {
         name: name.to_owned(),
         leaf,
     })
 }
 
-/// A numeric column as float64, each value the nearest double; a null is NaN.
+/// Converts a numeric column to float64, each value to the nearest double; null becomes NaN.
 pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
     match column.data_type() {
         DataType::Float64 => {
@@ -199,12 +207,12 @@ pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
                 decimal128(value, precision, scale)
             })
         }
-        other => unreachable!("{other} was refused when the file was opened"),
+        other => unreachable!("opening the file rejects {other}"),
     }
 }
 
-/// A column of integers as 64-bit ones; those of the larger half of 64 bits without a sign are negative.
-/// Values under nulls are anything.
+/// Converts an integer column to 64 bits. Unsigned values above `i64::MAX` wrap to negative ones.
+/// Values under nulls are arbitrary.
 pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
     fn wide<T: ArrowPrimitiveType>(column: &ArrayRef) -> Vec<i64>
     where
@@ -225,7 +233,7 @@ pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
             let values = column.as_primitive::<UInt64Type>().values();
             values.iter().map(|&value| value.cast_signed()).collect()
         }
-        other => unreachable!("{other} is no integer"),
+        other => unreachable!("{other} is not an integer type"),
     }
 }
 
@@ -258,7 +266,7 @@ pub(super) fn stored_numbers(column: &ArrayRef) -> Option<ScalarBuffer<i64>> {
     })
 }
 
-/// A column of texts or bytes; `None` for a null.
+/// The values of a text or binary column; `None` for a null.
 pub(super) fn bytes(column: &ArrayRef) -> Vec<Option<&[u8]>> {
     fn utf8(text: Option<&str>) -> Option<&[u8]> {
         text.map(str::as_bytes)
@@ -269,7 +277,7 @@ pub(super) fn bytes(column: &ArrayRef) -> Vec<Option<&[u8]>> {
         DataType::Binary => column.as_binary::<i32>().iter().collect(),
         DataType::LargeBinary => column.as_binary::<i64>().iter().collect(),
         DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().iter().collect(),
-        other => unreachable!("{other} is no text"),
+        other => unreachable!("{other} is not a text type"),
     }
 }
 
@@ -294,7 +302,7 @@ fn converted<T: ArrowPrimitiveType>(
 
 /// The double nearest to `value / 10^scale`.
 fn decimal128(value: i128, precision: u8, scale: i8) -> f64 {
-    // Both sides of the division are exact doubles here, and IEEE division rounds correctly.
+    // Both operands are exact doubles here, and IEEE division rounds correctly.
     const EXACT_POWERS: [f64; 23] = [
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
         1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
@@ -328,7 +336,7 @@ pub(super) fn is_timestamp(data_type: &DataType) -> bool {
     nanoseconds_per_unit(data_type).is_some()
 }
 
-/// Whether a column can say when candles are, if need be with the request's help.
+/// Whether a column can store timestamps, perhaps with an option of the request.
 pub(super) fn is_time(data_type: &DataType) -> bool {
     is_timestamp(data_type)
         || data_type.is_integer()
@@ -338,14 +346,14 @@ pub(super) fn is_time(data_type: &DataType) -> bool {
         )
 }
 
-/// The zone of a timestamp column, by the Arrow schema that its writer embedded.
+/// The zone of a timestamp column in the embedded Arrow schema.
 pub(super) fn own_zone(metadata: &ArrowReaderMetadata, column: &str) -> Option<String> {
     let entries = metadata.metadata().file_metadata().key_value_metadata()?;
     let entry = entries
         .iter()
         .find(|entry| entry.key == ARROW_SCHEMA_META_KEY)?;
-    // Not by the library's reader of files, which takes a zone only along with the unit; and the unit of
-    // the file is often another one.
+    // Read the schema directly: the library takes a zone only together with the unit, and the unit
+    // of the file often differs.
     let bytes = BASE64_STANDARD.decode(entry.value.as_ref()?).ok()?;
     let message = match bytes.strip_prefix(&[0xff; 4]) {
         Some(prefixed) => prefixed.get(4..)?,
@@ -374,7 +382,7 @@ mod tests {
 
     #[test]
     fn decimals_become_the_nearest_double() {
-        // 0.1 + 0.2 written as decimals; scale 22 and 53 bits are the edge of the fast way.
+        // 0.1 + 0.2 as decimals; scale 22 and 53 bits are the limits of the fast path.
         assert_eq!(decimal128(3, 10, 1), 0.3);
         assert_eq!(decimal128(-112_345, 10, 5), -1.123_45);
         assert_eq!(decimal128(1 << 53, 20, 0), 9_007_199_254_740_992.0);

@@ -1,5 +1,5 @@
-//! Owns access to one input file: opening it, reading it at stated offsets, knowing whether it is still
-//! the same one, and the place where the decoder's errors and panics become errors of the file.
+//! Opens an input file, reads it at given offsets, and detects changes to it. Turns errors and
+//! panics of the decoder into errors of the file.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, Read};
@@ -19,15 +19,15 @@ use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
 use crate::panic_guard::catch_panic;
 
-/// What tells whether a path still names the very same, unchanged file.
+/// Identifies a file and its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
-    /// When anything of it changed, be it its permissions alone: nothing tells these from a write after
-    /// which the time of modification was set back.
+    /// The time of the last change of any kind, even of permissions. A write whose modification
+    /// time was set back shows only here.
     changed: (i64, i64),
 }
 
@@ -42,7 +42,7 @@ impl Identity {
         }
     }
 
-    /// What has become of the file since, if it is not the same any more.
+    /// How the file has changed since, if it has.
     fn change_to(&self, now: &Self) -> Option<&'static str> {
         if (self.device, self.inode) != (now.device, now.inode) {
             Some("it was replaced")
@@ -54,7 +54,7 @@ impl Identity {
             Some("it was written to")
         } else if self.changed != now.changed {
             Some(
-                "it was written to and its time was set back, or its permissions, owner or links changed",
+                "its permissions, owner or links changed, or it was written to and its time was set back",
             )
         } else {
             None
@@ -62,11 +62,11 @@ impl Identity {
     }
 }
 
-/// One input file as it was when it was opened first: whatever is read of it later has to be of the same.
+/// An input file as it was when first opened; later reads must find the same file.
 #[derive(Debug)]
 pub(super) struct InputFile {
     path: PathBuf,
-    /// The folder that it must not lead out of.
+    /// The folder that the file must stay in.
     within: Option<Arc<Path>>,
     identity: Identity,
 }
@@ -76,7 +76,7 @@ impl InputFile {
         &self.path
     }
 
-    /// Opens it once more.
+    /// Opens the file again.
     pub fn open_again(self: &Arc<Self>) -> Result<PositionedFile> {
         let within = self.within.as_deref();
         let opened = open_regular(&self.path, within);
@@ -85,7 +85,7 @@ impl InputFile {
         Ok(PositionedFile::new(file, self.clone(), metadata.len()))
     }
 
-    /// When it was written to last, in nanoseconds since 1970.
+    /// When it was last modified, in nanoseconds since 1970.
     pub fn modified_ns(&self) -> i64 {
         let (seconds, nanoseconds) = self.identity.modified;
         seconds
@@ -93,12 +93,12 @@ impl InputFile {
             .saturating_add(nanoseconds)
     }
 
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.identity.bytes
     }
 
-    /// Whether its path still names it, and nobody has written to it.
+    /// Checks that the path still names this file, unchanged.
     pub fn check_named(&self) -> Result<()> {
         let metadata = fs::metadata(&self.path);
         let metadata = metadata.map_err(|error| self.gone_or(unreadable(&self.path, error)))?;
@@ -117,7 +117,7 @@ impl InputFile {
         let source = source.and_then(|source| source.downcast_ref::<io::Error>());
         match source.map(io::Error::kind) {
             Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                self.changed("it is not there any more")
+                self.changed("it was removed")
             }
             _ => error,
         }
@@ -127,11 +127,13 @@ impl InputFile {
         let message = format!("the file changed while it was being read: {what}");
         Error::input(Code::CorruptInput, message)
             .at_file(&self.path)
-            .with_hint("run again when nothing writes there; put new files in place before a run")
+            .with_hint(
+                "run again when no process writes there; move new files into place before a run",
+            )
     }
 }
 
-/// A file read at stated offsets, so that no cursor is shared between columns.
+/// A file read at given offsets, so that columns do not share a cursor.
 #[derive(Debug, Clone)]
 pub(super) struct PositionedFile {
     file: Arc<File>,
@@ -153,7 +155,7 @@ impl PositionedFile {
         &self.input
     }
 
-    /// Everything from `offset` on.
+    /// Reads from `offset` on.
     pub fn read_from(&self, offset: u64) -> PositionedRead {
         PositionedRead {
             file: self.file.clone(),
@@ -161,12 +163,12 @@ impl PositionedFile {
         }
     }
 
-    /// The same open file, for as long as somebody reads from it.
+    /// A weak handle, which ends with the last reader of the file.
     pub fn downgrade(&self) -> Weak<File> {
         Arc::downgrade(&self.file)
     }
 
-    /// An open file of this input, if somebody still reads from it.
+    /// The open file of this input, if a reader still holds it.
     pub fn upgrade(file: &Weak<File>, input: &Arc<InputFile>) -> Option<Self> {
         let bytes = input.bytes();
         Some(Self {
@@ -176,7 +178,7 @@ impl PositionedFile {
         })
     }
 
-    /// Whether nobody has written to it since it was opened: what was read until now is all of one time.
+    /// Checks that the file is unchanged since it was opened, so that all reads are consistent.
     pub fn check(&self) -> Result<()> {
         let metadata = self.file.metadata();
         let path = &self.input.path;
@@ -184,19 +186,19 @@ impl PositionedFile {
         self.input.check(&metadata)
     }
 
-    /// Runs the decoder: its errors and panics are the file's fault, or that of whoever wrote to it.
+    /// Runs the decoder; its errors and panics become errors of the file, or of a change to it.
     pub fn guarded<T>(&self, decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
         let damaged = |message: String| {
             Error::input(Code::CorruptInput, message)
                 .at_file(&self.input.path)
-                .with_hint("the file is damaged or no Parquet file; write or fetch it again")
+                .with_hint("write or download the file again: it is damaged or not a Parquet file")
         };
         let damaged = match catch_panic(decode) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
-                damaged(format!("the Parquet file cannot be read: {error}")).with_source(error)
+                damaged(format!("cannot read the Parquet file: {error}")).with_source(error)
             }
-            Err(why) => damaged(format!("the Parquet file cannot be decoded: {why}")),
+            Err(why) => damaged(format!("cannot decode the Parquet file: {why}")),
         };
         self.check()?;
         Err(damaged)
@@ -219,12 +221,12 @@ impl ChunkReader for PositionedFile {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let end = start.checked_add(length as u64);
         if end.is_none_or(|end| end > self.len()) {
-            // Before any memory is set aside: a damaged length must not cost gigabytes.
+            // Check before reserving memory: a damaged length must not cost gigabytes.
             return Err(ParquetError::EOF(format!(
                 "{length} bytes at {start} lie beyond the end of the file"
             )));
         }
-        // Straight into memory that nobody has written zeros to before.
+        // Read into uninitialised capacity, without writing zeros first.
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
             let offset = start + bytes.len() as u64;
@@ -236,10 +238,10 @@ impl ChunkReader for PositionedFile {
                 return Err(ParquetError::EOF("the file became shorter".to_owned()));
             }
         }
-        // The capacity may be a little larger than what was asked for.
+        // The capacity may be larger than requested.
         bytes.truncate(length);
-        // Before anybody sees them: nothing that was written meanwhile may go into a slice. The headers
-        // that were read before are of the same time then.
+        // Check before returning the bytes: changed bytes must not reach a slice. The headers read
+        // earlier are then consistent too.
         match self.check() {
             Ok(()) => Ok(bytes.into()),
             Err(changed) => Err(ParquetError::General(changed.message().to_owned())),
@@ -257,8 +259,8 @@ impl Read for PositionedRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.offset)?;
         if read == 0 && !buffer.is_empty() {
-            // No page ends with the file: a damaged length in a header leads here. Without an error
-            // the library would go on for as long as that length says.
+            // No page ends with the file, so a damaged length leads here. Without an error, the
+            // library would read on for the claimed length.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.offset += read as u64;
@@ -279,16 +281,17 @@ pub(super) fn open_file(path: &Path, within: Option<Arc<Path>>) -> Result<Positi
 
 fn open_regular(path: &Path, within: Option<&Path>) -> Result<(File, Metadata)> {
     let unreadable = |error| unreadable(path, error);
-    // Looked at before it is opened: opening a pipe would wait for somebody to write to it.
+    // Check the type before opening: opening a pipe would block until a writer comes.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(
-            Error::input(Code::CorruptInput, "the input is no regular file")
-                .at_file(path)
-                .with_hint("put a regular file in its place"),
-        );
+        return Err(Error::input(
+            Code::CorruptInput,
+            "cannot read the input: expected a regular file",
+        )
+        .at_file(path)
+        .with_hint("replace it with a regular file"));
     }
-    // Without waiting, should it have become a pipe meanwhile.
+    // Do not block if the path has become a pipe meanwhile.
     let file = File::options()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -299,18 +302,17 @@ fn open_regular(path: &Path, within: Option<&Path>) -> Result<(File, Metadata)> 
     Ok((file, metadata))
 }
 
-/// Whether an open file lies in the folder `within`, if there is one, whatever links have led to it.
+/// Checks that an open file lies in the folder `within`, if set, with links resolved.
 ///
-/// The system is asked where the open file lies, so that nobody can put a link there between the question
-/// and the opening.
+/// Asks the system for the path of the open file, so that a link placed meanwhile has no effect.
 ///
 /// # Errors
 ///
-/// [`Code::SymbolNotFound`] where it lies elsewhere.
+/// [`Code::SymbolNotFound`] if it lies elsewhere.
 pub(crate) fn check_within(file: &File, path: &Path, within: Option<&Path>) -> Result<()> {
     let Some(folder) = within else { return Ok(()) };
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        // Without that file system, what the path names now is asked.
+        // Without /proc, resolve the path as it is now.
         .or_else(|_| fs::canonicalize(path))
         .map_err(|error| unreadable(path, error))?;
     if real.starts_with(folder) {
@@ -321,27 +323,24 @@ pub(crate) fn check_within(file: &File, path: &Path, within: Option<&Path>) -> R
     Err(Error::input(Code::SymbolNotFound, message)
         .at_file(path)
         .with_hint(hint![
-            "allow it with ",
+            "allow links with ",
             Setting::FollowLinks,
-            ", or put the file itself there"
+            ", or copy the file there"
         ]))
 }
 
-/// An error of the operating system while an input file was opened or asked about.
+/// Describes a system error of opening or checking an input file.
 fn unreadable(path: &Path, error: io::Error) -> Error {
-    // Unix numbers of "too many open files", for the process and for the system.
+    // Unix error numbers of "too many open files", for the process and for the system.
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     let error_of_system = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
     let described = if error_of_system {
-        Error::system("too few file descriptors: every series holds one file open")
-            .with_hint("raise the limit (ulimit -n) or request fewer symbols at a time")
+        Error::system("too few file descriptors: every series keeps one file open")
+            .with_hint("raise the limit (ulimit -n) or request fewer symbols")
     } else {
-        Error::input(
-            Code::CorruptInput,
-            format!("the file cannot be read: {error}"),
-        )
-        .with_hint("check that it exists and may be read")
+        Error::input(Code::CorruptInput, format!("cannot read the file: {error}"))
+            .with_hint("check that it exists and is readable")
     };
     described.at_file(path).with_source(error)
 }
@@ -352,7 +351,7 @@ mod tests {
 
     use super::*;
 
-    /// A damaged header may claim a length of exabytes; the library reads on while nothing fails.
+    /// A damaged header may claim exabytes; the library reads on until an error.
     #[test]
     fn reading_beyond_the_end_is_an_error_and_not_nothing() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");

@@ -1,9 +1,9 @@
-//! Owns the question what a file is that is no Parquet, by its first bytes.
+//! Recognises other file formats by their first bytes.
 
-/// What a Parquet file is that cannot be read without its keys.
+/// The name of an encrypted Parquet file, which cannot be read without its keys.
 pub(super) const ENCRYPTED: &str = "an encrypted Parquet file";
 
-/// First bytes, and what a file is that begins with them.
+/// The first bytes of known formats, and their names.
 const FORMATS: [(&[u8], &str); 17] = [
     (b"ARROW1", "an Arrow (Feather) file"),
     (b"FEA1", "an Arrow (Feather) file"),
@@ -24,10 +24,10 @@ const FORMATS: [(&[u8], &str); 17] = [
     (b"PARE", ENCRYPTED),
 ];
 
-/// How many bytes of a file tell what it is.
+/// Number of bytes needed to recognise a format.
 pub(super) const TELLING_BYTES: usize = 512;
 
-/// What a file is, by its first bytes; `None` where it may be a Parquet file, or nothing says what it is.
+/// The format of a file by its first bytes; `None` if it may be Parquet or is unknown.
 pub(super) fn format_of(first: &[u8]) -> Option<&'static str> {
     if first.is_empty() || first.starts_with(b"PAR1") {
         return None;
@@ -44,7 +44,7 @@ pub(super) fn format_of(first: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// The bytes as text, where they are text; the last letter may be cut.
+/// The bytes as text, if they are text; the last character may be incomplete.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -78,7 +78,7 @@ mod tests {
         for (first, expected) in formats {
             assert_eq!(format_of(first), expected, "{first:?}");
         }
-        // A letter of two bytes that the end cuts.
+        // A character of two bytes, cut in half.
         assert_eq!(format_of(&"é".as_bytes()[..1]), Some("CSV or other text"));
     }
 }

@@ -1,5 +1,5 @@
-//! Owns the question whether the files of a series hold one instrument: by columns that are named as
-//! columns of instruments are, of whatever file.
+//! Checks that the files of a series contain one instrument, by columns with the usual names of
+//! instrument columns.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Schema};
@@ -12,7 +12,7 @@ use super::columns::{Column, bytes, float64, integers};
 use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
 
-/// Names of columns that say which instrument a row is about, whatever their case.
+/// Names of columns that identify the instrument of a row, in any case.
 const NAMES: [&str; 7] = [
     "symbol",
     "ticker",
@@ -23,20 +23,20 @@ const NAMES: [&str; 7] = [
     "asset",
 ];
 
-/// Rows that are decoded at a time.
+/// Rows to decode at a time.
 const BATCH_ROWS: usize = 8_192;
 
-/// The one instrument of a series, as far as its files have been looked at: per column name in lower
-/// case, its value as text.
+/// The instrument of a series in the files checked so far: for each column name in lower case, its
+/// value as text.
 #[derive(Debug, Default)]
 pub(crate) struct Instruments(Vec<(String, String)>);
 
 impl Instruments {
-    /// Looks at a file of the series.
+    /// Checks a file of the series.
     ///
     /// # Errors
     ///
-    /// [`Code::AmbiguousInput`] at the first value that is another one than those before it.
+    /// [`Code::AmbiguousInput`] at the first value that differs from the earlier ones.
     pub fn look_at(&mut self, file: &ParquetFile) -> Result<()> {
         for column in file.instrument_columns() {
             self.look_at_column(file, &column)?;
@@ -61,7 +61,7 @@ impl Instruments {
         Ok(())
     }
 
-    /// Whether a value is the one of its column; it becomes that where there was none.
+    /// Whether a value equals that of its column; the first value is stored.
     fn is_known(&mut self, column: &str, value: &str) -> bool {
         let column = column.to_ascii_lowercase();
         match self.0.iter().find(|(name, _)| *name == column) {
@@ -104,18 +104,18 @@ impl Instruments {
         let name = column.name.to_ascii_lowercase();
         let known = self.0.iter().find(|(known, _)| *known == name);
         let known = known.map_or("", |(_, value)| value);
-        let message = format!("the series holds several instruments: {known:?} and {other:?}");
+        let message = format!("the series contains several instruments: {known:?} and {other:?}");
         Error::input(Code::AmbiguousInput, message)
             .at_column(&column.name)
             .with_hint(hint![
-                "write one file per symbol, or allow it with ",
+                "write one file per symbol, or add ",
                 Setting::OneInstrument,
-                " where the column says nothing of the instrument",
+                " if the column does not identify the instrument",
             ])
     }
 }
 
-/// The values of a column as texts; `None` for a null, and for what is no number.
+/// The values of a column as text; `None` for null and NaN.
 fn texts(column: &ArrayRef) -> Vec<Option<String>> {
     if column.data_type().is_integer() {
         let unsigned = column.data_type() == &DataType::UInt64;
@@ -134,7 +134,7 @@ fn texts(column: &ArrayRef) -> Vec<Option<String>> {
         return known.collect();
     }
     if column.data_type().is_floating() {
-        // Numbers that a null made fractions read as they were.
+        // Integers that became floats because of nulls print as integers.
         let values = float64(column);
         let known = values
             .iter()
@@ -150,16 +150,16 @@ fn texts(column: &ArrayRef) -> Vec<Option<String>> {
     known.collect()
 }
 
-/// What the statistics of a column chunk say of its values.
+/// What the statistics of a column chunk say about its values.
 enum OnlyValue {
-    /// It has none but nulls.
+    /// Only nulls.
     None,
     Is(String),
     Unknown,
 }
 
 impl ParquetFile {
-    /// The columns that say which instrument a row is about, and that are not read as something else.
+    /// The columns that identify an instrument and are not read for another purpose.
     fn instrument_columns(&self) -> Vec<Column> {
         let schema: &Schema = self.metadata.schema();
         let is_read = |name: &str| self.column_names().any(|read| read == name);
@@ -195,7 +195,7 @@ impl ParquetFile {
             Some(std::str::from_utf8(only).ok()?.to_owned())
         };
         let only = match statistics {
-            // A longer text may have been cut.
+            // Bounds of longer texts may be truncated.
             Statistics::ByteArray(bounds) if bounds.min_is_exact() && bounds.max_is_exact() => {
                 text(
                     bounds.min_opt().map(ByteArray::data),
@@ -223,7 +223,7 @@ fn is_decimal(data_type: &DataType) -> bool {
     )
 }
 
-/// Whether a column can hold names or ids of instruments.
+/// Whether a column type can store names or ids of instruments.
 fn holds_names(data_type: &DataType) -> bool {
     data_type.is_integer()
         || data_type.is_floating()

@@ -1,6 +1,5 @@
-//! Owns the range of the timestamps of a whole file: its smallest and largest value, the unit that fits
-//! integers, and where the clocks of a zone showed a time twice. By the footer, and by a pass over the
-//! rows where that does not say it.
+//! Finds the range of the timestamps of a whole file, the unit of integer timestamps, and local
+//! times that occur twice. Uses the footer, and reads the rows if the footer is not enough.
 
 use super::clock::{Stored, StoredTime};
 use super::{Projection, SeriesFile};
@@ -8,13 +7,13 @@ use crate::error::{Code, Error, Result};
 use crate::hint::{Hint, HintPart, Setting, hint};
 use crate::request::{ClockChange, TimestampUnit};
 
-/// Rows that a pass decodes at a time.
+/// Rows to decode at a time.
 const PASS_ROWS: usize = 8_192;
 
-/// 1990-01-01 and 2101-01-01 in seconds since 1970: integers that are dates lie between them.
+/// 1990-01-01 (included) to 2101-01-01 (excluded) in seconds since 1970: the plausible timestamps.
 const DATES_S: std::ops::Range<i64> = 631_152_000..4_133_980_800;
 
-/// The units that integers have, and how many of them a second has.
+/// The units of integer timestamps, and their number per second.
 const UNITS: [(TimestampUnit, i64); 4] = [
     (TimestampUnit::Seconds, 1),
     (TimestampUnit::Milliseconds, 1_000),
@@ -22,24 +21,24 @@ const UNITS: [(TimestampUnit, i64); 4] = [
     (TimestampUnit::Nanoseconds, 1_000_000_000),
 ];
 
-/// The unit under which a value lies from 1990 to 2100. There is one at most.
+/// The unit under which a value lies from 1990 to 2100. At most one fits.
 fn unit_that_fits(value: i64) -> Option<TimestampUnit> {
     let fits = |per_second: i64| DATES_S.contains(&value.div_euclid(per_second));
     let unit = UNITS.iter().find(|(_, per_second)| fits(*per_second));
     unit.map(|(unit, _)| *unit)
 }
 
-/// A time that the clocks showed twice, in a row.
+/// A row with a local time that occurs twice.
 pub(crate) struct DoubledRow {
     pub row: u64,
     pub wall_ns: i64,
     pub change: ClockChange,
-    /// Whether it may be looked at.
+    /// Whether it may be used.
     pub is_in_reach: bool,
 }
 
 impl SeriesFile {
-    /// The smallest value of the timestamps, in nanoseconds; what decides in which order files are read.
+    /// The smallest timestamp in nanoseconds, which decides the reading order of files.
     pub fn smallest_ns(&self) -> Result<i64> {
         let (smallest, _) = self.whole_range()?;
         Ok(match smallest {
@@ -49,14 +48,14 @@ impl SeriesFile {
         })
     }
 
-    /// The smallest and the largest stamp of the file.
+    /// The smallest and the largest stamp of the file, both included.
     pub fn stamp_range(&self) -> Result<(i64, i64)> {
         let mut clock = self.time.clock.clone();
         if self.time.clock.stored() != Stored::Text {
             let (smallest, largest) = self.whole_range()?;
             return Ok(clock.bounds(smallest, largest));
         }
-        // Texts with and without a zone have no order of their own.
+        // Texts with and without a zone cannot be compared as stored.
         let (mut first_ns, mut last_ns) = (i64::MAX, i64::MIN);
         self.each_time(|_, time| {
             let (from_ns, to_ns) = clock.bounds(time, time);
@@ -67,7 +66,7 @@ impl SeriesFile {
         Ok((first_ns, last_ns))
     }
 
-    /// Every row whose time the clocks showed twice, where only the order of rows tells which is which.
+    /// Calls `each` for every row whose local time occurs twice, if the order of rows decides.
     pub fn doubled_rows(&self, mut each: impl FnMut(DoubledRow)) -> Result<()> {
         if !self.time.clock.infers() {
             return Ok(());
@@ -88,7 +87,7 @@ impl SeriesFile {
         })
     }
 
-    /// The smallest and the largest value.
+    /// The smallest and the largest stored value.
     fn whole_range(&self) -> Result<(StoredTime, StoredTime)> {
         let groups = 0..self.file().row_group_rows().len();
         let rows: Vec<_> = self.file().row_group_rows().collect();
@@ -117,7 +116,7 @@ impl SeriesFile {
         range.ok_or_else(|| self.file().fewer_rows(0, self.file().rows() as usize))
     }
 
-    /// Calls for the time of every row, by its number.
+    /// Calls `each` with the number and time of every row.
     fn each_time(&self, mut each: impl FnMut(u64, StoredTime) -> Result<()>) -> Result<()> {
         let mut reader = self.read(Projection::Timestamps, &self.file().all_rows(), PASS_ROWS)?;
         let mut row = 0;
@@ -130,13 +129,13 @@ impl SeriesFile {
         Ok(())
     }
 
-    /// The unit of a column of integers, by what the request says and what the values allow.
+    /// The unit of an integer column, from the request and the values.
     ///
     /// # Errors
     ///
-    /// [`Code::SchemaMismatch`] where none was given, or one under which all values lie elsewhere than
-    /// from 1990 to 2100, while another one fits; [`Code::CorruptInput`] where no single unit fits and
-    /// none was given.
+    /// [`Code::SchemaMismatch`] if the request names no unit, or one that does not fit while
+    /// another does. [`Code::CorruptInput`] if the unit is chosen by magnitude and no single unit
+    /// fits.
     pub(super) fn unit_of_integers(&self, given: Option<TimestampUnit>) -> Result<TimestampUnit> {
         let value = |time| match time {
             StoredTime::Instant(value) => value,
@@ -156,13 +155,13 @@ impl SeriesFile {
             (Some(TimestampUnit::Magnitude), None) => Err(self.no_single_unit()?),
             (Some(given), Some(fitting)) if given != fitting => {
                 let message = format!(
-                    "the timestamps do not fit the unit {given}: as {fitting} they lie from 1990 to 2100"
+                    "the timestamps do not fit the unit {given}: as {fitting} they lie between 1990 and 2100"
                 );
                 Err(at_column(Error::input(Code::SchemaMismatch, message)).with_hint(fits(fitting)))
             }
             (Some(given), _) => Ok(given),
             (None, fitting) => {
-                let message = "the timestamps are integers, which say nothing of their unit";
+                let message = "the timestamps are integers of an unknown unit";
                 let hint = fitting.map_or_else(
                     || Hint::new(unknown_unit(value(smallest), value(largest))),
                     fits,
@@ -172,7 +171,7 @@ impl SeriesFile {
         }
     }
 
-    /// The error for the first row that fits no unit, or another one than the rows before it.
+    /// The error of the first row that fits no unit, or another unit than the rows before it.
     fn no_single_unit(&self) -> Result<Error> {
         let mut first = None;
         let mut found = None;
@@ -196,9 +195,9 @@ impl SeriesFile {
         };
         let message = match (unit, first.flatten()) {
             (Some(unit), Some(first)) => {
-                format!("the timestamp fits the unit {unit}, those before it {first}")
+                format!("the timestamp fits the unit {unit}, but those before it fit {first}")
             }
-            _ => "the timestamp fits no unit: under none it lies from 1990 to 2100".to_owned(),
+            _ => "the timestamp fits no unit: expected a time from 1990 to 2100".to_owned(),
         };
         Ok(self
             .file()
@@ -212,7 +211,7 @@ impl SeriesFile {
 }
 
 fn fits(unit: TimestampUnit) -> Hint {
-    hint!["the values fit ", Setting::TimestampUnit.to(unit.as_str())]
+    hint!["add ", Setting::TimestampUnit.to(unit.as_str())]
 }
 
 fn name_unit() -> Vec<HintPart> {
@@ -220,17 +219,17 @@ fn name_unit() -> Vec<HintPart> {
     vec!["name the unit with ".into(), unit, ", ms, us or ns".into()]
 }
 
-/// What to do with integers that fit no unit.
+/// The hint for integers that fit no unit.
 fn unknown_unit(smallest: i64, largest: i64) -> Vec<HintPart> {
     const DATES: std::ops::RangeInclusive<i64> = 19_900_101..=21_001_231;
     if DATES.contains(&smallest) && DATES.contains(&largest) {
-        vec!["write the column as dates or as text, since these look like YYYYMMDD".into()]
+        vec!["write the column as dates or as text: its values look like YYYYMMDD".into()]
     } else {
         name_unit()
     }
 }
 
-/// What times are compared by: values of one column, whatever they mean.
+/// The order of stored values of one column.
 fn order(time: StoredTime) -> (i8, i64) {
     match time {
         StoredTime::TooSmall => (-1, 0),

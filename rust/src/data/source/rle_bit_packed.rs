@@ -1,5 +1,5 @@
-//! Owns Parquet's hybrid of run lengths and bit-packed groups, in which pages keep dictionary
-//! indexes and levels. Pure: bytes in, numbers out, and an error where the bytes make no sense.
+//! Decodes Parquet's RLE/bit-packed hybrid encoding of dictionary indexes and levels. Does no I/O;
+//! invalid bytes are an error.
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
@@ -7,26 +7,27 @@ use parquet::errors::ParquetError;
 /// Values per bit-packed group.
 const GROUP: usize = 8;
 
-/// What is read at the start of a group: its bytes, at most 32, and what a word of its last value
-/// takes beyond.
+/// The bytes read at the start of a group: at most 32 of its own, and the rest of the word of its
+/// last value.
 const GROUP_WINDOW: usize = 40;
 
-/// Numbers of a fixed width in bits, read forwards.
+/// A reader of numbers with a fixed bit width.
 #[derive(Debug)]
 pub(super) struct RleBitPacked {
     bytes: Bytes,
-    /// Where the next run begins.
+    /// The offset of the next run.
     at: usize,
-    /// Bits of a number, 0 to 32.
+    /// The bit width of a number, 0 to 32.
     width: usize,
     run: Run,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Run {
-    /// So many times the same number.
+    /// A repeated number.
     Same { number: u32, left: usize },
-    /// Groups that begin at byte `start`; `next` is the next of their numbers, `end` the end.
+    /// Bit-packed groups from byte `start` on; `next` is the index of the next number, `end` the
+    /// number of them.
     Packed {
         start: usize,
         next: usize,
@@ -38,7 +39,7 @@ impl RleBitPacked {
     pub fn new(bytes: Bytes, width: u8) -> Result<Self, ParquetError> {
         if width > 32 {
             return Err(ParquetError::General(format!(
-                "an index of {width} bits is too wide"
+                "a dictionary index of {width} bits is too wide"
             )));
         }
         Ok(Self {
@@ -49,7 +50,7 @@ impl RleBitPacked {
         })
     }
 
-    /// Whether the next `count` numbers are all `number`, and stand in one run.
+    /// Whether the next `count` numbers all equal `number` and belong to one run.
     pub fn begins_with(&mut self, number: u32, count: usize) -> Result<bool, ParquetError> {
         if self.left() == 0 && count > 0 {
             self.next_run()?;
@@ -60,7 +61,7 @@ impl RleBitPacked {
         })
     }
 
-    /// Fills `into` with the next numbers. There must be so many.
+    /// Fills `into` with the next numbers; fails if there are fewer.
     pub fn read(&mut self, into: &mut [u32]) -> Result<(), ParquetError> {
         let mut filled = 0;
         while filled < into.len() {
@@ -91,8 +92,7 @@ impl RleBitPacked {
         Ok(())
     }
 
-    /// The largest of all numbers that follow, of those too that stand behind the last one that anybody
-    /// will read.
+    /// The largest of all remaining numbers, including those after the last one to be read.
     pub fn largest(&self) -> Result<u32, ParquetError> {
         let mut ahead = Self {
             bytes: self.bytes.clone(),
@@ -103,7 +103,7 @@ impl RleBitPacked {
         let mut part = [0; 512];
         loop {
             match &mut ahead.run {
-                // As a whole: a damaged one may claim to be longer than anybody can wait for.
+                // Handle it as a whole: a damaged run may claim any length.
                 Run::Same { number, left } if *left > 0 => {
                     largest = largest.max(*number);
                     *left = 0;
@@ -119,7 +119,7 @@ impl RleBitPacked {
         }
     }
 
-    /// Numbers that are left of the run.
+    /// Numbers left in the current run.
     fn left(&self) -> usize {
         match self.run {
             Run::Same { left, .. } => left,
@@ -128,12 +128,15 @@ impl RleBitPacked {
     }
 
     fn next_run(&mut self) -> Result<(), ParquetError> {
-        let too_short = || ParquetError::EOF("a page holds too few levels or indexes".to_owned());
+        let too_short =
+            || ParquetError::EOF("a page contains too few levels or indexes".to_owned());
         let header = self.varint().ok_or_else(too_short)?;
         let count = usize::try_from(header >> 1).unwrap_or(usize::MAX);
         if count == 0 {
-            // No writer has a reason for one; zeros where a run should begin are damage.
-            return Err(ParquetError::General("a run is empty".to_owned()));
+            // Writers never produce empty runs; zeros in place of a run are damage.
+            return Err(ParquetError::General(
+                "a run of levels or indexes is empty".to_owned(),
+            ));
         }
         if header & 1 == 0 {
             let len = self.width.div_ceil(8);
@@ -151,7 +154,7 @@ impl RleBitPacked {
                 left: count.saturating_mul(GROUP),
             };
         } else {
-            // Some writers leave out what fills up the last group.
+            // Some writers leave out the padding of the last group.
             let there = self.bytes.len() - self.at;
             let taken = count.saturating_mul(self.width).min(there);
             self.run = Run::Packed {
@@ -178,12 +181,12 @@ impl RleBitPacked {
     }
 }
 
-/// Unpacks the numbers from number `first` on, of groups that begin with `bytes`.
+/// Unpacks numbers from index `first` on, from groups that start with `bytes`.
 fn unpack_from(bytes: &[u8], width: usize, first: usize, into: &mut [u32]) {
     let (mut group, within) = (first / GROUP, first % GROUP);
     let mut rest = into;
     if within > 0 {
-        // The rest of a group of which some have been read.
+        // The rest of a partly read group.
         let (head, after) = rest.split_at_mut(rest.len().min(GROUP - within));
         let mut whole = [[0; GROUP]];
         unpack(bytes, width, group, &mut whole);
@@ -205,14 +208,14 @@ fn unpack(bytes: &[u8], width: usize, first: usize, into: &mut [[u32; GROUP]]) {
         ($($constant:literal)*) => {
             match width {
                 $($constant => unpack_groups::<$constant>(bytes, first, into),)*
-                _ => unreachable!("a width of {width} was refused, and one of 0 has no groups"),
+                _ => unreachable!("a width of {width} is rejected above, and a width of 0 has no groups"),
             }
         };
     }
     by_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
 }
 
-/// With the width known to the compiler, every shift and offset is a constant.
+/// With a constant width, the compiler turns every shift and offset into a constant.
 fn unpack_groups<const WIDTH: usize>(bytes: &[u8], first: usize, into: &mut [[u32; GROUP]]) {
     let mut start = first * WIDTH;
     for group in into {
@@ -246,7 +249,7 @@ mod tests {
 
     use super::*;
 
-    /// A run as it is written, and the numbers that it stands for.
+    /// An encoded run, and the numbers that it stands for.
     #[derive(Debug, Clone)]
     enum Written {
         Same(u32, usize),
@@ -261,7 +264,7 @@ mod tests {
         into.push(value as u8);
     }
 
-    /// Writes runs bit by bit; what fills up a packed group is zeros.
+    /// Encodes runs bit by bit; the padding of a packed group is zeros.
     fn write(runs: &[Written], width: usize) -> (Vec<u8>, Vec<u32>) {
         let (mut bytes, mut numbers) = (Vec::new(), Vec::new());
         for run in runs {
@@ -331,7 +334,7 @@ mod tests {
             prop_assert!(hybrid.read(&mut [0]).is_err());
         }
 
-        /// Whatever stands there, reading it ends, and without a panic.
+        /// Reading any bytes ends without a panic.
         #[test]
         fn damaged_bytes_are_numbers_or_an_error(
             bytes in prop::collection::vec(any::<u8>(), 0..60), width in 0..=32_u8,
@@ -339,7 +342,7 @@ mod tests {
             let mut hybrid = RleBitPacked::new(bytes.into(), width).expect("a width of at most 32");
             let _ = hybrid.largest();
             let mut numbers = [0; 100];
-            // A run may claim to be longer than anybody can wait for.
+            // A run may claim any length.
             for _ in 0..100 {
                 if hybrid.read(&mut numbers).is_err() {
                     break;
@@ -352,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_last_group_may_be_cut_short() {
-        // Ten numbers of three bits in four bytes, where two groups would take six.
+        // Ten numbers of three bits in four bytes; two full groups would take six.
         let bytes = [
             0b0000_0101,
             0b1000_1000,
@@ -367,7 +370,7 @@ mod tests {
         assert!(hybrid.read(&mut [0]).is_err());
     }
 
-    /// Stepped over, the values behind it would move to other rows.
+    /// If an empty run were skipped, the values after it would move to other rows.
     #[test]
     fn empty_runs_are_refused() {
         for empty in [0, 1] {

@@ -1,4 +1,4 @@
-//! Owns reading a file of sessions: two columns of instants, in Parquet or in CSV.
+//! Reads a file of sessions: two columns of instants, in Parquet or CSV.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use crate::request::parse_timestamp;
 const OPEN: &str = "open";
 const CLOSE: &str = "close";
 
-/// It is held whole: a million sessions fit.
+/// The file is read as a whole: a million sessions fit.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// What every Parquet file begins with.
+/// The start of every Parquet file.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 
-/// Reads the sessions of a file: `open` (included) and `close` (excluded), in rows of any order. What
-/// begins like a Parquet file is read as one, anything else as CSV in UTF-8 with a header.
+/// Reads the sessions of a file: `open` (included) and `close` (excluded), in any row order. A file
+/// that starts like Parquet is read as Parquet, any other as UTF-8 CSV with a header.
 ///
 /// # Errors
 ///
-/// [`Code::CorruptInput`] where the file cannot be read, a cell holds no instant, or a session ends
-/// before it begins or overlaps another; [`Code::SchemaMismatch`] where a column is missing or holds
-/// something else.
+/// [`Code::CorruptInput`] if the file cannot be read, a cell is not a timestamp, or a session is
+/// empty or overlaps another. [`Code::SchemaMismatch`] if a column is missing or has a wrong type.
 pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
     let file = open_file(path, None)?;
     if Length::len(&file) > FILE_BYTES_MAX {
-        let message = format!("a file of sessions has at most {FILE_BYTES_MAX} bytes");
-        return Err(corrupt(path, message).with_hint("a session is a line or row, not a candle"));
+        let message =
+            format!("the file of sessions is too large: expected at most {FILE_BYTES_MAX} bytes");
+        return Err(corrupt(path, message).with_hint("write one row per session, not per candle"));
     }
     let bytes = file.guarded(|| file.get_bytes(0, Length::len(&file) as usize))?;
     let (opens_ns, closes_ns) = if bytes.starts_with(PARQUET_MAGIC) {
@@ -40,15 +40,17 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
     } else {
         csv_columns(path, &bytes)?
     };
-    // Its columns were read one after the other.
+    // The columns were read one after the other, so check for changes in between.
     file.input().check_named()?;
     Hours::new(&opens_ns, &closes_ns).map_err(|fault| {
         let (message, row, column) = match fault {
-            SessionFault::ClosesBeforeItOpens(row) => {
-                ("a session closes no later than it opens", row, CLOSE)
-            }
+            SessionFault::ClosesBeforeItOpens(row) => (
+                "invalid session: it closes at or before its open",
+                row,
+                CLOSE,
+            ),
             SessionFault::Overlaps(row) => (
-                "a session opens before the one before it has closed",
+                "invalid session: it opens before the previous one has closed",
                 row,
                 OPEN,
             ),
@@ -56,7 +58,7 @@ pub(crate) fn read_sessions(path: &Path) -> Result<Hours> {
         corrupt(path, message)
             .at_row(row as u64)
             .at_column(column)
-            .with_hint("correct the row; a session is open <= timestamp < close")
+            .with_hint("correct the row: a session covers open <= timestamp < close")
     })
 }
 
@@ -89,17 +91,14 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
         let row = error
             .position()
             .map(|position| position.record().saturating_sub(1));
-        let error = corrupt(
-            path,
-            format!("the file is neither Parquet nor CSV: {error}"),
-        )
-        .with_hint("write a header and rows such as 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z");
+        let error = corrupt(path, format!("cannot read the file as CSV: {error}"))
+            .with_hint("write a header and rows such as 2024-01-02T14:30:00Z,2024-01-02T21:00:00Z");
         match row {
             Some(row) => error.at_row(row),
             None => error,
         }
     };
-    // Some editors begin a file with a mark that nobody sees.
+    // Some editors start a file with an invisible byte order mark.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
@@ -111,7 +110,7 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
             (Some(place), None) => Ok(place),
             (found, _) => {
                 let found = if found.is_some() {
-                    "stands there twice"
+                    "occurs twice"
                 } else {
                     "is missing"
                 };
@@ -119,9 +118,7 @@ fn csv_columns(path: &Path, bytes: &[u8]) -> Result<(Vec<i64>, Vec<i64>)> {
                     Error::input(Code::SchemaMismatch, format!("the column {name:?} {found}"))
                         .at_file(path)
                         .at_column(name)
-                        .with_hint(
-                            "the first line of a file of sessions names the columns: open,close",
-                        ),
+                        .with_hint("start the file with the header open,close"),
                 )
             }
         }

@@ -1,8 +1,8 @@
-//! Owns decompressing the beginning of a Snappy block. The library's decoder gives a block as a whole or
-//! not at all; of a large dictionary, the first rows of a file need a small part.
+//! Decompresses the start of a Snappy block. The library decodes only whole blocks, but the first
+//! rows of a file need only a small part of a large dictionary.
 
-/// The first `wanted` bytes of what `compressed` begins to stand for; fewer where it ends too early, or
-/// the block does. `None` where it makes no sense.
+/// Decompresses the first `wanted` bytes of a block; fewer if the input or the block ends earlier.
+/// `None` for invalid input.
 pub(super) fn beginning(compressed: &[u8], wanted: usize) -> Option<Vec<u8>> {
     let mut input = Input(compressed);
     let whole = usize::try_from(input.varint()?).ok()?;
@@ -27,7 +27,7 @@ pub(super) fn beginning(compressed: &[u8], wanted: usize) -> Option<Vec<u8>> {
                 if offset >= len {
                     output.extend_from_within(start..start + len);
                 } else {
-                    // It repeats what it writes itself.
+                    // The copy may overlap the bytes that it writes.
                     for at in start..start + len {
                         output.push(output[at]);
                     }
@@ -38,7 +38,7 @@ pub(super) fn beginning(compressed: &[u8], wanted: usize) -> Option<Vec<u8>> {
     Some(output)
 }
 
-/// What a block consists of: bytes that follow, or bytes that came before.
+/// An element of a block: literal bytes, or a copy of earlier bytes.
 enum Element {
     Literal(usize),
     Copy { offset: usize, len: usize },
@@ -59,7 +59,7 @@ impl<'a> Input<'a> {
         None
     }
 
-    /// `None` where the input ends before it.
+    /// The next element; `None` if the input ends before it.
     fn element(&mut self) -> Option<Element> {
         let tag = self.little_endian(1)?;
         let long = tag >> 2;
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that Snappy writes as literals and copies of every kind, near and far.
+    /// Bytes that Snappy encodes as literals and as near and far copies.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![
             prop::collection::vec(any::<u8>(), 0..300),
@@ -119,7 +119,7 @@ mod tests {
             let expected = &bytes[..wanted.min(bytes.len())];
             let found = beginning(&compressed, wanted);
             prop_assert_eq!(found.as_deref(), Some(expected));
-            // What is read ends anywhere.
+            // Cut the input anywhere.
             let cut = 3 + usize::from(cut) % compressed.len().max(1);
             if let Some(read) = compressed.get(..cut) {
                 let found = beginning(read, wanted).expect("whole elements, then none");
@@ -127,7 +127,7 @@ mod tests {
             }
         }
 
-        /// Whatever stands there, reading it ends, and without a panic.
+        /// Reading any bytes ends without a panic.
         #[test]
         fn damaged_blocks_are_bytes_or_nothing(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Some(found) = beginning(&bytes, 5_000) {

@@ -1,27 +1,27 @@
-//! Owns timestamps that are stored as text: which forms there are, and what each means.
+//! Parses timestamps that are stored as text.
 
 use chrono::{DateTime, NaiveDate};
 
 const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 
-/// The forms that are read, for messages.
+/// The accepted forms, for messages.
 pub(super) const FORMS: &str = "2024-01-02, 20240102, 2024-01-02 09:30:00 with up to nine decimals, and the same with Z or +01:00";
 
-/// What a text says.
+/// A parsed text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextTime {
     /// Nanoseconds since 1970-01-01T00:00Z.
     Instant(i128),
-    /// Nanoseconds since 1970-01-01T00:00 of a wall clock.
+    /// Nanoseconds since 1970-01-01T00:00 in local time.
     Wall(i128),
     /// Days since 1970-01-01.
     Date(i32),
 }
 
-/// Reads a text. `None` where it is of no form, or of no date or time that there is.
+/// Parses a text. `None` if it has another form, or names a date or time that does not exist.
 ///
-/// The forms are checked byte by byte, since the library reads `2024-1-2`, blanks and signs too; which
-/// dates and times there are, it knows.
+/// Checks the form byte by byte, because chrono also accepts `2024-1-2`, blanks and signs. chrono
+/// then checks the date and time.
 pub(super) fn parse(text: &str) -> Option<TextTime> {
     let bytes = text.as_bytes();
     if !text.is_ascii() {
@@ -62,7 +62,7 @@ pub(super) fn parse(text: &str) -> Option<TextTime> {
     ))
 }
 
-/// Days from the first one of the library's count to 1970-01-01.
+/// Days from the first day of chrono's count to 1970-01-01.
 const DAYS_TO_1970: i32 = 719_163;
 
 fn date(year: &str, month: &str, day: &str) -> Option<i32> {
@@ -71,7 +71,7 @@ fn date(year: &str, month: &str, day: &str) -> Option<i32> {
     i32::try_from(since.num_days()).ok()
 }
 
-/// The decimals of the second in nanoseconds, and what stands behind them.
+/// The decimals of the second in nanoseconds, and the text after them.
 fn fraction(text: &str) -> Option<(u32, &str)> {
     let Some(decimals) = text.strip_prefix('.') else {
         return Some((0, text));
@@ -102,7 +102,7 @@ fn offset_seconds(text: &str) -> Option<i32> {
     }
 }
 
-/// Whether bytes are those of a form, in which `d` stands for any digit.
+/// Whether bytes match a form, in which `d` stands for any digit.
 fn has_form(bytes: &[u8], form: &[u8]) -> bool {
     bytes.len() == form.len()
         && bytes.iter().zip(form).all(|(byte, of_form)| match of_form {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the library writes is read as the library meant it.
+        /// Reads what chrono writes, with the same meaning.
         #[test]
         fn what_chrono_writes_is_read(
             seconds in -60_000_000_000_i64..250_000_000_000,

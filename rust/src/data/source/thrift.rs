@@ -1,17 +1,16 @@
-//! Owns reading Thrift's compact encoding, as far as Parquet's headers and footers use it. Pure: bytes in,
-//! values out, and `None` where they end too early or make no sense; nothing is set aside for what they
-//! claim, and nothing lies deeper than a few structs.
+//! Decodes Thrift's compact protocol, as needed for Parquet headers and footers. Returns `None` for
+//! truncated or invalid input. Reserves no memory for claimed sizes, and limits the nesting.
 
-/// Structs within structs, lists counted too. A footer has six.
+/// Maximum nesting of structs and lists; a footer has six levels.
 const DEPTH_MAX: usize = 16;
 
 /// The kinds of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A field's value stands in its kind; an element's takes a byte.
+    /// A field stores the value in its kind; a list element stores it in a byte.
     Boolean(bool),
     Byte,
-    /// Of 16, 32 or 64 bits: all are written in the same way.
+    /// An integer of 16, 32 or 64 bits; all have the same encoding.
     Integer,
     Double,
     Bytes,
@@ -36,7 +35,7 @@ impl Kind {
     }
 }
 
-/// CompactReader that are still to be read. `None` from any method: they end too early, or make no sense.
+/// The bytes still to be read. Methods return `None` if they end too early or are invalid.
 pub(super) struct CompactReader<'a> {
     bytes: &'a [u8],
     depth: usize,
@@ -47,12 +46,12 @@ impl<'a> CompactReader<'a> {
         Self { bytes, depth: 0 }
     }
 
-    /// What has not been read.
+    /// The unread bytes.
     pub fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Reads the fields of one struct; `field` must read or skip the value of each.
+    /// Reads the fields of a struct; `field` must read or skip each value.
     pub fn each(
         &mut self,
         mut field: impl FnMut(&mut Self, i16, Kind) -> Option<()>,
@@ -73,7 +72,8 @@ impl<'a> CompactReader<'a> {
         }
     }
 
-    /// Reads the elements of a list; `element` must read or skip each, and is told how many come after it.
+    /// Reads the elements of a list; `element` must read or skip each one, and gets the number of
+    /// those after it.
     pub fn elements(
         &mut self,
         mut element: impl FnMut(&mut Self, Kind, u64) -> Option<()>,
@@ -108,7 +108,7 @@ impl<'a> CompactReader<'a> {
         Some(())
     }
 
-    /// A variable-length integer, its sign in the lowest bit.
+    /// A variable-length integer with the sign in its lowest bit.
     pub fn integer(&mut self) -> Option<i64> {
         let raw = self.unsigned()?;
         Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
