@@ -19,8 +19,8 @@ PLATFORM: Final = "x86_64-unknown-linux-gnu"
 HEAD: Final = """# Licences
 
 omega-slices is under `MIT OR Apache-2.0`. The executable holds the crates below, {crates} of them, and with `plotly`
-the JavaScript library plotly.js (MIT), which is copied into the pages of `coverage`. Whoever passes the executable on
-passes them on too, and has to bring their licence texts along; those lie in the crates' sources. `rust/deny.toml`
+the JavaScript library plotly.js (MIT), which is copied into the pages of `coverage`. To distribute the executable is
+to distribute them too, so their licence texts have to be included; those lie in the crates' sources. `rust/deny.toml`
 says which licences may be among them.
 
 Written by `scripts/licences.py`, checked by `scripts/audit`.
