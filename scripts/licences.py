@@ -1,4 +1,4 @@
-"""List the licences of every crate that becomes part of the executable, in docs/licences.md.
+"""List the licences of every crate that becomes part of the executable, in docs/reference/licences.md.
 
 Owns the page: the crates come from `cargo tree` with the lock file, for the platform that is supported. Crates that
 only run while the project is built or tested are left out.
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
-PAGE: Final = REPOSITORY / "docs" / "licences.md"
+PAGE: Final = REPOSITORY / "docs" / "reference" / "licences.md"
 PLATFORM: Final = "x86_64-unknown-linux-gnu"
 
 HEAD: Final = """# Licences
 
 omega-slices is under `MIT OR Apache-2.0`. The executable holds the crates below, {crates} of them, and with `plotly`
-the JavaScript library plotly.js (MIT), which is copied into the pages of `coverage`. Whoever passes the executable on
-passes them on too, and has to bring their licence texts along; those lie in the crates' sources. `rust/deny.toml`
+the JavaScript library plotly.js (MIT), which is copied into the pages of `coverage`. To distribute the executable is
+to distribute them too, so their licence texts have to be included; those lie in the crates' sources. `rust/deny.toml`
 says which licences may be among them.
 
 Written by `scripts/licences.py`, checked by `scripts/audit`.
