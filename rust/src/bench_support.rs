@@ -48,7 +48,7 @@ pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
 }
 
 fn decode_series(files: &discovery::SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
-    let (source, mut timestamps) = series::open(files, rules.clone())?;
+    let (source, mut timestamps) = series::open(files, rules.clone(), Box::new(()))?;
     while timestamps.next_chunk()?.is_some() {}
     for field in 0..rules.fields() {
         ValueCursor::new(source.clone(), field, 0).finish()?;

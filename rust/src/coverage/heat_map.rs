@@ -3,7 +3,7 @@
 use std::iter::Sum;
 use std::ops::Add;
 
-use crate::data::bins::{Bins, TimeCounts};
+use crate::coverage::bins::{Bins, TimeCounts};
 use crate::request::{Request, Timeframe};
 
 /// Symbol × time, in bins of time of the same length, all within window and session of the request.

@@ -6,17 +6,21 @@
 //! * `tally` counts, slice by slice: presence, candles that contradict themselves, cells of the heat map.
 //! * `heat_map` owns the picture: symbol × time.
 
+mod bins;
 mod heat_map;
+mod survey;
 mod tally;
 
 use std::cmp::Reverse;
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
+use self::bins::most_bins;
 pub use self::heat_map::{HeatMap, HeatMapCell};
+use self::survey::{GapCount, SeriesSurvey, SharedSurvey, Surveyor, lock};
 use self::tally::Tally;
-use crate::data::multi_symbol::{ReadOptions, SliceBatches};
-use crate::data::series::GapCount;
+use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatches};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
 use crate::request::{PriceType, Request};
@@ -180,7 +184,14 @@ impl Coverage {
         mut after_batch: impl FnMut(&SliceBatches),
     ) -> Result<Self> {
         let request = request.over_union();
-        let mut batches = SliceBatches::open(&request, &options.clone().with_survey())?;
+        let inputs = Inputs::find(&request, options)?;
+        let bins = most_bins(inputs.resolved.series.len());
+        let mut surveys: Vec<SharedSurvey> = Vec::new();
+        let mut batches = SliceBatches::open_observed(&request, inputs, options, |series| {
+            let survey = Arc::new(Mutex::new(SeriesSurvey::new(&series, bins)));
+            surveys.push(survey.clone());
+            Box::new(Surveyor(survey))
+        })?;
         let mut tally = Tally::new(&request, batches.symbols().len());
         while let Some(batch) = batches.next() {
             let walked = batch.map(|batch| {
@@ -191,29 +202,36 @@ impl Coverage {
             walked?;
         }
         after_batch(&batches);
-        Ok(Self::new(&request, &mut batches, tally))
+        Ok(Self::new(&request, &batches, tally, &surveys))
     }
 
-    fn new(request: &Request, batches: &mut SliceBatches, tally: Tally) -> Self {
+    fn new(
+        request: &Request,
+        batches: &SliceBatches,
+        tally: Tally,
+        surveys: &[SharedSurvey],
+    ) -> Self {
         let report = batches.report();
-        let surveys = batches.take_surveys();
         let union_timestamps = report.slices;
         let share =
             |candles: u64| (union_timestamps > 0).then(|| candles as f64 / union_timestamps as f64);
-        let each = report.series.into_iter().zip(&surveys).zip(tally.series());
+        let each = report.series.into_iter().zip(surveys).zip(tally.series());
         let mut series: Vec<_> = each
             .map(|((report, survey), (alone, inconsistent))| SeriesCoverage {
                 share: share(report.candles),
                 misses: union_timestamps - report.candles,
                 alone,
-                gaps: (&survey.gaps).into(),
+                gaps: (&lock(survey).gaps).into(),
                 inconsistent,
                 report,
             })
             .collect();
         series.sort_by_key(|one| (Reverse(one.alone), Reverse(one.misses)));
         let intersection_timestamps = tally.complete();
-        let dropped = surveys.into_iter().map(|survey| survey.dropped).collect();
+        let dropped = surveys
+            .iter()
+            .map(|survey| lock(survey).dropped.clone())
+            .collect();
         let alone = tally.alone_by_symbol().to_vec();
         let crossed = tally.crossed().to_vec();
         let heat_map = HeatMap::new(request, batches.symbols(), tally.into_cells(), dropped);

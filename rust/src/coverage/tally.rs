@@ -7,7 +7,7 @@ use arrow::datatypes::Float64Type;
 
 use super::Inconsistent;
 use super::heat_map::CellLanes;
-use crate::data::bins::{TimeCounts, most_bins};
+use crate::coverage::bins::{TimeCounts, most_bins};
 use crate::data::candle::{VALUES_PER_CANDLE, valid_column, value_column};
 use crate::data::multi_symbol::SliceBatch;
 use crate::request::{ColumnNames, PriceType, Request};

@@ -1,7 +1,7 @@
 //! Turns files into slices. Each layer uses only the layers before it in this list:
 //!
 //! 1. [`candle`]: the fields of a candle, and the columns of the stream.
-//! 2. `session`, `delta_runs`, `bins`, [`alignment`]: pure rules over timestamps. `thread_pool`:
+//! 2. `session`, `delta_runs`, [`alignment`]: pure rules over timestamps. `thread_pool`:
 //!    threads.
 //! 3. `discovery`, `input_list`, `source`: finds files, and reads one Parquet file.
 //! 4. `series`: one ordered, filtered series from its files: its candle times, its values.
@@ -11,7 +11,6 @@
 
 pub mod alignment;
 pub(crate) mod assemble;
-pub(crate) mod bins;
 pub mod candle;
 pub(crate) mod delta_runs;
 pub(crate) mod discovery;

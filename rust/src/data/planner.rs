@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::data::alignment::{self, RowRun, TimeIndex, TimelineRule};
 use crate::data::gather::{Block, Plan, SeriesRows};
 use crate::data::prefetch::Prefetcher;
-use crate::data::series::{CandleTimes, Rows, SeriesSurvey};
+use crate::data::series::{CandleTimes, Rows};
 use crate::error::Result;
 use crate::report::{SeriesReport, Warning};
 
@@ -152,12 +152,6 @@ impl Planner {
     pub fn reports(&self) -> Vec<SeriesReport> {
         let reports = self.series.iter().filter_map(Prefetcher::report);
         reports.cloned().collect()
-    }
-
-    /// The surveys of all series, once, after the last plan; empty unless requested.
-    pub fn take_surveys(&mut self) -> Vec<SeriesSurvey> {
-        let surveys = self.series.iter_mut().filter_map(Prefetcher::take_survey);
-        surveys.map(|survey| *survey).collect()
     }
 
     /// The warnings since the last call.

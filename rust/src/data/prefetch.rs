@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::data::discovery::SeriesFiles;
 use crate::data::series::{
-    self, CandleTimes, SeriesRules, SeriesSource, SeriesSurvey, TimestampReader,
+    self, CandleTimes, SeriesObserver, SeriesRules, SeriesSource, TimestampReader,
 };
 use crate::data::thread_pool::{Priority, SerialTask, ThreadPool};
 use crate::error::Result;
@@ -21,12 +21,20 @@ pub(crate) struct Prefetcher {
     /// Whether the last step has been seen.
     ended: bool,
     report: Option<SeriesReport>,
-    survey: Option<Box<SeriesSurvey>>,
     warnings: Vec<Warning>,
 }
 
+/// A series before its first step.
+struct ClosedSeries {
+    files: SeriesFiles,
+    rules: Arc<SeriesRules>,
+    observer: Box<dyn SeriesObserver>,
+}
+
 enum SeriesState {
-    Closed(SeriesFiles, Arc<SeriesRules>),
+    /// While it is being opened.
+    Opening,
+    Closed(Box<ClosedSeries>),
     Open(Box<TimestampReader>),
 }
 
@@ -39,15 +47,22 @@ struct SeriesStep {
 struct ReadStep {
     chunk: Option<CandleTimes>,
     report: SeriesReport,
-    /// With the last step, where one was asked for.
-    survey: Option<Box<SeriesSurvey>>,
     warnings: Vec<Warning>,
 }
 
 impl Prefetcher {
     /// Has the series opened. [`Prefetcher::open`] waits for it.
-    pub fn start(thread_pool: &ThreadPool, files: SeriesFiles, rules: Arc<SeriesRules>) -> Self {
-        let state = SeriesState::Closed(files, rules);
+    pub fn start(
+        thread_pool: &ThreadPool,
+        files: SeriesFiles,
+        rules: Arc<SeriesRules>,
+        observer: Box<dyn SeriesObserver>,
+    ) -> Self {
+        let state = SeriesState::Closed(Box::new(ClosedSeries {
+            files,
+            rules,
+            observer,
+        }));
         let steps = thread_pool.serial_task(state, SeriesState::step);
         steps.submit(Priority::First, ());
         Self {
@@ -56,7 +71,6 @@ impl Prefetcher {
             read: None,
             ended: false,
             report: None,
-            survey: None,
             warnings: Vec::new(),
         }
     }
@@ -84,7 +98,6 @@ impl Prefetcher {
         };
         self.pending = false;
         self.report = Some(read.report);
-        self.survey = read.survey;
         self.warnings.extend(read.warnings);
         self.ended = read.chunk.is_none();
         Ok(read.chunk)
@@ -112,11 +125,6 @@ impl Prefetcher {
         self.report.as_ref()
     }
 
-    /// What a survey found, once, after the series has ended; `None` where none was asked for.
-    pub fn take_survey(&mut self) -> Option<Box<SeriesSurvey>> {
-        self.survey.take()
-    }
-
     /// What a person should know about the rows that were taken; each once.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
@@ -126,8 +134,15 @@ impl Prefetcher {
 impl SeriesState {
     fn step(&mut self, (): ()) -> Result<SeriesStep> {
         let mut opened = None;
-        if let Self::Closed(files, rules) = self {
-            let (source, reader) = series::open(files, rules.clone())?;
+        if matches!(self, Self::Closed(_))
+            && let Self::Closed(closed) = std::mem::replace(self, Self::Opening)
+        {
+            let ClosedSeries {
+                files,
+                rules,
+                observer,
+            } = *closed;
+            let (source, reader) = series::open(&files, rules, observer)?;
             opened = Some(source);
             *self = Self::Open(Box::new(reader));
         }
@@ -135,14 +150,8 @@ impl SeriesState {
             unreachable!("it has just been opened");
         };
         let chunk = reader.next_chunk()?;
-        let survey = if chunk.is_none() {
-            reader.take_survey()
-        } else {
-            None
-        };
         let read = Box::new(ReadStep {
             chunk,
-            survey,
             report: reader.report().clone(),
             warnings: reader.take_warnings(),
         });

@@ -17,7 +17,7 @@ use crate::data::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::data::planner::{Join, Planner, SliceRule};
 use crate::data::prefetch::Prefetcher;
-use crate::data::series::{SeriesSource, SeriesSurvey};
+use crate::data::series::{ObservedSeries, SeriesObserver, SeriesSource};
 use crate::data::thread_pool::ThreadPool;
 use crate::error::Result;
 use crate::report::{Report, Warning};
@@ -113,6 +113,16 @@ impl SliceBatches {
         inputs: Inputs,
         options: &ReadOptions,
     ) -> Result<Self> {
+        Self::open_observed(request, inputs, options, |_| Box::new(()))
+    }
+
+    /// The same, with an observer for each series, made in request order.
+    pub(crate) fn open_observed(
+        request: &Request,
+        inputs: Inputs,
+        options: &ReadOptions,
+        mut observer: impl FnMut(ObservedSeries<'_>) -> Box<dyn SeriesObserver>,
+    ) -> Result<Self> {
         let Inputs { hours, resolved } = inputs;
         let rules = options.series_rules(request, hours.as_ref(), resolved.series.len());
         let thread_pool = ThreadPool::start(options.threads())?;
@@ -122,7 +132,8 @@ impl SliceBatches {
             .into_iter()
             .map(|files| {
                 let rules = rules.of(files.role).clone();
-                Prefetcher::start(&thread_pool, files, rules)
+                let observer = observer(rules.observed());
+                Prefetcher::start(&thread_pool, files, rules, observer)
             })
             .collect();
         // Start with the last one: when it is open, most others are too. Of several errors, report
@@ -228,12 +239,6 @@ impl SliceBatches {
             last_timestamp_ns: self.last_timestamp_ns,
             series: self.planner.reports(),
         }
-    }
-
-    /// The surveys of all series, once, after the last batch; empty unless requested.
-    pub(crate) fn take_surveys(&mut self) -> Vec<SeriesSurvey> {
-        debug_assert!(self.ended);
-        self.planner.take_surveys()
     }
 
     /// The empty batch that seals the stream, with the schema and dictionary of all batches.

@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
-use crate::data::bins::most_bins;
 use crate::data::discovery::Role;
 use crate::data::multi_symbol::batches::PLANS_AHEAD;
 use crate::data::series::SeriesRules;
@@ -38,7 +37,6 @@ pub struct ReadOptions {
     chunk_rows: Option<NonZeroUsize>,
     follow_links: bool,
     strict: bool,
-    survey: bool,
 }
 
 impl ReadOptions {
@@ -85,12 +83,6 @@ impl ReadOptions {
         self.follow_links
     }
 
-    /// Surveys every series: when rows were dropped, and where bars are missing.
-    pub(crate) fn with_survey(mut self) -> Self {
-        self.survey = true;
-        self
-    }
-
     /// The rules of a request with `series` series; `hours` come from its session file.
     pub(crate) fn series_rules(
         &self,
@@ -99,11 +91,10 @@ impl ReadOptions {
         series: usize,
     ) -> RulesByRole {
         let segment_rows = SEGMENT_BUDGET_BYTES / (series.max(1) * size_of::<i64>());
-        let survey_bins = self.survey.then(|| most_bins(series));
         let rules = |role| {
             let chunk_rows = self.chunk_rows(series);
             let rules = SeriesRules::new(request, role, hours, chunk_rows, segment_rows);
-            Arc::new(rules.with_survey(survey_bins))
+            Arc::new(rules)
         };
         let higher = 0..request.higher_timeframes().len();
         RulesByRole {

@@ -7,6 +7,7 @@
 
 mod candle_times;
 mod duplicates;
+mod observer;
 mod open;
 mod row_filter;
 mod row_stream;
@@ -24,9 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use self::candle_times::CandleTimes;
+pub(crate) use self::observer::{ObservedSeries, SeriesObserver};
 use self::open::OpenedFiles;
 pub(crate) use self::rows::Rows;
-pub(crate) use self::stats::{GapCount, SeriesSurvey};
 pub(crate) use self::timestamps::TimestampReader;
 pub(crate) use self::values::ValueCursor;
 use crate::data::discovery::{Role, SeriesFiles};
@@ -78,8 +79,6 @@ pub(crate) struct SeriesRules {
     chunk_rows: usize,
     /// Maximum number of rows of a segment that is kept whole for its checks.
     segment_rows: usize,
-    /// Maximum number of time bins of a survey; `None` without a survey.
-    survey_bins: Option<usize>,
 }
 
 impl SeriesRules {
@@ -177,14 +176,15 @@ impl SeriesRules {
             is_of_candles: has_prices,
             chunk_rows,
             segment_rows,
-            survey_bins: None,
         }
     }
 
-    /// Adds a survey of at most `bins` time bins.
-    pub fn with_survey(mut self, bins: Option<usize>) -> Self {
-        self.survey_bins = bins;
-        self
+    /// What an observer may know of the series.
+    pub fn observed(&self) -> ObservedSeries<'_> {
+        ObservedSeries {
+            timeframe: &self.timeframe,
+            session: &self.session,
+        }
     }
 
     /// Whether duplicates may be an error.
@@ -408,6 +408,7 @@ pub(crate) fn inputs(
 pub(crate) fn open(
     series: &SeriesFiles,
     rules: Arc<SeriesRules>,
+    observer: Box<dyn SeriesObserver>,
 ) -> Result<(Arc<SeriesSource>, TimestampReader)> {
-    TimestampReader::open(series, rules).map_err(|error| series.name.on(error))
+    TimestampReader::open(series, rules, observer).map_err(|error| series.name.on(error))
 }

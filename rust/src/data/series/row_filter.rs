@@ -83,7 +83,7 @@ impl RowFilter {
             stats.report.outside_session += dropped as u64;
             if dropped > 0 {
                 let dropped = left_out(timestamps, &kept);
-                stats.add_dropped(|| dropped.filter(|&at| self.rules.in_window(at)));
+                stats.add_dropped(dropped.filter(|&at| self.rules.in_window(at)));
             }
             if kept.len() < timestamps.len() {
                 filtered = filtered.take(&kept);

@@ -15,8 +15,8 @@ use super::row_stream::RowStream;
 use super::scan::Scan;
 use super::segment_plan::{SegmentPlan, contradiction};
 use super::segments::{Order, Segment, SegmentBounds, look_at_all};
-use super::stats::{SeriesStats, SeriesSurvey};
-use super::{CandleTimes, PlannedFile, SeriesRules, SeriesSource};
+use super::stats::SeriesStats;
+use super::{CandleTimes, PlannedFile, SeriesObserver, SeriesRules, SeriesSource};
 use crate::data::discovery::SeriesFiles;
 use crate::data::source::{FileRanges, Projection};
 use crate::error::{Code, Error, Result};
@@ -48,6 +48,7 @@ impl TimestampReader {
     pub(super) fn open(
         series: &SeriesFiles,
         rules: Arc<SeriesRules>,
+        observer: Box<dyn SeriesObserver>,
     ) -> Result<(Arc<SeriesSource>, Self)> {
         let OpenedFiles {
             files,
@@ -83,7 +84,7 @@ impl TimestampReader {
             empty,
             first_path: series.files[0].path.clone(),
         });
-        let mut stats = SeriesStats::new(&series.name, series.files.len(), rows, &rules);
+        let mut stats = SeriesStats::new(&series.name, series.files.len(), rows, &rules, observer);
         stats.report.timestamp_units = units;
         let reader = Self {
             rows: if filter.needs_values() {
@@ -141,11 +142,6 @@ impl TimestampReader {
     /// What has been read so far, and dropped by which rule.
     pub fn report(&self) -> &SeriesReport {
         &self.stats.report
-    }
-
-    /// What a survey found, once, after the last candle; `None` where none was asked for.
-    pub fn take_survey(&mut self) -> Option<Box<SeriesSurvey>> {
-        self.stats.take_survey()
     }
 
     /// What a person should know about this series, as far as it has been read; each once.
@@ -322,7 +318,7 @@ impl TimestampReader {
         let dropped = (end - lead_in) - candles;
         self.stats.report.duplicates += dropped as u64;
         self.stats
-            .add_dropped(|| left_out(timestamps, &kept).filter(|&at| at >= self.rules.first_ns));
+            .add_dropped(left_out(timestamps, &kept).filter(|&at| at >= self.rules.first_ns));
         Ok(filtered.take(&kept))
     }
 
@@ -359,7 +355,7 @@ impl TimestampReader {
         self.stats.report.conflicting_duplicates = self.duplicates.conflicts();
         let dropped = Some(shared).filter(|&at| at >= self.rules.first_ns);
         self.stats.report.duplicates += u64::from(dropped.is_some());
-        self.stats.add_dropped(|| dropped.into_iter());
+        self.stats.add_dropped(dropped.into_iter());
         Ok(if keeps_before {
             let len = after.len() - 1;
             (before, after.slice(1, len))
