@@ -33,7 +33,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(sysconfig, "get_path", get_path)
     monkeypatch.setattr(binary_module, "__file__", str(package / "_binary.py"))
-    folders = [scripts, user, package.parent / "bin"]
+    folders = [package.parent / "bin", scripts, user]
     for folder in folders:
         folder.mkdir(parents=True)
     return folders
@@ -135,11 +135,23 @@ def test_not_found_lists_every_place(nowhere: list[Path]) -> None:
 
 
 def test_auto_falls_back_with_a_warning(nowhere: list[Path], data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with open_slices(data) as slices:
+    with pytest.warns(UserWarning, match="plain Python implementation, which is slow") as warned:
+        slices = open_slices(data)
+    with slices:
         assert producer(slices).startswith(PYTHON)
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("omega_slices", "WARNING")
     assert str(nowhere[0]) in record.message
+    (warning,) = warned
+    assert (str(warning.message), warning.filename) == (record.message, __file__)
+    assert "pip install" in record.message
+    assert "OMEGA_SLICES_BINARY" in record.message
+
+
+def test_asking_for_the_plain_implementation_warns_of_nothing(nowhere: list[Path], data: Path) -> None:
+    # Warnings are errors here.
+    with open_slices(data, backend="python") as slices:
+        assert producer(slices).startswith(PYTHON)
 
 
 @pytest.mark.parametrize("backend", ["auto", "rust"])
@@ -353,5 +365,7 @@ def test_errors_of_the_reference_come_from_opening(tmp_path: Path) -> None:
 
 
 def test_the_interpreters_own_scripts_folder_is_searched() -> None:
-    assert binary_module._candidates()[0].parent == Path(sysconfig.get_path("scripts"))
-    assert sys.prefix in str(binary_module._candidates()[0])
+    """That of the environment, and where the package is no part of one, that of the interpreter."""
+    folders = [path.parent for path in binary_module._candidates()]
+    assert Path(sysconfig.get_path("scripts")) in folders
+    assert any(sys.prefix in str(folder) for folder in folders)

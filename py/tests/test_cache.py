@@ -193,7 +193,9 @@ def test_without_an_executable_the_warning_tells_of_the_cache(
 
     monkeypatch.delenv("OMEGA_SLICES_BINARY", raising=False)
     monkeypatch.setattr(_open, "find_binary", nowhere)
-    with caplog.at_level(logging.WARNING, logger="omega_slices"), open_slices(data, cache="kept") as slices:
+    with caplog.at_level(logging.WARNING, logger="omega_slices"), pytest.warns(UserWarning, match="the cache 'kept'"):
+        slices = open_slices(data, cache="kept")
+    with slices:
         assert len(list(slices)) == 2
     assert "does not use the cache 'kept'" in caplog.text
     with pytest.raises(BackendUnavailableError):

@@ -8,6 +8,7 @@ and there is none, and says so.  Leaves the stream itself to `_stream`.
 from __future__ import annotations
 
 import os
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
@@ -34,6 +35,9 @@ Backend = Literal["auto", "rust", "python", "shadow"]
 
 BACKEND_VARIABLE: Final = "OMEGA_USE_RUST_MULTI_SYMBOL"
 SAMPLE_VARIABLE: Final = "OMEGA_SLICES_SHADOW_SAMPLE"
+
+# From `_find_binary` up to the line that calls `open_slices`.
+_CALLER_OF_OPEN_SLICES: Final = 4
 
 _BACKEND_BY_VARIABLE: Final[dict[str, Backend]] = {
     "auto": "auto",
@@ -207,8 +211,8 @@ def open_slices(
         `python` backend has one.
     backend : {"auto", "rust", "python", "shadow"}, optional
         Who does the work: the executable, or the plain implementation in this package.
-        ``"auto"`` is the executable, and the plain implementation, with a logged
-        warning, only where there is no executable.  ``"shadow"`` is both: the slices of
+        ``"auto"`` is the executable, and the plain implementation only where there is no
+        executable, with a `UserWarning` and the same text in the log.  ``"shadow"`` is both: the slices of
         the executable, each given only after the plain implementation made the same one.
         By default the environment variable `OMEGA_USE_RUST_MULTI_SYMBOL` (``auto``;
         ``true``, ``1``; ``false``, ``0``; ``shadow``), else ``"auto"``.
@@ -444,7 +448,10 @@ def _find_binary(chosen: _Choice, cache: Cache | None) -> Path | None:
         if chosen.backend != "auto" or binary_override() is not None:
             raise
         unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
-        logger.warning("the plain Python implementation is used, which is slow%s: %s", unused, printable(error.message))
+        text = printable(f"using the plain Python implementation, which is slow{unused}: {error.message}; {error.hint}")
+        logger.warning("%s", text)
+        # Beside the log, which many programs do not show.
+        warnings.warn(text, UserWarning, stacklevel=_CALLER_OF_OPEN_SLICES)
         return None
 
 
