@@ -25,8 +25,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omega_slices import MultiSymbolSlice, SliceStream, SliceTable, open_slices, read_slices
-from omega_slices._schema import read_schema
-from omega_slices._slices import SliceBatch, SliceLayout
+from omega_slices._arrow.schema_check import read_schema
+from omega_slices._slices.batch import SliceBatch
+from omega_slices._slices.layout import SliceLayout
+from omega_slices._slices.slice import slices_of
 
 REPEATS = 3
 LOOKUPS = 100_000  # how many timestamps are looked up at random
@@ -117,7 +119,7 @@ def touched(options: argparse.Namespace) -> dict[str, Any]:
     table = read_slices(options.data)
     kept = list(table.batches())
     layout = SliceLayout(table.symbols, read_schema(table.schema)[1])
-    slices = chain.from_iterable(SliceBatch(batch, layout).slices() for batch in kept)
+    slices = chain.from_iterable(slices_of(SliceBatch(batch, layout)) for batch in kept)
     started = time.perf_counter()
     LOOPS[options.loop](slices)
     return {"value": (time.perf_counter() - started) / len(table), "slices": len(table)}

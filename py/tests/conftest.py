@@ -11,7 +11,7 @@ import other_process
 import pytest
 import wire
 
-from omega_slices import _binary
+from omega_slices._backends import binary as binary_module
 
 _VARIABLES = ("OMEGA_USE_RUST_MULTI_SYMBOL", "OMEGA_DATA_PARQUET_ROOT")
 
@@ -28,7 +28,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def binary() -> Path:
     """The real executable; a test that needs it fails where it is missing."""
-    return _binary.find_binary()
+    return binary_module.find_binary()
 
 
 @pytest.fixture

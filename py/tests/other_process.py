@@ -31,7 +31,7 @@ import numpy as np
 import wire
 
 from omega_slices import MultiSymbolSlice, OmegaSlicesError, SliceStream, SymbolNotFoundError, open_slices
-from omega_slices import _process as process
+from omega_slices._backends import process
 
 MINUTES: Final = 50_000
 SPREAD: Final = 0.25

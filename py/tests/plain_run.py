@@ -21,10 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omega_slices._binary import find_binary
-from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, TimestampUnit
-from omega_slices._request import Request
-from omega_slices._times import format_time_ns
+from omega_slices._backends.binary import find_binary
+from omega_slices._model.candle import CandleData
+from omega_slices._model.report import RunReport, RunWarning, SeriesReport, TimestampUnit
+from omega_slices._model.request import Request
+from omega_slices._model.times import format_time_ns
 
 if TYPE_CHECKING:
     from omega_slices import MultiSymbolSlice, OmegaSlicesError

@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 import zone_oracle
 from hypothesis import strategies as st
 
-from omega_slices._request import Request, make_request
-from omega_slices._times import format_time_ns, parse_time_ns, timeframe_ns
+from omega_slices._model.request import Request
+from omega_slices._model.request_parser import make_request
+from omega_slices._model.times import format_time_ns, parse_time_ns, timeframe_ns
 
 SECOND_NS: Final = 10**9
 DAY_NS: Final = 86_400 * SECOND_NS

@@ -14,9 +14,10 @@ import wire
 from wire import write_series
 
 from omega_slices import BackendUnavailableError, ErrorCode, OmegaSlicesError, RequestError, SliceStream, open_slices
-from omega_slices import _binary as binary_module
-from omega_slices._request import make_request
-from omega_slices._sources import Permissions, sync_arguments
+from omega_slices._backends import binary as binary_module
+from omega_slices._backends.arguments import sync_arguments
+from omega_slices._model.options import ExecutionOptions, Permissions
+from omega_slices._model.request_parser import make_request
 
 PYTHON = "omega-slices-python/"
 
@@ -24,7 +25,7 @@ PYTHON = "omega-slices-python/"
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """An environment without an executable; the folders that are searched."""
-    scripts, user, package = (tmp_path / name for name in ("scripts", "user", "site/omega_slices"))
+    scripts, user, package = (tmp_path / name for name in ("scripts", "user", "site/omega_slices/_backends"))
     monkeypatch.delenv("OMEGA_SLICES_BINARY", raising=False)
 
     def get_path(name: str, scheme: str = "") -> str:
@@ -32,8 +33,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return str(user if scheme else scripts)
 
     monkeypatch.setattr(sysconfig, "get_path", get_path)
-    monkeypatch.setattr(binary_module, "__file__", str(package / "_binary.py"))
-    folders = [package.parent / "bin", scripts, user]
+    monkeypatch.setattr(binary_module, "__file__", str(package / "binary.py"))
+    folders = [package.parents[1] / "bin", scripts, user]
     for folder in folders:
         folder.mkdir(parents=True)
     return folders
@@ -275,8 +276,8 @@ def test_what_the_executable_is_told(fake: wire.Fake) -> None:
 
 def told(**options: Any) -> list[str]:
     """Return what the executable is told beyond the defaults."""
-    plain = sync_arguments(make_request("root"), None)
-    return [one for one in sync_arguments(make_request("root", **options), None) if one not in plain]
+    plain = sync_arguments(make_request("root"))
+    return [one for one in sync_arguments(make_request("root", **options)) if one not in plain]
 
 
 def test_each_option_is_told() -> None:
@@ -304,19 +305,21 @@ def test_each_option_is_told() -> None:
 
 
 def test_a_list_of_inputs_stands_for_the_root() -> None:
-    arguments = sync_arguments(make_request(None, inputs="-list.json", symbols=["BTC/USDT"]), None)
+    arguments = sync_arguments(make_request(None, inputs="-list.json", symbols=["BTC/USDT"]))
     assert arguments[1:3] == ["--inputs=-list.json", "--symbols=BTC/USDT"]
     assert not [one for one in arguments if one.startswith("--data")]
 
 
 def test_permissions_are_told() -> None:
-    plain = sync_arguments(make_request("root"), None)
-    allowed = sync_arguments(make_request("root"), None, Permissions(follow_links=True, strict=True))
+    plain = sync_arguments(make_request("root"))
+    allowed = sync_arguments(
+        make_request("root"), ExecutionOptions(permissions=Permissions(follow_links=True, strict=True))
+    )
     assert [one for one in allowed if one not in plain] == ["--follow-links", "--strict"]
 
 
 def test_defaults_are_told_too() -> None:
-    arguments = sync_arguments(make_request("root"), None)
+    arguments = sync_arguments(make_request("root"))
     assert arguments == [
         "sync",
         "--data=root",
@@ -334,7 +337,7 @@ def test_defaults_are_told_too() -> None:
 
 def test_many_symbols_go_into_several_arguments(fake: wire.Fake) -> None:
     symbols = [f"SYMBOL_WITH_A_RATHER_LONG_NAME_{number:05}" for number in range(20_000)]
-    given = [one for one in sync_arguments(make_request("root", symbols=symbols), None) if one.startswith("--symbols=")]
+    given = [one for one in sync_arguments(make_request("root", symbols=symbols)) if one.startswith("--symbols=")]
     assert len(given) > 1
     assert ",".join(one.removeprefix("--symbols=") for one in given).split(",") == symbols
     schema = wire.schema(symbols)

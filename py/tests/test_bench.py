@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from omega_slices._binary import find_binary
+from omega_slices._backends.binary import find_binary
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = REPOSITORY / "scripts"

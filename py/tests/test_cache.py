@@ -22,11 +22,10 @@ from omega_slices import (
     SliceStream,
     SystemFailureError,
     UnsortedInputError,
-    _file,
-    _open,
-    _sources,
     open_slices,
 )
+from omega_slices._backends import cached, resolve
+from omega_slices._slices import file
 
 OF = wire.schema()
 BATCHES = [wire.batch(OF, 0, 3), wire.batch(OF, 3, 2)]
@@ -115,7 +114,7 @@ def vanishing(monkeypatch: pytest.MonkeyPatch, entry: Path, times: int) -> list[
     """Let the file be away whenever it is opened, so many times; return the paths that were opened."""
     asked: list[str] = []
     away = entry.with_suffix(".away")
-    real: Callable[[str], Any] = _file.SliceFile
+    real: Callable[[str], Any] = file.SliceFile
 
     def open_file(path: str) -> Any:
         asked.append(path)
@@ -127,7 +126,7 @@ def vanishing(monkeypatch: pytest.MonkeyPatch, entry: Path, times: int) -> list[
         finally:
             away.rename(entry)
 
-    monkeypatch.setattr(_sources, "SliceFile", open_file)
+    monkeypatch.setattr(cached, "SliceFile", open_file)
     return asked
 
 
@@ -192,7 +191,7 @@ def test_without_an_executable_the_warning_tells_of_the_cache(
         raise BackendUnavailableError("there is none")
 
     monkeypatch.delenv("OMEGA_SLICES_BINARY", raising=False)
-    monkeypatch.setattr(_open, "find_binary", nowhere)
+    monkeypatch.setattr(resolve, "find_binary", nowhere)
     with caplog.at_level(logging.WARNING, logger="omega_slices"), pytest.warns(UserWarning, match="the cache 'kept'"):
         slices = open_slices(data, cache="kept")
     with slices:

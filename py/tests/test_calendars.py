@@ -27,8 +27,8 @@ from omega_slices import (
     open_slices,
 )
 from omega_slices import _calendars as calendars
-from omega_slices._request import make_request
-from omega_slices._times import parse_time_ns
+from omega_slices._model.request_parser import make_request
+from omega_slices._model.times import parse_time_ns
 
 DAY_NS = 86_400 * 10**9
 

@@ -32,8 +32,8 @@ import wire
 from leaks import Tally
 from other_process import MINUTES, expected, open_market
 
-from omega_slices import DeserializationError, OmegaSlicesError, _sources, open_slices
-from omega_slices import _process as process
+from omega_slices import DeserializationError, OmegaSlicesError, open_slices
+from omega_slices._backends import arguments, process
 
 SIGNALS: Final = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]
 
@@ -487,7 +487,7 @@ def test_a_slow_producer_gives_signs_of_life(silent: Path, tally: Tally, monkeyp
     """Without them, seconds without a slice would count as a fault here."""
     monkeypatch.setattr(process, "_SILENCE_MAX_S", 2.0)
     monkeypatch.setattr(process, "_WAIT_S", 0.1)
-    monkeypatch.setattr(_sources, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(arguments, "HEARTBEAT_S", 1)
     with open_slices(silent, backend="rust") as slices:
         assert list(slices) == []
     assert slices.metrics.producer_seconds > 0.0

@@ -28,7 +28,7 @@ from omega_slices import (
     UnsortedInputError,
     open_slices,
 )
-from omega_slices import _process as process
+from omega_slices._backends import process
 
 SLICES = 40
 

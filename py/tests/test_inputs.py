@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pyarrow as pa
@@ -23,6 +23,7 @@ from omega_slices import (
     InputList,
     InputSeries,
     OmegaSlicesError,
+    Request,
     RequestError,
     SymbolNotFoundError,
     UnsupportedInputError,
@@ -30,8 +31,8 @@ from omega_slices import (
     open_slices,
     read_slices,
 )
-from omega_slices._inputs import RequestOptions
-from omega_slices._request import make_request
+from omega_slices._model.options import RequestOptions
+from omega_slices._model.request_parser import make_request
 
 COLUMNS = {
     "timestamp": "UTC time",
@@ -44,10 +45,15 @@ COLUMNS = {
 
 
 def test_the_keywords_are_those_of_the_request() -> None:
-    asked = list(signature(make_request).parameters)[1:]
-    assert [*RequestOptions.__annotations__] == asked
-    opened = list(signature(open_slices).parameters)[1:]
-    assert opened[: len(asked)] == asked
+    asked = [*RequestOptions.__annotations__]
+    assert [name for name in Request.__struct_fields__ if name != "data"] == asked
+    opened = signature(open_slices).parameters
+    assert list(opened)[1 : 1 + len(asked)] == asked
+    # Those who open a stream, and those who leave an option out, get the same.
+    defaults = {name: opened[name].default for name in asked}
+    assert make_request("root", **cast(RequestOptions, defaults)) == make_request("root")
+    with pytest.raises(TypeError):
+        make_request("root", no_such_option=1)  # type: ignore[call-arg]
 
 
 # --- What the executable lists ---------------------------------------------------------------

@@ -15,8 +15,9 @@ import pytest
 import wire
 
 from omega_slices import DeserializationError, assert_slices_equal, open_slices, read_slices
-from omega_slices._request import make_request
-from omega_slices._schema import check_schema, known_after_ns, stream_schema
+from omega_slices._arrow.schema_check import check_schema
+from omega_slices._model.request_parser import make_request
+from omega_slices._model.schema import known_after_ns, stream_schema
 
 HOUR_NS = 3_600 * 10**9
 # The day of New York is over 29 hours after the midnight UTC of its date, in winter.

@@ -25,9 +25,11 @@ from omega_slices import (
     open_slices,
     read_slices,
 )
-from omega_slices._request import make_request, zone_names
-from omega_slices._schema import KNOWN_AFTER_KEY, METADATA_KEYS, check_schema, known_after_ns, stream_schema
-from omega_slices._sources import sync_arguments
+from omega_slices._arrow.schema_check import check_schema
+from omega_slices._backends.arguments import sync_arguments
+from omega_slices._model.checks import zone_names
+from omega_slices._model.request_parser import make_request
+from omega_slices._model.schema import KNOWN_AFTER_KEY, METADATA_KEYS, known_after_ns, stream_schema
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -167,7 +169,7 @@ def run(binary: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 def test_schema_and_metadata_are_the_same(binary: Path, root: Path, options: dict[str, Any]) -> None:
     symbols = ("EUR USD", "Ä'\"B")
     request = make_request(root, **({"symbols": symbols} | options))
-    done = run(binary, *sync_arguments(request, None))
+    done = run(binary, *sync_arguments(request))
     assert done.returncode == 0, done.stderr
     schema = pa.ipc.open_stream(done.stdout).schema
     assert check_schema(schema, request) == symbols
@@ -314,7 +316,7 @@ def test_options_are_refused_alike(binary: Path, arguments: list[str], options: 
 
 
 def test_reports_are_read_whole(binary: Path, root: Path) -> None:
-    done = run(binary, *sync_arguments(make_request(root), None))
+    done = run(binary, *sync_arguments(make_request(root)))
     *_, last = map(json.loads, done.stderr.splitlines())
     with open_slices(root, backend="rust") as slices:
         list(slices)
@@ -375,7 +377,7 @@ def test_the_executables_codes_are_ours(binary: Path, root: Path, code: ErrorCod
         (root / "EUR USD" / name).write_bytes(options.get("_content", b"PAR1 broken"))
     if rows := options.get("_rows"):
         write_series(root, "EUR USD", "BID", rows)
-    done = run(binary, *sync_arguments(make_request(root, **asked), None))
+    done = run(binary, *sync_arguments(make_request(root, **asked)))
     *_, error = map(json.loads, done.stderr.splitlines())
     assert (error["kind"], error["code"], error["name"]) == ("error", code.value, code.name)
     assert error["exit"] == done.returncode == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
 import importlib
 import inspect
@@ -19,7 +18,8 @@ import pytest
 import omega_slices
 
 MODULES = [
-    importlib.import_module(f"omega_slices.{module.name}") for module in pkgutil.iter_modules(omega_slices.__path__)
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(omega_slices.__path__, f"{omega_slices.__name__}.")
 ]
 
 
@@ -33,40 +33,6 @@ def test_the_public_names() -> None:
 
 def test_types_are_shipped() -> None:
     assert files("omega_slices").joinpath("py.typed").is_file()
-
-
-# What the reference shares with the product: the words of requests, candles, reports and errors.
-SHARED = {"_candle", "_paths", "_request", "_times", "errors"}
-
-
-def test_the_reference_is_independent() -> None:
-    """One module of the product runs it; it uses no module that finds, reads or synchronises."""
-    folder = Path(str(files("omega_slices")))
-    imported = {path.stem: _imports(path) for path in folder.glob("*.py")}
-    reference = {name for name in imported if name.lstrip("_").startswith("reference")}
-    assert "reference" in reference
-    assert {name for name in imported if name not in reference and imported[name] & reference} == {"_sources"}
-    for name in reference:
-        assert imported[name] <= reference | SHARED, name
-    # And what they share does not lead back.
-    for name in SHARED:
-        assert imported[name] <= SHARED | {"_calendars"}, name
-    assert imported["_calendars"] <= SHARED
-
-
-def _imports(path: Path) -> set[str]:
-    """Return the modules of the package that one of them imports, wherever in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports name the package"
-            if node.module == "omega_slices":
-                found.update(one.name for one in node.names)
-            elif node.module is not None and node.module.startswith("omega_slices."):
-                found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found.update(one.name.split(".")[1] for one in node.names if one.name.startswith("omega_slices."))
-    return found
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

@@ -27,12 +27,14 @@ from hypothesis import strategies as st
 from series_strategies import DAY_NS, UNITS_NS, Fault, FilePlan, World, faults, is_of_days, worlds
 
 from omega_slices import open_slices
-from omega_slices._candle import RunReport, datetime_from_ns
-from omega_slices._reference_files import all_files
-from omega_slices._reference_series import read_series
-from omega_slices._reference_sessions import read_sessions
-from omega_slices._request import Request, make_request
-from omega_slices._times import timeframe_ns
+from omega_slices._model.candle import datetime_from_ns
+from omega_slices._model.report import RunReport
+from omega_slices._model.request import Request
+from omega_slices._model.request_parser import make_request
+from omega_slices._model.times import timeframe_ns
+from omega_slices._reference.files import all_files
+from omega_slices._reference.series import read_series
+from omega_slices._reference.sessions import read_sessions
 from omega_slices.errors import CorruptInputError, OmegaSlicesError, error_from_report
 from omega_slices.reference import ReferenceRun, open_reference
 

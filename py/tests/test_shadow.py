@@ -32,11 +32,11 @@ from omega_slices import (
     assert_slices_equal,
     open_slices,
 )
-from omega_slices import _shadow as shadow
-from omega_slices._candle import RunReport, RunWarning
-from omega_slices._request import make_request
-from omega_slices._shadow import ShadowSource
-from omega_slices._sources import ReferenceSource
+from omega_slices._backends import shadow
+from omega_slices._backends.plain import ReferenceSource
+from omega_slices._backends.shadow import ShadowSource
+from omega_slices._model.report import RunReport, RunWarning
+from omega_slices._model.request_parser import make_request
 
 MINUTES = 400
 

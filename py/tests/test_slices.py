@@ -30,19 +30,21 @@ from omega_slices import (
     SymbolSnapshot,
     TimeframeNotFoundError,
 )
-from omega_slices._schema import StreamContent
-from omega_slices._slices import SliceBatch, SliceLayout
+from omega_slices._model.schema import StreamSpec
+from omega_slices._slices.batch import SliceBatch
+from omega_slices._slices.layout import SliceLayout
+from omega_slices._slices.slice import slices_of
 
 SIDES = ("bid", "ask", "trade")
 
 
-def content(schema: pa.Schema, timeframe: str = "M1") -> StreamContent:
+def spec(schema: pa.Schema, timeframe: str = "M1") -> StreamSpec:
     """Read off a schema what the slices hold."""
-    return StreamContent(
+    return StreamSpec(
         timeframe,
         tuple(name.removeprefix("valid_") for name in schema.names if name.startswith("valid_")),
         fills=any(f"{side}_timestamp" in schema.names for side in SIDES),
-        further=tuple(
+        higher_timeframes=tuple(
             dict.fromkeys(name.split("_")[0] for name in schema.names if re.match("[A-Z][0-9]+_valid_", name))
         ),
         indicators=tuple(name.removeprefix("ind_") for name in schema.names if name.startswith("ind_")),
@@ -51,7 +53,7 @@ def content(schema: pa.Schema, timeframe: str = "M1") -> StreamContent:
 
 def view(batch: pa.RecordBatch, symbols: tuple[str, ...], timeframe: str = "M1") -> list[MultiSymbolSlice]:
     """Return the slices of a batch."""
-    return list(SliceBatch(batch, SliceLayout(symbols, content(batch.schema, timeframe))).slices())
+    return list(slices_of(SliceBatch(batch, SliceLayout(symbols, spec(batch.schema, timeframe)))))
 
 
 def one_slice(**options: Any) -> MultiSymbolSlice:

@@ -27,8 +27,8 @@ from omega_slices import (
     SliceStream,
     open_slices,
 )
+from omega_slices._model.request_parser import make_request
 from omega_slices._monitor import StreamMonitor
-from omega_slices._request import make_request
 
 REQUEST = make_request("unused", symbols=wire.SYMBOLS)
 
@@ -272,7 +272,7 @@ def test_a_failed_stream_is_not_kept_alive_by_its_error() -> None:
 
 
 def test_the_python_backend_is_read_in_bounded_batches(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omega_slices._sources._REFERENCE_BATCH_ROWS", 3)
+    monkeypatch.setattr("omega_slices._backends.plain._REFERENCE_BATCH_ROWS", 3)
     with open_slices(data, backend="python") as slices:
         assert slices.symbols == ("EURUSD", "GBPUSD")
         assert [batch.num_rows for batch in slices.batches()] == [2, 2]
@@ -288,7 +288,7 @@ def test_the_python_backend_is_read_in_bounded_batches(data: Path, monkeypatch: 
 
 
 def test_the_python_backend_gives_all_columns(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omega_slices._sources._REFERENCE_BATCH_ROWS", 4)
+    monkeypatch.setattr("omega_slices._backends.plain._REFERENCE_BATCH_ROWS", 4)
     for symbol in ("EURUSD", "GBPUSD"):
         for side in ("BID", "ASK"):
             # One that is complete at midnight, and one that is not.

@@ -30,10 +30,10 @@ from omega_slices import (
     RequestError,
     RunWarning,
     SliceTable,
-    _file,
     open_slices,
     read_slices,
 )
+from omega_slices._slices import file
 
 SCHEMA = wire.schema()
 MINUTE = wire.MINUTE_NS
@@ -259,7 +259,7 @@ def test_it_shows_the_file_without_copying_it(folder: Path) -> None:
 
 
 def test_few_batches_stay_of_a_compressed_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_file, "_DECOMPRESSED_MAX", 2)
+    monkeypatch.setattr(file, "_DECOMPRESSED_MAX", 2)
     batches = [wire.batch(SCHEMA, first, 4) for first in range(0, 40, 4)]
     table = read_slices(write(folder, wire.encode_file(SCHEMA, batches, compression="lz4"), "many.lz4"))
     read: list[int] = []
@@ -273,7 +273,7 @@ def test_few_batches_stay_of_a_compressed_file(folder: Path, monkeypatch: pytest
 
 
 def test_few_views_stay_where_there_are_very_many(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_file, "_VIEWS_MAX", 3)
+    monkeypatch.setattr(file, "_VIEWS_MAX", 3)
     batches = [wire.batch(SCHEMA, first, 1) for first in range(10)]
     table = read_slices(write(folder, wire.encode_file(SCHEMA, batches), "views.arrow"))
     assert [one.timestamp_ns for one in table] == [START + minute * MINUTE for minute in range(10)]
@@ -295,7 +295,7 @@ class Counting:
 
 def test_what_is_computed_from_a_file_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mids, closes with gaps and unpacked bitmaps are forgotten and come back the same."""
-    monkeypatch.setattr(_file, "_DERIVED_BYTES_MAX", 200)
+    monkeypatch.setattr(file, "_DERIVED_BYTES_MAX", 200)
     of = wire.schema(fills=True, further=["H1"], indicators=["rsi"])
     batches = [wire.batch(of, first, 4, missing=0.3, carried=0.5) for first in range(0, 40, 4)]
     table = read_slices(write(folder, wire.encode_file(of, batches), "derived.arrow"))
@@ -377,8 +377,8 @@ def test_a_forked_process_goes_on_with_it(path: Path) -> None:
 
 
 def test_many_threads_find_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_file, "_DECOMPRESSED_MAX", 2)
-    monkeypatch.setattr(_file, "_DERIVED_BYTES_MAX", 500)
+    monkeypatch.setattr(file, "_DECOMPRESSED_MAX", 2)
+    monkeypatch.setattr(file, "_DERIVED_BYTES_MAX", 500)
     batches = [wire.batch(SCHEMA, first, 8, missing=0.2) for first in range(0, 160, 8)]
     closes = [value for batch in batches for value in batch.column("bid_close").to_pylist()]
     for compression in (None, "lz4"):

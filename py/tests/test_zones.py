@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from zone_oracle import DAY_NS, END_NS, SECOND_NS, all_zones, changes, date_of_middle, days_later, instants, shown
 
 from omega_slices import CorruptInputError, open_slices
-from omega_slices._reference_time import smallest_offset_ns, zone_of
-from omega_slices._times import format_time_ns
+from omega_slices._model.times import format_time_ns
+from omega_slices._reference.time import smallest_offset_ns, zone_of
 
 both_backends = pytest.mark.parametrize("backend", ["python", "rust"])
 

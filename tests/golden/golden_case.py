@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from plain_run import Cell, Shown, Slices, reference_slices
 
-from omega_slices._candle import RunReport, SeriesReport
-from omega_slices._request import Request, make_request
+from omega_slices._model.report import RunReport, SeriesReport
+from omega_slices._model.request import Request
+from omega_slices._model.request_parser import make_request
 from omega_slices.errors import OmegaSlicesError
 from omega_slices.reference import open_reference
 

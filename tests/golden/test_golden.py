@@ -10,7 +10,7 @@ import pytest
 from golden_case import Answer, Case
 
 from omega_slices import open_slices
-from omega_slices._request import Request
+from omega_slices._model.request import Request
 from omega_slices.errors import ErrorCode, OmegaSlicesError, error_from_report
 
 CASES = golden_case.load_cases()

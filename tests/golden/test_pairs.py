@@ -20,7 +20,7 @@ from pairs_oracle import oracle_book
 from pairs_strategy import START_BALANCE, Book, Trade, backtest
 
 from omega_slices import open_slices, read_slices
-from omega_slices._request import make_request
+from omega_slices._model.request_parser import make_request
 
 BACKENDS = ["python", "rust", "shadow"]
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from omega_slices._buffers import unpack_presence, unpack_values, values_view
-from omega_slices._times import format_time_ns
+from omega_slices._arrow.buffers import unpack_presence, unpack_values, values_view
+from omega_slices._model.schema import SYMBOL_COLUMN, TIMESTAMP_COLUMN, is_indicator_column
+from omega_slices._model.times import format_time_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 # What slices are matched by.
-_KEYS: Final = ("timestamp", "symbol")
+_KEYS: Final = (TIMESTAMP_COLUMN, SYMBOL_COLUMN)
 
 
 class Difference(NamedTuple):
@@ -92,7 +93,7 @@ class Walk:
         if self._batch is None:
             return None
         rest = self._batch.slice(self._next * width)
-        return rest, values_view(rest.column("timestamp"), "int64")[::width]
+        return rest, values_view(rest.column(TIMESTAMP_COLUMN), "int64")[::width]
 
     def move(self, slices: int) -> None:
         """Walk over so many slices of the batch at hand."""
@@ -215,7 +216,7 @@ def _value(column: pa.Array, row: int) -> float | int | None:
 
 def _value_text(value: float | None, column: str) -> str:
     if value is None:
-        return "no value" if column.startswith("ind_") else "no candle"
+        return "no value" if is_indicator_column(column) else "no candle"
     if isinstance(value, int) and not isinstance(value, bool):
         return _time_text(value)
     return repr(value)

@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from omega_slices._candle import RunReport, RunWarning
-    from omega_slices._request import Request
+    from omega_slices._model.report import RunReport, RunWarning
+    from omega_slices._model.request import Request
+
 
 logger: Final = logging.getLogger("omega_slices")
-
 _SYMBOLS_SHOWN: Final = 3
-
 _numbers: Final = count(1)
-
 Outcome = Literal["complete", "closed", "failed"]
 
 

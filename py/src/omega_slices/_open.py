@@ -1,52 +1,32 @@
-"""Opening a stream: the options of a request, and who answers it.
+"""Opening a stream.
 
-Owns `open_slices`, the choice of the backend and what it falls back to.  Guarantees that
-the plain implementation stands in for the executable only where nobody asked for that one
-and there is none, and says so.  Leaves the stream itself to `_stream`.
+Owns `open_slices`, the one place where every option has a line of its own.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
-from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, cast
 
-from omega_slices._binary import binary_override, find_binary
-from omega_slices._inputs import inputs_of
-from omega_slices._monitor import StreamMonitor, logger
-from omega_slices._request import checked_count, default_data, make_request
-from omega_slices._shadow import ShadowSource
-from omega_slices._sources import BinarySource, Cache, CachedSource, Permissions, ReferenceSource, reference_range_ns
+from omega_slices._backends.choice import choose_backend, parse_cache_options, parse_shadow_sample
+from omega_slices._backends.resolve import resolve_backend
+from omega_slices._calendars import check_calendar_of
+from omega_slices._model.checks import checked_count
+from omega_slices._model.options import ExecutionOptions, Permissions, RequestOptions
+from omega_slices._model.request_parser import default_root, make_request
+from omega_slices._model.times import TimeLike
+from omega_slices._monitor import StreamMonitor
 from omega_slices._stream import SliceStream
-from omega_slices._times import TimeLike
-from omega_slices.errors import BackendUnavailableError, RequestError, printable
+from omega_slices.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
-    from pathlib import Path
 
     from omega_slices._monitor import StreamMetrics
-    from omega_slices._request import Request
-    from omega_slices._sources import Source
 
-Backend = Literal["auto", "rust", "python", "shadow"]
-
-BACKEND_VARIABLE: Final = "OMEGA_USE_RUST_MULTI_SYMBOL"
-SAMPLE_VARIABLE: Final = "OMEGA_SLICES_SHADOW_SAMPLE"
-
-# From `_find_binary` up to the line that calls `open_slices`.
-_CALLER_OF_OPEN_SLICES: Final = 4
-
-_BACKEND_BY_VARIABLE: Final[dict[str, Backend]] = {
-    "auto": "auto",
-    "true": "rust",
-    "1": "rust",
-    "false": "python",
-    "0": "python",
-    "shadow": "shadow",
-}
+# The arguments that shape the slices; the others say how the work is done.
+REQUEST_OPTIONS: Final = tuple(RequestOptions.__annotations__)
 
 
 def open_slices(
@@ -126,7 +106,7 @@ def open_slices(
         ``"JPX"``, ``"CME_Equity"``: rows stamped within its sessions, open included,
         close excluded, without its breaks; where `timeframe` is a day or more, rows
         stamped on the UTC days that its sessions are dated.  Calendars need
-        ``pip install "omega-slices[calendars]"``, and go with no further timeframe of a
+        ``pip install "omega-slices[calendars]"``, and go with no higher timeframe of a
         day or more where `timeframe` is shorter.
     normalize : bool
         Floor timestamps to the timeframe (weeks from Monday).  Rows that then share a
@@ -156,7 +136,7 @@ def open_slices(
         `timeframe`), as in ``"15m"``, ``"5bars"``; or a timedelta of whole seconds.
         Required with ``fill="forward"``.
     with_timeframe : str or iterable of str
-        Further timeframes, none by default: ``"H1"``, or with an age limit as in
+        Higher timeframes, none by default: ``"H1"``, or with an age limit as in
         `max_age`, ``"H1:max-age=1d"`` (bars are then those of H1).  Each slice also shows
         each series' latest candle of it that is complete.  Read from files of their own;
         none may be shorter than `timeframe`.
@@ -271,197 +251,27 @@ def open_slices(
     00:00:00 00:00:00 False
     00:01:00 00:01:00 False
     """
-    chosen = _choose_backend(backend)
-    sample = _shadow_sample(shadow_sample, chosen.backend)
+    # First of all, while the arguments are the only names there are.
+    given = dict(locals())
+    chosen = choose_backend(backend)
+    shadow_part = parse_shadow_sample(shadow_sample, chosen.backend)
     if metrics_hook is not None and not callable(metrics_hook):
         raise RequestError(f"metrics_hook={metrics_hook!r} cannot be called", hint="give a function of one argument")
-    request = make_request(
-        default_data() if data is None and inputs is None else data,
-        symbols=symbols,
-        timeframe=timeframe,
-        price_types=price_types,
-        start=start,
-        end=end,
-        timeline=timeline,
-        session=session,
-        normalize=normalize,
-        unsorted=unsorted,
-        duplicates=duplicates,
-        path_template=path_template,
-        columns=columns,
-        fill=fill,
-        max_age=max_age,
-        with_timeframe=with_timeframe,
-        known_at=known_at,
-        session_file=session_file,
-        indicators=indicators,
-        indicator_template=indicator_template,
-        inputs=inputs,
-        symbol_pattern=symbol_pattern,
-        one_instrument=one_instrument,
-        timestamp_unit=timestamp_unit,
-        zone=zone,
-        ambiguous=ambiguous,
-        stamped=stamped,
-        days=days,
+    root = default_root() if data is None and inputs is None else data
+    request = make_request(root, **cast("RequestOptions", {name: given[name] for name in REQUEST_OPTIONS}))
+    check_calendar_of(request)
+    options = ExecutionOptions(
+        threads=None if threads is None else checked_count("threads", threads, 1),
+        cache=parse_cache_options(cache, cache_size),
+        permissions=Permissions(follow_links=bool(follow_links), strict=bool(strict)),
+        shadow_sample=shadow_part,
     )
-    threads = None if threads is None else checked_count("threads", threads, 1)
-    permissions = Permissions(follow_links=bool(follow_links), strict=bool(strict))
-    means = _Means(threads, _cache(cache, cache_size), permissions, sample)
-    answer = _find_answer(chosen, request, means)
-    monitor = StreamMonitor(request, answer.backend, answer.reason, answer.executable, metrics_hook)
+    resolved = resolve_backend(chosen, request, options)
+    monitor = StreamMonitor(request, resolved.backend, resolved.reason, resolved.executable, metrics_hook)
     try:
-        source = answer.open(monitor)
+        source = resolved.open(monitor)
         monitor.answered()
         return SliceStream(source, request, monitor)
     except BaseException as error:
         monitor.ended("failed", None, error)
         raise
-
-
-class _Choice(NamedTuple):
-    """A backend, what it was chosen by, and whether that is the code that asks."""
-
-    backend: Backend
-    reason: str
-    by_argument: bool
-
-
-def _choose_backend(backend: str | None) -> _Choice:
-    if backend is None:
-        # An empty variable counts as one that is not set.
-        text = os.environ.get(BACKEND_VARIABLE)
-        if not text:
-            return _Choice("auto", "the default", by_argument=False)
-        if text not in _BACKEND_BY_VARIABLE:
-            raise RequestError(
-                f"{BACKEND_VARIABLE}={text!r} is unknown", hint=f"set it to one of {', '.join(_BACKEND_BY_VARIABLE)}"
-            )
-        return _Choice(_BACKEND_BY_VARIABLE[text], f"{BACKEND_VARIABLE}={text}", by_argument=False)
-    match backend:
-        case "auto" | "rust" | "python" | "shadow":
-            return _Choice(backend, f"backend={backend!r}", by_argument=True)
-        case _:
-            raise RequestError(f"backend={backend!r} is unknown", hint=f"choose one of {', '.join(get_args(Backend))}")
-
-
-def _shadow_sample(given: float | None, backend: Backend) -> float:
-    """Return which part of the slices is compared; the variable counts for shadow runs only."""
-    if backend != "shadow":
-        if given is None:
-            return 1.0
-        raise RequestError(f"shadow_sample={given!r} is given without backend='shadow'", hint="leave it out")
-    text = os.environ.get(SAMPLE_VARIABLE) or "1"
-    try:
-        sample = float(text if given is None else given)
-    except (TypeError, ValueError):
-        sample = 0.0
-    if not 0.0 < sample <= 1.0:
-        what = f"{SAMPLE_VARIABLE}={text}" if given is None else f"shadow_sample={given!r}"
-        raise RequestError(f"{what} is no number above 0 and up to 1", hint="give the share that is compared, as 0.05")
-    return sample
-
-
-def _cache(folder: str | os.PathLike[str] | None, size: str | int | None) -> Cache | None:
-    if folder is None:
-        if size is not None:
-            raise RequestError("cache_size is given without a cache", hint="give cache= too, or leave both out")
-        return None
-    try:
-        text = os.fsdecode(folder)
-    except TypeError:
-        text = ""
-    if not text or "\0" in text:
-        raise RequestError(f"cache={folder!r} is no path of a folder", hint="give the folder that keeps the files")
-    if size is not None and not isinstance(size, str):
-        size = str(checked_count("cache_size", size, 1))
-    return Cache(text, size)
-
-
-class _Means(NamedTuple):
-    """How a request is answered, where that does not change the answer."""
-
-    threads: int | None
-    cache: Cache | None
-    permissions: Permissions
-    sample: float
-
-
-class _Answer(NamedTuple):
-    """Who answers a request and why, by which executable, and how to open it."""
-
-    backend: str
-    reason: str
-    executable: str | None
-    open: Callable[[StreamMonitor], Source]
-
-
-def _find_answer(chosen: _Choice, request: Request, means: _Means) -> _Answer:
-    threads, cache, permissions, sample = means
-    if chosen.backend == "python" and cache is not None:
-        if chosen.by_argument:
-            raise RequestError(
-                "backend='python' has no cache: the executable makes and keeps its files",
-                hint="use backend='rust', or leave cache= out",
-            )
-        # Who switches back by the environment cannot change the code as well.
-        logger.warning("%s does not use the cache %s", chosen.reason, printable(repr(cache.folder)))
-    binary = _find_binary(chosen, cache)
-    sessions = _sessions(request, binary, permissions)
-    reference = partial(ReferenceSource, request, sessions, follow_links=permissions.follow_links)
-
-    def plain(_monitor: StreamMonitor) -> Source:
-        return reference(strict=permissions.strict)
-
-    if binary is None:
-        reason = chosen.reason if chosen.backend == "python" else f"{chosen.reason}, and there is no executable"
-        return _Answer("python", reason, None, plain)
-
-    def executable(_monitor: StreamMonitor) -> Source:
-        if cache is not None:
-            return CachedSource(binary, request, threads, sessions, cache, permissions)
-        return BinarySource(binary, request, threads, sessions, permissions)
-
-    def both(monitor: StreamMonitor) -> Source:
-        return ShadowSource(
-            executable(monitor),
-            lambda part: reference(part=part),
-            request,
-            sample,
-            monitor.compared,
-            lambda: inputs_of(binary, request, permissions).paths,
-        )
-
-    if chosen.backend == "shadow":
-        return _Answer("shadow", chosen.reason, str(binary), both)
-    return _Answer("rust", chosen.reason, str(binary), executable)
-
-
-def _find_binary(chosen: _Choice, cache: Cache | None) -> Path | None:
-    """Return the executable; None where the plain implementation does the work."""
-    if chosen.backend == "python":
-        return None
-    try:
-        return find_binary()
-    except BackendUnavailableError as error:
-        # An executable that was named, but cannot be used, is a mistake to be told.
-        if chosen.backend != "auto" or binary_override() is not None:
-            raise
-        unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"
-        text = printable(f"using the plain Python implementation, which is slow{unused}: {error.message}; {error.hint}")
-        logger.warning("%s", text)
-        # Beside the log, which many programs do not show.
-        warnings.warn(text, UserWarning, stacklevel=_CALLER_OF_OPEN_SLICES)
-        return None
-
-
-def _sessions(request: Request, binary: Path | None, permissions: Permissions) -> Sequence[tuple[int, int]] | None:
-    """Return the sessions of the request's market calendar, where it names one."""
-    if request.calendar is None:
-        return None
-    # Imports pandas, which takes longer than many a run.
-    from omega_slices._calendars import calendar_sessions  # noqa: PLC0415  # rarely needed
-
-    if binary is None:
-        return calendar_sessions(request, reference_range_ns(request, permissions))
-    return calendar_sessions(request, inputs_of(binary, request, permissions).range_ns)

@@ -22,11 +22,14 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from omega_slices._buffers import string_array, values_view
-from omega_slices._candle import RunReport
-from omega_slices._request import checked_count
-from omega_slices._schema import check_batch, content_of, known_after_ns
-from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout, SlicesDescribed
+from omega_slices._arrow.buffers import string_array, values_view
+from omega_slices._arrow.schema_check import check_batch
+from omega_slices._model.checks import checked_count
+from omega_slices._model.report import RunReport
+from omega_slices._model.schema import TIMESTAMP_COLUMN, known_after_ns, stream_spec
+from omega_slices._slices.batch import SliceBatch
+from omega_slices._slices.layout import SliceLayout, SlicesDescribed
+from omega_slices._slices.slice import MultiSymbolSlice, cursor_of, slices_of
 from omega_slices.errors import DeserializationError, IteratorExhaustedError, OmegaSlicesError, RequestError
 
 if TYPE_CHECKING:
@@ -34,9 +37,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from omega_slices._backends.source import Source
+    from omega_slices._model.request import Request
     from omega_slices._monitor import StreamMetrics, StreamMonitor
-    from omega_slices._request import Request
-    from omega_slices._sources import Source
 
 
 class SliceStream(SlicesDescribed):
@@ -93,7 +96,7 @@ class SliceStream(SlicesDescribed):
         self._finalizer = weakref.finalize(self, _abandon, source, monitor)
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        self._layout = SliceLayout(source.symbols, content_of(request), known_after_ns=known_after_ns(source.schema))
+        self._layout = SliceLayout(source.symbols, stream_spec(request), known_after_ns=known_after_ns(source.schema))
         self._symbols_array = string_array(source.symbols)
         self._report = RunReport(slices=0, batches=0)
         self._complete = False
@@ -154,12 +157,12 @@ class SliceStream(SlicesDescribed):
             self._raise_failure()
             found: list[MultiSymbolSlice] = []
             if self._current is not None:
-                found.extend(islice(self._current.slices(self._position()), n))
+                found.extend(islice(slices_of(self._current, self._position()), n))
             for batch in self._ahead:
-                found.extend(islice(batch.slices(), n - len(found)))
+                found.extend(islice(slices_of(batch), n - len(found)))
             while len(found) < n and (record_batch := self._read()) is not None:
                 self._ahead.append(SliceBatch(record_batch, self._layout))
-                found.extend(islice(self._ahead[-1].slices(), n - len(found)))
+                found.extend(islice(slices_of(self._ahead[-1]), n - len(found)))
             return found
 
     def skip(self, n: int) -> None:
@@ -258,7 +261,7 @@ class SliceStream(SlicesDescribed):
             raise wrong
         if not batch.num_rows:
             return np.empty(0, "datetime64[ns]")
-        timestamps = values_view(batch.column("timestamp"), "datetime64[ns]").reshape(-1, width)
+        timestamps = values_view(batch.column(TIMESTAMP_COLUMN), "datetime64[ns]").reshape(-1, width)
         if not (timestamps == timestamps[:, :1]).all():
             raise wrong
         return timestamps[:, 0] + np.timedelta64(self._layout.known_after_ns, "ns")
@@ -397,7 +400,7 @@ class SliceStream(SlicesDescribed):
 
     def _enter_batch(self, batch: SliceBatch, first: int) -> None:
         self._current = batch
-        self._rows, self._rest = batch.cursor(first)
+        self._rows, self._rest = cursor_of(batch, first)
 
     def _leave_batch(self) -> None:
         self._current = None
@@ -442,13 +445,13 @@ class SliceStream(SlicesDescribed):
 
     def _note_batch(self, batch: pa.RecordBatch) -> None:
         before = self._report
-        last_ns = check_batch(batch, self._symbols_array, self._layout.content, before.last_timestamp_ns)
+        last_ns = check_batch(batch, self._symbols_array, self._layout.spec, before.last_timestamp_ns)
         first_ns = before.first_timestamp_ns
         self._report = msgspec.structs.replace(
             before,
             slices=before.slices + batch.num_rows // len(self.symbols),
             batches=before.batches + 1,
-            first_timestamp_ns=batch.column("timestamp")[0].value if first_ns is None else first_ns,
+            first_timestamp_ns=batch.column(TIMESTAMP_COLUMN)[0].value if first_ns is None else first_ns,
             last_timestamp_ns=last_ns,
         )
 

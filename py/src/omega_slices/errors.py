@@ -9,12 +9,14 @@ built-in as well, so code that knows nothing of this package still catches it.
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from omega_slices._hints import hint_in_python
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 __all__ = [
     "AmbiguousInputError",
@@ -400,7 +402,7 @@ def error_from_report(report: Mapping[str, object]) -> OmegaSlicesError:
         message = f"the producer failed with the unknown code {code!r}: {message}"
     return (known or DeserializationError)(
         message,
-        hint=_in_python(text("hint")),
+        hint=hint_in_python(text("hint")),
         file=text("file"),
         symbol=text("symbol"),
         price_type=text("price_type"),
@@ -435,25 +437,4 @@ def error_from_warning(
         file=file,
         symbol=symbol,
         price_type=price_type,
-    )
-
-
-# Options of the command line that stand by themselves.
-_FLAGS: Final = {
-    "--follow-links": "follow_links=True",
-    "--all-symbols": "symbols=None",
-    "--normalize": "normalize=True",
-    "--one-instrument": "one_instrument=True",
-    "--strict": "strict=True",
-}
-
-
-def _in_python(hint: str | None) -> str | None:
-    """Return a hint of the executable with its options called as the arguments of `open_slices`."""
-    if hint is None:
-        return None
-    return re.sub(
-        r"(?<![\w-])--[a-z]+(?:-[a-z]+)*",
-        lambda option: _FLAGS.get(option[0]) or option[0].removeprefix("--").replace("-", "_") + "=",
-        hint,
     )

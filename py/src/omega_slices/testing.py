@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from omega_slices._compare import Walk, first_difference
-from omega_slices._slices import MultiSymbolSlice
+from omega_slices._model.schema import SYMBOL_COLUMN, timeframe_of
+from omega_slices._slices.slice import MultiSymbolSlice
 from omega_slices._table import read_slices
 from omega_slices.errors import RequestError
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-__all__ = ["assert_slices_equal"]
 
+__all__ = ["assert_slices_equal"]
 _NAMES_SHOWN: Final = 10
 
 
@@ -154,7 +155,7 @@ def _prepend(first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> It
 
 
 def _symbols_of(batch: pa.RecordBatch) -> tuple[str, ...]:
-    return tuple(batch.column("symbol").dictionary.to_pylist())
+    return tuple(batch.column(SYMBOL_COLUMN).dictionary.to_pylist())
 
 
 def _structure_text(mine: _Side, theirs: _Side) -> str | None:
@@ -165,7 +166,7 @@ def _structure_text(mine: _Side, theirs: _Side) -> str | None:
     columns = [[(field.name, str(field.type)) for field in side.schema] for side in (mine, theirs) if side.schema]
     names = [_labels(columns[0], columns[1]), _labels(columns[1], columns[0])]
     lines = [*_list_lines("symbols", mine.symbols, theirs.symbols), *_list_lines("columns", *names)]
-    timeframes = [side.schema.metadata[b"timeframe"].decode() for side in (mine, theirs) if side.schema]
+    timeframes = [timeframe_of(side.schema) for side in (mine, theirs) if side.schema]
     if timeframes[0] != timeframes[1]:
         lines.append(f"timeframe is {timeframes[0]} in actual, {timeframes[1]} in expected")
     return "\n".join(["slices are of another kind", *(f"  {line}" for line in lines)]) if lines else None
