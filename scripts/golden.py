@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / folder) for folder in ("py/src", "py/tests", "tests/golden")]
+import golden_case
+import pairs_case
 
-import golden_case  # noqa: E402 - found only on the path set above
-import pairs_case  # noqa: E402 - likewise
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Golden(NamedTuple):

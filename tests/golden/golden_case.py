@@ -19,11 +19,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from plain_run import Cell, Shown, Slices, reference_slices
+from helpers.cli_harness import Cell, Shown, Slices, reference_slices
+from helpers.requests import make_request
 
-from omega_slices._model.report import RunReport, SeriesReport
-from omega_slices._model.request import Request
-from omega_slices._model.request_parser import make_request
+from omega_slices import Request, RunReport, SeriesReport
 from omega_slices.errors import OmegaSlicesError
 from omega_slices.reference import open_reference
 

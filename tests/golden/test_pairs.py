@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pairs_case
-import plain_run
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from helpers import cli_harness
+from helpers.requests import make_request
 from pairs_case import HOUR_NS, SCENARIOS, STEP_NS, Scenario, book_text, time_text
 from pairs_oracle import oracle_book
 from pairs_strategy import START_BALANCE, Book, Trade, backtest
 
 from omega_slices import open_slices, read_slices
-from omega_slices._model.request_parser import make_request
 
 BACKENDS = ["python", "rust", "shadow"]
 
@@ -71,7 +71,7 @@ def test_backtest(scenario: Scenario, backend: str, root: Path) -> None:
 @by_scenario
 def test_backtest_over_a_file(scenario: Scenario, root: Path, tmp_path: Path) -> None:
     target = tmp_path / "slices.arrow"
-    run = plain_run.sync(make_request(root, **scenario.request), f"-o{target}")
+    run = cli_harness.sync(make_request(root, **scenario.request), f"-o{target}")
     assert run.status == 0, run.lines
     book = backtest(read_slices(target), scenario.rules)
     assert book_text(book) == scenario.golden.read_text(encoding="utf-8")

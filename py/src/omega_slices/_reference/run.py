@@ -27,7 +27,7 @@ from omega_slices._reference.options import (
 from omega_slices._reference.series import Series, read_series, stamp_range
 from omega_slices._reference.sessions import read_sessions
 from omega_slices._reference.time import smallest_offset_ns
-from omega_slices.errors import RequestError
+from omega_slices.errors import OmegaSlicesError, RequestError
 
 __all__ = ["ReferenceCell", "ReferenceRun", "open_reference", "timestamp_range"]
 
@@ -184,6 +184,31 @@ def open_reference(
         check_places(request, name, listed, follow_links=follow_links)
         series[name] = read_series(request, name, listed, sessions, part)
     return ReferenceRun(request, symbols, series, part)
+
+
+def series_errors(request: Request) -> list[OmegaSlicesError]:
+    """Return the errors that a request's series have, each read by itself, in the order of the series.
+
+    A run raises the first of several; another implementation may come to another one first.
+
+    Parameters
+    ----------
+    request : Request
+        One whose session is none, fx, or a file.
+
+    Raises
+    ------
+    OmegaSlicesError
+        The session file cannot be read, or a file is missing.
+    """
+    sessions = None if request.session_file is None else read_sessions(request.session_file)
+    found: list[OmegaSlicesError] = []
+    for name, files in all_files(request, resolve_symbols(request)).items():
+        try:
+            read_series(request, name, files, sessions)
+        except OmegaSlicesError as error:
+            found.append(error)
+    return found
 
 
 def timestamp_range(request: Request, *, follow_links: bool = False) -> tuple[int, int] | None:
