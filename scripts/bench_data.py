@@ -78,7 +78,10 @@ class Candles(NamedTuple):
 
 
 def make_symbol(root: Path, index: int, options: argparse.Namespace) -> None:
-    """Write the files of symbol number `index`: the ask follows the others at a small random distance."""
+    """Write the files of symbol number `index`.
+
+    The ask follows the others at a small random distance.
+    """
     rng = np.random.default_rng([options.seed, index])
     symbol = symbol_names(index + 1)[-1]
     rows = options.rows

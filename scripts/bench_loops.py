@@ -107,7 +107,10 @@ def step(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def walk(options: argparse.Namespace) -> dict[str, Any]:
-    """Run a loop over a precomputed file, of which nothing was touched before; return seconds per slice."""
+    """Run a loop over a precomputed file, of which nothing was touched before.
+
+    Return seconds per slice.
+    """
     table = read_slices(options.data)
     started = time.perf_counter()
     LOOPS[options.loop](table)
@@ -115,7 +118,10 @@ def walk(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def touched(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the loop of `walk` over the same record batches, already read and checked; return seconds per slice."""
+    """Run the loop of `walk` over the same record batches, already read and checked.
+
+    Return seconds per slice.
+    """
     table = read_slices(options.data)
     kept = list(table.batches())
     layout = SliceLayout(table.symbols, read_schema(table.schema)[1])
@@ -126,7 +132,10 @@ def touched(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def at(options: argparse.Namespace) -> dict[str, Any]:
-    """Look up timestamps in random order; return seconds per look-up, each batch having been touched."""
+    """Look up timestamps in random order.
+
+    Return seconds per look-up, each batch having been touched.
+    """
     table = read_slices(options.data)
     stamps = [one.timestamp_ns for one in table]
     random.Random(options.seed).shuffle(stamps)
@@ -146,7 +155,10 @@ def opening(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def held(options: argparse.Namespace) -> dict[str, Any]:
-    """Hold many slices; return bytes per slice, without the batches and the list that they are held in."""
+    """Hold many slices.
+
+    Return bytes per slice, without the batches and the list that they are held in.
+    """
     with opened(options, symbols=sorted(path.name for path in options.data.iterdir())[:2]) as slices:
         slices.peek(ALL)
         kept: list[object] = [None] * min(options.slices, slices.report.slices)
@@ -168,7 +180,10 @@ def first(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sums(options: argparse.Namespace) -> dict[str, Any]:
-    """Add up the closes slice by slice and all values batch by batch; compare the ways to take them."""
+    """Add up the closes slice by slice and all values batch by batch.
+
+    Compare the ways to take them.
+    """
     closes = 0.0
     rows: list[np.ndarray[Any, Any]] = []
     with opened(options) as slices:

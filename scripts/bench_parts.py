@@ -52,7 +52,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: its value, the memory of its processes, what it saw; no value where it needed too much memory."""
+    """One run: its value, the memory of its processes, what it saw.
+
+    No value where it needed too much memory.
+    """
 
     value: float
     peak_bytes: int
@@ -170,7 +173,10 @@ class Bench:
         return self.turns("window", [self.sync("range", case, "null"), self.sync("day", case, "null", *edges)])
 
     def besides(self) -> list[Measurement]:
-        """Show more in the slices of a union: carried candles, further timeframes, indicators, all of it."""
+        """Show more in the slices of a union.
+
+        Carried candles, further timeframes, indicators, all of it.
+        """
         case = self.case(200_000, further=("H1", "H4"), indicators=4)
         shown = {
             "fill": ("--fill=forward", "--max-age=1h"),

@@ -1,4 +1,6 @@
-"""The same work without us: one function per library, each run as a process of its own that prints one JSON object.
+"""The same work without us.
+
+One function per library, each run as a process of its own that prints one JSON object.
 
 The task of every peer: load all five values of every file, find the timestamps that all files have, align all values
 with them, and walk through the bid closes, one numpy row of all symbols per timestamp. A slice of ours carries all
@@ -92,7 +94,10 @@ def with_pyarrow(files: Sequence[Path], threads: int) -> Aligned:
 
 
 def with_polars_joins(files: Sequence[Path], threads: int) -> Aligned:
-    """Join neighbours, then the joined, and so on: each value is copied as often as the tree is high."""
+    """Join neighbours, then the joined, and so on.
+
+    Each value is copied as often as the tree is high.
+    """
     import polars as pl
 
     del threads  # set for the whole process
@@ -110,7 +115,10 @@ def with_polars_joins(files: Sequence[Path], threads: int) -> Aligned:
 
 
 def with_polars_timeline(files: Sequence[Path], threads: int) -> Aligned:
-    """Count each timestamp over all files; keep the rows of those that all have, all files in one long frame."""
+    """Count each timestamp over all files.
+
+    Keep the rows of those that all have, all files in one long frame.
+    """
     import numpy as np
     import polars as pl
 
@@ -125,7 +133,10 @@ def with_polars_timeline(files: Sequence[Path], threads: int) -> Aligned:
 
 
 def with_duckdb(files: Sequence[Path], threads: int) -> Aligned:
-    """Count each timestamp over all files into a table; ask for the rows of each file that are in it."""
+    """Count each timestamp over all files into a table.
+
+    Ask for the rows of each file that are in it.
+    """
     import duckdb
 
     names = [str(file) for file in files]

@@ -73,7 +73,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a loop over all slices has seen: their number, the sum of all bid closes, the sum of all values.
+    """What a loop over all slices has seen.
+
+    Their number, the sum of all bid closes, the sum of all values.
 
     NaN where a loop does not tell: a loop that is to be measured cannot stop at every value.
     """

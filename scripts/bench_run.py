@@ -1,4 +1,6 @@
-"""Run one process, and say what it took: wall-clock time, memory of the process and its children, output.
+"""Run one process, and say what it took.
+
+Wall-clock time, memory of the process and its children, output.
 
 Memory is the peak of the resident set, pages of files that a process maps included. Of a process alone it is the
 kernel's account after its end. That account does not tell a process from its children, so where there are any, each
@@ -35,7 +37,10 @@ Output = Literal["null", "pipe", "keep"]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command; `too_big` where it was ended since it needed more memory than it may."""
+    """One run of a command.
+
+    `too_big` where it was ended since it needed more memory than it may.
+    """
 
     seconds: float
     peak_bytes: int
@@ -138,7 +143,10 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _status_bytes(pid: int, field: str) -> int:
-    """Return a size that the kernel tells of a process; KeyError for one that has ended but is still listed."""
+    """Return a size that the kernel tells of a process.
+
+    KeyError for one that has ended but is still listed.
+    """
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     status = dict(line.split(":", 1) for line in lines)
     return int(status[field].split()[0]) * 1024

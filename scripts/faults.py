@@ -1,4 +1,7 @@
-"""Adds up the faults that the tests brought about, and the streams that they opened; see scripts/faults."""
+"""Adds up the faults that the tests brought about, and the streams that they opened.
+
+See scripts/faults.
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,10 @@ def shipped() -> dict[str, str]:
 
 
 def in_spdx(text: str) -> str:
-    """Return a licence as SPDX writes it: old crates have a slash for OR, and the order does not matter."""
+    """Return a licence as SPDX writes it.
+
+    Old crates have a slash for OR, and the order does not matter.
+    """
     text = text.replace(" / ", " OR ").replace("/", " OR ")
     return text if " AND " in text else " OR ".join(sorted(text.split(" OR ")))
 

@@ -29,7 +29,10 @@ def resident_mb() -> float:
 
 
 def walk(root: Path, symbols: list[str]) -> tuple[int, float]:
-    """Read one value of each slice; return how many slices there were, and the sum of the values."""
+    """Read one value of each slice.
+
+    Return how many slices there were, and the sum of the values.
+    """
     slices, total = 0, 0.0
     with open_slices(root, symbols=symbols, timeframe="M1", backend="rust") as stream:
         for one in stream:

@@ -58,7 +58,10 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root whose slices are several batches, and more bytes than lie between two processes; not to be changed."""
+    """A root whose slices are several batches, and more bytes than lie between two processes.
+
+    Not to be changed.
+    """
     root = tmp_path_factory.mktemp("market")
     subprocess_worker.write_market(root)
     return root

@@ -118,7 +118,10 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Case:
-    """One golden case; `request` holds the options as `make_request` takes them, `exit` the status of a refusal."""
+    """One golden case.
+
+    `request` holds the options as `make_request` takes them, `exit` the status of a refusal.
+    """
 
     folder: Path
     why: str

@@ -51,7 +51,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Leg:
-    """One symbol of a trade: units bought, or sold (negative), and at what prices it went in and out."""
+    """One symbol of a trade.
+
+    Units bought, or sold (negative), and at what prices it went in and out.
+    """
 
     symbol: str
     units: int
@@ -61,7 +64,10 @@ class Leg:
 
 @dataclass(frozen=True)
 class Trade:
-    """A round trip: entered on these `mids` and `z_score`; `cost` is what the spreads at its fills took."""
+    """A round trip: entered on these `mids` and `z_score`.
+
+    `cost` is what the spreads at its fills took.
+    """
 
     direction: int
     entry_ns: int
@@ -200,7 +206,10 @@ class PairsStrategy:
         return self._balance + (0.0 if self._position is None else self._position.profit_at(self._position.marks))
 
     def _measure(self, s: MultiSymbolSlice) -> float | None:
-        """Return the z-score; None where the slice adds nothing to it, or too little is there yet."""
+        """Return the z-score.
+
+        None where the slice adds nothing to it, or too little is there yet.
+        """
         first, second = (s.get_price(symbol) for symbol in self._symbols)
         if first is None or second is None or not (math.isfinite(first) and math.isfinite(second)):
             return None

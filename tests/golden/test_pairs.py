@@ -52,7 +52,10 @@ def refused(book: Book, what: str, why: str) -> int:
 
 
 def cut(root: Path, target: Path, until_ns: int) -> None:
-    """Copy the input without what nobody knew at a time: later candles, and hours that were not over."""
+    """Copy the input without what nobody knew at a time.
+
+    Later candles, and hours that were not over.
+    """
     for source in root.rglob("*.parquet"):
         table = pq.read_table(source)
         length_ns = HOUR_NS if "_H1_" in source.name else 0

@@ -1,10 +1,10 @@
 """Market calendars: from a calendar's name to the sessions of a request.
 
-Owns the one place where pandas_market_calendars is used: the library computes the
-sessions, and nothing here knows an opening hour or a holiday.  Guarantees sessions that
-are in order, apart from each other, and reach beyond all rows of the request, so that
-no row is dropped only since the calendar was asked for too few days.  The library, and pandas
-with it, is imported only where a calendar is named.
+Owns the one use of pandas_market_calendars: the library computes the sessions, and nothing
+here knows an opening hour or a holiday.  Guarantees sessions that are in order and apart
+from each other.  They reach beyond all rows of the request, so no row is dropped because too
+few days were asked for.  The library, and pandas with it, is imported only where a calendar
+is named.
 """
 
 from __future__ import annotations

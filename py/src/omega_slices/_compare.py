@@ -86,7 +86,10 @@ class Walk:
         self.passed = 0
 
     def ahead(self) -> tuple[pa.RecordBatch, Array] | None:
-        """Return what is left of the batch at hand, and the timestamps of its slices; None at the end."""
+        """Return what is left of the batch at hand, and the timestamps of its slices.
+
+        None at the end.
+        """
         width = len(self.symbols)
         if self._batch is None or self._next * width == self._batch.num_rows:
             self._batch, self._next = next(self._batches, None), 0
@@ -96,13 +99,15 @@ class Walk:
         return rest, values_view(rest.column(TIMESTAMP_COLUMN), "int64")[::width]
 
     def move(self, slices: int) -> None:
-        """Walk over so many slices of the batch at hand."""
+        """Walk over some slices of the batch at hand."""
         self._next += slices
         self.passed += slices
 
 
 def first_difference(mine: Walk, theirs: Walk, tolerance: float | None) -> Difference | None:
-    """Return the first difference of two sides of the same symbols and columns; None where there is none.
+    """Return the first difference of two sides of the same symbols and columns.
+
+    None where there is none.
 
     Parameters
     ----------
@@ -165,7 +170,10 @@ def _first_in(a: pa.RecordBatch, b: pa.RecordBatch, tolerance: float | None) -> 
 
 
 def _differs(a: pa.Array, b: pa.Array, tolerance: float | None) -> Array | None:
-    """Return for each row of two columns whether they differ; None where nothing does to the byte."""
+    """Return for each row of two columns whether they differ.
+
+    None where nothing does to the byte.
+    """
     mine, theirs = (_numbers(column) for column in (a, b))
     here, there = (_present(column) for column in (a, b))
     same_presence = (here is None and there is None) or np.array_equal(_known(here, len(a)), _known(there, len(b)))

@@ -106,7 +106,7 @@ class SliceCursor(SliceAccessors):
         NoDataForTimestampError
             There is none, and it has not moved.
         RequestError
-            `timestamp` is no point in time.
+            `timestamp` is not a point in time.
 
         Examples
         --------

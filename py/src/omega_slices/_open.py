@@ -98,16 +98,21 @@ def open_slices(
         price type.  Only candles of the primary timeframe count, and none that is
         carried.
     session : str
-        Which rows to keep: with ``"none"`` all; with ``"fx"`` those of the FX trading
-        week, which is Monday 07:00 (included) to Saturday 07:00 (excluded) in Sydney,
-        and for timeframes of a day or more all but those stamped Saturday or Sunday
-        (UTC) and placeholders (volume 0 and open = high = low = close).  Any other name
-        is that of a market calendar of pandas_market_calendars, such as ``"NYSE"``,
-        ``"JPX"``, ``"CME_Equity"``: rows stamped within its sessions, open included,
-        close excluded, without its breaks; where `timeframe` is a day or more, rows
-        stamped on the UTC days that its sessions are dated.  Calendars need
-        ``pip install "omega-slices[calendars]"``, and go with no higher timeframe of a
-        day or more where `timeframe` is shorter.
+        Which rows to keep.
+
+        ``"none"`` keeps all.
+
+        ``"fx"`` keeps those of the FX trading week: from Monday 07:00 (included) to
+        Saturday 07:00 (excluded) in Sydney.  For timeframes of a day or more it drops rows
+        stamped Saturday or Sunday (UTC), and placeholders (volume 0 and open = high = low =
+        close).
+
+        Any other name is that of a market calendar of pandas_market_calendars, such as
+        ``"NYSE"``, ``"JPX"``, ``"CME_Equity"``.  It keeps rows stamped within the
+        calendar's sessions: open included, close excluded, without breaks.  Where
+        `timeframe` is a day or more, it keeps rows stamped on the UTC days of the sessions.
+        Calendars need ``pip install "omega-slices[calendars]"``.  Where `timeframe` is
+        shorter than a day, they exclude higher timeframes of a day or more.
     normalize : bool
         Floor timestamps to the timeframe (weeks from Monday).  Rows that then share a
         timestamp are duplicates; nothing is aggregated.
@@ -124,12 +129,13 @@ def open_slices(
         ``{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet``.
     columns : mapping of str to str, optional
         Names of the input's columns by ``timestamp``, ``open``, ``high``, ``low``,
-        ``close``, ``volume``, where they are not ``UTC time``, ``Open``, ``High``,
+        ``close``, ``volume``.  By default they are ``UTC time``, ``Open``, ``High``,
         ``Low``, ``Close``, ``Volume``.
     fill : {"none", "forward"}
-        Show candles only where they are stamped, or show a series that has no candle at
-        a slice with its latest earlier one, up to `max_age`; also one from before
-        `start`.  Every candle keeps its own timestamp; see `SymbolSnapshot.is_carried`.
+        With ``"none"``, show candles only where they are stamped.  With ``"forward"``, a
+        series without a candle at a slice shows its latest earlier one, up to `max_age`,
+        also from before `start`.  Every candle keeps its own timestamp; see
+        `SymbolSnapshot.is_carried`.
     max_age : str or timedelta, optional
         How old such a candle may be, from its timestamp to that of the slice: a positive
         integer and a unit, ``s``, ``m``, ``h``, ``d``, ``w`` or ``bars`` (of
@@ -158,7 +164,7 @@ def open_slices(
         place of `data`, `path_template` and `indicator_template`.
     symbol_pattern : str, optional
         A regular expression for the whole name of a symbol, such as ``"[A-Z]{6}"``: other
-        names are no symbols.  Without look-around and references.
+        names are not symbols.  Without look-around and references.
     one_instrument : bool
         Take the files of a series as sound although a column (``ticker``,
         ``instrument_id``, …) names several instruments, which is an error by default.
@@ -183,23 +189,24 @@ def open_slices(
         Raise an error, before the stream ends, in the place of the first warning.  A
         permission; the slices are the same.
     follow_links : bool
-        Whether links may lead out of the root folder.  By default, what the name of a
-        symbol, another field or ``*`` adds to a path has to stay, links followed, in the
-        folder that stands before it in the template.  A permission; the slices are the same.
+        Whether links may lead out of the root folder.  By default they may not: a symbol's
+        name, another field or ``*`` leads to a place below the folder that stands before it
+        in the template.  A permission; the slices are the same.
     threads : int, optional
         Threads that decode the input; by default as many as there are cores.  The
         `python` backend has one.
     backend : {"auto", "rust", "python", "shadow"}, optional
         Who does the work: the executable, or the plain implementation in this package.
         ``"auto"`` is the executable, and the plain implementation only where there is no
-        executable, with a `UserWarning` and the same text in the log.  ``"shadow"`` is both: the slices of
-        the executable, each given only after the plain implementation made the same one.
+        executable, with a `UserWarning` and the same text in the log.  ``"shadow"`` is
+        both: the slices of the executable, each given only after the plain implementation
+        made the same one.
         By default the environment variable `OMEGA_USE_RUST_MULTI_SYMBOL` (``auto``;
         ``true``, ``1``; ``false``, ``0``; ``shadow``), else ``"auto"``.
     cache : str or path, optional
-        A folder in which the executable keeps the slices of each request as a file, and
-        from which it takes them when they are asked for again and no input has changed.
-        The first time, this returns when all slices are there; from then on at once.
+        A folder in which the executable keeps the slices of each request as a file.  It
+        takes them from there when they are asked for again and no input has changed.  The
+        first time, this returns when all slices are there; from then on at once.
         Several processes may share it.  Not for the `python` backend.
     cache_size : str or int, optional
         What the files in `cache` may take together: a number of bytes, or a text such as

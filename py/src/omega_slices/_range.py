@@ -60,7 +60,10 @@ class SliceRange:
         return self._stop - self._start
 
     def _parts(self) -> Iterator[tuple[int, SliceBatch, int, int]]:
-        """Iterate over the batches of the range: number, batch, first and last (excluded) slice in it."""
+        """Iterate over the batches of the range.
+
+        Number, batch, first and last (excluded) slice in it.
+        """
         if self._start == self._stop:
             return
         starts = self._starts
@@ -70,7 +73,7 @@ class SliceRange:
             yield number, batch, max(self._start - before, 0), min(self._stop - before, batch.slice_count)
 
     def _find_in(self, position: int) -> tuple[SliceBatch, int]:
-        """Return the batch of a position, and the position of that batch's first slice, which may be negative."""
+        """Return the batch of a position, and the position of its first slice, maybe negative."""
         number = bisect_right(self._starts, self._start + position) - 1
         return self._views[number] or self._file.batch(number), self._starts[number] - self._start
 

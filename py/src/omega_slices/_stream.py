@@ -1,9 +1,11 @@
 """The stream: what a user iterates, looks ahead in and closes.
 
-Owns the position within the stream.  Guarantees that slices come in order, that iteration
-ends quietly only where the stream is complete, that an error once raised is raised again
-rather than turned into an end, that a second thread which reads at the same time is
-refused rather than mixed in, and that leaving early leaves nothing behind.
+Owns the position within the stream.  Guarantees that:
+
+- slices come in order, and iteration ends quietly only where the stream is complete;
+- an error, once raised, is raised again by each further step;
+- a second thread that reads at the same time is refused;
+- a stream that is left early leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -115,7 +117,10 @@ class SliceStream(SlicesDescribed):
 
     @property
     def report(self) -> RunReport:
-        """What the run says about itself; before its end, the whole batches that have arrived so far."""
+        """What the run says about itself.
+
+        Before its end, the whole batches that have arrived so far.
+        """
         self._note_warnings()
         return self._report
 
@@ -176,7 +181,7 @@ class SliceStream(SlicesDescribed):
         Raises
         ------
         IteratorExhaustedError
-            The stream ended before so many were skipped, or was closed before its end.
+            The stream ended before `n` slices were skipped, or was closed before its end.
         OmegaSlicesError
             The stream cannot be completed.
 
@@ -196,7 +201,7 @@ class SliceStream(SlicesDescribed):
                 missing -= here
                 if not self._advance():
                     raise IteratorExhaustedError(
-                        f"{n} slices were to be skipped, but only {n - missing} were left",
+                        f"cannot skip {n} slices: only {n - missing} were left",
                         hint="peek(n) tells how many are left, up to n",
                     )
             if self._current is not None:
@@ -256,7 +261,7 @@ class SliceStream(SlicesDescribed):
         ['00:01', '00:02']
         """
         width = len(self.symbols)
-        wrong = RequestError("the batch holds no whole slices of this stream", hint="give it as batches() gave it")
+        wrong = RequestError("invalid batch: expected whole slices of this stream", hint="give it as batches() gave it")
         if not isinstance(batch, pa.RecordBatch) or batch.schema != self.schema or batch.num_rows % width:
             raise wrong
         if not batch.num_rows:
@@ -351,7 +356,7 @@ class SliceStream(SlicesDescribed):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes out, and other threads while the position is not one that can be left."""
+        """Keep out other processes, and other threads while the position changes."""
         if os.getpid() != self._owner:
             raise RequestError(
                 f"the stream was opened by another process, {self._owner}, from which this one was forked",
@@ -468,7 +473,7 @@ class SliceStream(SlicesDescribed):
             for field in ("slices", "first_timestamp_ns", "last_timestamp_ns"):
                 if getattr(told, field) != getattr(seen, field):
                     raise DeserializationError(
-                        f"the producer reports {field}={getattr(told, field)}, read was {getattr(seen, field)}",
+                        f"the producer reports {field}={getattr(told, field)}, but {getattr(seen, field)} was read",
                         hint="this is a defect of the program that wrote the stream; please report it",
                     )
             self._report = msgspec.structs.replace(seen, series=told.series)
@@ -488,6 +493,6 @@ class SliceStream(SlicesDescribed):
 
 
 def _abandon(source: Source, monitor: StreamMonitor) -> None:
-    """End what a stream leaves that nobody holds any more."""
+    """End what a stream leaves behind once it is unreachable."""
     source.close()
     monitor.ended("closed", None)

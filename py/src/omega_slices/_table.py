@@ -81,8 +81,8 @@ class SliceTable(SliceRange, SlicesDescribed):
 
     May be used by several threads at once, and by the children of a fork; a pickle holds
     path and range, and opens the file anew.  Each part of the file is checked when it is
-    touched for the first time, so any method that gives slices or batches may raise
-    `DeserializationError` where the file is damaged.
+    first touched.  Any method that gives slices or batches may therefore raise
+    `DeserializationError`, where the file is damaged.
 
     Slices that were taken from a table stay valid when it is gone.
 
@@ -105,7 +105,10 @@ class SliceTable(SliceRange, SlicesDescribed):
 
     @property
     def report(self) -> RunReport:
-        """What the run that made the file said of itself, warnings included; of the whole file, also in a view."""
+        """What the run that made the file said of itself, warnings included.
+
+        Of the whole file, also in a view.
+        """
         return self._file.report
 
     def at(self, timestamp: TimeLike) -> MultiSymbolSlice:
@@ -126,7 +129,7 @@ class SliceTable(SliceRange, SlicesDescribed):
         NoDataForTimestampError
             There is none; the message names those before and after.
         RequestError
-            `timestamp` is no point in time.
+            `timestamp` is not a point in time.
 
         Examples
         --------
@@ -168,7 +171,7 @@ class SliceTable(SliceRange, SlicesDescribed):
         NoDataForTimestampError
             All slices are later, or there are none.
         RequestError
-            `timestamp` is no point in time.
+            `timestamp` is not a point in time.
 
         Examples
         --------
@@ -203,7 +206,7 @@ class SliceTable(SliceRange, SlicesDescribed):
         Raises
         ------
         RequestError
-            `start` or `end` is no point in time.
+            `start` or `end` is not a point in time.
 
         Examples
         --------

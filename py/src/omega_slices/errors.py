@@ -1,10 +1,9 @@
 """The package's errors: one class per code, one way to make them from the binary's report.
 
-Owns the numbers and names of the error codes on the Python side and the classes
-that carry them.  Guarantees that every exception this package raises on purpose is
-an `OmegaSlicesError` with a `code`, and that it can be pickled.  Where an error says
-what a built-in exception says too (an unknown key, a bad value), its class is that
-built-in as well, so code that knows nothing of this package still catches it.
+Owns the numbers and names of the error codes in Python, and the classes that carry them.
+Guarantees that every exception this package raises on purpose is an `OmegaSlicesError` with
+a `code`, and that it can be pickled.  Where a built-in exception has the same meaning, as for
+an unknown key or a bad value, the class is that built-in too.
 """
 
 from __future__ import annotations
@@ -48,7 +47,9 @@ __all__ = [
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Return a text with every character escaped that a terminal might obey; names come from disks and files.
+    r"""Return a text with every character escaped that a terminal might obey.
+
+    Names come from disks and files.
 
     Examples
     --------
@@ -178,7 +179,7 @@ class OmegaSlicesError(Exception):
         return printable(text if self.hint is None else f"{text}\nhint: {self.hint}", keep="\n")
 
     def _names(self, what: str, value: str | int | None) -> bool:
-        # A difference is told as a table, in which a column is a field.
+        # A difference is written as a table, in which a column is a field.
         told = " ".join(self.message.split())
         if value is None or f"{what} {value}" in told or (what == "column" and f"field {value}" in told):
             return True
@@ -204,7 +205,7 @@ class SymbolNotFoundError(OmegaSlicesError, KeyError):
 
 
 class TimeframeNotFoundError(OmegaSlicesError, LookupError):
-    """A timeframe that is not there, or is none at all (code 3002)."""
+    """A timeframe that is not there, or is not a timeframe (code 3002)."""
 
     code = ErrorCode.TIMEFRAME_NOT_FOUND
 
@@ -216,7 +217,7 @@ class NoDataForTimestampError(OmegaSlicesError, LookupError):
 
 
 class InvalidPriceTypeError(OmegaSlicesError, ValueError):
-    """A price type that is not there, or is none at all (code 3004)."""
+    """A price type that is not there, or is not a price type (code 3004)."""
 
     code = ErrorCode.INVALID_PRICE_TYPE
 

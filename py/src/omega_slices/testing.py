@@ -90,7 +90,9 @@ def assert_slices_equal(
     """
     __tracebackhide__ = True
     if not tolerance >= 0.0:
-        raise RequestError(f"tolerance={tolerance!r} allows nothing at all", hint="give 0 or a positive number")
+        raise RequestError(
+            f"invalid tolerance={tolerance!r}: expected 0 or a positive number", hint="give 0 for equal values"
+        )
     mine, theirs = _Side("actual", actual), _Side("expected", expected)
     problem = _structure_text(mine, theirs)
     if problem is None and (difference := first_difference(mine, theirs, tolerance)) is not None:
@@ -120,7 +122,7 @@ class _Side(Walk):
             super().__init__(() if first is None else _symbols_of(first), _prepend(first, batches))
         else:
             raise RequestError(
-                f"{name} holds no slices: {source!r}", hint="give a path, a SliceStream, a SliceTable or slices"
+                f"{name} holds {source!r}: expected slices", hint="give a path, a SliceStream, a SliceTable or slices"
             )
 
 
@@ -131,7 +133,7 @@ def _batches_of(slices: Any, name: str) -> Iterator[pa.RecordBatch]:
     first = stop = 0
     for one in slices:
         if not isinstance(one, MultiSymbolSlice):
-            raise RequestError(f"{name} holds {one!r}, which is no slice", hint="give MultiSymbolSlices")
+            raise RequestError(f"{name} holds {one!r}: expected a MultiSymbolSlice", hint="give MultiSymbolSlices")
         its_batch, row, width = one._batch, one._row, len(one)  # noqa: SLF001  # of this package
         if its_batch is not batch or row != stop:
             if batch is not None:
@@ -173,7 +175,7 @@ def _structure_text(mine: _Side, theirs: _Side) -> str | None:
 
 
 def _labels(columns: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]) -> list[str]:
-    """Return names of columns, with the type where the other side has another one under that name."""
+    """Return names of columns, with their type where the other side's is another."""
     types = dict(others)
     return [name if types.get(name, kind) == kind else f"{name} ({kind})" for name, kind in columns]
 

@@ -1,4 +1,7 @@
-"""The page of `coverage --html` in a real browser, without a network: it draws, answers, zooms and switches."""
+"""The page of `coverage --html` in a real browser, without a network.
+
+It draws, answers, zooms and switches.
+"""
 
 from __future__ import annotations
 

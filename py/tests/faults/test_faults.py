@@ -1,4 +1,6 @@
-"""What breaks while a stream runs: it raises or it is whole, and what was handed out before is right either way.
+"""What breaks while a stream runs.
+
+It raises or it is whole, and what was handed out before is right either way.
 
 The real executable is killed, starved, cut, flooded and left alone here, at points that a
 seed chooses.  Streams made by hand, and what one single fault says, are in
@@ -60,7 +62,10 @@ def strike(pid: int, number: signal.Signals) -> None:
 
 
 def outcome(root: Path) -> str | None:
-    """Walk through the market; return why it broke off, None where it did not. Check what came before."""
+    """Walk through the market.
+
+    Return why it broke off, None where it did not. Check what came before.
+    """
     taken: list[pa.RecordBatch] = []
     failure = None
     try:
@@ -187,7 +192,10 @@ def large(binary: Path, market: Path) -> Recorded:
 
 @pytest.fixture(scope="module")
 def small(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """One batch of some kilobytes, with absent candles: a byte chosen at random may lie anywhere."""
+    """One batch of some kilobytes, with absent candles.
+
+    A byte chosen at random may lie anywhere.
+    """
     root = tmp_path_factory.mktemp("small")
     for place, symbol in enumerate(stream_factory.SYMBOLS):
         for side in ("BID", "ASK"):
@@ -207,7 +215,10 @@ class Replay:
     def read(
         self, of: Recorded, data: bytes, *, stderr: bytes = b"", then: str = "exit 0"
     ) -> tuple[list[pa.RecordBatch], str | None]:
-        """Read the bytes as the stream of the same request; return its batches, and why it broke off."""
+        """Read the bytes as the stream of the same request.
+
+        Return its batches, and why it broke off.
+        """
         self._out.write_bytes(data)
         self._err.write_bytes(stderr)
         self._then.write_text(then)
@@ -279,7 +290,10 @@ def test_messages_lost_doubled_and_exchanged(replay: Replay, large: Recorded, ta
 
 
 def test_flipped_bits(replay: Replay, small: Recorded, tally: Tally) -> None:
-    """A bit that is not what it was: raised, or it is within a candle; never another shape, a crash, a hang."""
+    """A bit that is not what it was: raised, or it is within a candle.
+
+    Never another shape, a crash, a hang.
+    """
     data, (whole,) = small.whole, small.batches()
     values = value_places(small)
     chance = random.Random("flip")
@@ -343,7 +357,10 @@ def test_a_flood_of_noise_beside_the_stream(fake: stream_factory.Fake, tally: Ta
 def test_a_flood_of_noise_amid_the_executables_messages(
     binary: Path, market: Path, tally: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another writer may garble what the executable says; the stream is whole, and a failure one, all the same."""
+    """Another writer may garble what the executable says.
+
+    The stream is whole, and a failure one, all the same.
+    """
     flood = "head -c 20000000 /dev/urandom >&2 < /dev/null > /dev/null &"
     stand_in(monkeypatch, tmp_path, f'{flood} exec {shlex.quote(str(binary))} "$@"')
     assert outcome(market) is None
@@ -360,7 +377,7 @@ def test_a_full_disk_under_the_sessions_of_a_calendar(binary: Path, market: Path
     """They are handed over in a file, which may not grow here."""
     code, message = subprocess_worker.run("full_disk", str(market))
     assert code == 4
-    assert "the sessions of the calendar cannot be handed over" in message
+    assert "cannot hand over the sessions of the calendar" in message
     assert "TMPDIR" in message
     tally.faults += 1
     tally.streams += 1

@@ -1,4 +1,7 @@
-"""Producers that fail: none of them may look like the end of the data, none may leave anything behind."""
+"""Producers that fail.
+
+None of them may look like the end of the data, none may leave anything behind.
+"""
 
 from __future__ import annotations
 

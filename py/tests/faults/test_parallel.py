@@ -1,4 +1,7 @@
-"""Many streams at once, from threads, processes and coroutines: each is whole, and nothing is left of any."""
+"""Many streams at once, from threads, processes and coroutines.
+
+Each is whole, and nothing is left of any.
+"""
 
 from __future__ import annotations
 

@@ -52,7 +52,10 @@ Shown = tuple[CandleData, bool] | None
 
 
 class Cell(NamedTuple):
-    """One symbol of one slice: candles by price type, those of further timeframes, indicators by name."""
+    """One symbol of one slice.
+
+    Candles by price type, those of further timeframes, indicators by name.
+    """
 
     candles: dict[str, Shown]
     further: dict[str, dict[str, Shown]]
@@ -157,7 +160,10 @@ def sync(request: Request, *options: str) -> Run:
 
 
 def read_stream(data: bytes) -> Stream:
-    """Read a complete stream; fail where the seal or the end is missing, or something follows it."""
+    """Read a complete stream.
+
+    Fail where the seal or the end is missing, or something follows it.
+    """
     source = pa.BufferReader(data)
     with pa.ipc.open_stream(source) as reader:
         batches = list(reader)
@@ -266,7 +272,10 @@ def slices_of(stream: Stream) -> Slices:
 
 
 def raw_columns(stream: Stream, until_ns: int) -> dict[str, tuple[bytes, bytes]]:
-    """Return the very bytes of the rows stamped up to a time: of each column its values, under nulls too, and nulls."""
+    """Return the very bytes of the rows stamped up to a time.
+
+    Of each column its values, under nulls too, and nulls.
+    """
     columns: dict[str, tuple[bytes, bytes]] = dict.fromkeys(stream.schema.names, (b"", b""))
     for batch in stream.batches:
         rows = int(np.searchsorted(_buffer(batch.column("timestamp"), np.int64), until_ns, "right"))

@@ -1,4 +1,6 @@
-"""The oracle: times, zones and days, by the plainest means: `datetime`, `zoneinfo`, and nothing of ours.
+"""The oracle.
+
+Times, zones and days, by the plainest means: `datetime`, `zoneinfo`, and nothing of ours.
 
 All times are nanoseconds since 1970; a wall clock is what it shows, read as UTC.
 """
@@ -119,6 +121,9 @@ def timeframe_ns(timeframe: str) -> int:
 
 
 def floored(timestamp_ns: int, timeframe: str) -> int:
-    """Return where the candle begins that a timestamp lies in, counted from 1970; weeks begin on Monday."""
+    """Return where the candle begins that a timestamp lies in, counted from 1970.
+
+    Weeks begin on Monday.
+    """
     origin_ns = -3 * DAY_NS if timeframe.startswith("W") else 0
     return timestamp_ns - (timestamp_ns - origin_ns) % timeframe_ns(timeframe)

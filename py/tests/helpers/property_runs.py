@@ -38,7 +38,10 @@ def built(world: World) -> Iterator[Request]:
 
 
 def floored(timestamp_ns: int, timeframe: str) -> int:
-    """Return where the candle begins that a timestamp lies in, counted from 1970; weeks begin on Monday."""
+    """Return where the candle begins that a timestamp lies in, counted from 1970.
+
+    Weeks begin on Monday.
+    """
     origin_ns = -3 * 86_400 * 10**9 if timeframe.startswith("W") else 0
     return timestamp_ns - (timestamp_ns - origin_ns) % timeframe_ns(timeframe)
 

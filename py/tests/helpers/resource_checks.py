@@ -35,7 +35,10 @@ def descriptors() -> list[str]:
 
 
 def children(of: int | None = None) -> list[tuple[int, str]]:
-    """Return number and state of each child of a process, by default this one; ``Z`` is one that was not reaped."""
+    """Return number and state of each child of a process, by default this one.
+
+    ``Z`` is one that was not reaped.
+    """
     parent = os.getpid() if of is None else of
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):

@@ -185,7 +185,10 @@ def session_plans(draw: st.DrawFn, known: list[int]) -> SessionPlan:
 
 @dataclass(frozen=True)
 class Grid:
-    """What the files of a world have in common: their series, and where the timestamps of the primary ones lie."""
+    """What the files of a world have in common.
+
+    Their series, and where the timestamps of the primary ones lie.
+    """
 
     symbols: list[str]
     timeframe: str
@@ -260,7 +263,10 @@ def files_of(draw: st.DrawFn, grid: Grid) -> dict[str, FilePlan]:
 
 @st.composite
 def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False) -> World:
-    """Draw files and a request; without `errors`, a request that cannot fail; with `local`, one for local days."""
+    """Draw files and a request.
+
+    Without `errors`, a request that cannot fail; with `local`, one for local days.
+    """
     grid = draw(grids(local))
     files = draw(files_of(grid))
     times = draw(time_options(grid, errors, local))
@@ -306,7 +312,10 @@ def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False) -> World:
 
 @st.composite
 def time_options(draw: st.DrawFn, grid: Grid, errors: bool, local: bool) -> dict[str, Any]:
-    """Draw what a request says of its times; half of all requests that need not have local days say nothing."""
+    """Draw what a request says of its times.
+
+    Half of all requests that need not have local days say nothing.
+    """
     options: dict[str, Any] = {"zone": None, "stamped": "open", "days": None, "timestamp_unit": grid.timestamp_unit}
     if not local and draw(st.booleans()):
         return options

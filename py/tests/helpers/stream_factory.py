@@ -126,7 +126,10 @@ def batch(
 
 
 def masked(kind: pa.DataType, values: np.ndarray[Any, Any], absent: np.ndarray[Any, Any], *, bitmap: bool) -> pa.Array:
-    """Return a column of eight bytes per value; whatever the values are, they lie under the nulls too."""
+    """Return a column of eight bytes per value.
+
+    Whatever the values are, they lie under the nulls too.
+    """
     bits = pa.py_buffer(np.packbits(~absent, bitorder="little")) if bitmap else None
     return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(values.tobytes())])
 
@@ -345,7 +348,10 @@ def make_fake(folder: Path) -> Fake:
 
 
 def write_indicators(root: Path, symbol: str, rows: list[tuple[int, float | None]], *names: str) -> None:
-    """Write one file of indicators: minutes since 2024-01-02 and values, the same ones under each name."""
+    """Write one file of indicators.
+
+    Minutes since 2024-01-02 and values, the same ones under each name.
+    """
     stamps = pa.array([START_NS + minute * MINUTE_NS for minute, _ in rows], pa.int64())
     values = pa.array([value for _, value in rows], pa.float64())
     table = pa.table({"UTC time": stamps.cast(TIMESTAMP), **dict.fromkeys(names, values)})
@@ -358,7 +364,10 @@ def threads_left() -> list[str]:
 
 
 def write_series(root: Path, symbol: str, side: str, closes: list[tuple[int, float]], *, timeframe: str = "M1") -> None:
-    """Write one series: minutes since 2024-01-02 and closes; the other values follow from the close."""
+    """Write one series: minutes since 2024-01-02 and closes.
+
+    The other values follow from the close.
+    """
     (root / symbol).mkdir(parents=True, exist_ok=True)
     close = np.array([value for _, value in closes], "float64")
     stamps = pa.array([START_NS + minute * MINUTE_NS for minute, _ in closes], pa.int64())

@@ -123,7 +123,10 @@ def processes(method: str, root: str) -> object:
 
 
 def forked(way: str, root: str) -> object:
-    """Fork with a stream half read; the child leaves its copy in some way, and the parent reads on."""
+    """Fork with a stream half read.
+
+    The child leaves its copy in some way, and the parent reads on.
+    """
     slices = open_market(root)
     taken = list(islice(slices, 100))
     producer = pid_of(slices)
@@ -208,7 +211,10 @@ def read_in_child(root: str) -> object:
 
 
 def forked_while_opening(root: str) -> object:
-    """Fork in another thread at the worst moment of opening; return how many children outlived the streams."""
+    """Fork in another thread at the worst moment of opening.
+
+    Return how many children outlived the streams.
+    """
     children: list[int] = []
     real = socket.socketpair
 
@@ -310,7 +316,10 @@ def _tell(value: object) -> None:
 
 
 def _fork(do: Callable[[], None]) -> int:
-    """Let a child do something and end, with what the interpreter does at its end; return its number."""
+    """Let a child do something and end, with what the interpreter does at its end.
+
+    Return its number.
+    """
     child = os.fork()
     if child:
         return child

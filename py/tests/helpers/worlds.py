@@ -1,4 +1,7 @@
-"""Inputs and requests described in full: files, sessions, options and faults, which can be written to a disk."""
+"""Inputs and requests described in full.
+
+Files, sessions, options and faults, which can be written to a disk.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,10 @@ class FilePlan:
         )
 
     def is_date(self, held_ns: int) -> bool:
-        """Return whether a row says no time of day: all of a column of dates, and in texts of days every other date."""
+        """Return whether a row says no time of day.
+
+        All of a column of dates, and in texts of days every other date.
+        """
         is_midnight = timeframe_ns(self.timeframe) >= DAY_NS and held_ns % DAY_NS == 0
         is_text = self.unit == "text" and self.zone is None
         return self.unit == "date32" or (is_text and is_midnight and held_ns // DAY_NS % 2 == 0)
@@ -102,7 +108,10 @@ class FilePlan:
         return self.zone is None and "int " not in self.unit and not self.is_date(held_ns)
 
     def text_of(self, held_ns: int) -> str:
-        """Return a time as text: a date, or what a clock shows, with the distance from UTC that the zone says."""
+        """Return a time as text.
+
+        A date, or what a clock shows, with the distance from UTC that the zone says.
+        """
         if self.is_date(held_ns):
             written = time_text(held_ns)[:10]
             return written if held_ns // DAY_NS % 4 else written.replace("-", "")

@@ -1,4 +1,6 @@
-"""The benchmark, run once on tiny data: that every part runs, that the peers do our work, that it judges right.
+"""The benchmark, run once on tiny data.
+
+That every part runs, that the peers do our work, that it judges right.
 
 A peer whose package is not installed here is expected to be refused, with the package's name.
 """

@@ -1,4 +1,7 @@
-"""The cursor: it reads like the slice at which it is, moves or stays, and leaves alone what was read before."""
+"""The cursor.
+
+It reads like the slice at which it is, moves or stays, and leaves alone what was read before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Files that hold no slices of ours, are incomplete or damaged: an error of ours, and no wrong slice."""
+"""Files that hold no slices of ours, are incomplete or damaged.
+
+An error of ours, and no wrong slice.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def test_it_may_not_be_read(tmp_path: Path) -> None:
         (b"PAR1" + b"\0" * 100 + b"PAR1", "neither an Arrow IPC file nor a stream"),
         (stream(seal=False), "it has no seal"),
         (stream()[:-8], "it has no end-of-stream marker"),
-        (stream() + b"\0", r"no complete Arrow IPC file or stream|it is incomplete"),
+        (stream() + b"\0", r"not a complete Arrow IPC file or stream|it is incomplete"),
         (stream_factory.encode_file(SCHEMA, BATCHES, seal=None), "its footer has no seal"),
         (stream_factory.encode_file(SCHEMA, BATCHES, seal={"slices": 7, "batches": 2}), "its seal does not match"),
         (stream_factory.encode_file(SCHEMA, BATCHES, seal={"slices": 8, "batches": 3}), "its seal does not match"),
@@ -126,7 +129,7 @@ def test_the_last_timestamp_of_the_report_is_that_of_the_last_slice(tmp_path: Pa
     [
         ({"schema_version": "2.0.0"}, "version '2.0.0'"),
         ({"schema_name": "candles"}, "named 'candles'"),
-        ({"symbols": "[]"}, "are none"),
+        ({"symbols": "[]"}, "are missing"),
         ({"symbols": '["A","A","B"]'}, "not distinct"),
         ({"symbols": "{}"}, "incomplete or malformed"),
         ({"request": "{}"}, "the request in its metadata"),

@@ -1,4 +1,6 @@
-"""What a file is taken for: formats by their real writers, whose a name is, and what errors and warnings say.
+"""What a file is taken for.
+
+Formats by their real writers, whose a name is, and what errors and warnings say.
 
 The goldens hold code and place of every guard; here are the many forms, and the words. All is tried on both backends.
 """
@@ -275,7 +277,10 @@ def test_columns_that_name_one_instrument_or_none(columns: dict[str, Any], backe
 @pytest.mark.parametrize("version", ["1.0", "2.4", "2.6"])
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_the_zone_of_a_column_is_known_in_every_unit(unit: str, version: str, backend: str, tmp_path: Path) -> None:
-    """Older Parquet keeps no nanoseconds, and none keeps seconds: the zone stands beside another unit then."""
+    """Older Parquet keeps no nanoseconds, and none keeps seconds.
+
+    The zone stands beside another unit then.
+    """
     noon = pa.array([START_NS - 150 * MINUTE_NS - 60 * MINUTE_NS], pa.timestamp("ns", tz="Europe/Paris"))
     table = candles([0]).set_column(0, "UTC time", noon.cast(pa.timestamp(unit, tz="Europe/Paris")))
     pq.write_table(table, tmp_path / "A.parquet", version=version)

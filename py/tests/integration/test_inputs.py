@@ -1,4 +1,7 @@
-"""Which files a request reads: what the executable lists, what a list is taken for, and what is wrong with one."""
+"""Which files a request reads.
+
+What the executable lists, what a list is taken for, and what is wrong with one.
+"""
 
 from __future__ import annotations
 
@@ -241,7 +244,10 @@ def test_an_empty_list_has_no_symbols(binary: Path, tmp_path: Path) -> None:
 
 
 def test_units_and_zones_of_a_list_are_applied(binary: Path, tmp_path: Path) -> None:
-    """A column of milliseconds, of which only the list says what they are; the request must not say otherwise."""
+    """A column of milliseconds, of which only the list says what they are.
+
+    The request must not say otherwise.
+    """
     path = tmp_path / "a.parquet"
     values = dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), pa.array([1.0, 2.0]))
     stamps = pa.array([stream_factory.START_NS // 10**6, stream_factory.START_NS // 10**6 + 60_000], pa.int64())
@@ -299,7 +305,7 @@ def test_fields_of_a_later_version_are_passed_over(fake: stream_factory.Fake) ->
 @pytest.mark.parametrize("text", ["", "no list", "{}", '{"series": 7}'])
 def test_what_is_no_answer(fake: stream_factory.Fake, text: str) -> None:
     fake.lists(text)
-    with pytest.raises(DeserializationError, match="no list of inputs came"):
+    with pytest.raises(DeserializationError, match="cannot read the list of inputs"):
         list_inputs("root")
 
 

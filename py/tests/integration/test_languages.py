@@ -1,4 +1,7 @@
-"""Two languages, one contract: what this package holds to be true is what the executable says and does."""
+"""Two languages, one contract.
+
+What this package holds to be true is what the executable says and does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Links in the data folder: inside they are files like any other; what leads out has to be allowed."""
+"""Links in the data folder: inside they are files like any other.
+
+What leads out has to be allowed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The page on migration: its backtest, its commands and its other examples are run as they stand there."""
+"""The page on migration.
+
+Its backtest, its commands and its other examples are run as they stand there.
+"""
 
 from __future__ import annotations
 

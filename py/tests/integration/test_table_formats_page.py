@@ -1,4 +1,7 @@
-"""The page on table formats: its recipes are run as they stand there, on tables that the real libraries wrote."""
+"""The page on table formats.
+
+Its recipes are run as they stand there, on tables that the real libraries wrote.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The page on timelines says what both backends do: its pictures are drawn again, from real slices."""
+"""The page on timelines says what both backends do.
+
+Its pictures are drawn again, from real slices.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The page on what a file means: its tables and its list of inputs are tried on both implementations."""
+"""The page on what a file means.
+
+Its tables and its list of inputs are tried on both implementations.
+"""
 
 from __future__ import annotations
 

@@ -159,7 +159,10 @@ def closes(data: Path, backend: str, **options: Any) -> dict[int, list[float | N
 
 
 def write_minutes(data: Path, name: str, nanoseconds: dict[int, float], columns: Sequence[str]) -> None:
-    """Write a file of A: rows by their nanoseconds after the first, with one value in all columns."""
+    """Write a file of A.
+
+    Rows by their nanoseconds after the first, with one value in all columns.
+    """
     (data / "A").mkdir(exist_ok=True)
     stamps = pa.array([FIRST_NS + at for at in nanoseconds], pa.timestamp("ns", tz="UTC"))
     table = {"UTC time": stamps, **{column: list(nanoseconds.values()) for column in columns}}

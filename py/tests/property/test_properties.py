@@ -46,7 +46,10 @@ def executable_slices(request: Request, *options: str) -> tuple[cli_harness.Slic
 
 
 def possible_errors(request: Request) -> set[tuple[object, ...]]:
-    """Return the errors of every series alone, and of its steps: which one comes first is the executable's business."""
+    """Return the errors of every series alone, and of its steps.
+
+    Which one comes first is the executable's business.
+    """
     milder = [{"unsorted": "sort"}, {"duplicates": "last"}, {"unsorted": "sort", "duplicates": "last"}, {}]
     requests = [msgspec.structs.replace(request, **options) for options in milder]
     return {cli_harness.place(error) for one in requests for error in series_errors(one)}
@@ -259,7 +262,10 @@ def test_both_backends_of_open_slices_agree_slice_by_slice(world: World) -> None
 
 
 def long_series(rng: np.random.Generator, rows: int, every_minutes: int = 1) -> pa.Table:
-    """Return candles with holes; one series in three has rows out of order, one in three has some twice."""
+    """Return candles with holes.
+
+    One series in three has rows out of order, one in three has some twice.
+    """
     minutes = every_minutes * np.sort(rng.choice(rows * 5 // 4, rows, replace=False))
     if rng.random() < 1 / 3:
         minutes = np.sort(np.concatenate([minutes, rng.choice(minutes, rows // 100)]))
@@ -270,7 +276,10 @@ def long_series(rng: np.random.Generator, rows: int, every_minutes: int = 1) -> 
 
 
 def series_table(minutes: npt.NDArray[np.int64], rng: np.random.Generator) -> pa.Table:
-    """Return the table of a series with rows at the given minutes and random values: prices, and two indicators."""
+    """Return the table of a series with rows at the given minutes and random values.
+
+    Prices, and two indicators.
+    """
     stamps = pa.array(FIRST_NS + 60 * 10**9 * minutes, pa.timestamp("ns", tz="UTC"))
     names = ("Open", "High", "Low", "Close", "Volume", "x", "y")
     return pa.table({"UTC time": stamps, **{name: rng.normal(size=minutes.size) for name in names}})

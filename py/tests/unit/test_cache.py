@@ -1,4 +1,7 @@
-"""The cache: what the executable is asked for, the slices that come of it, and files that are gone."""
+"""The cache.
+
+What the executable is asked for, the slices that come of it, and files that are gone.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,10 @@ def test_slices_outlive_the_file(fake: stream_factory.Fake, entry: Path) -> None
 def test_a_file_that_is_gone_is_asked_for_again(
     fake: stream_factory.Fake, entry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the print and the opening, another process may evict the file; then it is made anew."""
+    """Between the print and the opening, another process may evict the file.
+
+    Then it is made anew.
+    """
     asked = vanishing(monkeypatch, entry, times=2)
     fake.err(json.dumps(WARNING)).out(f"{entry}\n".encode())
     with opened() as slices:
@@ -115,7 +121,10 @@ def test_a_file_that_is_always_gone(fake: stream_factory.Fake, entry: Path, monk
 
 
 def vanishing(monkeypatch: pytest.MonkeyPatch, entry: Path, times: int) -> list[str]:
-    """Let the file be away whenever it is opened, so many times; return the paths that were opened."""
+    """Let the file be away whenever it is opened, so many times.
+
+    Return the paths that were opened.
+    """
     asked: list[str] = []
     away = entry.with_suffix(".away")
     real: Callable[[str], Any] = file.SliceFile
@@ -152,7 +161,7 @@ def test_a_file_of_something_else(fake: stream_factory.Fake, entry: Path) -> Non
 @pytest.mark.parametrize("printed", [b"", b"\n", b"relative.arrow\n", b"/cut.arr", b"\xff\xff\xff\xff\x10\0\0\0"])
 def test_what_is_printed_is_no_path(printed: bytes, fake: stream_factory.Fake) -> None:
     fake.err("what happened").out(printed)
-    with pytest.raises(DeserializationError, match="no path of a cached file came") as caught:
+    with pytest.raises(DeserializationError, match="cannot read the path of the cached file") as caught:
         opened()
     assert "what happened" in caught.value.message
     assert not fake.is_running()
@@ -174,9 +183,9 @@ def test_a_killed_executable_is_no_hit(fake: stream_factory.Fake, entry: Path) -
     ("options", "match"),
     [
         ({"cache": None, "cache_size": "1GB"}, "without a cache"),
-        ({"cache": ""}, "no path of a folder"),
-        ({"cache": 5}, "no path of a folder"),
-        ({"cache": "a\0b"}, "no path of a folder"),
+        ({"cache": ""}, "expected the path of a folder"),
+        ({"cache": 5}, "expected the path of a folder"),
+        ({"cache": "a\0b"}, "expected the path of a folder"),
         ({"cache": "x", "cache_size": 0}, "cache_size=0"),
         ({"cache": "x", "cache_size": 1.5}, r"cache_size=1\.5"),
         ({"cache": "x", "backend": "python"}, "'python' has no cache"),

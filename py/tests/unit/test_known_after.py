@@ -1,4 +1,7 @@
-"""When candles are known: what the metadata say of it, and what streams, tables and cursors make of that."""
+"""When candles are known.
+
+What the metadata say of it, and what streams, tables and cursors make of that.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A producer that floods, hangs, stops or does not exit: what the reader does, and that nothing is left."""
+"""A producer that floods, hangs, stops or does not exit.
+
+What the reader does, and that nothing is left.
+"""
 
 from __future__ import annotations
 

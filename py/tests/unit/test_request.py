@@ -484,7 +484,7 @@ def test_the_constructor_checks_too(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("columns", ["open=o", 5, [("open", "o")]])
 def test_columns_are_a_mapping(columns: Any) -> None:
-    with pytest.raises(RequestError, match="no mapping"):
+    with pytest.raises(RequestError, match="expected a mapping"):
         make_request("data", symbols=["A"], columns=columns)
 
 

@@ -322,7 +322,10 @@ def test_an_unknown_timeframe_is_told_those_there_are() -> None:
 
 
 def carried_slices() -> list[MultiSymbolSlice]:
-    """Return two slices of four symbols: fresh, two minutes old, absent, with a fresh and a carried side."""
+    """Return two slices of four symbols.
+
+    Fresh, two minutes old, absent, with a fresh and a carried side.
+    """
     schema = stream_factory.schema(["A", "B", "C", "D"], fills=True, further=("H1",), indicators=("rsi",))
     batch = stream_factory.batch(schema, 5, 2, missing=1e-9)
     columns = {name: batch.column(name) for name in schema.names}

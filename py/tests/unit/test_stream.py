@@ -350,7 +350,7 @@ def test_what_is_no_batch_of_the_stream() -> None:
     assert stream.known_at(batch.slice(0, 0)).shape == (0,)
     other = stream_factory.batch(stream_factory.schema(["A"]), 0, 3)
     for bad in (batch.slice(1), batch.slice(0, 4), batch.drop_columns("bid_open"), other, stream.schema, None):
-        with pytest.raises(RequestError, match="no whole slices") as caught:
+        with pytest.raises(RequestError, match="expected whole slices") as caught:
             stream.known_at(bad)
         assert caught.value.hint
 

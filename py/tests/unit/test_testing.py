@@ -46,7 +46,10 @@ def changed(batch: pa.RecordBatch, row: int, column: str, value: Any) -> pa.Reco
 
 
 def changed_candle(batch: pa.RecordBatch, row: int, column: str, value: Any) -> pa.RecordBatch:
-    """Do the same, and let a candle come or go as a whole: files in which it does not are refused."""
+    """Do the same, and let a candle come or go as a whole.
+
+    Files in which it does not are refused.
+    """
     side = column.partition("_")[0]
     if side in ("bid", "ask") and batch.column(column)[row].is_valid is (value is None):
         for name in (f"{side}_{field}" for field in stream_factory.FIELDS):

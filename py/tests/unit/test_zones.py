@@ -271,7 +271,10 @@ def test_a_day_at_midnight_is_over_when_it_is_said_to_be_known(backend: str, nam
 
 
 def test_smallest_distances_from_utc_are_those_of_the_tables() -> None:
-    """The reference samples midnights; here all distances in force since 1970 are read from the tables."""
+    """The reference samples midnights.
+
+    Here all distances in force since 1970 are read from the tables.
+    """
     for name in {*ODD_ZONES, *all_zones()[::20]}:
         found = zone_of(name)
         assert found is not None

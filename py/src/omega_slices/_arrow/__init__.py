@@ -1,1 +1,4 @@
-"""Arrow memory and Arrow IPC: views of buffers, checks of schemas and batches, files and streams."""
+"""Arrow memory and Arrow IPC.
+
+Views of buffers, checks of schemas and batches, files and streams.
+"""

@@ -31,7 +31,10 @@ def floats_view(column: pa.Array) -> memoryview[float]:
 
 
 def integers_view(column: pa.Array) -> memoryview[int]:
-    """View the values of an int64 or timestamp column as plain integers; whatever lies under a null included."""
+    """View the values of an int64 or timestamp column as plain integers.
+
+    Whatever lies under a null included.
+    """
     return _eight_bytes(column).cast("q")
 
 
@@ -41,7 +44,10 @@ def _eight_bytes(column: pa.Array) -> memoryview[int]:
 
 
 def timestamps_view(column: pa.Array) -> Array:
-    """Return a timestamp column in nanoseconds as an array of datetime64, NaT under a null: a copy only then."""
+    """Return a timestamp column in nanoseconds as an array of datetime64, NaT under a null.
+
+    A copy only then.
+    """
     array = values_view(column, "datetime64[ns]")
     present = unpack_presence(column)
     if present is None:

@@ -213,7 +213,7 @@ def _index(firsts: list[int], counts: list[int]) -> BatchIndex:
 
 
 def map_file(path: str) -> pa.Buffer:
-    """Return the bytes of a file as memory that the system fills page by page when it is touched."""
+    """Map a file; the system reads a page when it is touched."""
     try:
         # Not blocking: the name may be that of a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -222,22 +222,22 @@ def map_file(path: str) -> pa.Buffer:
             if not stat.S_ISREG(state.st_mode):
                 kind = "folder" if stat.S_ISDIR(state.st_mode) else "pipe or device"
                 raise DeserializationError(
-                    f"{path!r} cannot be read: it is a {kind}",
+                    f"cannot read {path!r}: it is a {kind}",
                     hint="give the path of a file that omega-slices sync wrote with -o",
                     file=path,
                 )
             if not state.st_size:
-                raise DeserializationError(f"{path!r} cannot be read: it is empty", hint=REMAKE_HINT, file=path)
+                raise DeserializationError(f"cannot read {path!r}: it is empty", hint=REMAKE_HINT, file=path)
             return pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
         finally:
             os.close(descriptor)
     except FileNotFoundError:
         raise _NoSuchFileError(
-            f"{path!r} cannot be read: there is no such file", hint="check the path, or make the file", file=path
+            f"cannot read {path!r}: there is no such file", hint="check the path, or make the file", file=path
         ) from None
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
         raise DeserializationError(
-            f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}",
             hint="check that it is there and may be read",
             file=path,
         ) from error

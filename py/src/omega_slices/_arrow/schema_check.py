@@ -69,7 +69,7 @@ def check_schema(schema: pa.Schema, request: Request) -> tuple[str, ...]:
 
 
 def read_schema(schema: pa.Schema) -> tuple[tuple[str, ...], StreamSpec]:
-    """Return what a schema says of itself, where nobody asked for anything in particular.
+    """Return what a schema says of itself, where there is no request to compare it with.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def _read_metadata(schema: pa.Schema, wrong: Callable[[str], DeserializationErro
             "and later ones of the same major version"
         )
     if not metadata.symbols or len(set(metadata.symbols)) < len(metadata.symbols):
-        raise wrong(f"its symbols {metadata.symbols} are none, or not distinct")
+        raise wrong(f"its symbols {metadata.symbols} are missing, or not distinct")
     return metadata
 
 
@@ -200,7 +200,10 @@ def _check_columns(batch: pa.RecordBatch, symbols: pa.Array, spec: StreamSpec) -
 
 
 class _NullRules(NamedTuple):
-    """Which columns, by place, have no nulls; and, by candle, which have theirs in the same rows."""
+    """Which columns, by place, have no nulls.
+
+    And, by candle, which have theirs in the same rows.
+    """
 
     never: list[int]
     together: dict[tuple[str, str], list[int]]

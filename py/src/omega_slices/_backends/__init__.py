@@ -1,1 +1,4 @@
-"""Where record batches come from: the executable, its cache, the plain implementation, or two at once."""
+"""Where record batches come from.
+
+The executable, its cache, the plain implementation, or two at once.
+"""

@@ -21,7 +21,7 @@ from omega_slices.errors import BackendUnavailableError
 BINARY_VARIABLE: Final = "OMEGA_SLICES_BINARY"
 _DISTRIBUTION: Final = "omega-slices"
 
-# Below PREFIX: where Python environments keep packages (lib64 and dist-packages: distributions of Linux).
+# Below PREFIX: where environments keep packages (some Linux systems: lib64, dist-packages).
 _SITE: Final = re.compile(r"(?P<prefix>.*)/lib(?:64)?/(?:python|pypy)[0-9.]*t?/(?:site|dist)-packages")
 
 
@@ -102,7 +102,10 @@ def _recorded(site: Path, name: str) -> Iterator[Path]:
 
 
 def _is_own(one: Distribution, site: Path) -> bool:
-    """Return whether an installation is that of this package: it lies beside it, or is an editable one."""
+    """Return whether an installation is that of this package.
+
+    It lies beside it, or is an editable one.
+    """
     folder = Path(str(one.locate_file(""))).resolve()
     holds_package = any(file.parts[:2] == ("omega_slices", "__init__.py") for file in one.files or [])
     return folder == site.resolve() or not holds_package

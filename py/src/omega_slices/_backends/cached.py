@@ -33,7 +33,7 @@ _PATH_BYTES_MAX: Final = 64 << 10
 
 
 class CachedSource(EndedRun):
-    """The slices of a file that the executable keeps in a cache, and makes where it is not there yet."""
+    """The slices of a file in the cache; the executable makes the file if there is none yet."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class CachedSource(EndedRun):
             self._warnings = producer.take_warnings()
             path = os.fsdecode(printed[:-1])
             if not printed.endswith(b"\n") or not os.path.isabs(path):
-                raise producer.failure(f"no path of a cached file came, but {printed[:100]!r}", ended=True)
+                raise producer.failure(f"cannot read the path of the cached file: {printed[:100]!r}", ended=True)
             return path
         finally:
             producer.close()

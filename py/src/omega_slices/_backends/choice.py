@@ -43,14 +43,18 @@ def choose_backend(backend: str | None) -> BackendChoice:
             return BackendChoice("auto", "the default", by_argument=False)
         if text not in _BACKEND_BY_VARIABLE:
             raise RequestError(
-                f"{BACKEND_VARIABLE}={text!r} is unknown", hint=f"set it to one of {', '.join(_BACKEND_BY_VARIABLE)}"
+                f"invalid {BACKEND_VARIABLE}={text!r}: expected one of {', '.join(_BACKEND_BY_VARIABLE)}",
+                hint="set it to one of these, or unset it",
             )
         return BackendChoice(_BACKEND_BY_VARIABLE[text], f"{BACKEND_VARIABLE}={text}", by_argument=False)
     match backend:
         case "auto" | "rust" | "python" | "shadow":
             return BackendChoice(backend, f"backend={backend!r}", by_argument=True)
         case _:
-            raise RequestError(f"backend={backend!r} is unknown", hint=f"choose one of {', '.join(get_args(Backend))}")
+            raise RequestError(
+                f"invalid backend={backend!r}: expected one of {', '.join(get_args(Backend))}",
+                hint="choose one of these",
+            )
 
 
 def parse_shadow_sample(given: float | None, backend: Backend) -> float:
@@ -66,7 +70,9 @@ def parse_shadow_sample(given: float | None, backend: Backend) -> float:
         sample = 0.0
     if not 0.0 < sample <= 1.0:
         what = f"{SAMPLE_VARIABLE}={text}" if given is None else f"shadow_sample={given!r}"
-        raise RequestError(f"{what} is no number above 0 and up to 1", hint="give the share that is compared, as 0.05")
+        raise RequestError(
+            f"invalid {what}: expected a number above 0 and up to 1", hint="give the share that is compared, as 0.05"
+        )
     return sample
 
 
@@ -80,7 +86,9 @@ def parse_cache_options(folder: str | os.PathLike[str] | None, size: str | int |
     except TypeError:
         text = ""
     if not text or "\0" in text:
-        raise RequestError(f"cache={folder!r} is no path of a folder", hint="give the folder that keeps the files")
+        raise RequestError(
+            f"invalid cache={folder!r}: expected the path of a folder", hint="give the folder that keeps the files"
+        )
     if size is not None and not isinstance(size, str):
         size = str(checked_count("cache_size", size, 1))
     return CacheOptions(text, size)

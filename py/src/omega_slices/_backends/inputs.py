@@ -48,7 +48,7 @@ def inputs_of(binary: Path, request: Request, permissions: Permissions = NO_PERM
         try:
             return _decode(printed)
         except msgspec.DecodeError as error:
-            raise producer.failure(f"no list of inputs came: {error}", ended=True) from error
+            raise producer.failure(f"cannot read the list of inputs: {error}", ended=True) from error
     finally:
         producer.close()
 

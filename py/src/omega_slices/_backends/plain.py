@@ -36,7 +36,7 @@ _REFERENCE_BATCH_ROWS: Final = 16_384
 
 
 def reference_range_ns(request: Request, permissions: Permissions) -> tuple[int, int] | None:
-    """Return the smallest and the largest timestamp of all files of a request, without the executable.
+    """Return the smallest and the largest timestamp of a request's files, by the reference.
 
     Returns
     -------

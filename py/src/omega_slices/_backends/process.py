@@ -1,11 +1,12 @@
 """Running the producer: one child process, its pipe, its messages, its end.
 
-Owns the process from its start until it is reaped.  Guarantees that the child never
-blocks on its messages, that what is kept of them is bounded, that nobody waits for longer
-than `_SILENCE_MAX_S` for a process that gives no sign of life, that after `close`
-neither the process nor a thread of ours is left, whatever state either was in, and that
-nothing of it happens to a child that this process forks meanwhile: it holds no end of the
-pipe, and neither reads from it nor ends the producer.
+Owns the process from its start until it is reaped.  Guarantees that:
+
+- the child never blocks on its messages, and what is kept of them is bounded;
+- a read ends after `_SILENCE_MAX_S` without a sign of life;
+- `close` leaves neither the process nor a thread behind, whatever state they were in;
+- a child that this process forks holds no end of the pipe, and does not end the producer.
+
 Knows nothing of what goes through the pipe.
 """
 
@@ -48,19 +49,19 @@ _WARNINGS_MAX: Final = 100_000
 _TAIL_LINES: Final = 40
 _TAIL_LINE_BYTES: Final = 2_000
 
-# How often the executable is told to give a sign of life, and how long it may give none.
+# How often the executable gives a sign of life, and how long it may give none.
 # A slow one gives signs; one that was stopped does not.
 HEARTBEAT_S: Final = 5
 _SILENCE_MAX_S: Final = 60.0
 
-# Silence is counted in waits of this length: whoever is stopped himself, or sleeps along
-# with the machine, takes that for one wait only.
+# Silence is counted in waits of this length.  A reader that is stopped itself, or sleeps with
+# the machine, then counts that time as one wait.
 _WAIT_S: Final = 1.0
 
 # A process whose output has ended has nothing left to do but to exit.
 _EXIT_TIMEOUT_S: Final = 60.0
 
-# How long a process is given to notice that nobody reads any more, then to obey.
+# How long a process is given to notice that its reader is gone, then to obey a signal.
 _GRACE_S: Final = 0.5
 
 # Used up only where a descendant of the process keeps its messages open.
@@ -148,7 +149,7 @@ class Producer:
         Parameters
         ----------
         reason : str
-            What the reader saw; told only where the producer itself says nothing.
+            What the reader saw; used only where the producer itself says nothing.
         ended : bool
             Whether the output has ended, and so the process should have.
         """
@@ -238,7 +239,9 @@ class Output:
                     waits = waits + 1 if signs == self._messages.signs else 0
                     signs = self._messages.signs
                     if waits * _WAIT_S >= self._silence_max_s:
-                        message = f"nothing has come for {self._silence_max_s:g} s, not even a sign of life"
+                        message = (
+                            f"timed out after {self._silence_max_s:g} s: no data came, and not even a sign of life"
+                        )
                         raise TimeoutError(message) from None
                     continue
                 if count == 0:
@@ -249,7 +252,10 @@ class Output:
         return data
 
     def close(self) -> None:
-        """Close our end; may be called again, and while another thread reads, which then comes to an end."""
+        """Close our end.
+
+        May be called again, and while another thread reads, which then comes to an end.
+        """
         if os.getpid() != self._owner:
             self._channel.close()
             return
@@ -334,7 +340,10 @@ _starting: Final = threading.RLock()
 
 
 def _let_go() -> None:
-    """Put nothing in the place of each descriptor; its number stays taken, so that nobody closes another file."""
+    """Put /dev/null in the place of each descriptor.
+
+    Its number stays taken, so no other file is closed by it.
+    """
     _starting.release()
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for one in list(_held):
@@ -370,7 +379,7 @@ def _start(arguments: Sequence[str], stdin: IO[bytes] | None) -> tuple[subproces
 def _channel() -> tuple[socket.socket, socket.socket]:
     """Make what the output goes through: our end to read from, and the child's to write to.
 
-    A pair of sockets: through a pipe every 4 KiB are handed over by themselves, which takes several times as long.
+    A pair of sockets: a pipe hands over 4 KiB at a time, which takes several times as long.
     """
     ours, theirs = socket.socketpair()
     _held.update((ours, theirs))

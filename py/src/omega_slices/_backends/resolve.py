@@ -100,7 +100,7 @@ def _find_binary(chosen: BackendChoice, cache: CacheOptions | None) -> Path | No
     try:
         return find_binary()
     except BackendUnavailableError as error:
-        # An executable that was named, but cannot be used, is a mistake to be told.
+        # An executable that was named, but cannot be used, is a mistake of the caller.
         if chosen.backend != "auto" or binary_override() is not None:
             raise
         unused = "" if cache is None else f" and does not use the cache {cache.folder!r}"

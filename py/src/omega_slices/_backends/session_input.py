@@ -36,6 +36,6 @@ def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int,
         raise
     except OSError as error:
         raise SystemFailureError(
-            f"the sessions of the calendar cannot be handed over: {error}",
+            f"cannot hand over the sessions of the calendar: {error}",
             hint="let the environment variable TMPDIR name a folder with room",
         ) from error

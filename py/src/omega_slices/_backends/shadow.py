@@ -1,11 +1,11 @@
-"""Both implementations at once: each slice of the executable, held against the reference's before anybody gets it.
+"""Both implementations at once: the executable's slices, each compared with the reference's.
 
-Owns the stretches into which a run is cut, and what of it is compared.  Guarantees that no
-slice of a compared stretch is handed out before the reference gave the same one, bit by
-bit; that those before a difference still come; and memory for one stretch at a time.
+Owns the stretches into which a run is cut, and which of them are compared.  Guarantees that
+a slice of a compared stretch is handed out only after the reference gave the same one, bit
+by bit.  Slices before a difference still come.  Memory is that of one stretch.
 
-A stretch goes from after the last slice of the one before to its own last slice, so that
-together they leave nothing out: a slice that only the reference has is found too.
+A stretch begins after the last slice of the one before, and ends with its own last slice.
+So stretches leave nothing out: a slice that only the reference has is found too.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ShadowSource:
             Which part of the stretches is compared, above 0 and up to 1; the first one
             always is.
         compared : callable
-            Is told of how many slices were found the same.
+            Called with the number of slices that were found the same.
         inputs : callable
             Returns the paths of all input files, as they are now.
         """
@@ -87,8 +87,8 @@ class ShadowSource:
         self._ready: deque[pa.RecordBatch] = deque()
         self._failure: OmegaSlicesError | None = None
         self._ended = False
-        # The executable reads each file once and the reference again and again: where one has
-        # changed meanwhile, nobody is wrong.
+        # The executable reads each file once, the reference again and again.  Where a file has
+        # changed meanwhile, neither is wrong.
         self._inputs = self._see_inputs(())
 
     def read(self) -> pa.RecordBatch | None:
@@ -122,7 +122,7 @@ class ShadowSource:
         self._source.close()
 
     def _next_stretch(self) -> None:
-        """Take the next stretch of the executable's slices, and hand it out as far as the reference agrees."""
+        """Take the next stretch of slices, and hand out those on which the reference agrees."""
         batches = self._take()
         slices = sum(batch.num_rows for batch in batches) // len(self.symbols)
         if self._credit >= 1.0 and (batches or self._ended):
@@ -138,7 +138,10 @@ class ShadowSource:
             self._start_ns = _last_ns(batches) + 1
 
     def _take(self) -> list[pa.RecordBatch]:
-        """Return the batches of the next stretch; notes the end, or the error that comes after them."""
+        """Return the batches of the next stretch.
+
+        Notes the end, or the error that comes after them.
+        """
         batches: list[pa.RecordBatch] = []
         slices = 0
         while slices < self._slices_next:
@@ -191,7 +194,10 @@ class ShadowSource:
         return {path: file_identity(path) for path in paths}
 
     def _changed_input(self) -> CorruptInputError | None:
-        """Return the error of an input that is no longer what it was at the start; None where there is none."""
+        """Return the error of an input that is no longer what it was at the start.
+
+        None where there is none.
+        """
         for path, identity in self._see_inputs(self._inputs).items():
             if self._inputs.get(path) != identity:
                 return CorruptInputError(
@@ -218,7 +224,7 @@ def _first(batches: Sequence[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]
 
 
 def _difference(found: Difference, passed: int) -> DivergenceError:
-    """Make the error of a difference that was found after so many slices."""
+    """Make the error of a difference that was found after `passed` slices."""
     first, second = (None if position is None else position + passed for position in found.positions)
     text = found._replace(positions=(first, second)).text(_NAMES)
     return _divergence(

@@ -34,7 +34,10 @@ class Source(Protocol):
         """Return the warnings that were not returned before."""
 
     def report(self) -> RunReport | None:
-        """Return what the producer says of the whole run, after its end; None where it says nothing."""
+        """Return what the producer says of the whole run, after its end.
+
+        None where it says nothing.
+        """
 
     def close(self) -> None:
         """Give everything back; may be called again."""

@@ -27,10 +27,10 @@ def datetime_from_ns(timestamp_ns: int) -> datetime:
 
 
 def unknown_price_type(price_type: object, known: tuple[str, ...] = PRICE_TYPES) -> InvalidPriceTypeError:
-    """Make the error for a text that is no price type."""
+    """Make the error for a text that does not name a price type."""
     return InvalidPriceTypeError(
-        f"unknown price type {price_type!r}",
-        hint=f"the price types are {', '.join(known)}",
+        f"invalid price type {price_type!r}: expected one of {', '.join(known)}",
+        hint="choose one of these",
         price_type=price_type if isinstance(price_type, str) else None,
     )
 
@@ -144,7 +144,10 @@ class SymbolSnapshot(Struct, frozen=True):
 
     @property
     def age_ns(self) -> int | None:
-        """From the oldest primary candle shown to the slice, in nanoseconds; None where none is shown."""
+        """From the oldest primary candle shown to the slice, in nanoseconds.
+
+        None where none is shown.
+        """
         shown = [candle.timestamp_ns for candle in (self.bid, self.ask, self.trade) if candle is not None]
         return self.timestamp_ns - min(shown) if shown else None
 

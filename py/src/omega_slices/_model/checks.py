@@ -42,10 +42,10 @@ _CALENDAR: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _/&.+-]*[A-Za-z0-9])?")
 
 def check_text(what: str, text: object) -> None:
     if not isinstance(text, str):
-        raise RequestError(f"{what}={text!r} is no text")
+        raise RequestError(f"invalid {what}={text!r}: expected text")
     # Neither can be handed to another program.
     if "\0" in text or any(unicodedata.category(letter) == "Cs" for letter in text):
-        raise RequestError(f"{what}={text!r} holds a character that no name can hold")
+        raise RequestError(f"invalid {what}={text!r}: expected text without NUL and lone surrogates")
 
 
 def check_pattern(pattern: str | None, symbols: tuple[str, ...] | None) -> None:
@@ -105,7 +105,9 @@ def check_choice(what: str, value: object, choices: tuple[object, ...], *, may_b
         return
     # By type too: 1 == True, but it is no bool in the JSON.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise RequestError(f"{what}={value!r} is unknown", hint=f"choose one of {', '.join(map(str, choices))}")
+        raise RequestError(
+            f"invalid {what}={value!r}: expected one of {', '.join(map(str, choices))}", hint="choose one of these"
+        )
 
 
 def check_symbols(symbols: tuple[str, ...], *, may_be_any: bool) -> None:
@@ -119,11 +121,11 @@ def check_symbols(symbols: tuple[str, ...], *, may_be_any: bool) -> None:
     seen: set[str] = set()
     for symbol in symbols:
         if not isinstance(symbol, str):
-            raise RequestError(f"{symbol!r} in symbols is no text", hint="symbols are texts such as 'EURUSD'")
+            raise RequestError(f"invalid symbol {symbol!r}: expected text", hint="symbols are texts such as 'EURUSD'")
         if not (is_listed_name(symbol) if may_be_any else is_symbol_name(symbol)):
             others = "comma" if may_be_any else "slash, backslash, comma, '..'"
             raise SymbolNotFoundError(
-                f"{symbol!r} cannot be a symbol's name",
+                f"invalid symbol {symbol!r}: expected the name of a symbol",
                 hint=f"a name is not empty, has no blank at its ends, and holds no {others} or control character",
                 symbol=symbol,
             )
@@ -144,7 +146,7 @@ def is_symbol_name(symbol: str) -> bool:
 
 
 def is_listed_name(symbol: str) -> bool:
-    """Return whether a text may be the name of a symbol whose files are listed, and so part of no path.
+    """Return whether a text may be the name of a symbol whose files are listed.
 
     Examples
     --------
@@ -175,7 +177,7 @@ def check_price_types(price_types: tuple[str, ...]) -> None:
 def check_window(start: int | None, end: int | None) -> None:
     for what, edge in (("start", start), ("end", end)):
         if edge is not None and (type(edge) is not int or not NS_MIN <= edge <= NS_MAX):
-            raise RequestError(f"{what}={edge!r} is no number of nanoseconds in 64 bits")
+            raise RequestError(f"invalid {what}={edge!r}: expected nanoseconds that 64 bits hold")
     if start is not None and end is not None and start > end:
         raise RequestError(
             f"start {format_time_ns(start)} is after end {format_time_ns(end)}", hint="swap them; both are inclusive"
@@ -192,7 +194,7 @@ def check_timeline(timeline: str, symbols: tuple[str, ...] | None) -> None:
     match = QUORUM.fullmatch(timeline)
     if match is None:
         raise RequestError(
-            f"timeline={timeline!r} is unknown",
+            f"invalid timeline={timeline!r}: expected intersection, union, leader:SYMBOL or quorum:K",
             hint="choose one of intersection, union, leader:SYMBOL (one of the symbols), quorum:K (K from 1 to the "
             "number of symbols)",
         )
@@ -207,7 +209,7 @@ def check_timeline(timeline: str, symbols: tuple[str, ...] | None) -> None:
 def _check_leader(leader: str, symbols: tuple[str, ...] | None) -> None:
     if symbols is not None and leader not in symbols:
         raise SymbolNotFoundError(
-            f"the leader {leader!r} of the timeline is none of the symbols",
+            f"the leader {leader!r} of the timeline is not among the symbols",
             hint="add it to the symbols, or choose one of them as the leader",
             symbol=leader,
         )
@@ -217,7 +219,7 @@ def check_session(session: str, session_file: str | None) -> None:
     check_text("session", session)
     if session not in SESSIONS and _CALENDAR.fullmatch(session) is None:
         raise RequestError(
-            f"session={session!r} is unknown",
+            f"invalid session={session!r}: expected {', '.join(SESSIONS)}, or the name of a market calendar",
             hint=f"choose one of {', '.join(SESSIONS)}, or the name of a market calendar, such as NYSE",
         )
     if session_file is None:
@@ -251,7 +253,7 @@ def check_indicators(indicators: tuple[str, ...], template: str | None) -> None:
         check_text("the name of an indicator", name)
         if not name or any(letter == "," or unicodedata.category(letter) == "Cc" for letter in name):
             raise RequestError(
-                f"{name!r} cannot be the name of an indicator",
+                f"invalid indicator {name!r}: expected the name of a column",
                 hint="a name is not empty and holds no comma or control character",
             )
         if name in seen:
@@ -285,12 +287,13 @@ def check_columns(columns: dict[str, str]) -> None:
     for field, name in columns.items():
         if field not in INPUT_COLUMNS:
             raise RequestError(
-                f"columns names the unknown field {field!r}", hint=f"the fields are {', '.join(INPUT_COLUMNS)}"
+                f"invalid field {field!r} in columns: expected one of {', '.join(INPUT_COLUMNS)}",
+                hint="name one of these",
             )
         check_text(f"columns[{field!r}]", name)
         if not name or "," in name:
             raise RequestError(
-                f"columns[{field!r}]={name!r} cannot be a column's name",
+                f"invalid columns[{field!r}]={name!r}: expected the name of a column",
                 hint="a name is not empty and holds no comma",
             )
 
@@ -302,5 +305,5 @@ def checked_count(what: str, value: SupportsIndex, least: int) -> int:
     except TypeError:
         count = least - 1
     if count < least:
-        raise RequestError(f"{what}={value!r} is no number of its kind", hint=f"give an integer from {least} on")
+        raise RequestError(f"invalid {what}={value!r}: expected an integer from {least} on", hint="give an integer")
     return count

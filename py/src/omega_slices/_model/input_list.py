@@ -84,7 +84,10 @@ class InputList(Struct, frozen=True):
 
     @property
     def range_ns(self) -> tuple[int, int] | None:
-        """The smallest and the largest timestamp of all files, nanoseconds since 1970; None without rows."""
+        """The smallest and the largest timestamp of all files, nanoseconds since 1970.
+
+        None without rows.
+        """
         files = [file for one in self.series for file in one.files]
         firsts = [file.first_timestamp_ns for file in files if file.first_timestamp_ns is not None]
         lasts = [file.last_timestamp_ns for file in files if file.last_timestamp_ns is not None]

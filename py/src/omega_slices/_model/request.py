@@ -78,9 +78,9 @@ class Request(Struct, frozen=True, kw_only=True):
     start, end : int or None
         The window in nanoseconds since 1970-01-01T00:00Z, both ends inclusive.
     timeline : str
-        Which timestamps get a slice: ``"intersection"`` (those of all series),
-        ``"union"`` (of any), ``"leader:SYMBOL"`` (at which that symbol has every price
-        type) or ``"quorum:K"`` (at which at least K symbols have every price type).
+        Which timestamps get a slice.  ``"intersection"``: those of all series.
+        ``"union"``: those of any.  ``"leader:SYMBOL"``: those at which that symbol has
+        every price type.  ``"quorum:K"``: those at which at least K symbols have.
     session : str
         Which rows count as trading time: ``"none"`` (all), ``"fx"``, or the name of a
         market calendar.  Whether there is a calendar of that name is not checked here;
@@ -116,7 +116,7 @@ class Request(Struct, frozen=True, kw_only=True):
         A JSON file that lists the files of every series, in the place of `data`,
         `path_template` and `indicator_template`.
     symbol_pattern : str or None
-        A regular expression for the whole name of a symbol: other names are no symbols.
+        A regular expression for the whole name of a symbol: other names are not symbols.
         Its syntax is what Python and Rust have in common.
     one_instrument : bool
         Whether the files of a series are sound although a column names several
@@ -138,11 +138,11 @@ class Request(Struct, frozen=True, kw_only=True):
     UnsupportedInputError
         A path is a URI.
     SymbolNotFoundError
-        A symbol's name could leave the root, or the leader is none of the symbols.
+        A symbol's name could leave the root, or the leader is not among the symbols.
     TimeframeNotFoundError
-        A timeframe is none.
+        A timeframe is not valid.
     InvalidPriceTypeError
-        A price type is none.
+        A price type is not valid.
     RequestError
         Anything else that has no meaning.
 
@@ -220,7 +220,10 @@ class Request(Struct, frozen=True, kw_only=True):
 
     @property
     def max_age_ns(self) -> int | None:
-        """`max_age` in nanoseconds, its bars being those of the primary timeframe; None where nothing is filled."""
+        """`max_age` in nanoseconds, its bars being those of the primary timeframe.
+
+        None where nothing is filled.
+        """
         return None if self.max_age is None else age_ns(self.max_age, self.timeframe_ns)
 
     @property

@@ -65,7 +65,7 @@ def _path_text(what: str, path: str | os.PathLike[str] | None, hint: str) -> str
     except TypeError:
         name = None
     if not isinstance(name, str):
-        raise RequestError(f"{what}={path!r} is no path", hint=hint)
+        raise RequestError(f"invalid {what}={path!r}: expected a path", hint=hint)
     return name
 
 
@@ -77,7 +77,7 @@ def _list_hint(what: str, names: object) -> str:
 def _tuple_of_names(what: str, names: Iterable[str]) -> tuple[str, ...]:
     # A text is an iterable of its letters: never what was meant.
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise RequestError(f"{what}={names!r} is no list of names", hint=_list_hint(what, names))
+        raise RequestError(f"invalid {what}={names!r}: expected a list of names", hint=_list_hint(what, names))
     return tuple(names)
 
 
@@ -93,7 +93,9 @@ def _price_types(price_types: Iterable[str]) -> tuple[str, ...]:
 def _columns(columns: Mapping[str, str] | None) -> dict[str, str]:
     """Return the columns that have not their default names, in order."""
     if columns is not None and not isinstance(columns, Mapping):
-        raise RequestError(f"columns={columns!r} is no mapping", hint="write columns={'timestamp': 'ts', 'open': 'o'}")
+        raise RequestError(
+            f"invalid columns={columns!r}: expected a mapping", hint="write columns={'timestamp': 'ts', 'open': 'o'}"
+        )
     renamed = dict(columns or {})
     check_columns(renamed)
     return {field: name for field, name in sorted(renamed.items()) if name != INPUT_COLUMNS[field]}

@@ -29,7 +29,7 @@ _SCHEMA_VERSION_KNOWN_AFTER: Final = "1.1.0"
 # The five values of a candle, in the order of their columns.
 CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
 
-# The columns that every stream has: slices are told apart by the one, their rows by the other.
+# The columns that every stream has: the one distinguishes slices, the other their rows.
 TIMESTAMP_COLUMN: Final = "timestamp"
 SYMBOL_COLUMN: Final = "symbol"
 _INDICATOR_PREFIX: Final = "ind_"

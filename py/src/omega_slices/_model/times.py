@@ -1,4 +1,4 @@
-"""Times in words: points in time, timeframes and ages as people write them, and as nanoseconds.
+"""Times as text and as nanoseconds: points in time, timeframes and ages.
 
 Owns the grammar of each and its limits.  All times are nanoseconds since
 1970-01-01T00:00Z, UTC.  Knows nothing of requests.
@@ -77,7 +77,7 @@ def timeframe_ns(timeframe: str) -> int:
     Raises
     ------
     TimeframeNotFoundError
-        It is no timeframe, or longer than 64 bits of nanoseconds hold.
+        It is not a timeframe, or longer than 64 bits of nanoseconds hold.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def timeframe_ns(timeframe: str) -> int:
     match = _TIMEFRAME.fullmatch(timeframe) if isinstance(timeframe, str) else None
     if match is None:
         raise TimeframeNotFoundError(
-            f"unknown timeframe {timeframe!r}",
+            f"invalid timeframe {timeframe!r}: expected a unit and an integer, such as M1",
             hint="a timeframe is S, M, H, D or W and a positive integer, such as S10, M1, H4, D1; 10s, 1m, 4h, 1d will "
             "do too",
         )
@@ -154,7 +154,7 @@ def age_ns(text: str, timeframe_ns: int, what: str = "max_age") -> int:
     Raises
     ------
     RequestError
-        It is no age, or longer than 64 bits of nanoseconds hold.
+        It is not an age, or longer than 64 bits of nanoseconds hold.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def age_ns(text: str, timeframe_ns: int, what: str = "max_age") -> int:
     match = _AGE.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise RequestError(
-            f"{what}={text!r} is no age",
+            f"invalid {what}={text!r}: expected an age",
             hint="an age is a positive integer and s, m, h, d, w or bars, such as 15m, 2h, 3d, 5bars",
         )
     count, unit = match.groups()
@@ -192,7 +192,7 @@ def parse_higher_timeframe(text: str) -> HigherTimeframe:
     """
     if isinstance(text, str) and "," in text:
         raise RequestError(
-            f"with_timeframe={text!r} is not one higher timeframe",
+            f"invalid with_timeframe={text!r}: expected one timeframe",
             hint=f"write with_timeframe={[part.strip() for part in text.split(',')]!r}",
         )
     name, colon, rest = text.partition(":") if isinstance(text, str) else (text, "", "")
@@ -202,7 +202,7 @@ def parse_higher_timeframe(text: str) -> HigherTimeframe:
     option, _, age = rest.partition("=")
     if option != "max-age":
         raise RequestError(
-            f"with_timeframe={text!r} has something else than an age after its timeframe",
+            f"invalid with_timeframe={text!r}: expected a timeframe, and at most an age after it",
             hint=f"write {name} or {name}:max-age=1d",
         )
     return HigherTimeframe(name, length_ns, age_ns(age, length_ns, f"the max-age of {name}"))
@@ -214,8 +214,8 @@ def parse_time_ns(value: TimeLike, what: str) -> int:
     Parameters
     ----------
     value : str, datetime, date, numpy.datetime64 or int
-        A text is a date, or a date and a time of day with `T` or a blank between them;
-        seconds, a fraction of up to nine digits, and a zone (``Z``, ``+05:30``) may
+        A text is a date, or a date and a time of day with `T` or a blank between them.
+        Seconds, a fraction of up to nine digits, and a zone (``Z``, ``+05:30``) may
         follow.  Text and datetimes without a zone are UTC, a date is its midnight, an
         integer is taken as it is.  The nanoseconds of a pandas timestamp are kept.
     what : str
@@ -310,17 +310,18 @@ def _datetime64_to_ns(value: np.datetime64, what: str) -> int:
 
 def _no_time(what: str, value: object) -> RequestError:
     return RequestError(
-        f"{what}={value!r} is no point in time",
+        f"invalid {what}={value!r}: expected a point in time",
         hint="give an RFC 3339 text such as 2024-01-02T00:00:00Z, a date, a datetime, or nanoseconds since 1970",
     )
 
 
 def age_text(age: timedelta) -> str:
+    """Return a timedelta as the text of an age."""
     # pandas.Timedelta is a timedelta, with nanoseconds of its own.
     whole = age.microseconds == 0 and not getattr(age, "nanoseconds", 0)
     if age <= timedelta(0) or not whole:
         raise RequestError(
-            f"max_age={age!r} is no positive number of whole seconds",
+            f"invalid max_age={age!r}: expected a positive number of whole seconds",
             hint="give a timedelta of whole seconds, or a text such as 15m, 2h, 3d, 5bars",
         )
     return f"{age.days * 86_400 + age.seconds}s"

@@ -1,7 +1,7 @@
 """Files in the reference: which ones a request reads, by its templates or by its list of inputs.
 
-Owns matching templates against the disk, whose file a name is that can be read in two
-ways, and the places where no file may lie.  Opens no file.
+Owns the matching of templates against the disk, and the places where no file may lie.
+Decides which symbol owns a file whose name can be read in two ways.  Opens no file.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ def _fill(template: str, request: Request, symbol: str, timeframe: str, side: st
 
 
 def _matching(pattern: str) -> list[str]:
-    """Return the files that match, in the order of their whole names; a wildcard stays within one part of them."""
+    """Return the files that match, in the order of their whole names.
+
+    A wildcard stays within one part of them.
+    """
     paths = [""]
     for depth, part in enumerate(pattern.split("/")):
         prefixes = [path + "/" if depth else "" for path in paths]
@@ -180,7 +183,7 @@ def _own_files(request: Request, name: SeriesName, template: str, paths: list[st
 
 
 def _readings(request: Request, template: str, timeframe: str, side: str | None, path: str) -> dict[str, str]:
-    """Return the symbols for which a template matches a file, each with the text that remains of the name."""
+    """Return the symbols for which a template matches a file, each with the rest of the name."""
     pattern = _fill(template, request, _SYMBOL, timeframe, side)
     parts = [pair for pair in zip(pattern.split("/"), path.split("/"), strict=True) if _SYMBOL in pair[0]]
     # The part that leaves open where the symbol ends, if one does.
@@ -198,9 +201,9 @@ def _readings(request: Request, template: str, timeframe: str, side: str | None,
 
 
 def _remains(part: str, name: str) -> dict[str, str]:
-    """Return every text that a part of a pattern may take for the symbol, each with what remains of the name."""
+    """Return every text that may be the symbol in a part of a pattern, each with the rest."""
     before, _, behind = part.partition(_SYMBOL)
-    # What stands between the symbol and the first star behind it, and what stands behind the last one.
+    # What is between the symbol and the first star behind it, and what is behind the last one.
     gap, star, more = behind.partition(_ANY)
     last = more.rpartition(_ANY)[2]
     starts = range(len(name)) if _ANY in before else [len(before)]
@@ -217,7 +220,7 @@ def _remains(part: str, name: str) -> dict[str, str]:
 
 
 def _expression(pattern: str, symbol: str) -> str:
-    """Return a pattern as a regular expression, its first symbol being a group to which the others refer."""
+    """Return a pattern as a regular expression; its first symbol is a group, others refer to it."""
     whole = symbol.join(re.escape(pattern).split(_SYMBOL, 1))
     return whole.replace(_SYMBOL, "(?P=symbol)").replace(_ANY, "[^/]*")
 
@@ -230,7 +233,7 @@ def _owner(readings: dict[str, str]) -> str | None:
 
 
 def _all_symbols(request: Request) -> tuple[str, ...]:
-    """Return every symbol that has a file of the timeframe and of one requested price type at least."""
+    """Return every symbol with a file of the timeframe and of a requested price type."""
     if request.inputs is not None:
         return tuple(listed_symbols(request))
     owners = (
@@ -248,7 +251,7 @@ def _all_symbols(request: Request) -> tuple[str, ...]:
 
 
 def _refuse_loose_templates(request: Request) -> None:
-    """Raise where a `*` stands right beside `{symbol}`, with a file that can be read in two ways if there is one."""
+    """Raise where a `*` stands right beside `{symbol}`; name a file that is ambiguous, if any."""
     sides: list[str | None] = [*request.price_types, *([None] if request.indicators else [])]
     for side in sides:
         for template in _templates(request, side):
@@ -265,7 +268,10 @@ def _refuse_loose_templates(request: Request) -> None:
 def _second_reading(
     request: Request, template: str, side: str | None
 ) -> tuple[SeriesName | None, str | None, str | None]:
-    """Return a file of a symbol that can be read as another's, and that one; rather by whole words."""
+    """Return a file of a symbol that can be read as another's, and that one.
+
+    Rather by whole words.
+    """
     candidates = list(_candidates(request, template, side))
     for words in (1, None):
         for name, path in candidates:
@@ -297,7 +303,10 @@ def _by_words(readings: dict[str, str]) -> list[str]:
 
 
 def _check_timeframe(request: Request, name: SeriesName, template: str, paths: Sequence[str]) -> None:
-    """Raise where a `*` that follows the timeframe makes a file one of a longer number: M15 for M1."""
+    """Raise where a `*` that follows the timeframe makes a file one of a longer number.
+
+    M15 for M1.
+    """
     if "{timeframe}*" not in template:
         return
     longer = _fill(template.replace("{timeframe}*", f"{name.timeframe}\2*", 1), request, *name)
@@ -314,7 +323,7 @@ def _check_timeframe(request: Request, name: SeriesName, template: str, paths: S
 
 
 def _spelled(template: str) -> list[str]:
-    """Return the parts of a template up to the first that a symbol, another field or a wildcard adds to."""
+    """Return the parts of a template before the first with a field or a wildcard."""
     return list(takewhile(lambda part: not re.search(r"\*|\{(?!root\})", part), template.split("/")))
 
 
@@ -335,7 +344,7 @@ def _check_inside(request: Request, name: SeriesName, path: str) -> None:
 
 
 def _check_tables(request: Request, name: SeriesName, path: str) -> None:
-    """Raise where a folder from the one that the user has spelled down to the file is that of a table format."""
+    """Raise where a folder, from the one in the template to the file's, is a table format's."""
     template = _templates(request, name.side)[0]
     parts = path.split("/")[:-1]
     if "{root}" in template:

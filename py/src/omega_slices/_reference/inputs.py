@@ -48,7 +48,7 @@ class _Listed(NamedTuple):
 
 
 def listed_symbols(request: Request) -> list[str]:
-    """Return the symbols of the list with the primary timeframe and a requested price type, by name."""
+    """Return the list's symbols with the primary timeframe and a requested price type."""
     found = {
         name.symbol
         for name in _read_list(request)

@@ -30,7 +30,7 @@ _AMBIGUOUS_HINT: Final = "say what it means by ambiguous: infer, earlier or late
 
 
 def check_zones(request: Request, name: SeriesName, files: Sequence[FileRows]) -> None:
-    """Raise where the days of a file are those of a zone that is not known, or that nobody asked for."""
+    """Raise where the days of a file are those of a zone that is unknown or was not asked for."""
     if days_of(name.timeframe) is None:
         return
     guarded = request.normalize and request.days is None
@@ -79,7 +79,10 @@ def find_instants(request: Request, name: SeriesName, files: Sequence[FileRows])
 
 
 def _infer(request: Request, name: SeriesName, rows: Sequence[tuple[FileRows, int]]) -> None:
-    """Tell the two passes of an hour apart: the first backward step of the clock begins the second one."""
+    """Tell the two passes of an hour apart.
+
+    The first backward step of the clock begins the second one.
+    """
     walls = [file.held_ns[row] for file, row in rows]
     zone = zone_of(str(rows[0][0].zone))
     assert zone is not None
@@ -130,7 +133,7 @@ def stamper_of(request: Request, name: SeriesName, file: FileRows) -> Callable[[
 
 
 def check_local_day(request: Request, name: SeriesName, file: FileRows, number: int) -> None:
-    """Raise where a primary day begins within its date, so that it may end after it is said to be known."""
+    """Raise where a primary day begins within its date: it may end after it counts as known."""
     if request.normalize or name.side is None or name.timeframe != request.timeframe:
         return
     instant_ns = file.instants_ns[number]

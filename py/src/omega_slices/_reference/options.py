@@ -51,7 +51,7 @@ def series_names(request: Request, symbols: tuple[str, ...]) -> list[SeriesName]
 
 
 def higher_timeframes_of(request: Request) -> list[tuple[str, int | None]]:
-    """Return the higher timeframes, each with the age up to which its candles are shown, if there is one."""
+    """Return the higher timeframes, each with its largest age, if there is one."""
     found: list[tuple[str, int | None]] = []
     for text in request.with_timeframe:
         timeframe, _, age = text.partition(":max-age=")
@@ -75,7 +75,10 @@ def first_ns(request: Request) -> int | None:
 
 
 def floor_ns(timestamp_ns: int, timeframe: str) -> int:
-    """Return where the candle begins that a timestamp lies in, counted from 1970; weeks begin on Monday."""
+    """Return where the candle begins that a timestamp lies in, counted from 1970.
+
+    Weeks begin on Monday.
+    """
     origin_ns = _WEEK_ORIGIN_NS if timeframe.startswith("W") else 0
     return timestamp_ns - (timestamp_ns - origin_ns) % timeframe_ns(timeframe)
 

@@ -54,7 +54,7 @@ def file_identity(path: str) -> tuple[int, ...]:
 def read_table(
     path: str, times: list[str], others: Callable[[list[str]], list[str]], series: SeriesName | None
 ) -> tuple[pa.Table, pa.Table]:
-    """Return the columns of a file, and the times once more, those of the old INT96 in milliseconds.
+    """Return the columns of a file, and its times again, INT96 in milliseconds.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def read_table(
             table = coarse = file.read(columns=list(dict.fromkeys(wanted)))
             leaves = [file.schema.column(number) for number in range(len(file.schema.names))]
         if any(leaf.name in times and leaf.physical_type == "INT96" for leaf in leaves):
-            # The deprecated INT96 timestamps may wrap around in nanoseconds; in this unit they cannot.
+            # Deprecated INT96 timestamps may wrap around in nanoseconds, but not in this unit.
             with pq.ParquetFile(path, coerce_int96_timestamp_unit="ms") as file:
                 coarse = file.read(columns=times)
         if file_identity(path) != before:
@@ -158,7 +158,10 @@ def is_instant(kind: pa.DataType) -> bool:
 
 
 def timestamps_ns(column: pa.ChunkedArray, coarse: pa.ChunkedArray) -> list[int | None]:
-    """Return exact nanoseconds, in Python's unbounded integers; a zone changes nothing, the integers are UTC."""
+    """Return exact nanoseconds, in Python's unbounded integers.
+
+    A zone changes nothing, the integers are UTC.
+    """
     if pa.types.is_date32(column.type):
         return [None if day is None else day * DAY_NS for day in column.cast(pa.int32()).to_pylist()]
     ticks = column.cast(pa.int64()).to_pylist()

@@ -137,7 +137,10 @@ def columns_of(request: Request, series: SeriesName, file: InputFile) -> tuple[s
 def _read_file(
     request: Request, series: SeriesName, file: InputFile, place: int, seen: dict[str, tuple[str, str]]
 ) -> FileRows | tzinfo | None:
-    """Return the rows of a file, or without any the zone of its days; adds to the instruments that were seen."""
+    """Return the rows of a file, or without any the zone of its days.
+
+    Adds to the instruments that were seen.
+    """
     time, values = columns_of(request, series, file)
     path = file.path
 
@@ -178,7 +181,10 @@ def _read_file(
 
 
 def _zone_without_rows(table: pa.Table, column: str, given: str | None) -> tzinfo | None:
-    """Return the zone of the days that a file would have; None where it has no such column of timestamps."""
+    """Return the zone of the days that a file would have.
+
+    None where it has no such column of timestamps.
+    """
     if table.column_names.count(column) != 1 or not _is_time(table.schema.field(column).type):
         return None
     kind = table.schema.field(column).type
@@ -208,7 +214,10 @@ def _is_number(kind: pa.DataType) -> bool:
 def _check_instruments(
     series: SeriesName, path: str, table: pa.Table, read: set[str], seen: dict[str, tuple[str, str]]
 ) -> None:
-    """Raise where a column names a second instrument; `seen` holds the first one and its file, by column."""
+    """Raise where a column names a second instrument.
+
+    `seen` holds the first one and its file, by column.
+    """
     for number, name in enumerate(table.column_names):
         column = table.column(number)
         if name in read or name.lower() not in _INSTRUMENT_NAMES or not _names_instruments(column.type):
@@ -246,7 +255,10 @@ def _names_instruments(kind: pa.DataType) -> bool:
 
 
 def _instrument(value: Any) -> str | None:
-    """Return a value as text; numbers that are missing make integers floats, so a whole one is an integer."""
+    """Return a value as text.
+
+    Numbers that are missing make integers floats, so a whole one is an integer.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, Decimal):

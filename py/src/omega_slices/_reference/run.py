@@ -38,7 +38,7 @@ class ReferenceCell(NamedTuple):
     Attributes
     ----------
     candles : dict of str to CandleData, or None
-        By price type; a candle's timestamp is its own, earlier than the slice's where it is carried.
+        By price type.  A candle has its own timestamp; a carried one is earlier.
     further : dict of str to dict
         By higher timeframe, then by price type: the latest complete candle, or None.
     indicators : dict of str to float, or None
@@ -121,7 +121,10 @@ class ReferenceRun:
         )
 
     def _complete_candle_at(self, name: SeriesName, timestamp_ns: int, oldest_ns: int | None) -> CandleData | None:
-        """Return the candle of a higher timeframe that a slice shows: the latest that is complete."""
+        """Return the candle of a higher timeframe that a slice shows.
+
+        The latest that is complete.
+        """
         known_ns = timestamp_ns
         if self._request.known_at == "close":
             known_ns += self.known_after_ns or timeframe_ns(self._request.timeframe)
@@ -187,7 +190,7 @@ def open_reference(
 
 
 def series_errors(request: Request) -> list[OmegaSlicesError]:
-    """Return the errors that a request's series have, each read by itself, in the order of the series.
+    """Return the errors of a request's series, each read by itself, in their order.
 
     A run raises the first of several; another implementation may come to another one first.
 
@@ -244,7 +247,10 @@ def timestamp_range(request: Request, *, follow_links: bool = False) -> tuple[in
 
 
 def _timeline_stamps(request: Request, series: Series) -> set[int]:
-    """Return the timestamps with which a primary series shapes the timeline; the lead-in shapes nothing."""
+    """Return the timestamps with which a primary series shapes the timeline.
+
+    The lead-in shapes nothing.
+    """
     earliest_ns = first_ns(request)
     return {stamp_ns for stamp_ns in series.timestamps_ns if earliest_ns is None or stamp_ns >= earliest_ns}
 
@@ -303,7 +309,7 @@ def _candle_at(request: Request, series: Series, timestamp_ns: int) -> CandleDat
 
 
 def _known_after_ns(request: Request, series: Sequence[Series]) -> int | None:
-    """Return how long after its timestamp a local day is over in all zones of the primary series."""
+    """Return how long after its timestamp a local day is over in all zones of the series."""
     if request.days != "local" or days_of(request.timeframe) is None:
         return None
     offsets = [smallest_offset_ns(zone) for one in series for zone in one.zones]

@@ -59,15 +59,15 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """What is left of one series after all steps, values by timestamp in its order, and the report about it.
+    """What is left of one series after all steps, and the report about it.
 
     Attributes
     ----------
     zones : tuple of tzinfo
         The zones of the days of its files.
     of_one_date : dict of int to list of Row
-        By timestamp the rows of local days that share it, the one that is kept in the end last: each of
-        them counts from its own end on.
+        By timestamp, the rows of local days that share it; the one that is kept comes last.
+        Each of them counts from its own end on.
     """
 
     name: SeriesName
@@ -109,7 +109,10 @@ def read_series(
     sessions: Sequence[tuple[int, int]] | None,
     part: tuple[int, int] = ALL,
 ) -> Series:
-    """Read a series and take every step; of a part of the slices, only the rows that these need are kept."""
+    """Read a series and take every step.
+
+    Of a part of the slices, only the rows that these need are kept.
+    """
     read, count, zones_without_rows = read_files(request, name, files)
     check_zones(request, name, read)
     in_order = sorted(read, key=lambda file: (min(file.held_ns), file.place))
@@ -158,7 +161,10 @@ def read_series(
 
 
 def stamp_range(request: Request, name: SeriesName, files: Sequence[InputFile]) -> tuple[int, int] | None:
-    """Return the smallest and the largest stamp of all rows of a series, saturated; None where there is no row."""
+    """Return the smallest and the largest stamp of all rows of a series, saturated.
+
+    None where there is no row.
+    """
     read, _, _ = read_files(request, name, files)
     check_zones(request, name, read)
     edges: list[int] = []
@@ -232,7 +238,10 @@ def _check_order(request: Request, name: SeriesName, rows: Sequence[Row]) -> lis
 def _without_duplicates(
     request: Request, name: SeriesName, rows: Sequence[Row]
 ) -> tuple[list[Row], list[tuple[Row, Row]]]:
-    """Keep one row of each timestamp; return also those kept beside others that differ, each with one of these."""
+    """Keep one row of each timestamp.
+
+    Return also those kept beside others that differ, each with one of these.
+    """
     if all(before.timestamp_ns < row.timestamp_ns for before, row in pairwise(rows)):
         return list(rows), []
     kept = []
@@ -258,7 +267,7 @@ def _without_duplicates(
 
 
 def _of_one_date(request: Request, rows: Sequence[Row]) -> dict[int, list[Row]]:
-    """Return the rows of local days that share a timestamp, the one that is kept in the end last."""
+    """Return the rows of local days that share a timestamp; the one that is kept comes last."""
     dated = sorted(
         (row for row in rows if row.end_ns is not None),
         key=lambda row: (row.timestamp_ns, row.file.place, row.number),

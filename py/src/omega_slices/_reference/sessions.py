@@ -111,7 +111,7 @@ def in_session(
 ) -> bool:
     """Return whether a row counts as trading time."""
     if sessions is not None:
-        # The sessions are in order and apart from each other: only the last that has opened can be open.
+        # Sessions are in order and apart: only the last that has opened can be open.
         number = bisect_right(sessions, stamp_ns, key=lambda session: session[0])
         return number > 0 and stamp_ns < sessions[number - 1][1]
     if request.session == "none":

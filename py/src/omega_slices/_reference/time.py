@@ -49,7 +49,10 @@ DATE: Final = "date"
 
 
 class Held(NamedTuple):
-    """What a row holds: its value, read as UTC where it is no instant, and what kind of value it is."""
+    """What a row holds.
+
+    Its value, read as UTC where it is no instant, and what kind of value it is.
+    """
 
     held_ns: int
     form: str
@@ -129,7 +132,10 @@ def zone_of(name: str) -> tzinfo | None:
 
 
 def offset_ns(zone: tzinfo, instant_ns: int) -> int:
-    """Return how far a zone's clocks are ahead of UTC at an instant; 0 where no calendar reaches."""
+    """Return how far a zone's clocks are ahead of UTC at an instant.
+
+    0 where no calendar reaches.
+    """
     if not _FIRST_KNOWN_NS <= instant_ns <= _LAST_KNOWN_NS:
         return 0
     moment = _EPOCH + timedelta(seconds=instant_ns // _NS_PER_SECOND)
@@ -161,7 +167,10 @@ def instants_of(wall_ns: int, zone: tzinfo) -> Instants:
 
 
 def _change_ns(zone: tzinfo, before_ns: int, after_ns: int) -> int:
-    """Return when the clocks change between two instants: the first second of the later one's distance from UTC."""
+    """Return when the clocks change between two instants.
+
+    The first second of the later one's distance from UTC.
+    """
     low, high = before_ns // _NS_PER_SECOND, after_ns // _NS_PER_SECOND
     later_ns = offset_ns(zone, after_ns)
     while high - low > 1:
@@ -182,7 +191,7 @@ def _ns(distance: timedelta | None) -> int:
 
 
 def days_later(instant_ns: int, days: int, zone: tzinfo) -> int:
-    """Return the instant so many calendar days later, or earlier, at the same time of the zone's clock.
+    """Return the instant some calendar days later, or earlier, at the same time of day.
 
     Where the clocks skip that time it is the end of the gap, and where they show it twice
     the earlier of the two.
@@ -196,13 +205,13 @@ def first_instant(date_ns: int, zone: tzinfo) -> int:
 
 
 def local_date_ns(instant_ns: int, zone: tzinfo) -> int:
-    """Return the midnight, UTC, of the date on which the middle of a candle of days lies in its zone."""
+    """Return the midnight, UTC, of the date in its zone of the middle of a candle of days."""
     middle_ns = instant_ns + offset_ns(zone, instant_ns) + DAY_NS // 2
     return middle_ns - middle_ns % DAY_NS
 
 
 def is_past_midnight(instant_ns: int, zone: tzinfo) -> bool:
-    """Return whether a zone's clock shows a time between 00:00 and 12:00, and not the first one of a date."""
+    """Return whether a zone's clock shows a morning, but not the first instant of a date."""
     wall_ns = instant_ns + offset_ns(zone, instant_ns)
     since_ns = wall_ns % DAY_NS
     return 0 < since_ns < DAY_NS // 2 and instant_ns != first_instant(wall_ns - since_ns, zone)

@@ -1,4 +1,7 @@
-"""The window in the reference: which stamps count, and which are read since they may be carried into it."""
+"""The window in the reference.
+
+Which stamps count, and which are read since they may be carried into it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def is_in_reach(request: Request, name: SeriesName, stamp_ns: int, end_ns: int |
 
 
 def span_of(request: Request, name: SeriesName, part: tuple[int, int]) -> tuple[int, int]:
-    """Return from when to when there may be rows that count, so that the others are passed over quickly."""
+    """Return the span of rows that may count; the others are passed over quickly."""
     earliest_ns = max(part[0], NS_MIN if request.start is None else floor_ns(request.start, request.timeframe))
     latest_ns = part[1] + (timeframe_ns(request.timeframe) - 1 if request.normalize else 0)
     margin_ns = DAYS_APART_NS if request.days == "local" else 0

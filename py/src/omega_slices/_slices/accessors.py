@@ -118,7 +118,9 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         return CandleData(self.timestamp_ns, opens[row], highs[row], lows[row], closes[row], volumes[row])
 
     def get_price(self, symbol: str, price_type: str = "mid") -> float | None:
-        """Return a symbol's close in the primary timeframe; with fill, it may be of an earlier candle.
+        """Return a symbol's close in the primary timeframe.
+
+        With fill, it may be of an earlier candle.
 
         Parameters
         ----------
@@ -247,7 +249,10 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         return tuple((symbol, self[symbol]) for symbol in self._batch.index)
 
     def __getitem__(self, symbol: str) -> SymbolSnapshot:
-        """Return everything the slice knows of a symbol; raise `SymbolNotFoundError` for an unknown one."""
+        """Return everything the slice knows of a symbol.
+
+        Raise `SymbolNotFoundError` for an unknown one.
+        """
         batch = self._batch
         layout = batch.layout
         if symbol not in batch.index:
@@ -308,7 +313,10 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         return equal if equal is NotImplemented else not equal
 
     def __repr__(self) -> str:
-        """Return timestamp, timeframes and, by symbol, which candles are there; ``*`` marks carried ones."""
+        """Return timestamp, timeframes and, by symbol, which candles are there.
+
+        ``*`` marks carried ones.
+        """
         layout = self._batch.layout
         here = []
         for symbol in layout.symbols[:_REPR_SYMBOLS]:

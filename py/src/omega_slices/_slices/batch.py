@@ -153,7 +153,10 @@ class SliceBatch:
         return values or None
 
     def indicator_presence(self, row: int) -> list[list[int]]:
-        """Return 1 or 0 for each indicator and each symbol of the slice at a row: whether it is there."""
+        """Return 1 or 0 for each indicator and each symbol of the slice at a row.
+
+        Whether it is there.
+        """
         width = len(self.index)
         presences = [self.indicators[name][0] for name in self.layout.spec.indicators]
         return [[1] * width if present is None else present[row : row + width].tolist() for present in presences]
@@ -188,7 +191,10 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
 
 
 class _Sides(dict[str, "_Side | None"]):
-    """The memory views of each price type of the primary timeframe; None for one that was not requested."""
+    """The memory views of each price type of the primary timeframe.
+
+    None for one that was not requested.
+    """
 
     __slots__ = ("__weakref__", "_layout", "_record_batch")
 
@@ -211,7 +217,10 @@ class _Sides(dict[str, "_Side | None"]):
 
 
 class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
-    """The memory views by timeframe and price type, where candles have timestamps; None as in `_Sides`."""
+    """The memory views by timeframe and price type, where candles have timestamps.
+
+    None as in `_Sides`.
+    """
 
     __slots__ = ("__weakref__", "_layout", "_record_batch")
 
@@ -229,7 +238,7 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
         stamped: _Stamped | None = None
         columns = self._layout.candles.get(key)
         if columns is not None:
-            assert columns.timestamp is not None  # nobody asks for candles that are all stamped at the slice
+            assert columns.timestamp is not None  # only candles with a column of their own are asked for here
             timestamps = integers_view(self._record_batch.column(columns.timestamp))
             stamped = (_side(self._record_batch, columns, self._layout), timestamps)
             _note_presence(self._layout.derived, self, stamped[0][0])

@@ -12,19 +12,18 @@ from typing import Protocol
 
 class Clearable(Protocol):
     def clear(self) -> None:
-        """Forget what was computed."""
+        """Drop what was computed."""
 
 
 class DerivedCache:
     """Bounds what the batches of a table compute from their columns and keep.
 
-    Views cost a few hundred bytes, whatever they show.  What is computed (mids, closes of
-    a series with gaps, unpacked bitmaps) may take as much as the columns themselves, and
-    the batches of a table stay.  What was computed first is forgotten first, and computed
-    again when it is asked for again.
+    Views cost a few hundred bytes, whatever they show.  Mids, closes of a series with gaps
+    and unpacked bitmaps are computed, and may take as much as the columns.  The batches of a
+    table stay.  What was computed first is dropped first, and computed again on demand.
 
-    Has no lock: threads that meet here may forget too much or count a little wrong, which
-    the next empty queue puts right.
+    Has no lock: threads that meet here may drop too much or count a little wrong, which the
+    next empty queue corrects.
     """
 
     __slots__ = ("_bytes", "_bytes_max", "_held")
@@ -35,7 +34,10 @@ class DerivedCache:
         self._held: deque[tuple[weakref.ref[Clearable], int]] = deque()
 
     def note(self, holder: Clearable, size: int) -> None:
-        """Count bytes that a holder is about to keep; let it, or others, forget where that is too much."""
+        """Count bytes that a holder is about to keep.
+
+        Let it, or others, forget where that is too much.
+        """
         while self._bytes + size > self._bytes_max:
             try:
                 oldest, freed = self._held.popleft()

@@ -94,7 +94,7 @@ class SliceFile:
         except OmegaSlicesError as error:
             raise self._unreadable(error.message, error.hint) from None
         except Exception as error:  # broken bytes make pyarrow raise many classes
-            raise self._unreadable(f"it is no complete Arrow IPC file or stream: {error}") from error
+            raise self._unreadable(f"it is not a complete Arrow IPC file or stream: {error}") from error
         self.schema = self._form.schema
         self.index = self._form.index
         self.report = self._form.report
@@ -119,7 +119,7 @@ class SliceFile:
         Raises
         ------
         DeserializationError
-            Its bytes are no record batch.
+            Its bytes are not a record batch.
         """
         try:
             return self._form.read(number)
@@ -215,4 +215,4 @@ class SliceFile:
         return self._unreadable(f"its batch {number} is damaged: {what}")
 
     def _unreadable(self, what: str, hint: str | None = None) -> DeserializationError:
-        return DeserializationError(f"{self.path!r} cannot be read: {what}", hint=hint or REMAKE_HINT, file=self.path)
+        return DeserializationError(f"cannot read {self.path!r}: {what}", hint=hint or REMAKE_HINT, file=self.path)
