@@ -29,10 +29,11 @@ from omega_slices._arrow.schema_check import check_batch
 from omega_slices._model.checks import checked_count
 from omega_slices._model.report import RunReport
 from omega_slices._model.schema import TIMESTAMP_COLUMN, known_after_ns, stream_spec
+from omega_slices._run_report import completed, with_batch
 from omega_slices._slices.batch import SliceBatch
 from omega_slices._slices.layout import SliceLayout, SlicesDescribed
 from omega_slices._slices.slice import MultiSymbolSlice, cursor_of, slices_of
-from omega_slices.errors import DeserializationError, IteratorExhaustedError, OmegaSlicesError, RequestError
+from omega_slices.errors import IteratorExhaustedError, OmegaSlicesError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -275,6 +276,15 @@ class SliceStream(SlicesDescribed):
         """End the stream and whatever produces it; may be called again.
 
         Slices that were taken from it stay valid.
+
+        Examples
+        --------
+        >>> from omega_slices import open_slices
+        >>> slices = open_slices(data, symbols=["EURUSD"])
+        >>> first = next(slices)
+        >>> slices.close()
+        >>> first.get_price("EURUSD", "bid"), slices.report.complete
+        (1.5, False)
         """
         if self._failure is None and not (self._complete and not self._ahead and not length_hint(self._rows)):
             self._failure = IteratorExhaustedError(
@@ -449,16 +459,9 @@ class SliceStream(SlicesDescribed):
         return batch
 
     def _note_batch(self, batch: pa.RecordBatch) -> None:
-        before = self._report
-        last_ns = check_batch(batch, self._symbols_array, self._layout.spec, before.last_timestamp_ns)
-        first_ns = before.first_timestamp_ns
-        self._report = msgspec.structs.replace(
-            before,
-            slices=before.slices + batch.num_rows // len(self.symbols),
-            batches=before.batches + 1,
-            first_timestamp_ns=batch.column(TIMESTAMP_COLUMN)[0].value if first_ns is None else first_ns,
-            last_timestamp_ns=last_ns,
-        )
+        before = self._report.last_timestamp_ns
+        last_ns = check_batch(batch, self._symbols_array, self._layout.spec, before)
+        self._report = with_batch(self._report, batch, batch.num_rows // len(self.symbols), last_ns)
 
     def _note_warnings(self) -> None:
         new = self._source.take_warnings()
@@ -467,17 +470,7 @@ class SliceStream(SlicesDescribed):
             self._report = msgspec.structs.replace(self._report, warnings=(*self._report.warnings, *new))
 
     def _note_end(self) -> None:
-        """Take over the producer's own report, which must agree with what came through."""
-        seen, told = self._report, self._source.report()
-        if told is not None:
-            for field in ("slices", "first_timestamp_ns", "last_timestamp_ns"):
-                if getattr(told, field) != getattr(seen, field):
-                    raise DeserializationError(
-                        f"the producer reports {field}={getattr(told, field)}, but {getattr(seen, field)} was read",
-                        hint="this is a defect of the program that wrote the stream; please report it",
-                    )
-            self._report = msgspec.structs.replace(seen, series=told.series)
-        self._report = msgspec.structs.replace(self._report, complete=True)
+        self._report = completed(self._report, self._source.report())
         self._complete = True
 
     def _raise_failure(self) -> None:

@@ -283,6 +283,12 @@ class DivergenceError(OmegaSlicesError):
     rust, python : float, bool, int or None
         The two values: of a column of timestamps nanoseconds since 1970; None where there is
         no candle, or where one of the two has no such slice (then `column` is None too).
+
+    Examples
+    --------
+    >>> error = DivergenceError("it differs", timestamp_ns=0, values=(1.5, 2.5))
+    >>> error.rust, error.python, error.code.value
+    (1.5, 2.5, 3012)
     """
 
     code = ErrorCode.DIVERGENCE

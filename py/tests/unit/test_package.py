@@ -9,6 +9,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -56,21 +57,29 @@ def test_everything_public_is_documented(name: str) -> None:
                 assert inspect.getdoc(member), f"{name}.{key}"
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        omega_slices.open_slices,
-        omega_slices.read_slices,
-        omega_slices.list_inputs,
-        omega_slices.SliceStream,
-        omega_slices.SliceTable,
-        omega_slices.SliceCursor,
-        omega_slices.MultiSymbolSlice,
-        omega_slices.CandleData,
-    ],
-)
-def test_the_main_ones_have_examples(value: object) -> None:
-    assert ">>> " in (inspect.getdoc(value) or "")
+def functions_and_classes() -> Iterator[tuple[str, object]]:
+    """Yield all that people call: functions, classes but those of plain errors, and their methods."""
+    for name in omega_slices.__all__:
+        value = getattr(omega_slices, name)
+        is_plain_error = inspect.isclass(value) and issubclass(value, Exception) and "__init__" not in vars(value)
+        if not is_plain_error:
+            yield name, value
+        if inspect.isclass(value) and not issubclass(value, Exception | int):
+            for one in value.__mro__:
+                members = vars(one).items() if one.__module__.startswith("omega_slices") else ()
+                yield from (
+                    (f"{name}.{key}", member)
+                    for key, member in members
+                    if isinstance(member, FunctionType) and not key.startswith("_")
+                )
+
+
+CALLED = dict(functions_and_classes())
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_everything_that_is_called_has_an_example(name: str) -> None:
+    assert ">>> " in (inspect.getdoc(CALLED[name]) or "")
 
 
 def test_walking_slices_imports_no_pandas(data: Path, binary: Path) -> None:

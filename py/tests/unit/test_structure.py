@@ -26,7 +26,7 @@ LAYERS = (
     ("errors",),
     ("_model",),
     ("_arrow", "_reference", "_calendars", "_monitor"),
-    ("_slices", "_compare"),
+    ("_slices", "_compare", "_run_report"),
     ("_backends",),
     ("_stream", "_range", "_inputs"),
     ("_cursor",),

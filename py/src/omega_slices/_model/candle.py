@@ -183,6 +183,13 @@ class SymbolSnapshot(Struct, frozen=True):
             The slice has no such timeframe.
         InvalidPriceTypeError
             `price_type` is not one of the three.
+
+        Examples
+        --------
+        >>> bid = CandleData(0, 1.0, 1.0, 1.0, 1.0, 5.0)
+        >>> snapshot = SymbolSnapshot("EURUSD", 0, "M1", bid, None, None)
+        >>> snapshot.candle("M1") is bid, snapshot.candle("M1", "ask")
+        (True, None)
         """
         if timeframe == self.timeframe:
             return self.latest(None, price_type)
@@ -214,6 +221,13 @@ class SymbolSnapshot(Struct, frozen=True):
             The slice has no such timeframe.
         InvalidPriceTypeError
             `price_type` is not one of the three.
+
+        Examples
+        --------
+        >>> bid = CandleData(0, 1.0, 1.0, 1.0, 1.0, 5.0)
+        >>> snapshot = SymbolSnapshot("EURUSD", 0, "M1", bid, None, None)
+        >>> snapshot.latest() is bid, snapshot.latest("M1", "ask")
+        (True, None)
         """
         if tf is not None and tf != self.timeframe:
             return self.candle(tf, price_type)

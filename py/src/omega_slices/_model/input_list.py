@@ -31,6 +31,13 @@ class InputFile(Struct, frozen=True, kw_only=True):
         The unit of timestamps that are integers; None for other timestamps.
     zone : str or None
         The zone of its days; None where timestamps have no zone and none was given.
+
+    Examples
+    --------
+    >>> from omega_slices import list_inputs
+    >>> found = list_inputs(data, symbols=["EURUSD"], price_types=["bid"])
+    >>> found.series[0].files[0].columns["close"], found.series[0].files[0].rows
+    ('Close', 2)
     """
 
     path: str
@@ -57,6 +64,13 @@ class InputSeries(Struct, frozen=True, kw_only=True):
         Its timeframe.
     files : tuple of InputFile
         In the order of their names, or of the list that names them.
+
+    Examples
+    --------
+    >>> from omega_slices import list_inputs
+    >>> found = list_inputs(data, symbols=["EURUSD"], price_types=["bid"])
+    >>> found.series[0].symbol, found.series[0].timeframe
+    ('EURUSD', 'M1')
     """
 
     symbol: str
@@ -73,6 +87,13 @@ class InputList(Struct, frozen=True):
     series : tuple of InputSeries
         In the order of the stream: those of the primary timeframe by symbol and price
         type, those of higher timeframes, then indicators.
+
+    Examples
+    --------
+    >>> from omega_slices import list_inputs
+    >>> found = list_inputs(data, symbols=["EURUSD"], price_types=["bid"])
+    >>> len(found.paths), found.range_ns[1] - found.range_ns[0]
+    (1, 60000000000)
     """
 
     series: tuple[InputSeries, ...]

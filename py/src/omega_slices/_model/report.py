@@ -20,6 +20,11 @@ class RunWarning(Struct, frozen=True):
         The warning in words.
     file, symbol, price_type : str or None
         What it is about, where it is about such a thing.
+
+    Examples
+    --------
+    >>> RunWarning("EMPTY_TIMELINE", "the timeline is empty").file is None
+    True
     """
 
     name: str
@@ -38,6 +43,11 @@ class TimestampUnit(Struct, frozen=True):
         The file.
     unit : str
         ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
+
+    Examples
+    --------
+    >>> TimestampUnit("a.parquet", "ms").unit
+    'ms'
     """
 
     file: str
@@ -77,6 +87,15 @@ class SeriesReport(Struct, frozen=True):
     timestamp_units : tuple of TimestampUnit, or None
         The unit of each file whose timestamps are integers; None where there is no such
         file.
+
+    Examples
+    --------
+    >>> from omega_slices import open_slices
+    >>> with open_slices(data, symbols=["EURUSD"], price_types=["bid"]) as slices:
+    ...     taken = len(list(slices))
+    >>> (series,) = slices.report.series
+    >>> series.symbol, series.rows, series.candles, series.sorted
+    ('EURUSD', 2, 2, True)
     """
 
     symbol: str

@@ -43,6 +43,14 @@ class ReferenceCell(NamedTuple):
         By higher timeframe, then by price type: the latest complete candle, or None.
     indicators : dict of str to float, or None
         By name; None where the symbol has no row at the slice's timestamp.
+
+    Examples
+    --------
+    >>> from omega_slices import Request
+    >>> from omega_slices.reference import open_reference
+    >>> run = open_reference(Request(data=str(data), symbols=("EURUSD",)))
+    >>> [cells[0].candles["bid"].close for _, cells in run]
+    [1.5, 1.625]
     """
 
     candles: dict[str, CandleData | None]
@@ -64,6 +72,14 @@ class ReferenceRun:
     known_after_ns : int or None
         How long after a slice's timestamp its candles are complete, in nanoseconds, where the
         primary timeframe has local days; None where it is the timeframe.
+
+    Examples
+    --------
+    >>> from omega_slices import Request
+    >>> from omega_slices.reference import open_reference
+    >>> run = open_reference(Request(data=str(data), symbols=("EURUSD",)))
+    >>> run.symbols, len(list(run)), run.known_after_ns
+    (('EURUSD',), 2, None)
     """
 
     def __init__(
@@ -91,7 +107,16 @@ class ReferenceRun:
             yield timestamp_ns, [self._cell(symbol, timestamp_ns) for symbol in self.symbols]
 
     def report(self) -> RunReport:
-        """Return what the run says about itself; there are no batches here."""
+        """Return what the run says about itself; there are no batches here.
+
+        Examples
+        --------
+        >>> from omega_slices import Request
+        >>> from omega_slices.reference import open_reference
+        >>> run = open_reference(Request(data=str(data), symbols=("EURUSD",)))
+        >>> run.report().slices, run.report().complete
+        (2, True)
+        """
         return RunReport(
             slices=len(self._timeline),
             batches=0,
@@ -171,6 +196,14 @@ def open_reference(
         The first problem found: that of the session file, then missing files of all series
         before the content of any; series of the primary timeframe first, by symbol and then
         price type, those of higher timeframes after them, indicators last.
+
+    Examples
+    --------
+    >>> from omega_slices import Request
+    >>> from omega_slices.reference import open_reference
+    >>> run = open_reference(Request(data=str(data), symbols=("EURUSD",)))
+    >>> [timestamp_ns for timestamp_ns, _ in run][0]
+    1704153600000000000
     """
     if request.session_file is not None:
         sessions = read_sessions(request.session_file)
@@ -235,6 +268,14 @@ def timestamp_range(request: Request, *, follow_links: bool = False) -> tuple[in
     ------
     OmegaSlicesError
         A series has no file, or a file cannot be read.
+
+    Examples
+    --------
+    >>> from omega_slices import Request
+    >>> from omega_slices.reference import timestamp_range
+    >>> first_ns, last_ns = timestamp_range(Request(data=str(data), symbols=("EURUSD",)))
+    >>> last_ns - first_ns
+    60000000000
     """
     edges: list[int] = []
     for name, files in all_files(request, resolve_symbols(request)).items():

@@ -101,6 +101,13 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         ------
         InvalidPriceTypeError
             `price_type` is not one of the three.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> first.get("EURUSD").close, first.get("USDJPY") is None
+        (1.5, True)
         """
         batch = self._batch
         side = batch.sides[price_type]
@@ -141,6 +148,13 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
             The slice has no such symbol.
         InvalidPriceTypeError
             `price_type` is not one of the four.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> first.get_price("EURUSD"), first.get_price("EURUSD", "ask"), first.get_price("EURUSD", "trade")
+        (1.625, 1.75, None)
         """
         batch = self._batch
         try:
@@ -168,6 +182,13 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         ------
         SymbolNotFoundError
             The slice has no such symbol.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> first.get_spread("EURUSD")
+        0.25
         """
         bid = self.get_price(symbol, "bid")
         ask = self.get_price(symbol, "ask")
@@ -199,6 +220,13 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
             The slice has no such timeframe.
         InvalidPriceTypeError
             `price_type` is not one of the three.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> first.get_candle("EURUSD", "M1", "ask").close
+        1.75
         """
         if symbol not in self._batch.index:
             raise self._unknown_symbol(symbol)
@@ -230,6 +258,13 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         ------
         SchemaMismatchError
             The stream has no such column; also a `KeyError`.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> first.column("bid_close"), first.column("valid_ask")
+        (array([1.5, 2.5]), array([ True,  True]))
         """
         batch = self._batch
         if name == SYMBOL_COLUMN:
@@ -237,15 +272,39 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         return batch.columns[name][self._row : self._row + len(batch.index)]
 
     def keys(self) -> KeysView[str]:
-        """Return a view of the symbols in the requested order, as of a dict."""
+        """Return a view of the symbols in the requested order, as of a dict.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> list(first.keys())
+        ['EURUSD', 'GBPUSD']
+        """
         return self._batch.index.keys()
 
     def values(self) -> tuple[SymbolSnapshot, ...]:
-        """Return the snapshots of all symbols in the requested order."""
+        """Return the snapshots of all symbols in the requested order.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> [snapshot.mid for snapshot in first.values()]
+        [1.625, 2.625]
+        """
         return tuple(self[symbol] for symbol in self._batch.index)
 
     def items(self) -> tuple[tuple[str, SymbolSnapshot], ...]:
-        """Return the pairs of symbol and snapshot in the requested order."""
+        """Return the pairs of symbol and snapshot in the requested order.
+
+        Examples
+        --------
+        >>> from omega_slices import read_slices
+        >>> first = read_slices(path)[0]
+        >>> {symbol: snapshot.spread for symbol, snapshot in first.items()}
+        {'EURUSD': 0.25, 'GBPUSD': 0.25}
+        """
         return tuple((symbol, self[symbol]) for symbol in self._batch.index)
 
     def __getitem__(self, symbol: str) -> SymbolSnapshot:
