@@ -4,7 +4,7 @@ Times are medians of --runs runs, each a fresh process on --cores of the machine
 cache; what is compared is run in turns, and once unmeasured before each measured run. Times of Python run from the
 opening of the files to the last slice or row, imports aside; others are those of the whole process. Memory is the
 peak of the resident set, of ours the sum over Python and the executable. Every peer loads and aligns all five values
-of bid and ask, since a slice carries them all, and walks through the closes of the bids. Every loop is held against
+of bid and ask, since a slice carries them all, and walks through the closes of the bids. Every loop is compared with
 the others: they must have seen the same slices and values.
 
 The data is made here: SYMBOLS x bid and ask x MINUTES, seed 1 (see bench_data.py). Every file misses rows at random,

@@ -63,7 +63,7 @@ class Candles(NamedTuple):
         pq.write_table(pa.table({"UTC time": stamps(self.timestamps_ns), **columns}), path)
 
     def of_hours(self, hours: int) -> Candles:
-        """Return the candles of so many hours that they make up."""
+        """Return the candles of the hours that they make up."""
         opens_ns = self.timestamps_ns // (hours * 60 * MINUTE_NS) * (hours * 60 * MINUTE_NS)
         first = np.flatnonzero(np.diff(opens_ns, prepend=opens_ns[0] - 1))
         last = np.append(first[1:], opens_ns.size) - 1

@@ -85,7 +85,7 @@ class Sums:
     values: float = math.nan
 
     def agrees(self, other: Sums) -> bool:
-        """Return whether both are sums over the same slices, as far as both tell."""
+        """Return whether both are sums over the same slices, where both say it."""
         pairs = ((self.closes, other.closes), (self.values, other.values))
         return self.slices == other.slices and all(
             math.isnan(mine) or math.isnan(theirs) or math.isclose(mine, theirs, rel_tol=SUM_TOLERANCE)
@@ -145,7 +145,7 @@ class Measurement:
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Measurement:
-        """Return the measurement that `as_json` told of."""
+        """Return the measurement that `as_json` wrote."""
         case: dict[str, Any] = {name: value for name, value in told["case"].items() if name != "missing"}
         case |= {name: tuple(value) for name, value in case.items() if isinstance(value, list)}
         sums = told["sums"] and {name: number for name, number in told["sums"].items() if number is not None}

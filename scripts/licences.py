@@ -1,4 +1,4 @@
-"""List the licences of every crate that becomes part of the executable, in docs/licences.md.
+"""List the licences of every crate that becomes part of the executable, in the docs' page licences.md.
 
 Owns the page: the crates come from `cargo tree` with the lock file, for the platform that is supported. Crates that
 only run while the project is built or tested are left out.
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
-PAGE: Final = REPOSITORY / "docs" / "licences.md"
+# Wherever among the docs it lies; there is one page of that name.
+(PAGE,) = (REPOSITORY / "docs").rglob("licences.md")
 PLATFORM: Final = "x86_64-unknown-linux-gnu"
 
 HEAD: Final = """# Licences

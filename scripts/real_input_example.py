@@ -1,6 +1,6 @@
 """Daily bars of five US stocks, side by side.
 
-Bars that nobody here made, read through `open_slices`.
+Bars from elsewhere, read through `open_slices`.
 
 Writes the bars that the package `bokeh_sampledata` carries (AAPL, FB, GOOG, IBM, MSFT, 2000 to 2013, listed at
 different times) as Parquet into a folder, and prints how the five moved over the last days on which all traded.

@@ -3,7 +3,7 @@
 A case is a folder of three texts: `case.toml` (why the answer is right, and the request),
 `input.txt` (the files with their physical layout, see README.md) and `expected.txt`.
 Owns reading the first two, making real Parquet files of the second, and the text form of
-an answer, whoever gave it. Leaves running the backends to the test.
+an answer, from any backend. Leaves running the backends to the test.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ _OUTAGES: Final = (
     (250, 254, ("GBPUSD",), SIDES),  # within an hour: carried throughout
     (330, 345, ("GBPUSD",), SIDES),  # longer than any candle is carried
     (820, 826, ("EURUSD",), ("ASK",)),  # one side alone
-    (930, 933, SYMBOLS, SIDES),  # nobody has a candle
+    (930, 933, SYMBOLS, SIDES),  # without any candle
 )
 
 # The bid's open, high, low and close, and the spread, in ticks.
@@ -88,7 +88,7 @@ def write_input(root: Path) -> None:
 
     The two share most of their way; what is left between them comes back, and wanders off now and then.  Spreads move,
     and are wide around 22:00Z.  Each file lacks candles of its own, some hold a NaN or a null, and on Saturday from
-    12:00Z to 14:00Z (Sydney's midnight is 13:00Z) somebody quotes nonsense, which the session filter has to drop.
+    12:00Z to 14:00Z (Sydney's midnight is 13:00Z) quotes are nonsense, which the session filter has to drop.
     Only `random.Random.random`, whose numbers are the same in every Python, and plain arithmetic.
     """
     draw = random.Random(_SEED)
@@ -150,7 +150,7 @@ def _rows(steps: list[_Step], symbol: str, side: str, kept: random.Random) -> It
 
 
 def _hours(rows: dict[int, _Values]) -> dict[int, _Values]:
-    """Return the candles of an hour that quarters of an hour make up, as far as they are there."""
+    """Return the candles of an hour that the quarters of an hour that are there make up."""
     parts: dict[int, list[_Values]] = {}
     for stamp, row in rows.items():
         parts.setdefault(stamp // HOUR_NS * HOUR_NS, []).append(row)

@@ -1,4 +1,4 @@
-"""Every golden case, held against every backend and every kind of output."""
+"""Every golden case, compared with every backend and every kind of output."""
 
 from __future__ import annotations
 

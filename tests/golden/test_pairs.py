@@ -1,6 +1,6 @@
-"""A whole strategy: the same trades and the same equity, to the bit, whoever makes the slices.
+"""A whole strategy: the same trades and the same equity, to the bit, with every backend.
 
-Held against the golden files, which the plain Python reference wrote, and against `pairs_oracle`, which knows nothing
+Compared with the golden files, which the plain Python reference wrote, and with `pairs_oracle`, which knows nothing
 of the package: so that the backends cannot be wrong in the same way unnoticed.
 """
 
@@ -52,7 +52,7 @@ def refused(book: Book, what: str, why: str) -> int:
 
 
 def cut(root: Path, target: Path, until_ns: int) -> None:
-    """Copy the input without what nobody knew at a time.
+    """Copy the input without what was not known at a time.
 
     Later candles, and hours that were not over.
     """
@@ -158,7 +158,7 @@ def test_input_has_what_goes_wrong(root: Path) -> None:
             assert any(candle is not None and not candle.is_valid for candle in candles)
             # Saturday's nonsense never shows.
             assert all(candle is None or candle.timestamp.weekday() != 5 for candle in candles)
-    # Twice there is no slice for a while: nobody has a candle, and from Friday 20:00Z to Sunday 22:00Z.
+    # Twice there is no slice for a while: no series has a candle, and from Friday 20:00Z to Sunday 22:00Z.
     gaps = sorted(after - before - STEP_NS for before, after in pairwise(s.timestamp_ns for s in shown))
     assert gaps[-3:] == [0, 3 * STEP_NS, 50 * HOUR_NS]
 

@@ -67,7 +67,7 @@ def assert_slices_equal(
         They differ: names timestamp, slice, symbol, field and both values; or the
         slice that only one has; or how symbols, columns or timeframe differ.
     RequestError
-        `tolerance` is negative or NaN; an argument is none of the above, or an iterable
+        `tolerance` is negative or NaN; an argument is something else, or an iterable
         of slices of several kinds.
     OmegaSlicesError
         Any other class of this package, where one of the two cannot be read to the

@@ -63,7 +63,7 @@ class FilePlan:
     page_version: Literal["1.0", "2.0"]
 
     def write(self, path: Path, columns: Sequence[str]) -> None:
-        """Write the file with its columns under the given names, behind one that nobody asks for."""
+        """Write the file with its columns under the given names, behind one that is not asked for."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays: list[pa.Array] = [pa.array(["extra"] * len(self.kinds))]
         ticks = [None if stamp is None else stamp // NS_PER_TICK[self.unit] for stamp in self.timestamps_ns]
@@ -150,7 +150,7 @@ class SessionPlan:
     form: str
 
     def write(self, path: Path) -> None:
-        """Write the file, with a column that nobody asks for in the middle."""
+        """Write the file, with a column in the middle that is not asked for."""
         if self.form == "csv":
             rows = [f"{format_time_ns(one)},x,{format_time_ns(other)}\n" for one, other in self.sessions]
             path.write_text("".join(["open,name,close\n", *rows]), encoding="utf-8")

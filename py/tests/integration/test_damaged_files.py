@@ -236,7 +236,7 @@ def test_a_flipped_byte_is_an_error_of_ours_or_none(form: str, tmp_path: Path) -
             outcomes["refused"] += 1
         else:
             outcomes["read"] += 1
-    # Bytes of prices and padding are nobody's business; those of lengths and offsets are.
+    # Bytes of prices and padding are not checked; those of lengths and offsets are.
     assert outcomes["refused"] > 50
     assert outcomes["read"] > 50
 

@@ -199,7 +199,7 @@ def test_a_name_is_the_symbols_whose_it_seems(name: str, backend: str, tmp_path:
         assert caught.value.price_type == "trade"
         assert other in caught.value.message
         assert owner in caught.value.message
-        # Whoever says which names are symbols is believed.
+        # A pattern that says which names are symbols decides.
         pattern = other.replace(".", "[.]")
         assert list(read(tmp_path, backend, **template, symbols=[other], symbol_pattern=pattern)[0]) == [other]
 

@@ -1,4 +1,4 @@
-"""Bars that nobody here made, held against joins that polars makes on its own.
+"""Bars from elsewhere, compared with joins that polars makes on its own.
 
 Neither the reference nor the goldens take part: the expected frames come from the packages' own data.
 """

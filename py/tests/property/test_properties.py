@@ -1,6 +1,6 @@
 """What has to hold for every input and request, tried on random ones.
 
-The executable is run across a real pipe and held against the reference, bit for bit. `OMEGA_PROPERTY_EXAMPLES=20`
+The executable is run across a real pipe and compared with the reference, bit for bit. `OMEGA_PROPERTY_EXAMPLES=20`
 tries twenty times as many examples as usual, other ones each time; the usual run tries the same ones every time.
 """
 

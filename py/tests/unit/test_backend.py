@@ -103,7 +103,7 @@ def test_the_order_of_the_places(nowhere: list[Path]) -> None:
         program.write_text("#!/bin/sh\n")
         program.chmod(0o644)
         if folder is not nowhere[-1]:
-            assert binary_module.find_binary().parent != folder, "a file that is not executable is none"
+            assert binary_module.find_binary().parent != folder, "a file that cannot be run is not taken"
         program.chmod(0o755)
         assert binary_module.find_binary() == program
 

@@ -121,7 +121,7 @@ def test_a_file_that_is_always_gone(fake: stream_factory.Fake, entry: Path, monk
 
 
 def vanishing(monkeypatch: pytest.MonkeyPatch, entry: Path, times: int) -> list[str]:
-    """Let the file be away whenever it is opened, so many times.
+    """Let the file be away when it is opened, some number of times.
 
     Return the paths that were opened.
     """

@@ -195,7 +195,7 @@ def test_closing_before_the_end_is_told(read: int) -> None:
         for _ in range(read):
             next(stream)
     assert source.closed
-    # Also where the last slice was read, but nobody has seen the end: it might have been an error.
+    # Also where the last slice was read, but the end was not seen: it might have been an error.
     with pytest.raises(IteratorExhaustedError, match="closed before its end") as caught:
         next(stream)
     assert caught.value.code is ErrorCode.ITERATOR_EXHAUSTED

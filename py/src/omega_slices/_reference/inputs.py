@@ -103,7 +103,7 @@ def _checked(request: Request, name: SeriesName, listed: _Listed) -> InputFile:
         message = f"cannot read the file: {error.strerror}"
         raise wrong(CorruptInputError, message, "correct the list of inputs", name, file.path) from error
     if not stat.S_ISREG(found.st_mode):
-        raise wrong(CorruptInputError, "cannot read the file: it is no regular one", _HINT, name, file.path)
+        raise wrong(CorruptInputError, "cannot read the file: it is not a regular file", _HINT, name, file.path)
     for what, expected, there in (
         ("size", listed.size, found.st_size),
         ("modified_ns", listed.modified_ns, found.st_mtime_ns),
@@ -137,7 +137,7 @@ def _read_list(request: Request) -> dict[SeriesName, list[_Listed]]:
         raise fails(str(error)) from error
     entries = _only(document, ("series",), "the list", fails)["series"]
     if not isinstance(entries, list):
-        raise fails("series is no array")
+        raise fails("series is not an array")
     found: dict[SeriesName, list[_Listed]] = {}
     for number, entry in enumerate(entries):
         name, files = _series(_only(entry, _SERIES_KEYS, f"series {number}", fails), fails)
@@ -151,7 +151,7 @@ def _read_list(request: Request) -> dict[SeriesName, list[_Listed]]:
 def _only(value: Any, keys: tuple[str, ...], what: str, fails: Any, needed: int | None = None) -> dict[str, Any]:
     """Return an object that has no other keys, and the first `needed` ones, or all."""
     if not isinstance(value, dict):
-        raise fails(f"{what} is no object")
+        raise fails(f"{what} is not an object")
     if unknown := sorted(value.keys() - set(keys)):
         raise fails(f"{what} has the unknown key {unknown[0]!r}")
     for key in keys[:needed]:
@@ -184,7 +184,7 @@ def _file(value: Any, name: SeriesName, folder: str, fails: Any) -> _Listed:
         raise fails(f"invalid path {path!r}: expected text")
     size, modified_ns = given.get("size"), given.get("modified_ns")
     if any(number is not None and type(number) is not int for number in (size, modified_ns)):
-        raise fails(f"size and modified_ns of {path!r} are no integers")
+        raise fails(f"size and modified_ns of {path!r} are not integers")
     unit, zone, columns = given.get("unit"), given.get("zone"), given.get("columns")
     if unit not in (None, *NS_PER_TICK, "magnitude"):
         raise fails(f"invalid unit {unit!r}: expected one of {', '.join(NS_PER_TICK)}, magnitude")
@@ -195,7 +195,7 @@ def _file(value: Any, name: SeriesName, folder: str, fails: Any) -> _Listed:
     # Those of indicators are named by the indicators themselves.
     known = columns if name.side is None else INPUT_COLUMNS
     if not isinstance(columns, dict) or not all(isinstance(column, str) and column for column in columns.values()):
-        raise fails(f"the columns of {path!r} are no object of texts")
+        raise fails(f"the columns of {path!r} are not an object of texts")
     if unknown := sorted(columns.keys() - set(known)):
         raise fails(f"the columns of {path!r} have the unknown key {unknown[0]!r}")
     place = path if _SCHEME.match(path) else os.path.join(folder, path)

@@ -31,7 +31,13 @@ def read_sessions(path: str) -> list[tuple[int, int]]:
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise wrong(CorruptInputError, "is no regular file", "give one that is", None, path)
+                raise wrong(
+                    CorruptInputError,
+                    "cannot read the session file: it is not a regular file",
+                    "give one that is",
+                    None,
+                    path,
+                )
             content = file.read()
     except OSError as error:
         raise wrong(CorruptInputError, f"cannot be read: {error}", "check the name", None, path) from error
@@ -85,7 +91,7 @@ def _csv_time(text: str, path: str, row: int, column: str) -> int:
     try:
         return parse_time_ns(text, column)
     except RequestError as error:
-        message = f"{text!r} is no point in time in 64-bit nanoseconds"
+        message = f"invalid time {text!r}: expected a point in time that 64-bit nanoseconds hold"
         raise wrong(CorruptInputError, message, _SESSION_HINT, None, path, row, column) from error
 
 

@@ -366,7 +366,7 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         )
 
     def __ne__(self, other: object) -> bool:
-        """Return whether the other is no slice of the same content."""
+        """Return whether the other is not a slice of the same content."""
         # By itself a Struct without `eq` compares identities here.
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
