@@ -34,7 +34,7 @@ MORE: dict[str, Any] = {
 }
 
 
-MORE_COLUMNS: dict[str, Any] = {"fills": True, "further": ("H1", "D1"), "indicators": ("rsi", "ema")}
+MORE_COLUMNS: dict[str, Any] = {"fills": True, "higher_timeframes": ("H1", "D1"), "indicators": ("rsi", "ema")}
 
 
 def test_a_complete_stream_is_read_to_its_end(fake: stream_factory.Fake) -> None:
@@ -242,8 +242,8 @@ def test_all_columns_that_were_asked_for(fake: stream_factory.Fake) -> None:
     [
         {},
         MORE_COLUMNS | {"fills": False},
-        MORE_COLUMNS | {"further": ("H1",)},
-        MORE_COLUMNS | {"further": ("D1", "H1")},
+        MORE_COLUMNS | {"higher_timeframes": ("H1",)},
+        MORE_COLUMNS | {"higher_timeframes": ("D1", "H1")},
         MORE_COLUMNS | {"indicators": ()},
         MORE_COLUMNS | {"indicators": ("ema", "rsi")},
         MORE_COLUMNS | {"price_types": ("bid",)},
@@ -295,7 +295,7 @@ def _holed(batch: pa.RecordBatch) -> pa.RecordBatch:
     return _replaced(batch, "bid_high", pa.array([None] + [1.0] * (batch.num_rows - 1)))
 
 
-def _holed_further(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _holed_higher_timeframe(batch: pa.RecordBatch) -> pa.RecordBatch:
     return _replaced(batch, "H1_ask_low", pa.array([None] + [1.0] * (batch.num_rows - 1)))
 
 
@@ -304,7 +304,7 @@ def _unstamped(batch: pa.RecordBatch, name: str = "bid_timestamp") -> pa.RecordB
     return _replaced(batch, name, pa.array(stamps, batch.schema.field(name).type))
 
 
-def _unstamped_further(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _unstamped_higher_timeframe(batch: pa.RecordBatch) -> pa.RecordBatch:
     return _unstamped(batch, "H1_bid_timestamp")
 
 
@@ -331,9 +331,9 @@ def _renamed(batch: pa.RecordBatch) -> pa.RecordBatch:
         (_backwards, "do not increase"),
         (_torn, "differ in their timestamps"),
         (_holed, "M1 bid columns disagree"),
-        (_holed_further, "H1 ask columns disagree"),
+        (_holed_higher_timeframe, "H1 ask columns disagree"),
         (_unstamped, "M1 bid columns disagree"),
-        (_unstamped_further, "H1 bid columns disagree"),
+        (_unstamped_higher_timeframe, "H1 bid columns disagree"),
         (_unknown_if_valid, "H1_valid_ask holds nulls"),
         (_undated, "holds nulls"),
     ],

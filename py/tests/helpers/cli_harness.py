@@ -54,7 +54,7 @@ Shown = tuple[CandleData, bool] | None
 class Cell(NamedTuple):
     """One symbol of one slice.
 
-    Candles by price type, those of further timeframes, indicators by name.
+    Candles by price type, those of higher timeframes, indicators by name.
     """
 
     candles: dict[str, Shown]

@@ -157,7 +157,7 @@ def ages(draw: st.DrawFn, timeframe: str) -> str:
 
 
 @st.composite
-def further_timeframes(draw: st.DrawFn, primary: str) -> str:
+def higher_timeframe(draw: st.DrawFn, primary: str) -> str:
     """Draw a timeframe no shorter than the primary one, and not so long that none of its candles is complete."""
     letter, count = primary[0], int(primary[1:])
     longer = [f"{letter}{count * factor}" for factor in (2, 3, 5)]
@@ -193,7 +193,7 @@ class Grid:
     symbols: list[str]
     timeframe: str
     price_types: list[str]
-    further: list[str]
+    higher_timeframes: list[str]
     indicators: list[str]
     layout: str
     anchor_ns: int
@@ -203,7 +203,7 @@ class Grid:
     @property
     def has_days(self) -> bool:
         """Whether one of the timeframes is a whole number of days."""
-        return any(is_of_days(timeframe) for timeframe in (self.timeframe, *self.further))
+        return any(is_of_days(timeframe) for timeframe in (self.timeframe, *self.higher_timeframes))
 
 
 def is_of_days(timeframe: str) -> bool:
@@ -216,7 +216,7 @@ def grids(draw: st.DrawFn, local: bool) -> Grid:
     """Draw the series of a world."""
     timeframe = draw(st.sampled_from(LOCAL_TIMEFRAMES if local else TIMEFRAMES))
     symbols = st.sampled_from(("EURUSD", "GBP*USD", "BRK.B", "Ünï [x]"))
-    further = st.lists(further_timeframes(timeframe), min_size=1, max_size=2, unique=True)
+    higher_timeframes = st.lists(higher_timeframe(timeframe), min_size=1, max_size=2, unique=True)
     anchor_ns = draw(st.sampled_from(ANCHORS_NS))
     # Small numbers are dates under other units too.
     is_recent = 0 < anchor_ns - parse_time_ns("2000-01-01") < 80 * 365 * DAY_NS
@@ -228,7 +228,9 @@ def grids(draw: st.DrawFn, local: bool) -> Grid:
         symbols=draw(st.lists(symbols, min_size=1, max_size=3, unique=True)),
         timeframe=timeframe,
         price_types=draw(st.lists(st.sampled_from(("bid", "ask", "trade")), min_size=1, max_size=3, unique=True)),
-        further=draw(further) if draw(st.booleans()) or (local and not is_of_days(timeframe)) else [],
+        higher_timeframes=draw(higher_timeframes)
+        if draw(st.booleans()) or (local and not is_of_days(timeframe))
+        else [],
         indicators=draw(indicators) if draw(st.sampled_from((False, False, True))) else [],
         layout=draw(st.sampled_from(("default", "default", "lower case", "template", "several files"))),
         anchor_ns=anchor_ns,
@@ -252,7 +254,7 @@ def files_of(draw: st.DrawFn, grid: Grid) -> dict[str, FilePlan]:
                     )
 
     draw_files(grid.timeframe, grid.price_types, grid.anchor_ns, grid.step_ns)
-    for longer in grid.further:
+    for longer in grid.higher_timeframes:
         step_ns = draw(st.sampled_from((timeframe_ns(longer), timeframe_ns(longer), grid.step_ns)))
         # Its grid begins before the primary one, so that there are complete candles from the start.
         draw_files(longer, grid.price_types, grid.anchor_ns - 4 * step_ns, step_ns)
@@ -296,7 +298,8 @@ def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False) -> World:
         ),
         "columns": draw(st.sampled_from(({}, {"timestamp": "ts", "open": "Close", "close": "o", "volume": "v=1"}))),
         "with_timeframe": [
-            f"{longer}:max-age={draw(ages(longer))}" if draw(st.booleans()) else longer for longer in grid.further
+            f"{longer}:max-age={draw(ages(longer))}" if draw(st.booleans()) else longer
+            for longer in grid.higher_timeframes
         ],
         "known_at": draw(st.sampled_from(("open", "close"))),
         "indicators": grid.indicators,

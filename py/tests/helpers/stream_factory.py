@@ -39,7 +39,7 @@ def schema(
     *,
     price_types: Sequence[str] = ("bid", "ask"),
     fills: bool = False,
-    further: Sequence[str] = (),
+    higher_timeframes: Sequence[str] = (),
     indicators: Sequence[str] = (),
     **metadata: str,
 ) -> pa.Schema:
@@ -51,7 +51,7 @@ def schema(
     fields += [pa.field(f"{side}_{name}", pa.float64()) for side in price_types for name in FIELDS]
     fields += [pa.field(f"valid_{side}", pa.bool_(), nullable=False) for side in price_types]
     fields += [pa.field(f"{side}_timestamp", TIMESTAMP) for side in price_types if fills]
-    for timeframe in further:
+    for timeframe in higher_timeframes:
         for side in price_types:
             fields.append(pa.field(f"{timeframe}_{side}_timestamp", TIMESTAMP))
             fields += [pa.field(f"{timeframe}_{side}_{name}", pa.float64()) for name in FIELDS]
@@ -67,7 +67,7 @@ def schema(
                 "timeframe": "M1",
                 "price_types": list(price_types),
                 "fill": "forward" if fills else "none",
-                "with_timeframe": list(further),
+                "with_timeframe": list(higher_timeframes),
                 "indicators": list(indicators),
             }
         ),
@@ -90,7 +90,7 @@ def batch(
 
     `missing` candles and indicators are null, with NaN below; `nan` values within candles
     and of indicators are NaN; `carried` candles, where they have a column for it, are up
-    to nine minutes older than their slice, those of further timeframes one to nine hours.
+    to nine minutes older than their slice, those of higher timeframes one to nine hours.
     """
     symbols = json.loads(of.metadata[b"symbols"])
     rows = slices * len(symbols)

@@ -27,7 +27,7 @@ from omega_slices import (
     read_slices,
 )
 
-OF = stream_factory.schema(fills=True, further=["H1"], indicators=["rsi"])
+OF = stream_factory.schema(fills=True, higher_timeframes=["H1"], indicators=["rsi"])
 # Nine slices in three batches, with a gap before the last one.
 BATCHES = [stream_factory.batch(OF, first, 3, missing=0.2, nan=0.1, carried=0.3) for first in (0, 3, 10)]
 MINUTES = (0, 1, 2, 3, 4, 5, 10, 11, 12)
@@ -51,7 +51,7 @@ def reading(one: SliceCursor | MultiSymbolSlice) -> dict[str, object]:
         "candles": repr([one.get(symbol, side) for symbol in (*one, "XYZ") for side in sides]),
         "prices": repr([one.get_price(symbol, side) for symbol in one for side in (*sides, "mid")]),
         "spreads": repr([one.get_spread(symbol) for symbol in one]),
-        "further": repr([one.get_candle(symbol, timeframe) for symbol in one for timeframe in ("M1", "H1")]),
+        "higher_timeframes": repr([one.get_candle(symbol, timeframe) for symbol in one for timeframe in ("M1", "H1")]),
         "columns": repr([one.column(name).tolist() for name in OF.names]),
     }
 

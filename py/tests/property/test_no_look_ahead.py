@@ -95,9 +95,9 @@ def tell_of(world: World, request: Request, changed: World, slices: cli_harness.
         for cell in cells
         for shown in cell.candles.values()
     )
-    further = any(shown for cell in cells for candles in cell.further.values() for shown in candles.values())
+    higher_timeframes = any(shown for cell in cells for candles in cell.further.values() for shown in candles.values())
     indicators = any(value is not None for cell in cells for value in cell.indicators.values())
-    for what, is_there in (("carried", carried), ("further", further), ("indicators", indicators)):
+    for what, is_there in (("carried", carried), ("higher_timeframes", higher_timeframes), ("indicators", indicators)):
         event(f"{what}: {'shown' if is_there else 'not shown'}")
 
 

@@ -180,7 +180,7 @@ def test_conflicts_are_counted_once_wherever_chunks_end(
 @pytest.mark.parametrize("chunk_rows", [1, 2, 3, 7])
 @pytest.mark.parametrize("timeframe", ["H12", "D1"])
 def test_local_days_wherever_chunks_end(timeframe: str, chunk_rows: int, tmp_path: Path) -> None:
-    """Candles, further candles and indicators of days, two rows for every date."""
+    """Candles, those of higher timeframes and indicators of days, two rows for every date."""
     minutes = np.arange(40) * 720
     for name in (f"{timeframe}_BID", f"{timeframe}_IND", "W1_BID", "D2_BID"):
         path = tmp_path / "A" / f"A_{name}.parquet"

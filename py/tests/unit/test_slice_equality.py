@@ -17,7 +17,7 @@ from omega_slices import (
     SymbolSnapshot,
 )
 
-MORE: dict[str, Any] = {"fills": True, "further": ("H1", "D1"), "indicators": ("rsi", "ema")}
+MORE: dict[str, Any] = {"fills": True, "higher_timeframes": ("H1", "D1"), "indicators": ("rsi", "ema")}
 
 
 def test_every_part_counts_for_equality() -> None:
@@ -42,7 +42,7 @@ def test_another_content_is_not_equal() -> None:
     kinds: list[dict[str, Any]] = [
         {},
         *({name: value} for name, value in MORE.items()),
-        {"further": ("D1", "H1")},
+        {"higher_timeframes": ("D1", "H1")},
         MORE,
     ]
     slices = [

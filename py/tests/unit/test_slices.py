@@ -58,7 +58,7 @@ def same(left: float | None, right: float | None) -> bool:
     more=st.fixed_dictionaries(
         {
             "fills": st.booleans(),
-            "further": st.sampled_from([(), ("H1",), ("D1", "M5")]),
+            "higher_timeframes": st.sampled_from([(), ("H1",), ("D1", "M5")]),
             "indicators": st.sampled_from([(), ("rsi",), ("timestamp", "valid_bid", "é 1")]),
         }
     ),
@@ -90,7 +90,7 @@ def test_every_value_is_that_of_pyarrow(
         assert one.timestamp_ns == cells[0]["timestamp"].value
         for symbol, cell in zip(names, cells, strict=True):
             check_cell(one, symbol, cell, price_types)
-            check_more(one, symbol, cell, price_types, more["further"], more["indicators"])
+            check_more(one, symbol, cell, price_types, more["higher_timeframes"], more["indicators"])
         for name in batch.schema.names:
             check_column(one, name, cells)
 
@@ -130,15 +130,15 @@ def check_more(
     symbol: str,
     cell: dict[str, Any],
     price_types: tuple[str, ...],
-    further: tuple[str, ...],
+    higher_timeframes: tuple[str, ...],
     indicators: tuple[str, ...],
 ) -> None:
     snapshot = one[symbol]
     ages = [one.timestamp_ns - candle.timestamp_ns for side in SIDES if (candle := one.get(symbol, side)) is not None]
     assert snapshot.age_ns == max(ages, default=None)
     assert snapshot.is_carried == any(age > 0 for age in ages)
-    assert one.timeframes == tuple(snapshot.candles) == further
-    for timeframe in further:
+    assert one.timeframes == tuple(snapshot.candles) == higher_timeframes
+    for timeframe in higher_timeframes:
         assert tuple(snapshot.candles[timeframe]) == price_types
         for side in SIDES:
             candle = one.get_candle(symbol, timeframe, side)
@@ -296,7 +296,7 @@ def test_other_timeframes() -> None:
 
 
 def test_an_unknown_timeframe_is_told_those_there_are() -> None:
-    schema = stream_factory.schema(further=("H1", "D1"))
+    schema = stream_factory.schema(higher_timeframes=("H1", "D1"))
     one = view(stream_factory.batch(schema, 0, 1), stream_factory.SYMBOLS)[0]
     assert one.timeframes == ("H1", "D1")
     ways: list[Any] = [
@@ -326,7 +326,7 @@ def carried_slices() -> list[MultiSymbolSlice]:
 
     Fresh, two minutes old, absent, with a fresh and a carried side.
     """
-    schema = stream_factory.schema(["A", "B", "C", "D"], fills=True, further=("H1",), indicators=("rsi",))
+    schema = stream_factory.schema(["A", "B", "C", "D"], fills=True, higher_timeframes=("H1",), indicators=("rsi",))
     batch = stream_factory.batch(schema, 5, 2, missing=1e-9)
     columns = {name: batch.column(name) for name in schema.names}
     now = stream_factory.START_NS + 5 * stream_factory.MINUTE_NS
@@ -404,7 +404,7 @@ def test_a_snapshot_made_by_hand() -> None:
     one = SymbolSnapshot("A", 0, "M1", None, None, None, candles={"H1": {"ask": hour, "bid": None}})
     assert one.candle("H1", "ask") is one.latest("H1", "ask") is hour
     assert one.candle("H1") is None
-    # Only the primary timeframe is carried; a complete candle of a further one is always older.
+    # Only the primary timeframe is carried; a complete candle of a higher one is always older.
     assert one.age is None
 
 

@@ -302,7 +302,9 @@ def test_the_python_backend_gives_all_columns(data: Path, monkeypatch: pytest.Mo
     with open_slices(data, backend="python", timeline="union", start=stream_factory.START_NS, **options) as slices:
         assert slices.timeframes == ("M5",)
         assert slices.indicators == ("rsi",)
-        expected = stream_factory.schema(["EURUSD", "GBPUSD"], fills=True, further=("M5",), indicators=("rsi",))
+        expected = stream_factory.schema(
+            ["EURUSD", "GBPUSD"], fills=True, higher_timeframes=("M5",), indicators=("rsi",)
+        )
         assert slices.schema.equals(expected, check_metadata=False)
         batches = [*slices.batches()]
     rows = pa.Table.from_batches(batches).to_pylist()

@@ -279,7 +279,7 @@ class Counting:
 def test_what_is_computed_from_a_file_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mids, closes with gaps and unpacked bitmaps are forgotten and come back the same."""
     monkeypatch.setattr(file, "_DERIVED_BYTES_MAX", 200)
-    of = stream_factory.schema(fills=True, further=["H1"], indicators=["rsi"])
+    of = stream_factory.schema(fills=True, higher_timeframes=["H1"], indicators=["rsi"])
     batches = [stream_factory.batch(of, first, 4, missing=0.3, carried=0.5) for first in range(0, 40, 4)]
     table = read_slices(write(folder, stream_factory.encode_file(of, batches), "derived.arrow"))
 

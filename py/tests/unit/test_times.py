@@ -140,8 +140,8 @@ def test_ages(text: str, seconds: int) -> None:
     assert age_ns(text, 5 * 10**9) == seconds * 10**9
     request = make_request("root", symbols=["A"], timeframe="S5", fill="forward", max_age=text)
     assert (request.max_age, request.max_age_ns) == (text, seconds * 10**9)
-    (further,) = make_request("root", symbols=["A"], timeframe="S1", with_timeframe=f"S5:max-age={text}").further
-    assert further == ("S5", 5 * 10**9, seconds * 10**9)
+    (higher,) = make_request("root", symbols=["A"], timeframe="S1", with_timeframe=f"S5:max-age={text}").further
+    assert higher == ("S5", 5 * 10**9, seconds * 10**9)
 
 
 @pytest.mark.parametrize(
