@@ -1,6 +1,7 @@
 """From measurements to the figures that people read, and what is promised of them.
 
-Owns every ratio, every limit, and both forms of the table. A ratio is one of medians; memory is the most of any run.
+Owns every ratio, every limit, and both forms of the table. A ratio is one of medians; memory is
+the most of any run.
 """
 
 from __future__ import annotations

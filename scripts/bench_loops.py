@@ -1,8 +1,9 @@
 """Our own loops over slices, each to be run as a process of its own that prints one JSON object.
 
-The clock runs from `open_slices` to the end of the last slice, the package's import aside. A loop takes what it is
-about from every slice and drops it: adding up would cost more than the step itself. That every way of taking gives
-the same values is the matter of `sums`, a loop that is not measured.
+The clock runs from `open_slices` to the end of the last slice, the package's import aside. A loop
+takes what it is about from every slice and drops it: adding up would cost more than the step
+itself. That every way of taking gives the same values is the matter of `sums`, a loop that is not
+measured.
 """
 
 from __future__ import annotations

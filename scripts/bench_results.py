@@ -1,7 +1,8 @@
 """What was measured: the shapes of data, the measurements on them, and how both are kept as JSON.
 
-Owns the records that the parts of the benchmark hand to each other. Knows neither how they come about nor what is
-promised of them. Like all that the measuring process imports, it needs the standard library alone: see bench_run.py.
+Owns the records that the parts of the benchmark hand to each other. Knows neither how they come
+about nor what is promised of them. Like all that the measuring process imports, it needs the
+standard library alone: see bench_run.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ PRICE_TYPES = ("bid", "ask")
 SEED = 1
 MISSING_OF_ALL = 0.1
 
-# Sums over the same values in another order differ by rounding, far less than by one value that is wrong.
+# Sums over the same values in another order differ by rounding, far less than by one value that is
+# wrong.
 SUM_TOLERANCE = 1e-9
 
 
@@ -51,8 +53,8 @@ class Case:
     def missing(self) -> float:
         """The share of its rows that each file misses.
 
-        0.1 % of 50 symbols x bid and ask; fewer of more files, so that the same share of all timestamps, 90 %, is
-        common to all files of every shape.
+        0.1 % of 50 symbols x bid and ask; fewer of more files, so that the same share of all
+        timestamps, 90 %, is common to all files of every shape.
         """
         return MISSING_OF_ALL / self.series
 

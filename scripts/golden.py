@@ -1,8 +1,8 @@
 """Write, or check, the expected answers of the golden cases, and the books of the backtest.
 
-Every `tests/golden/*/expected.txt`, and every `tests/golden/pairs/*.txt`, is what the plain Python reference comes to,
-never what the executable does: the executable is compared with these files. A change here needs a reason in the commit
-that brings it.
+Every `tests/golden/*/expected.txt`, and every `tests/golden/pairs/*.txt`, is what the plain Python
+reference comes to, never what the executable does: the executable is compared with these files. A
+change here needs a reason in the commit that brings it.
 """
 
 from __future__ import annotations

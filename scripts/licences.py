@@ -1,7 +1,7 @@
 """List the licences of every crate that becomes part of the executable, in the docs' page licences.md.
 
-Owns the page: the crates come from `cargo tree` with the lock file, for the platform that is supported. Crates that
-only run while the project is built or tested are left out.
+Owns the page: the crates come from `cargo tree` with the lock file, for the platform that is
+supported. Crates that only run while the project is built or tested are left out.
 """
 
 from __future__ import annotations

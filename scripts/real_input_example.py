@@ -2,9 +2,10 @@
 
 Bars from elsewhere, read through `open_slices`.
 
-Writes the bars that the package `bokeh_sampledata` carries (AAPL, FB, GOOG, IBM, MSFT, 2000 to 2013, listed at
-different times) as Parquet into a folder, and prints how the five moved over the last days on which all traded.
-Run it where the package is installed: `pip install ./py bokeh_sampledata`.
+Writes the bars that the package `bokeh_sampledata` carries (AAPL, FB, GOOG, IBM, MSFT, 2000 to
+2013, listed at different times) as Parquet into a folder, and prints how the five moved over the
+last days on which all traded. Run it where the package is installed: `pip install ./py
+bokeh_sampledata`.
 """
 
 from __future__ import annotations

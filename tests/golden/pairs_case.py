@@ -1,8 +1,9 @@
 """The backtest's golden cases: their input, their requests, and a book in text.
 
-Owns the candles, which are made from a seed, the scenarios (what is asked of `open_slices`, and the rules to go with
-it), and the text form that the golden files hold.  The text changes with one bit of a price, a cost or the equity.
-Leaves the strategy to `pairs_strategy`, and running it over backends to the test.
+Owns the candles, which are made from a seed, the scenarios (what is asked of `open_slices`, and
+the rules to go with it), and the text form that the golden files hold. The text changes with one
+bit of a price, a cost or the equity. Leaves the strategy to `pairs_strategy`, and running it over
+backends to the test.
 """
 
 from __future__ import annotations
@@ -86,10 +87,11 @@ SCENARIOS: Final = (
 def write_input(root: Path) -> None:
     """Write the candles of both symbols, M15 and H1, bid and ask.
 
-    The two share most of their way; what is left between them comes back, and wanders off now and then.  Spreads move,
-    and are wide around 22:00Z.  Each file lacks candles of its own, some hold a NaN or a null, and on Saturday from
-    12:00Z to 14:00Z (Sydney's midnight is 13:00Z) quotes are nonsense, which the session filter has to drop.
-    Only `random.Random.random`, whose numbers are the same in every Python, and plain arithmetic.
+    The two share most of their way; what is left between them comes back, and wanders off now and
+    then. Spreads move, and are wide around 22:00Z. Each file lacks candles of its own, some hold a
+    NaN or a null, and on Saturday from 12:00Z to 14:00Z (Sydney's midnight is 13:00Z) quotes are
+    nonsense, which the session filter has to drop. Only `random.Random.random`, whose numbers are
+    the same in every Python, and plain arithmetic.
     """
     draw = random.Random(_SEED)
     steps: dict[str, list[_Step]] = {symbol: [] for symbol in SYMBOLS}

@@ -2,10 +2,10 @@
 
 Pandas joins the candles, trades are looked for one after another.
 
-Owns a second reading of the rules in `pairs_strategy`, and one of what slices show, straight from the Parquet files.
-Where the strategy walks and keeps a state, this looks ahead in whole columns for the next entry, the next exit.  Sums
-and products are those of the strategy, so that the results are equal to the bit.  Shares the records of the book and
-the numbers that can be set, nothing else.
+Owns a second reading of the rules in `pairs_strategy`, and one of what slices show, straight from
+the Parquet files. Where the strategy walks and keeps a state, this looks ahead in whole columns
+for the next entry, the next exit. Sums and products are those of the strategy, so that the results
+are equal to the bit. Shares the records of the book and the numbers that can be set, nothing else.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def strike(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
         if number == signal.SIGSEGV:
-            # The first one may be an overflow of a stack to a program in Rust, which looks, and would meet it again.
+            # The first one may be an overflow of a stack to a program in Rust, which looks, and
+            # would meet it again.
             time.sleep(0.01)
             os.kill(pid, number)
 
@@ -306,7 +307,8 @@ def test_flipped_bits(replay: Replay, small: Recorded, tally: Tally) -> None:
         tally.faults += 1
         if failure is not None:
             continue
-        # What the stream says of its origin in words is not looked at; a later minor version is read.
+        # What the stream says of its origin in words is not looked at; a later minor version is
+        # read.
         metadata = taken[0].schema.metadata
         other = {name for name, value in whole.schema.metadata.items() if metadata.get(name) != value}
         assert other <= {b"request", b"producer", b"schema_version"}

@@ -92,7 +92,8 @@ def test_slices_are_read_by_other_threads_while_the_stream_moves_on(market: Path
 
     def reader() -> None:
         while (one := handed.get()) is not None:
-            # Each of these is made from its batch when first asked for, here by the thread that comes first.
+            # Each of these is made from its batch when first asked for, here by the thread that
+            # comes first.
             mid, spread, ask = one.get_price("GBPUSD"), one.get_spread("USDJPY"), one["EURUSD"].ask
             read.append((one.timestamp_ns, mid, spread, None if ask is None else ask.close))
 

@@ -1,8 +1,8 @@
 """The executable run as a user runs it, and what it writes read by plain pyarrow.
 
-Shared by the goldens and the property tests. Uses the package's request and value types, and finds the executable as
-the package does, but knows nothing of its command line and its reader. What a stream has to look like is written here
-from the contract.
+Shared by the goldens and the property tests. Uses the package's request and value types, and finds
+the executable as the package does, but knows nothing of its command line and its reader. What a
+stream has to look like is written here from the contract.
 """
 
 from __future__ import annotations

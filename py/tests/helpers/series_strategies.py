@@ -1,9 +1,10 @@
 """Random inputs and requests for the property tests.
 
-A `World` is a small set of Parquet files, described in full, and the options of one request for them. Sizes are
-small and timestamps come from a few dozen, so that gaps, collisions, duplicates, disorder and edges are the rule;
-layouts (units, zones, types, row groups, pages, encodings, several files) vary freely. Every option of a request is
-drawn, each beside each other one. Everything shrinks.
+A `World` is a small set of Parquet files, described in full, and the options of one request for
+them. Sizes are small and timestamps come from a few dozen, so that gaps, collisions, duplicates,
+disorder and edges are the rule; layouts (units, zones, types, row groups, pages, encodings,
+several files) vary freely. Every option of a request is drawn, each beside each other one.
+Everything shrinks.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ LOCAL_TIMEFRAMES: Final = ("H8", "H12", "H24", "D1", "W1")
 TIMEFRAMES: Final = ("S1", "S10", "M1", "M15", "H1", "H4", "H24", "D1", "W1", "W2")
 
 
-# Of columns, and of requests: those of days are less than half a day apart, so that no day of one is over before it
-# begins in the other.
+# Of columns, and of requests: those of days are less than half a day apart, so that no day of one
+# is over before it begins in the other.
 COLUMN_ZONES: Final = (None, "UTC", "America/New_York", "+05:30")
 
 

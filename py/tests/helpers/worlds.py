@@ -43,8 +43,9 @@ NS_PER_TICK: Final = {
 class FilePlan:
     """One Parquet file of candles or indicators of a timeframe: rows and physical layout.
 
-    Per row: `timestamps_ns` are whole ticks of `unit`, or None; `kinds` says what its values look like, `numbers` tells
-    them from those of other rows. There are as many columns of values as there are `types`.
+    Per row: `timestamps_ns` are whole ticks of `unit`, or None; `kinds` says what its values look
+    like, `numbers` tells them from those of other rows. There are as many columns of values as
+    there are `types`.
     """
 
     timeframe: str

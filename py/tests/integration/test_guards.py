@@ -2,7 +2,8 @@
 
 Formats by their real writers, whose a name is, and what errors and warnings say.
 
-The goldens hold code and place of every guard; here are the many forms, and the words. All is tried on both backends.
+The goldens hold code and place of every guard; here are the many forms, and the words. All is
+tried on both backends.
 """
 
 from __future__ import annotations

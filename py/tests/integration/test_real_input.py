@@ -1,6 +1,7 @@
 """Bars from elsewhere, compared with joins that polars makes on its own.
 
-Neither the reference nor the goldens take part: the expected frames come from the packages' own data.
+Neither the reference nor the goldens take part: the expected frames come from the packages' own
+data.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def test_stocks(timeline: str, how: Any, backend: str, example: dict[str, Any], 
     ) as slices:
         found = wide_frame(slices, "trade")
     assert_frame_equal(found, expected.sort("timestamp"), check_exact=True)
-    # The data is what it is said to be: the intersection begins with the youngest stock, the union long before.
+    # The data is what it is said to be: the intersection begins with the youngest stock, the union
+    # long before.
     first = found["timestamp"][0].date()
     assert first == (date(2012, 5, 18) if timeline == "intersection" else date(2000, 3, 1))
     fb_days = len(example["stock_bars"]("FB")["date"])

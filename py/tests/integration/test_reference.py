@@ -267,7 +267,8 @@ def test_a_lead_in_reaches_back_to_the_first_nanosecond_there_is(backend: str, t
         (tmp_path / symbol).mkdir()
         pq.write_table(pa.table({"UTC time": stamps, **values}), tmp_path / symbol / f"{symbol}_M1_BID.parquet")
     options: dict[str, Any] = {"symbols": ["A", "B"], "price_types": ["bid"], "backend": backend}
-    # One second before the start, and fifteen thousand weeks, would both be before the first nanosecond.
+    # One second before the start, and fifteen thousand weeks, would both be before the first
+    # nanosecond.
     for max_age in ("1s", "15000w"):
         carried: dict[str, Any] = {"fill": "forward", "max_age": max_age, "timeline": "leader:B"}
         with open_slices(tmp_path, **options, **carried, start=first_ns + 6) as slices:
@@ -449,5 +450,6 @@ def test_the_empty_timeline_warning_tells_why(
         (warning,) = slices.report.warnings
     assert warning.name == "EMPTY_TIMELINE"
     named = {symbol for symbol in symbols if symbol in warning.message}
-    # The executable does not hold all timestamps: it may name more series than the fewest that explain it.
+    # The executable does not hold all timestamps: it may name more series than the fewest that
+    # explain it.
     assert named == expected if backend == "python" else named >= expected

@@ -57,7 +57,8 @@ def may_matter(world: World, request: Request, slice_ns: int, known_after_ns: in
         stamp_ns, _ = stamp_and_end(request, file, held_ns)
         return floored(stamp_ns, file.timeframe) if request.normalize else stamp_ns
 
-    # Rows of one local day may end at different times. Which of them is the candle depends on all of them.
+    # Rows of one local day may end at different times. Which of them is the candle depends on all
+    # of them.
     complete = {
         (file.timeframe, stamped(file, held_ns))
         for file in world.files.values()
@@ -120,7 +121,8 @@ def test_a_slice_depends_on_nothing_later(change: Change, world: World, cut: int
         run = cli_harness.sync(request)
     assert run.status == 0, run.lines
     known = cli_harness.read_stream(run.stdout)
-    # The zones are those of files with rows; without the last row of one, days may be known earlier.
+    # The zones are those of files with rows; without the last row of one, days may be known
+    # earlier.
     assume(known.known_after_ns == whole.known_after_ns)
     assert cli_harness.raw_columns(known, slice_ns) == cli_harness.raw_columns(whole, slice_ns)
 

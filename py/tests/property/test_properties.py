@@ -1,7 +1,8 @@
 """What has to hold for every input and request, tried on random ones.
 
-The executable is run across a real pipe and compared with the reference, bit for bit. `OMEGA_PROPERTY_EXAMPLES=20`
-tries twenty times as many examples as usual, other ones each time; the usual run tries the same ones every time.
+The executable is run across a real pipe and compared with the reference, bit for bit.
+`OMEGA_PROPERTY_EXAMPLES=20` tries twenty times as many examples as usual, other ones each time;
+the usual run tries the same ones every time.
 """
 
 from __future__ import annotations
@@ -128,13 +129,15 @@ def test_errors_are_the_same_at_any_thread_count(
         assume(usual.status != 0)
         run = cli_harness.sync(request, f"--threads={threads}", *chunks_of(chunk_rows))
         assert (run.status, run.lines) == (usual.status, usual.lines)
-        # Of several series in error, another one may come first with another chunk size; each names its own row.
+        # Of several series in error, another one may come first with another chunk size; each
+        # names its own row.
         assert cli_harness.place(error_from_report(run.error)) in possible_errors(request)
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 3, 4])
 def test_the_first_repeated_row_is_named_wherever_chunks_end(chunk_rows: int, tmp_path: Path) -> None:
-    # Rows 1 to 4 are one minute: a chunk that ends between rows 1 and 2 hides the first repetition from both sides.
+    # Rows 1 to 4 are one minute: a chunk that ends between rows 1 and 2 hides the first repetition
+    # from both sides.
     minutes = np.array([0, 1, 1, 1, 1, 2])
     (tmp_path / "A").mkdir()
     pq.write_table(series_table(minutes, np.random.default_rng(0)), tmp_path / "A" / "A_M1_BID.parquet")
@@ -208,8 +211,9 @@ def test_local_days_wherever_chunks_end(timeframe: str, chunk_rows: int, tmp_pat
 def test_a_range_split_in_two_gives_the_slices_of_the_whole(world: World, cut: int) -> None:
     start = world.options["start"]
     if start is not None and world.options["normalize"] and "fill" in world.options:
-        # A window that begins inside a candle makes one of what it keeps, and carries that one. Only the whole candle
-        # can be read again by a part that begins later: no part can know where another one began.
+        # A window that begins inside a candle makes one of what it keeps, and carries that one.
+        # Only the whole candle can be read again by a part that begins later: no part can know
+        # where another one began.
         world = world.with_options(start=floored(start, world.options["timeframe"]))
     with built(world) as request:
         whole, _ = executable_slices(request)

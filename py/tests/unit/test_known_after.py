@@ -112,7 +112,8 @@ def write_days(root: Path, symbol: str, zone: str) -> None:
 @pytest.mark.parametrize(
     ("zones", "options", "hours"),
     [
-        # The smallest offset of the year and of every other one since 1970 counts, not that of the data.
+        # The smallest offset of the year and of every other one since 1970 counts, not that of the
+        # data.
         (["America/New_York"], {"days": "local"}, 29),
         (["Asia/Tokyo"], {"days": "local"}, 15),
         (["Europe/Paris"], {"days": "local"}, 23),

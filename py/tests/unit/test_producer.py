@@ -169,7 +169,8 @@ def test_an_interrupt_closes_the_stream(fake: stream_factory.Fake) -> None:
         if len(interrupts) == 1:
             raise KeyboardInterrupt
 
-    # A handler of our own: polars, where it has been imported, asks for reads to go on after a signal.
+    # A handler of our own: polars, where it has been imported, asks for reads to go on after a
+    # signal.
     before = signal.signal(signal.SIGINT, interrupt)
     done = threading.Event()
 

@@ -32,8 +32,8 @@ FACTOR = int(os.environ.get("OMEGA_PROPERTY_EXAMPLES", "1"))
 
 UNTIL_2040_NS = 70 * 365 * DAY_NS
 
-# Those whose clocks do what others do not: change by half an hour, at midnight, by a whole day, in the wrong direction,
-# for a month in between, by seconds, or not at all.
+# Those whose clocks do what others do not: change by half an hour, at midnight, by a whole day, in
+# the wrong direction, for a month in between, by seconds, or not at all.
 ODD_ZONES = (
     *("America/New_York", "Europe/London", "Europe/Paris", "Asia/Tokyo", "Australia/Lord_Howe", "America/Sao_Paulo"),
     *("America/Havana", "Pacific/Apia", "Europe/Dublin", "Africa/Casablanca", "Africa/Monrovia", "Asia/Kathmandu"),
