@@ -1,12 +1,13 @@
 """Make the Parquet data on which speed and memory are measured.
 
-Question the data answers: how fast does `omega-slices sync` move many regular, nearly complete series?
-Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z, of which each file misses its own
-random `--missing` share; prices are random walks rounded to five decimals, volumes random with two decimals.
-With `--further H1,H4` the minutes that are there are also brought together to candles of these timeframes, and with
-`--indicators N` each symbol gets moving averages `sma10`, `sma20`, … of the closes of its first price type.
-Files are written with pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows), so they look
-like the files that users already have. The same arguments, and the same numpy, give the same values.
+Question the data answers: how fast does `omega-slices sync` move many regular, nearly complete
+series? Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z, of which
+each file misses its own random `--missing` share; prices are random walks rounded to five
+decimals, volumes random with two decimals. With `--further H1,H4` the minutes that are there are
+also brought together to candles of these timeframes, and with `--indicators N` each symbol gets
+moving averages `sma10`, `sma20`, … of the closes of its first price type. Files are written with
+pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows), so they look like the
+files that users already have. The same arguments, and the same numpy, give the same values.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Candles(NamedTuple):
         pq.write_table(pa.table({"UTC time": stamps(self.timestamps_ns), **columns}), path)
 
     def of_hours(self, hours: int) -> Candles:
-        """Return the candles of so many hours that they make up."""
+        """Return the candles of the hours that they make up."""
         opens_ns = self.timestamps_ns // (hours * 60 * MINUTE_NS) * (hours * 60 * MINUTE_NS)
         first = np.flatnonzero(np.diff(opens_ns, prepend=opens_ns[0] - 1))
         last = np.append(first[1:], opens_ns.size) - 1
@@ -78,7 +79,10 @@ class Candles(NamedTuple):
 
 
 def make_symbol(root: Path, index: int, options: argparse.Namespace) -> None:
-    """Write the files of symbol number `index`: the ask follows the others at a small random distance."""
+    """Write the files of symbol number `index`.
+
+    The ask follows the others at a small random distance.
+    """
     rng = np.random.default_rng([options.seed, index])
     symbol = symbol_names(index + 1)[-1]
     rows = options.rows

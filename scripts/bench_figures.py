@@ -1,6 +1,7 @@
 """From measurements to the figures that people read, and what is promised of them.
 
-Owns every ratio, every limit, and both forms of the table. A ratio is one of medians; memory is the most of any run.
+Owns every ratio, every limit, and both forms of the table. A ratio is one of medians; memory is
+the most of any run.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Limit:
-    """What is promised: the ratio, or the value where there is no ratio, is at most, or at least, this."""
+    """What is promised.
+
+    The ratio, or the value where there is no ratio, is at most, or at least, this.
+    """
 
     value: float
     at_least: bool = False
@@ -66,7 +70,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table; `value` is None, and `note` says why, where something could not be measured."""
+    """One line of the table.
+
+    `value` is None, and `note` says why, where something could not be measured.
+    """
 
     name: str
     value: float | None
@@ -170,7 +177,10 @@ def plain_figures(results: Results, part: str, case: Case) -> Iterator[Figure]:
 
 
 def size_figures(results: Results, part: str) -> Iterator[Figure]:
-    """Give what one size of data has told: ours, the peers, and what is promised of their ratios."""
+    """Give what one size of data has told.
+
+    Ours, the peers, and what is promised of their ratios.
+    """
     decode, column = results.find(part, "decode"), results.find(part, "column")
     if decode is None or column is None:
         return
@@ -315,7 +325,10 @@ def table(groups: Sequence[Group]) -> str:
 
 
 def markdown(groups: Sequence[Group], results: Results) -> str:
-    """Return the figures as the tables of the README: time and memory by size, then every promise."""
+    """Return the figures as the tables of the README.
+
+    Time and memory by size, then every promise.
+    """
     measured = [part for part in SIZES if results.find(part, "column") is not None]
     lines: list[str] = []
     if measured:

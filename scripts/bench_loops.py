@@ -1,8 +1,9 @@
 """Our own loops over slices, each to be run as a process of its own that prints one JSON object.
 
-The clock runs from `open_slices` to the end of the last slice, the package's import aside. A loop takes what it is
-about from every slice and drops it: adding up would cost more than the step itself. That every way of taking gives
-the same values is the matter of `sums`, a loop that is not measured.
+The clock runs from `open_slices` to the end of the last slice, the package's import aside. A loop
+takes what it is about from every slice and drops it: adding up would cost more than the step
+itself. That every way of taking gives the same values is the matter of `sums`, a loop that is not
+measured.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omega_slices import MultiSymbolSlice, SliceStream, SliceTable, open_slices, read_slices
-from omega_slices._schema import read_schema
-from omega_slices._slices import SliceBatch, SliceLayout
+from omega_slices._arrow.schema_check import read_schema
+from omega_slices._slices.batch import SliceBatch
+from omega_slices._slices.layout import SliceLayout
+from omega_slices._slices.slice import slices_of
 
 REPEATS = 3
 LOOKUPS = 100_000  # how many timestamps are looked up at random
@@ -105,7 +108,10 @@ def step(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def walk(options: argparse.Namespace) -> dict[str, Any]:
-    """Run a loop over a precomputed file, of which nothing was touched before; return seconds per slice."""
+    """Run a loop over a precomputed file, of which nothing was touched before.
+
+    Return seconds per slice.
+    """
     table = read_slices(options.data)
     started = time.perf_counter()
     LOOPS[options.loop](table)
@@ -113,18 +119,24 @@ def walk(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def touched(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the loop of `walk` over the same record batches, already read and checked; return seconds per slice."""
+    """Run the loop of `walk` over the same record batches, already read and checked.
+
+    Return seconds per slice.
+    """
     table = read_slices(options.data)
     kept = list(table.batches())
     layout = SliceLayout(table.symbols, read_schema(table.schema)[1])
-    slices = chain.from_iterable(SliceBatch(batch, layout).slices() for batch in kept)
+    slices = chain.from_iterable(slices_of(SliceBatch(batch, layout)) for batch in kept)
     started = time.perf_counter()
     LOOPS[options.loop](slices)
     return {"value": (time.perf_counter() - started) / len(table), "slices": len(table)}
 
 
 def at(options: argparse.Namespace) -> dict[str, Any]:
-    """Look up timestamps in random order; return seconds per look-up, each batch having been touched."""
+    """Look up timestamps in random order.
+
+    Return seconds per look-up, each batch having been touched.
+    """
     table = read_slices(options.data)
     stamps = [one.timestamp_ns for one in table]
     random.Random(options.seed).shuffle(stamps)
@@ -144,7 +156,10 @@ def opening(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def held(options: argparse.Namespace) -> dict[str, Any]:
-    """Hold many slices; return bytes per slice, without the batches and the list that they are held in."""
+    """Hold many slices.
+
+    Return bytes per slice, without the batches and the list that they are held in.
+    """
     with opened(options, symbols=sorted(path.name for path in options.data.iterdir())[:2]) as slices:
         slices.peek(ALL)
         kept: list[object] = [None] * min(options.slices, slices.report.slices)
@@ -166,7 +181,10 @@ def first(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sums(options: argparse.Namespace) -> dict[str, Any]:
-    """Add up the closes slice by slice and all values batch by batch; compare the ways to take them."""
+    """Add up the closes slice by slice and all values batch by batch.
+
+    Compare the ways to take them.
+    """
     closes = 0.0
     rows: list[np.ndarray[Any, Any]] = []
     with opened(options) as slices:

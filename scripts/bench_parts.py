@@ -1,10 +1,11 @@
 """The parts of the benchmark: what is run, on which data, how often, in which order.
 
-Owns the commands, and the data, which is made where it is not there yet. Every run is a fresh process; things that
-are compared are run in turns, so that whatever slows the machine down slows all of them down. At its turn a thing is
-run twice, and the second run counts: the first one brings the files into the page cache, and takes the memory that
-the second one takes again. (A virtual machine gives memory that was free for some seconds back to its host, and waits
-for it when it is wanted again: a peer that needs gigabytes then takes up to three times as long.) Knows nothing of
+Owns the commands, and the data, which is made where it is not there yet. Every run is a fresh
+process; things that are compared are run in turns, so that whatever slows the machine down slows
+all of them down. At its turn a thing is run twice, and the second run counts: the first one brings
+the files into the page cache, and takes the memory that the second one takes again. (A virtual
+machine gives memory that was free for some seconds back to its host, and waits for it when it is
+wanted again: a peer that needs gigabytes then takes up to three times as long.) Knows nothing of
 what is promised of the figures.
 """
 
@@ -52,7 +53,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: its value, the memory of its processes, what it saw; no value where it needed too much memory."""
+    """One run: its value, the memory of its processes, what it saw.
+
+    No value where it needed too much memory.
+    """
 
     value: float
     peak_bytes: int
@@ -170,7 +174,10 @@ class Bench:
         return self.turns("window", [self.sync("range", case, "null"), self.sync("day", case, "null", *edges)])
 
     def besides(self) -> list[Measurement]:
-        """Show more in the slices of a union: carried candles, further timeframes, indicators, all of it."""
+        """Show more in the slices of a union.
+
+        Carried candles, further timeframes, indicators, all of it.
+        """
         case = self.case(200_000, further=("H1", "H4"), indicators=4)
         shown = {
             "fill": ("--fill=forward", "--max-age=1h"),

@@ -1,11 +1,14 @@
-"""The same work without us: one function per library, each run as a process of its own that prints one JSON object.
+"""The same work without us.
 
-The task of every peer: load all five values of every file, find the timestamps that all files have, align all values
-with them, and walk through the bid closes, one numpy row of all symbols per timestamp. A slice of ours carries all
-ten values of every symbol, so a peer that loaded the closes alone would do other work. Every peer is written to be
-fast, with all cores, and may take what we may not: each file to be in order and without duplicates, no value to be
-null, all of it to fit in memory. The clock runs from the first look at the files to the last row. Before, the peer
-has run on two files, so that what a library imports or starts on its first use is no part of it.
+One function per library, each run as a process of its own that prints one JSON object.
+
+The task of every peer: load all five values of every file, find the timestamps that all files
+have, align all values with them, and walk through the bid closes, one numpy row of all symbols per
+timestamp. A slice of ours carries all ten values of every symbol, so a peer that loaded the closes
+alone would do other work. Every peer is written to be fast, with all cores, and may take what we
+may not: each file to be in order and without duplicates, no value to be null, all of it to fit in
+memory. The clock runs from the first look at the files to the last row. Before, the peer has run
+on two files, so that what a library imports or starts on its first use is no part of it.
 """
 
 # A process imports the one library that it is about.
@@ -46,7 +49,8 @@ class Aligned:
     closes : array of shape (timestamps, symbols)
         The closes of the bids.
     values : iterable of array
-        All values, closes of the bids included. Made when taken: a peer keeps them in the form of its library.
+        All values, closes of the bids included. Made when taken: a peer keeps them in the form of
+        its library.
     """
 
     closes: Array
@@ -92,7 +96,10 @@ def with_pyarrow(files: Sequence[Path], threads: int) -> Aligned:
 
 
 def with_polars_joins(files: Sequence[Path], threads: int) -> Aligned:
-    """Join neighbours, then the joined, and so on: each value is copied as often as the tree is high."""
+    """Join neighbours, then the joined, and so on.
+
+    Each value is copied as often as the tree is high.
+    """
     import polars as pl
 
     del threads  # set for the whole process
@@ -110,7 +117,10 @@ def with_polars_joins(files: Sequence[Path], threads: int) -> Aligned:
 
 
 def with_polars_timeline(files: Sequence[Path], threads: int) -> Aligned:
-    """Count each timestamp over all files; keep the rows of those that all have, all files in one long frame."""
+    """Count each timestamp over all files.
+
+    Keep the rows of those that all have, all files in one long frame.
+    """
     import numpy as np
     import polars as pl
 
@@ -125,7 +135,10 @@ def with_polars_timeline(files: Sequence[Path], threads: int) -> Aligned:
 
 
 def with_duckdb(files: Sequence[Path], threads: int) -> Aligned:
-    """Count each timestamp over all files into a table; ask for the rows of each file that are in it."""
+    """Count each timestamp over all files into a table.
+
+    Ask for the rows of each file that are in it.
+    """
     import duckdb
 
     names = [str(file) for file in files]

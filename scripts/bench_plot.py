@@ -1,6 +1,7 @@
 """Draw the measurements: time against the number of rows, and against the number of symbols.
 
-The same measurements give the same bytes: no date, no random names. White ground, so that it is readable on any page.
+The same measurements give the same bytes: no date, no random names. White ground, so that it is
+readable on any page.
 """
 
 from __future__ import annotations
@@ -115,8 +116,8 @@ def name_ends(axes: Axes, ends: Sequence[tuple[float, Style]]) -> None:
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
     """Move ascending places apart until all neighbours are a gap apart, each as little as can be."""
-    # Less its share of the gaps, each place may stand where the one before stands. Groups that would cross share
-    # the mean of what their members want.
+    # Less its share of the gaps, each place may stand where the one before stands. Groups that
+    # would cross share the mean of what their members want.
     groups: list[list[float]] = []
     for number, place in enumerate(places):
         groups.append([place - number * gap])

@@ -1,7 +1,8 @@
 """What was measured: the shapes of data, the measurements on them, and how both are kept as JSON.
 
-Owns the records that the parts of the benchmark hand to each other. Knows neither how they come about nor what is
-promised of them. Like all that the measuring process imports, it needs the standard library alone: see bench_run.py.
+Owns the records that the parts of the benchmark hand to each other. Knows neither how they come
+about nor what is promised of them. Like all that the measuring process imports, it needs the
+standard library alone: see bench_run.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ PRICE_TYPES = ("bid", "ask")
 SEED = 1
 MISSING_OF_ALL = 0.1
 
-# Sums over the same values in another order differ by rounding, far less than by one value that is wrong.
+# Sums over the same values in another order differ by rounding, far less than by one value that is
+# wrong.
 SUM_TOLERANCE = 1e-9
 
 
@@ -51,8 +53,8 @@ class Case:
     def missing(self) -> float:
         """The share of its rows that each file misses.
 
-        0.1 % of 50 symbols x bid and ask; fewer of more files, so that the same share of all timestamps, 90 %, is
-        common to all files of every shape.
+        0.1 % of 50 symbols x bid and ask; fewer of more files, so that the same share of all
+        timestamps, 90 %, is common to all files of every shape.
         """
         return MISSING_OF_ALL / self.series
 
@@ -73,7 +75,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a loop over all slices has seen: their number, the sum of all bid closes, the sum of all values.
+    """What a loop over all slices has seen.
+
+    Their number, the sum of all bid closes, the sum of all values.
 
     NaN where a loop does not tell: a loop that is to be measured cannot stop at every value.
     """
@@ -83,7 +87,7 @@ class Sums:
     values: float = math.nan
 
     def agrees(self, other: Sums) -> bool:
-        """Return whether both are sums over the same slices, as far as both tell."""
+        """Return whether both are sums over the same slices, where both say it."""
         pairs = ((self.closes, other.closes), (self.values, other.values))
         return self.slices == other.slices and all(
             math.isnan(mine) or math.isnan(theirs) or math.isclose(mine, theirs, rel_tol=SUM_TOLERANCE)
@@ -143,7 +147,7 @@ class Measurement:
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Measurement:
-        """Return the measurement that `as_json` told of."""
+        """Return the measurement that `as_json` wrote."""
         case: dict[str, Any] = {name: value for name, value in told["case"].items() if name != "missing"}
         case |= {name: tuple(value) for name, value in case.items() if isinstance(value, list)}
         sums = told["sums"] and {name: number for name, number in told["sums"].items() if number is not None}

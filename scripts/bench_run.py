@@ -1,13 +1,15 @@
-"""Run one process, and say what it took: wall-clock time, memory of the process and its children, output.
+"""Run one process, and say what it took.
 
-Memory is the peak of the resident set, pages of files that a process maps included. Of a process alone it is the
-kernel's account after its end. That account does not tell a process from its children, so where there are any, each
-of them is looked at every few milliseconds while it lives, and the peaks are added up: an upper bound of what was
-held at once.
+Wall-clock time, memory of the process and its children, output.
 
-The kernel's account of a process begins before it becomes another program, when it is still a copy of the one that
-starts it. So the measuring process imports nothing but the standard library: numpy and pyarrow would raise every
-figure to their own size.
+Memory is the peak of the resident set, pages of files that a process maps included. Of a process
+alone it is the kernel's account after its end. That account does not tell a process from its
+children, so where there are any, each of them is looked at every few milliseconds while it lives,
+and the peaks are added up: an upper bound of what was held at once.
+
+The kernel's account of a process begins before it becomes another program, when it is still a copy
+of the one that starts it. So the measuring process imports nothing but the standard library: numpy
+and pyarrow would raise every figure to their own size.
 """
 
 from __future__ import annotations
@@ -29,13 +31,17 @@ from bench_results import BenchError
 READ_BYTES = 1 << 20
 LOOK_S = 0.01
 
-# Where a process' output goes: nowhere, into a pipe that is read and forgotten, or into `Run.stdout`.
+# Where a process' output goes: nowhere, into a pipe that is read and forgotten, or into
+# `Run.stdout`.
 Output = Literal["null", "pipe", "keep"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command; `too_big` where it was ended since it needed more memory than it may."""
+    """One run of a command.
+
+    `too_big` where it was ended since it needed more memory than it may.
+    """
 
     seconds: float
     peak_bytes: int
@@ -92,8 +98,9 @@ class _Watch:
     Attributes
     ----------
     peaks : dict of int to int
-        For the process and each descendant the peak of its resident set in bytes, as it was last seen. Not the
-        highest seen: what is seen before it has become another program is the memory of its parent.
+        For the process and each descendant the peak of its resident set in bytes, as it was last
+        seen. Not the highest seen: what is seen before it has become another program is the memory
+        of its parent.
     too_big : bool
         Whether the process was ended since all of them held more than they may.
     """
@@ -138,7 +145,10 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _status_bytes(pid: int, field: str) -> int:
-    """Return a size that the kernel tells of a process; KeyError for one that has ended but is still listed."""
+    """Return a size that the kernel tells of a process.
+
+    KeyError for one that has ended but is still listed.
+    """
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     status = dict(line.split(":", 1) for line in lines)
     return int(status[field].split()[0]) * 1024

@@ -1,8 +1,8 @@
 """Write, or check, the expected answers of the golden cases, and the books of the backtest.
 
-Every `tests/golden/*/expected.txt`, and every `tests/golden/pairs/*.txt`, is what the plain Python reference comes to,
-never what the executable does: the executable is held against these files. A change here needs a reason in the commit
-that brings it.
+Every `tests/golden/*/expected.txt`, and every `tests/golden/pairs/*.txt`, is what the plain Python
+reference comes to, never what the executable does: the executable is compared with these files. A
+change here needs a reason in the commit that brings it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / folder) for folder in ("py/src", "py/tests", "tests/golden")]
+import golden_case
+import pairs_case
 
-import golden_case  # noqa: E402 - found only on the path set above
-import pairs_case  # noqa: E402 - likewise
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Golden(NamedTuple):

@@ -1,9 +1,10 @@
 """Walk many long streams in one process, and hold the memory that is kept against a limit.
 
-Question: does a stream leave anything behind in the process that read it?  Shape: `--symbols` x bid and ask x
-`--slices` minutes (see bench_data.py, nothing missing), opened `--streams` times with the executable, one value read
-of each slice.  After each stream: the memory that the process holds (VmRSS), and its descriptors and children.
-Exits with 1 where it holds more than `--limit-mb` more than after the first one.
+Question: does a stream leave anything behind in the process that read it? Shape: `--symbols` x bid
+and ask x `--slices` minutes (see bench_data.py, nothing missing), opened `--streams` times with
+the executable, one value read of each slice. After each stream: the memory that the process holds
+(VmRSS), and its descriptors and children. Exits with 1 where it holds more than `--limit-mb` more
+than after the first one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def resident_mb() -> float:
 
 
 def walk(root: Path, symbols: list[str]) -> tuple[int, float]:
-    """Read one value of each slice; return how many slices there were, and the sum of the values."""
+    """Read one value of each slice.
+
+    Return how many slices there were, and the sum of the values.
+    """
     slices, total = 0, 0.0
     with open_slices(root, symbols=symbols, timeframe="M1", backend="rust") as stream:
         for one in stream:
@@ -53,7 +57,8 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "data"
         made = ["--symbols", options.symbols, "--rows", options.slices, "--missing", 0]
-        # In a process of its own: memory that it has given back could take up what streams leave behind.
+        # In a process of its own: memory that it has given back could take up what streams leave
+        # behind.
         subprocess.run([sys.executable, bench_data.__file__, str(root), *map(str, made)], check=True)
         first, largest, sums = 0.0, 0.0, set()
         for number in range(1, options.streams + 1):

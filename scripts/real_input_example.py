@@ -1,8 +1,11 @@
-"""Daily bars of five US stocks, side by side: bars that nobody here made, read through `open_slices`.
+"""Daily bars of five US stocks, side by side.
 
-Writes the bars that the package `bokeh_sampledata` carries (AAPL, FB, GOOG, IBM, MSFT, 2000 to 2013, listed at
-different times) as Parquet into a folder, and prints how the five moved over the last days on which all traded.
-Run it where the package is installed: `pip install ./py bokeh_sampledata`.
+Bars from elsewhere, read through `open_slices`.
+
+Writes the bars that the package `bokeh_sampledata` carries (AAPL, FB, GOOG, IBM, MSFT, 2000 to
+2013, listed at different times) as Parquet into a folder, and prints how the five moved over the
+last days on which all traded. Run it where the package is installed: `pip install ./py
+bokeh_sampledata`.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ def write_series(root: Path, symbol: str, timeframe: str, side: str, columns: Ma
 
 
 def stock_bars(symbol: str) -> dict[str, Sequence[str | float]]:
-    """Return the daily bars of one stock as lists: `date` (text), `open`, `high`, `low`, `close`, `volume`."""
+    """Return the daily bars of one stock as lists.
+
+    `date` (text), `open`, `high`, `low`, `close`, `volume`.
+    """
     bars: dict[str, Sequence[str | float]] = getattr(importlib.import_module("bokeh_sampledata.stocks"), symbol)
     return bars
 

@@ -1,6 +1,7 @@
 """Walk through synchronised slices in Python: the loop that a backtest is made of.
 
-Prints the first slices as they come, then what the whole run was.  The options are those of `omega-slices sync`.
+Prints the first slices as they come, then what the whole run was. The options are those of
+`omega-slices sync`.
 """
 
 from __future__ import annotations

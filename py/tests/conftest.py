@@ -6,12 +6,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import leaks
-import other_process
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import wire
-
-from omega_slices import _binary
+from helpers import resource_checks, stream_factory, subprocess_worker
+from helpers.executable import executable
 
 _VARIABLES = ("OMEGA_USE_RUST_MULTI_SYMBOL", "OMEGA_DATA_PARQUET_ROOT")
 
@@ -22,21 +22,21 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in _VARIABLES:
         monkeypatch.delenv(name, raising=False)
     yield
-    assert wire.threads_left() == []
+    assert stream_factory.threads_left() == []
 
 
 @pytest.fixture(scope="session")
 def binary() -> Path:
     """The real executable; a test that needs it fails where it is missing."""
-    return _binary.find_binary()
+    return executable()
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> wire.Fake:
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> stream_factory.Fake:
     """A program in the executable's place."""
     folder = tmp_path / "fake"
     folder.mkdir()
-    made = wire.make_fake(folder)
+    made = stream_factory.make_fake(folder)
     monkeypatch.setenv("OMEGA_SLICES_BINARY", made.path)
     return made
 
@@ -47,7 +47,7 @@ def data(tmp_path: Path) -> Path:
     root = tmp_path / "data"
     for offset, symbol in enumerate(("EURUSD", "GBPUSD")):
         for side, add in (("BID", 0.0), ("ASK", 0.25)):
-            wire.write_series(
+            stream_factory.write_series(
                 root,
                 symbol,
                 side,
@@ -58,16 +58,19 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root whose slices are several batches, and more bytes than lie between two processes; not to be changed."""
+    """A root whose slices are several batches, and more bytes than lie between two processes.
+
+    Not to be changed.
+    """
     root = tmp_path_factory.mktemp("market")
-    other_process.write_market(root)
+    subprocess_worker.write_market(root)
     return root
 
 
 @pytest.fixture
-def tally(record_property: Callable[[str, object], None]) -> Iterator[leaks.Tally]:
+def tally(record_property: Callable[[str, object], None]) -> Iterator[resource_checks.Tally]:
     """Counts what a test tried; `scripts/faults` adds it up, from the report that pytest writes."""
-    counts = leaks.Tally()
+    counts = resource_checks.Tally()
     yield counts
     for name, count in vars(counts).items():
         record_property(name, count)
@@ -80,3 +83,36 @@ def slice_file(data: Path, binary: Path, tmp_path: Path) -> Path:
     command = [str(binary), "sync", f"--data={data}", "--all-symbols", "--timeframe=M1", f"--output={path}"]
     subprocess.run(command, check=True, capture_output=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of many series that share no timestamp: seconds of reading without a slice."""
+    root = tmp_path_factory.mktemp("silent")
+    rows = 500_000
+    values = np.zeros(rows)
+    for side, offset_s in (("BID", 0), ("ASK", 30)):
+        stamps = stream_factory.START_NS + offset_s * 10**9 + np.arange(rows, dtype=np.int64) * stream_factory.MINUTE_NS
+        columns = dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), values)
+        first = root / "S0" / f"S0_M1_{side}.parquet"
+        first.parent.mkdir(exist_ok=True)
+        pq.write_table(
+            pa.table({"UTC time": pa.array(stamps).cast(stream_factory.TIMESTAMP), **columns}),
+            first,
+            column_encoding={"UTC time": "DELTA_BINARY_PACKED"},
+            use_dictionary=list(columns),
+        )
+        # The same file under many names: it is read as often, and written once.
+        for number in range(1, 100):
+            path = root / f"S{number}" / f"S{number}_M1_{side}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            path.hardlink_to(first)
+    return root
+
+
+@pytest.fixture
+def nothing_is_left() -> Iterator[None]:
+    """No process is left behind by a test."""
+    before = resource_checks.children()
+    yield
+    assert resource_checks.until(lambda: resource_checks.children() == before)

@@ -3,7 +3,7 @@
 A case is a folder of three texts: `case.toml` (why the answer is right, and the request),
 `input.txt` (the files with their physical layout, see README.md) and `expected.txt`.
 Owns reading the first two, making real Parquet files of the second, and the text form of
-an answer, whoever gave it. Leaves running the backends to the test.
+an answer, from any backend. Leaves running the backends to the test.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from plain_run import Cell, Shown, Slices, reference_slices
+from helpers.cli_harness import Cell, Shown, Slices, reference_slices
+from helpers.requests import make_request
 
-from omega_slices._candle import RunReport, SeriesReport
-from omega_slices._request import Request, make_request
+from omega_slices import Request, RunReport, SeriesReport
 from omega_slices.errors import OmegaSlicesError
 from omega_slices.reference import open_reference
 
@@ -118,7 +118,10 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Case:
-    """One golden case; `request` holds the options as `make_request` takes them, `exit` the status of a refusal."""
+    """One golden case.
+
+    `request` holds the options as `make_request` takes them, `exit` the status of a refusal.
+    """
 
     folder: Path
     why: str

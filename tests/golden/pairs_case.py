@@ -1,8 +1,9 @@
 """The backtest's golden cases: their input, their requests, and a book in text.
 
-Owns the candles, which are made from a seed, the scenarios (what is asked of `open_slices`, and the rules to go with
-it), and the text form that the golden files hold.  The text changes with one bit of a price, a cost or the equity.
-Leaves the strategy to `pairs_strategy`, and running it over backends to the test.
+Owns the candles, which are made from a seed, the scenarios (what is asked of `open_slices`, and
+the rules to go with it), and the text form that the golden files hold. The text changes with one
+bit of a price, a cost or the equity. Leaves the strategy to `pairs_strategy`, and running it over
+backends to the test.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _OUTAGES: Final = (
     (250, 254, ("GBPUSD",), SIDES),  # within an hour: carried throughout
     (330, 345, ("GBPUSD",), SIDES),  # longer than any candle is carried
     (820, 826, ("EURUSD",), ("ASK",)),  # one side alone
-    (930, 933, SYMBOLS, SIDES),  # nobody has a candle
+    (930, 933, SYMBOLS, SIDES),  # without any candle
 )
 
 # The bid's open, high, low and close, and the spread, in ticks.
@@ -86,10 +87,11 @@ SCENARIOS: Final = (
 def write_input(root: Path) -> None:
     """Write the candles of both symbols, M15 and H1, bid and ask.
 
-    The two share most of their way; what is left between them comes back, and wanders off now and then.  Spreads move,
-    and are wide around 22:00Z.  Each file lacks candles of its own, some hold a NaN or a null, and on Saturday from
-    12:00Z to 14:00Z (Sydney's midnight is 13:00Z) somebody quotes nonsense, which the session filter has to drop.
-    Only `random.Random.random`, whose numbers are the same in every Python, and plain arithmetic.
+    The two share most of their way; what is left between them comes back, and wanders off now and
+    then. Spreads move, and are wide around 22:00Z. Each file lacks candles of its own, some hold a
+    NaN or a null, and on Saturday from 12:00Z to 14:00Z (Sydney's midnight is 13:00Z) quotes are
+    nonsense, which the session filter has to drop. Only `random.Random.random`, whose numbers are
+    the same in every Python, and plain arithmetic.
     """
     draw = random.Random(_SEED)
     steps: dict[str, list[_Step]] = {symbol: [] for symbol in SYMBOLS}
@@ -150,7 +152,7 @@ def _rows(steps: list[_Step], symbol: str, side: str, kept: random.Random) -> It
 
 
 def _hours(rows: dict[int, _Values]) -> dict[int, _Values]:
-    """Return the candles of an hour that quarters of an hour make up, as far as they are there."""
+    """Return the candles of an hour that the quarters of an hour that are there make up."""
     parts: dict[int, list[_Values]] = {}
     for stamp, row in rows.items():
         parts.setdefault(stamp // HOUR_NS * HOUR_NS, []).append(row)

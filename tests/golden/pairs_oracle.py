@@ -1,9 +1,11 @@
-"""The backtest once more, without the package: pandas joins the candles, trades are looked for one after another.
+"""The backtest once more, without the package.
 
-Owns a second reading of the rules in `pairs_strategy`, and one of what slices show, straight from the Parquet files.
-Where the strategy walks and keeps a state, this looks ahead in whole columns for the next entry, the next exit.  Sums
-and products are those of the strategy, so that the results are equal to the bit.  Shares the records of the book and
-the numbers that can be set, nothing else.
+Pandas joins the candles, trades are looked for one after another.
+
+Owns a second reading of the rules in `pairs_strategy`, and one of what slices show, straight from
+the Parquet files. Where the strategy walks and keeps a state, this looks ahead in whole columns
+for the next entry, the next exit. Sums and products are those of the strategy, so that the results
+are equal to the bit. Shares the records of the book and the numbers that can be set, nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ def oracle_book(
 
 
 def _candles(root: Path, symbol: str, timeframe: str, side: str) -> Any:
-    """Return the candles of a file that the FX week holds: Monday 07:00 to Saturday 07:00 in Sydney."""
+    """Return the candles of a file that the FX week holds.
+
+    Monday 07:00 to Saturday 07:00 in Sydney.
+    """
     frame = pd.read_parquet(root / symbol / f"{symbol}_{timeframe}_{side}.parquet")
     local = frame["UTC time"].dt.tz_convert("Australia/Sydney").dt
     hour_of_week = local.day_of_week * 24 + local.hour
@@ -37,7 +42,10 @@ def _candles(root: Path, symbol: str, timeframe: str, side: str) -> Any:
 
 
 def _joined(root: Path, rules: Rules, timeline: str, max_age: Any) -> Any:
-    """Return a row per slice, with the columns SYMBOL_SIDE_FIELD; `UTC time` of a candle is its own."""
+    """Return a row per slice, with the columns SYMBOL_SIDE_FIELD.
+
+    `UTC time` of a candle is its own.
+    """
     parts = {
         f"{symbol}_{side}_": _candles(root, symbol, "M15", side)
         for symbol in (rules.first, rules.second)
@@ -147,7 +155,10 @@ class _Oracle:
         return "" if is_with else f"against {self.rules.trend_timeframe}"
 
     def _hold(self, decided: int, direction: int) -> int:
-        """Enter one slice after the decision and hold to the exit; return from where on to look for the next entry."""
+        """Enter one slice after the decision and hold to the exit.
+
+        Return from where on to look for the next entry.
+        """
         first, second = self.mids[decided]
         units = (direction * UNITS, -direction * LOT * round(UNITS * first / second / LOT))
         entered = decided + 1
@@ -194,7 +205,10 @@ class _Oracle:
         return left
 
     def _next_exit(self, entered: int, direction: int, profits: list[float]) -> tuple[int, str]:
-        """Return the slice at which to decide for the exit, and why; behind the last one where there is none."""
+        """Return the slice at which to decide for the exit, and why.
+
+        Behind the last one where there is none.
+        """
         for here in range(entered, len(self.times)):
             if profits[here - entered] <= -self.rules.stop_loss:
                 return here, "stop"

@@ -1,22 +1,29 @@
 """A pairs strategy, as a user of the package writes one.
 
-Owns the rules of the strategy and its book: trades, refusals, equity.  Uses nothing of the package but slices, and
-plain floats in a fixed order, so that equal slices give equal results to the last bit.  Sums are `math.fsum`, which
-rounds once: the result depends neither on the order nor on the Python.  Knows nothing of files and requests.
+Owns the rules of the strategy and its book: trades, refusals, equity. Uses nothing of the package
+but slices, and plain floats in a fixed order, so that equal slices give equal results to the last
+bit. Sums are `math.fsum`, which rounds once: the result depends neither on the order nor on the
+Python. Knows nothing of files and requests.
 
 The rules, with `first` and `second` the two symbols of the pair:
 
-- A slice shows candles that are complete only as the next one opens.  So whatever is decided at a slice is done at the
+- A slice shows candles that are complete only as the next one opens. So whatever is decided at a
+slice is done at the
   next one, at its opens: bought at the ask, sold at the bid.  The spread is the cost.
-- Nothing is done unless both candles of both symbols are there, stamped at the slice, and valid.  An entry that cannot
+- Nothing is done unless both candles of both symbols are there, stamped at the slice, and valid.
+An entry that cannot
   be done is dropped, an exit waits.  Carried candles mark and measure, but are never traded.
-- The measure is the z-score of log(mid of first / mid of second) within the latest `window` slices that show finite
+- The measure is the z-score of log(mid of first / mid of second) within the latest `window` slices
+that show finite
   mids of both, the slice itself included.
-- Flat, at z <= -entry_z: buy first, sell second (long).  At z >= entry_z: the other way round (short).  Not where a
+- Flat, at z <= -entry_z: buy first, sell second (long). At z >= entry_z: the other way round
+(short). Not where a
   spread is wide, and, with a trend timeframe, not against the latest complete candle of first.
-- In a position: out when open losses reach `stop_loss`; out when z has come back to within `exit_z`.  After a stop, no
+- In a position: out when open losses reach `stop_loss`; out when z has come back to within
+`exit_z`. After a stop, no
   entry before z has been back.
-- Equity counts an open position at what closing it would bring: long legs at the bid's close, short ones at the
+- Equity counts an open position at what closing it would bring: long legs at the bid's close,
+short ones at the
   ask's; where none is shown, at the latest one that was.  What is open at the end is settled so.
 """
 
@@ -51,7 +58,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Leg:
-    """One symbol of a trade: units bought, or sold (negative), and at what prices it went in and out."""
+    """One symbol of a trade.
+
+    Units bought, or sold (negative), and at what prices it went in and out.
+    """
 
     symbol: str
     units: int
@@ -61,7 +71,10 @@ class Leg:
 
 @dataclass(frozen=True)
 class Trade:
-    """A round trip: entered on these `mids` and `z_score`; `cost` is what the spreads at its fills took."""
+    """A round trip: entered on these `mids` and `z_score`.
+
+    `cost` is what the spreads at its fills took.
+    """
 
     direction: int
     entry_ns: int
@@ -200,7 +213,10 @@ class PairsStrategy:
         return self._balance + (0.0 if self._position is None else self._position.profit_at(self._position.marks))
 
     def _measure(self, s: MultiSymbolSlice) -> float | None:
-        """Return the z-score; None where the slice adds nothing to it, or too little is there yet."""
+        """Return the z-score.
+
+        None where the slice adds nothing to it, or too little is there yet.
+        """
         first, second = (s.get_price(symbol) for symbol in self._symbols)
         if first is None or second is None or not (math.isfinite(first) and math.isfinite(second)):
             return None

@@ -1,16 +1,15 @@
-"""Every golden case, held against every backend and every kind of output."""
+"""Every golden case, compared with every backend and every kind of output."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import golden_case
-import plain_run
 import pytest
 from golden_case import Answer, Case
+from helpers import cli_harness
 
-from omega_slices import open_slices
-from omega_slices._request import Request
+from omega_slices import Request, open_slices
 from omega_slices.errors import ErrorCode, OmegaSlicesError, error_from_report
 
 CASES = golden_case.load_cases()
@@ -27,7 +26,7 @@ def open_slices_text(case: Case, root: Path, backend: str) -> str:
     request = case.build(root)
     try:
         with open_slices(**case.options(root), backend=backend) as stream:
-            slices = tuple(plain_run.public_slice(one, request) for one in stream)
+            slices = tuple(cli_harness.public_slice(one, request) for one in stream)
             text = stream.schema.metadata.get(b"known_after_ns")
             known_after_ns = None if text is None else int(text)
             answer = Answer(
@@ -38,10 +37,10 @@ def open_slices_text(case: Case, root: Path, backend: str) -> str:
     return golden_case.answer_text(answer, str(root))
 
 
-def stream_text(stream: plain_run.Stream, run: plain_run.Run, request: Request, root: Path) -> str:
+def stream_text(stream: cli_harness.Stream, run: cli_harness.Run, request: Request, root: Path) -> str:
     """Return what a stream or file of the executable holds, in the text form."""
-    plain_run.check_schema(stream, request)
-    slices = plain_run.slices_of(stream)
+    cli_harness.check_schema(stream, request)
+    slices = cli_harness.slices_of(stream)
     known_after_ns = stream.known_after_ns
     answer = Answer(stream.symbols, request.timeframe, request.price_types, slices, run.report, known_after_ns)
     return golden_case.answer_text(answer, str(root))
@@ -61,9 +60,9 @@ def test_open_slices(case: Case, backend: str, tmp_path: Path) -> None:
 @by_name(ANSWERED)
 def test_executable_to_stdout(case: Case, tmp_path: Path) -> None:
     request = case.build(tmp_path / "data")
-    run = plain_run.sync(request)
+    run = cli_harness.sync(request)
     assert run.status == 0, run.lines
-    assert stream_text(plain_run.read_stream(run.stdout), run, request, tmp_path / "data") == case.expected
+    assert stream_text(cli_harness.read_stream(run.stdout), run, request, tmp_path / "data") == case.expected
 
 
 @pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
@@ -71,26 +70,26 @@ def test_executable_to_stdout(case: Case, tmp_path: Path) -> None:
 def test_executable_to_file(case: Case, suffix: str, tmp_path: Path) -> None:
     request = case.build(tmp_path / "data")
     target = tmp_path / f"slices{suffix}"
-    run = plain_run.sync(request, f"-o{target}")
+    run = cli_harness.sync(request, f"-o{target}")
     assert (run.status, run.stdout) == (0, b""), run.lines
-    assert stream_text(plain_run.read_file(target), run, request, tmp_path / "data") == case.expected
+    assert stream_text(cli_harness.read_file(target), run, request, tmp_path / "data") == case.expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", target.name]
 
 
 @by_name(REFUSED)
 def test_executable_refuses(case: Case, tmp_path: Path) -> None:
     request = case.build(tmp_path / "data")
-    run = plain_run.sync(request)
+    run = cli_harness.sync(request)
     assert run.status == run.error["exit"] == case.exit, run.lines
     assert run.error["name"] == ErrorCode(run.error["code"]).name
     assert golden_case.error_text(error_from_report(run.error), str(tmp_path / "data")) == case.expected
-    assert not plain_run.is_sealed(run.stdout)
+    assert not cli_harness.is_sealed(run.stdout)
 
 
 @by_name(REFUSED)
 def test_executable_leaves_no_file_behind_an_error(case: Case, tmp_path: Path) -> None:
     request = case.build(tmp_path / "data")
-    assert plain_run.sync(request, f"-o{tmp_path / 'slices.arrow'}").status == case.exit
+    assert cli_harness.sync(request, f"-o{tmp_path / 'slices.arrow'}").status == case.exit
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 

@@ -1,7 +1,7 @@
-"""A whole strategy: the same trades and the same equity, to the bit, whoever makes the slices.
+"""A whole strategy: the same trades and the same equity, to the bit, with every backend.
 
-Held against the golden files, which the plain Python reference wrote, and against `pairs_oracle`, which knows nothing
-of the package: so that the backends cannot be wrong in the same way unnoticed.
+Compared with the golden files, which the plain Python reference wrote, and with `pairs_oracle`,
+which knows nothing of the package: so that the backends cannot be wrong in the same way unnoticed.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pairs_case
-import plain_run
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from helpers import cli_harness
+from helpers.requests import make_request
 from pairs_case import HOUR_NS, SCENARIOS, STEP_NS, Scenario, book_text, time_text
 from pairs_oracle import oracle_book
 from pairs_strategy import START_BALANCE, Book, Trade, backtest
 
 from omega_slices import open_slices, read_slices
-from omega_slices._request import make_request
 
 BACKENDS = ["python", "rust", "shadow"]
 
@@ -52,7 +52,10 @@ def refused(book: Book, what: str, why: str) -> int:
 
 
 def cut(root: Path, target: Path, until_ns: int) -> None:
-    """Copy the input without what nobody knew at a time: later candles, and hours that were not over."""
+    """Copy the input without what was not known at a time.
+
+    Later candles, and hours that were not over.
+    """
     for source in root.rglob("*.parquet"):
         table = pq.read_table(source)
         length_ns = HOUR_NS if "_H1_" in source.name else 0
@@ -71,7 +74,7 @@ def test_backtest(scenario: Scenario, backend: str, root: Path) -> None:
 @by_scenario
 def test_backtest_over_a_file(scenario: Scenario, root: Path, tmp_path: Path) -> None:
     target = tmp_path / "slices.arrow"
-    run = plain_run.sync(make_request(root, **scenario.request), f"-o{target}")
+    run = cli_harness.sync(make_request(root, **scenario.request), f"-o{target}")
     assert run.status == 0, run.lines
     book = backtest(read_slices(target), scenario.rules)
     assert book_text(book) == scenario.golden.read_text(encoding="utf-8")
@@ -155,7 +158,8 @@ def test_input_has_what_goes_wrong(root: Path) -> None:
             assert any(candle is not None and not candle.is_valid for candle in candles)
             # Saturday's nonsense never shows.
             assert all(candle is None or candle.timestamp.weekday() != 5 for candle in candles)
-    # Twice there is no slice for a while: nobody has a candle, and from Friday 20:00Z to Sunday 22:00Z.
+    # Twice there is no slice for a while: no series has a candle, and from Friday 20:00Z to Sunday
+    # 22:00Z.
     gaps = sorted(after - before - STEP_NS for before, after in pairwise(s.timestamp_ns for s in shown))
     assert gaps[-3:] == [0, 3 * STEP_NS, 50 * HOUR_NS]
 

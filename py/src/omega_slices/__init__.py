@@ -5,14 +5,17 @@ those in a file; `list_inputs` says which files a stream would read.  Every erro
 `OmegaSlicesError` with a `code`.  The logger's name is ``omega_slices``.
 """
 
-from omega_slices._candle import CandleData, RunReport, RunWarning, SeriesReport, SymbolSnapshot, TimestampUnit
-from omega_slices._inputs import InputFile, InputList, InputSeries, list_inputs
+from omega_slices._cursor import SliceCursor
+from omega_slices._inputs import list_inputs
+from omega_slices._model.candle import CandleData, SymbolSnapshot
+from omega_slices._model.input_list import InputFile, InputList, InputSeries
+from omega_slices._model.report import RunReport, RunWarning, SeriesReport, TimestampUnit
+from omega_slices._model.request import Request
 from omega_slices._monitor import StreamMetrics
 from omega_slices._open import open_slices
-from omega_slices._request import Request
-from omega_slices._slices import MultiSymbolSlice
+from omega_slices._slices.slice import MultiSymbolSlice
 from omega_slices._stream import SliceStream
-from omega_slices._table import SliceCursor, SliceTable, read_slices
+from omega_slices._table import SliceTable, read_slices
 from omega_slices.errors import (
     AmbiguousInputError,
     BackendUnavailableError,

@@ -1,10 +1,10 @@
 """Market calendars: from a calendar's name to the sessions of a request.
 
-Owns the one place where pandas_market_calendars is used: the library computes the
-sessions, and nothing here knows an opening hour or a holiday.  Guarantees sessions that
-are in order, apart from each other, and reach beyond all rows of the request, so that
-no row is dropped only since the calendar was asked for too few days.  Imported only
-where a calendar is named, since pandas comes with it.
+Owns the one use of pandas_market_calendars: the library computes the sessions, and nothing
+here knows an opening hour or a holiday.  Guarantees sessions that are in order and apart
+from each other.  They reach beyond all rows of the request, so no row is dropped because too
+few days were asked for.  The library, and pandas with it, is imported only where a calendar
+is named.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omega_slices._request import SESSIONS
-from omega_slices._times import DAY_NS, NS_MAX, NS_MIN
+from omega_slices._model.options import SESSIONS
+from omega_slices._model.times import DAY_NS, NS_MAX, NS_MIN
 from omega_slices.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from omega_slices._request import Request
+    from omega_slices._model.request import Request
+
 
 _INSTALL: Final = 'pip install "omega-slices[calendars]"'
-
 _NS_PER_SECOND: Final = 10**9
 
 # Sessions are dated by the exchange, and may open days before their date.
@@ -52,6 +52,18 @@ def check_calendar(name: str) -> None:
         if near
         else "pandas_market_calendars.get_calendar_names() gives all names",
     )
+
+
+def check_calendar_of(request: Request) -> None:
+    """Check that there is the market calendar that a request names, where it names one.
+
+    Raises
+    ------
+    RequestError
+        As `check_calendar`.
+    """
+    if request.calendar is not None:
+        check_calendar(request.calendar)
 
 
 def calendar_sessions(request: Request, range_ns: tuple[int, int] | None) -> list[tuple[int, int]]:

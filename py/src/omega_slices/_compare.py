@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from omega_slices._buffers import unpack_presence, unpack_values, values_view
-from omega_slices._times import format_time_ns
+from omega_slices._arrow.buffers import unpack_presence, unpack_values, values_view
+from omega_slices._model.schema import SYMBOL_COLUMN, TIMESTAMP_COLUMN, is_indicator_column
+from omega_slices._model.times import format_time_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 # What slices are matched by.
-_KEYS: Final = ("timestamp", "symbol")
+_KEYS: Final = (TIMESTAMP_COLUMN, SYMBOL_COLUMN)
 
 
 class Difference(NamedTuple):
@@ -85,23 +86,28 @@ class Walk:
         self.passed = 0
 
     def ahead(self) -> tuple[pa.RecordBatch, Array] | None:
-        """Return what is left of the batch at hand, and the timestamps of its slices; None at the end."""
+        """Return what is left of the batch at hand, and the timestamps of its slices.
+
+        None at the end.
+        """
         width = len(self.symbols)
         if self._batch is None or self._next * width == self._batch.num_rows:
             self._batch, self._next = next(self._batches, None), 0
         if self._batch is None:
             return None
         rest = self._batch.slice(self._next * width)
-        return rest, values_view(rest.column("timestamp"), "int64")[::width]
+        return rest, values_view(rest.column(TIMESTAMP_COLUMN), "int64")[::width]
 
     def move(self, slices: int) -> None:
-        """Walk over so many slices of the batch at hand."""
+        """Walk over some slices of the batch at hand."""
         self._next += slices
         self.passed += slices
 
 
 def first_difference(mine: Walk, theirs: Walk, tolerance: float | None) -> Difference | None:
-    """Return the first difference of two sides of the same symbols and columns; None where there is none.
+    """Return the first difference of two sides of the same symbols and columns.
+
+    None where there is none.
 
     Parameters
     ----------
@@ -164,7 +170,10 @@ def _first_in(a: pa.RecordBatch, b: pa.RecordBatch, tolerance: float | None) -> 
 
 
 def _differs(a: pa.Array, b: pa.Array, tolerance: float | None) -> Array | None:
-    """Return for each row of two columns whether they differ; None where nothing does to the byte."""
+    """Return for each row of two columns whether they differ.
+
+    None where nothing does to the byte.
+    """
     mine, theirs = (_numbers(column) for column in (a, b))
     here, there = (_present(column) for column in (a, b))
     same_presence = (here is None and there is None) or np.array_equal(_known(here, len(a)), _known(there, len(b)))
@@ -215,7 +224,7 @@ def _value(column: pa.Array, row: int) -> float | int | None:
 
 def _value_text(value: float | None, column: str) -> str:
     if value is None:
-        return "no value" if column.startswith("ind_") else "no candle"
+        return "no value" if is_indicator_column(column) else "no candle"
     if isinstance(value, int) and not isinstance(value, bool):
         return _time_text(value)
     return repr(value)

@@ -1,10 +1,10 @@
-"""What a stream tells of itself while it runs: numbers, and lines in the log.
+"""Metrics and log records of a stream while it runs.
 
 Owns the metrics of a stream and the records of the logger ``omega_slices``.  Guarantees
 one record at the start and one at the end of every stream that was asked for, however it
 ends; nothing is logged when the package is imported, and no handler is added.  What a hook
 of the user's does can neither break a stream nor slow it more than the hook itself takes.
-Leaves to the stream when something happens.
+When something happens is the stream's part.
 """
 
 from __future__ import annotations
@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from omega_slices._candle import RunReport, RunWarning
-    from omega_slices._request import Request
+    from omega_slices._model.report import RunReport, RunWarning
+    from omega_slices._model.request import Request
+
 
 logger: Final = logging.getLogger("omega_slices")
-
 _SYMBOLS_SHOWN: Final = 3
-
 _numbers: Final = count(1)
-
 Outcome = Literal["complete", "closed", "failed"]
 
 
@@ -49,8 +47,8 @@ class StreamMetrics(msgspec.Struct, frozen=True):
     bytes : int
         Of the batches' columns, in memory.
     producer_seconds : float
-        Waited for the producer, reading included: from the request for a batch until it was there; the
-        opening too.
+        Waited for the producer, from the request for a batch until it was there; reading and
+        opening included.
     consumer_seconds : float
         Spent elsewhere between one batch and the request for the next: the time of the strategy.
     peak_batch_slices, peak_batch_bytes : int
@@ -123,11 +121,11 @@ class StreamMonitor:
         self._note(consumer_seconds=self.metrics.consumer_seconds + self._lap())
 
     def compared(self, slices: int) -> None:
-        """Note that so many more slices were found the same."""
+        """Note that more slices were found the same."""
         self._note(compared_slices=self.metrics.compared_slices + slices)
 
     def answered(self, batch: pa.RecordBatch | None = None, width: int = 1) -> None:
-        """Note that the producer has answered, maybe by a batch of so many symbols."""
+        """Note that the producer has answered, maybe by a batch of `width` symbols."""
         before = self.metrics
         changes: dict[str, Any] = {"producer_seconds": before.producer_seconds + self._lap()}
         if batch is not None:
@@ -190,7 +188,7 @@ class StreamMonitor:
             return
         try:
             hook(self.metrics)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is none of the stream's
+        except Exception as error:  # noqa: BLE001  # whatever it is, the stream goes on
             self._hook = None
             told = f"goes on without its metrics hook {hook!r}, which failed: {error!r}"
             self._log(logging.ERROR, "hook_failed", told, exc_info=error)

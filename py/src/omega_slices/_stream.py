@@ -1,9 +1,11 @@
 """The stream: what a user iterates, looks ahead in and closes.
 
-Owns the position within the stream.  Guarantees that slices come in order, that iteration
-ends quietly only where the stream is complete, that an error once raised is raised again
-rather than turned into an end, that a second thread which reads at the same time is
-refused rather than mixed in, and that leaving early leaves nothing behind.
+Owns the position within the stream.  Guarantees that:
+
+- slices come in order, and iteration ends quietly only where the stream is complete;
+- an error, once raised, is raised again by each further step;
+- a second thread that reads at the same time is refused;
+- a stream that is left early leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -22,21 +24,25 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from omega_slices._buffers import string_array, values_view
-from omega_slices._candle import RunReport
-from omega_slices._request import checked_count
-from omega_slices._schema import check_batch, content_of, known_after_ns
-from omega_slices._slices import MultiSymbolSlice, SliceBatch, SliceLayout, SlicesDescribed
-from omega_slices.errors import DeserializationError, IteratorExhaustedError, OmegaSlicesError, RequestError
+from omega_slices._arrow.buffers import string_array, values_view
+from omega_slices._arrow.schema_check import check_batch
+from omega_slices._model.checks import checked_count
+from omega_slices._model.report import RunReport
+from omega_slices._model.schema import TIMESTAMP_COLUMN, known_after_ns, stream_spec
+from omega_slices._run_report import completed, with_batch
+from omega_slices._slices.batch import SliceBatch
+from omega_slices._slices.layout import SliceLayout, SlicesDescribed
+from omega_slices._slices.slice import MultiSymbolSlice, cursor_of, slices_of
+from omega_slices.errors import IteratorExhaustedError, OmegaSlicesError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
     from typing import Any
 
+    from omega_slices._backends.source import Source
+    from omega_slices._model.request import Request
     from omega_slices._monitor import StreamMetrics, StreamMonitor
-    from omega_slices._request import Request
-    from omega_slices._sources import Source
 
 
 class SliceStream(SlicesDescribed):
@@ -93,7 +99,7 @@ class SliceStream(SlicesDescribed):
         self._finalizer = weakref.finalize(self, _abandon, source, monitor)
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        self._layout = SliceLayout(source.symbols, content_of(request), known_after_ns=known_after_ns(source.schema))
+        self._layout = SliceLayout(source.symbols, stream_spec(request), known_after_ns=known_after_ns(source.schema))
         self._symbols_array = string_array(source.symbols)
         self._report = RunReport(slices=0, batches=0)
         self._complete = False
@@ -112,7 +118,10 @@ class SliceStream(SlicesDescribed):
 
     @property
     def report(self) -> RunReport:
-        """What the run says about itself; before its end, the whole batches that have arrived so far."""
+        """What the run says about itself.
+
+        Before its end, the whole batches that have arrived so far.
+        """
         self._note_warnings()
         return self._report
 
@@ -154,12 +163,12 @@ class SliceStream(SlicesDescribed):
             self._raise_failure()
             found: list[MultiSymbolSlice] = []
             if self._current is not None:
-                found.extend(islice(self._current.slices(self._position()), n))
+                found.extend(islice(slices_of(self._current, self._position()), n))
             for batch in self._ahead:
-                found.extend(islice(batch.slices(), n - len(found)))
+                found.extend(islice(slices_of(batch), n - len(found)))
             while len(found) < n and (record_batch := self._read()) is not None:
                 self._ahead.append(SliceBatch(record_batch, self._layout))
-                found.extend(islice(self._ahead[-1].slices(), n - len(found)))
+                found.extend(islice(slices_of(self._ahead[-1]), n - len(found)))
             return found
 
     def skip(self, n: int) -> None:
@@ -173,7 +182,7 @@ class SliceStream(SlicesDescribed):
         Raises
         ------
         IteratorExhaustedError
-            The stream ended before so many were skipped, or was closed before its end.
+            The stream ended before `n` slices were skipped, or was closed before its end.
         OmegaSlicesError
             The stream cannot be completed.
 
@@ -193,7 +202,7 @@ class SliceStream(SlicesDescribed):
                 missing -= here
                 if not self._advance():
                     raise IteratorExhaustedError(
-                        f"{n} slices were to be skipped, but only {n - missing} were left",
+                        f"cannot skip {n} slices: only {n - missing} were left",
                         hint="peek(n) tells how many are left, up to n",
                     )
             if self._current is not None:
@@ -253,12 +262,12 @@ class SliceStream(SlicesDescribed):
         ['00:01', '00:02']
         """
         width = len(self.symbols)
-        wrong = RequestError("the batch holds no whole slices of this stream", hint="give it as batches() gave it")
+        wrong = RequestError("invalid batch: expected whole slices of this stream", hint="give it as batches() gave it")
         if not isinstance(batch, pa.RecordBatch) or batch.schema != self.schema or batch.num_rows % width:
             raise wrong
         if not batch.num_rows:
             return np.empty(0, "datetime64[ns]")
-        timestamps = values_view(batch.column("timestamp"), "datetime64[ns]").reshape(-1, width)
+        timestamps = values_view(batch.column(TIMESTAMP_COLUMN), "datetime64[ns]").reshape(-1, width)
         if not (timestamps == timestamps[:, :1]).all():
             raise wrong
         return timestamps[:, 0] + np.timedelta64(self._layout.known_after_ns, "ns")
@@ -267,6 +276,15 @@ class SliceStream(SlicesDescribed):
         """End the stream and whatever produces it; may be called again.
 
         Slices that were taken from it stay valid.
+
+        Examples
+        --------
+        >>> from omega_slices import open_slices
+        >>> slices = open_slices(data, symbols=["EURUSD"])
+        >>> first = next(slices)
+        >>> slices.close()
+        >>> first.get_price("EURUSD", "bid"), slices.report.complete
+        (1.5, False)
         """
         if self._failure is None and not (self._complete and not self._ahead and not length_hint(self._rows)):
             self._failure = IteratorExhaustedError(
@@ -348,7 +366,7 @@ class SliceStream(SlicesDescribed):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes out, and other threads while the position is not one that can be left."""
+        """Keep out other processes, and other threads while the position changes."""
         if os.getpid() != self._owner:
             raise RequestError(
                 f"the stream was opened by another process, {self._owner}, from which this one was forked",
@@ -397,7 +415,7 @@ class SliceStream(SlicesDescribed):
 
     def _enter_batch(self, batch: SliceBatch, first: int) -> None:
         self._current = batch
-        self._rows, self._rest = batch.cursor(first)
+        self._rows, self._rest = cursor_of(batch, first)
 
     def _leave_batch(self) -> None:
         self._current = None
@@ -441,16 +459,9 @@ class SliceStream(SlicesDescribed):
         return batch
 
     def _note_batch(self, batch: pa.RecordBatch) -> None:
-        before = self._report
-        last_ns = check_batch(batch, self._symbols_array, self._layout.content, before.last_timestamp_ns)
-        first_ns = before.first_timestamp_ns
-        self._report = msgspec.structs.replace(
-            before,
-            slices=before.slices + batch.num_rows // len(self.symbols),
-            batches=before.batches + 1,
-            first_timestamp_ns=batch.column("timestamp")[0].value if first_ns is None else first_ns,
-            last_timestamp_ns=last_ns,
-        )
+        before = self._report.last_timestamp_ns
+        last_ns = check_batch(batch, self._symbols_array, self._layout.spec, before)
+        self._report = with_batch(self._report, batch, batch.num_rows // len(self.symbols), last_ns)
 
     def _note_warnings(self) -> None:
         new = self._source.take_warnings()
@@ -459,17 +470,7 @@ class SliceStream(SlicesDescribed):
             self._report = msgspec.structs.replace(self._report, warnings=(*self._report.warnings, *new))
 
     def _note_end(self) -> None:
-        """Take over the producer's own report, which must agree with what came through."""
-        seen, told = self._report, self._source.report()
-        if told is not None:
-            for field in ("slices", "first_timestamp_ns", "last_timestamp_ns"):
-                if getattr(told, field) != getattr(seen, field):
-                    raise DeserializationError(
-                        f"the producer reports {field}={getattr(told, field)}, read was {getattr(seen, field)}",
-                        hint="this is a defect of the program that wrote the stream; please report it",
-                    )
-            self._report = msgspec.structs.replace(seen, series=told.series)
-        self._report = msgspec.structs.replace(self._report, complete=True)
+        self._report = completed(self._report, self._source.report())
         self._complete = True
 
     def _raise_failure(self) -> None:
@@ -485,6 +486,6 @@ class SliceStream(SlicesDescribed):
 
 
 def _abandon(source: Source, monitor: StreamMonitor) -> None:
-    """End what a stream leaves that nobody holds any more."""
+    """End what a stream leaves behind once it is unreachable."""
     source.close()
     monitor.ended("closed", None)

@@ -1,8 +1,7 @@
-"""The table: the slices of a file, by position and by timestamp, and a cursor over them.
+"""The table: the slices of a file, by position and by timestamp.
 
-Owns positions and ranges: which slice is the i-th, which is at a timestamp, what a view
-shows.  Guarantees that finding one costs two searches in plain integers and no call of
-Arrow.  Leaves the file and its batches to `SliceFile`, what a slice holds to the slices.
+Owns what users ask of a range of slices.  The search itself is in `_range`, one moving
+slice in `_cursor`.
 """
 
 from __future__ import annotations
@@ -10,29 +9,26 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from itertools import chain, islice
 from operator import index as plain_index
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import pyarrow as pa
 
-from omega_slices._candle import datetime_from_ns
-from omega_slices._file import SliceFile
-from omega_slices._slices import MultiSymbolSlice, SliceReading, SlicesDescribed
-from omega_slices._times import TimeLike, format_time_ns, parse_time_ns
-from omega_slices.errors import (
-    DeserializationError,
-    IteratorExhaustedError,
-    NoDataForTimestampError,
-    RequestError,
-)
+from omega_slices._cursor import SliceCursor
+from omega_slices._model.candle import datetime_from_ns
+from omega_slices._model.times import TimeLike, format_time_ns, parse_time_ns
+from omega_slices._range import SliceRange
+from omega_slices._slices.file import SliceFile
+from omega_slices._slices.layout import SlicesDescribed
+from omega_slices._slices.slice import MultiSymbolSlice, slices_of
+from omega_slices.errors import DeserializationError, NoDataForTimestampError, RequestError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
     import polars as pl
 
-    from omega_slices._candle import RunReport
-    from omega_slices._slices import SliceBatch
+    from omega_slices._model.report import RunReport
 
 
 def read_slices(path: str | os.PathLike[str]) -> SliceTable:
@@ -75,7 +71,7 @@ def read_slices(path: str | os.PathLike[str]) -> SliceTable:
     return SliceTable(file, 0, file.index.starts[-1])
 
 
-class SliceTable(SlicesDescribed):
+class SliceTable(SliceRange, SlicesDescribed):
     """The slices of a file, or of a part of it: a sequence that is also ordered by time.
 
     Made by `read_slices`.  ``len(table)``, ``table[i]`` and ``table[a:b]`` are those of a
@@ -85,8 +81,8 @@ class SliceTable(SlicesDescribed):
 
     May be used by several threads at once, and by the children of a fork; a pickle holds
     path and range, and opens the file anew.  Each part of the file is checked when it is
-    touched for the first time, so any method that gives slices or batches may raise
-    `DeserializationError` where the file is damaged.
+    first touched.  Any method that gives slices or batches may therefore raise
+    `DeserializationError`, where the file is damaged.
 
     Slices that were taken from a table stay valid when it is gone.
 
@@ -100,35 +96,7 @@ class SliceTable(SlicesDescribed):
     0
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_file",
-        "_firsts",
-        "_layout",
-        "_start",
-        "_starts",
-        "_stop",
-        "_timeframe_ns",
-        "_views",
-        "_width",
-    )
-
-    def __init__(self, file: SliceFile, start: int, stop: int) -> None:
-        self._file = file
-        # The range, in slices of the file.
-        self._start = start
-        self._stop = stop
-        # The file's own, one step nearer.
-        self._firsts, self._starts = file.index
-        self._views = file.views
-        self._layout = file.layout
-        self._width = len(file.layout.symbols)
-        self._timeframe_ns = file.layout.timeframe_ns
-
-    @property
-    def path(self) -> str:
-        """The file's absolute path."""
-        return self._file.path
+    __slots__ = ("__weakref__",)
 
     @property
     def schema(self) -> pa.Schema:
@@ -137,7 +105,10 @@ class SliceTable(SlicesDescribed):
 
     @property
     def report(self) -> RunReport:
-        """What the run that made the file said of itself, warnings included; of the whole file, also in a view."""
+        """What the run that made the file said of itself, warnings included.
+
+        Of the whole file, also in a view.
+        """
         return self._file.report
 
     def at(self, timestamp: TimeLike) -> MultiSymbolSlice:
@@ -158,7 +129,7 @@ class SliceTable(SlicesDescribed):
         NoDataForTimestampError
             There is none; the message names those before and after.
         RequestError
-            `timestamp` is no point in time.
+            `timestamp` is not a point in time.
 
         Examples
         --------
@@ -170,14 +141,14 @@ class SliceTable(SlicesDescribed):
         number = bisect_right(self._firsts, timestamp_ns) - 1
         if number >= 0:
             batch = self._views[number] or self._file.batch(number)
-            stamps = batch.timestamps_ns
+            timestamps = batch.timestamps_ns
             # Where no slice of the batch is missing before it; otherwise it is searched for.
             place = (timestamp_ns - self._firsts[number]) // self._timeframe_ns
-            if place >= len(stamps) or stamps[place] != timestamp_ns:
-                place = bisect_left(stamps, timestamp_ns)
+            if place >= len(timestamps) or timestamps[place] != timestamp_ns:
+                place = bisect_left(timestamps, timestamp_ns)
             if (
-                place < len(stamps)
-                and stamps[place] == timestamp_ns
+                place < len(timestamps)
+                and timestamps[place] == timestamp_ns
                 and self._start <= self._starts[number] + place < self._stop
             ):
                 return MultiSymbolSlice(timestamp_ns, batch, place * self._width)
@@ -200,7 +171,7 @@ class SliceTable(SlicesDescribed):
         NoDataForTimestampError
             All slices are later, or there are none.
         RequestError
-            `timestamp` is no point in time.
+            `timestamp` is not a point in time.
 
         Examples
         --------
@@ -235,7 +206,7 @@ class SliceTable(SlicesDescribed):
         Raises
         ------
         RequestError
-            `start` or `end` is no point in time.
+            `start` or `end` is not a point in time.
 
         Examples
         --------
@@ -363,10 +334,6 @@ class SliceTable(SlicesDescribed):
 
         return (duckdb if connection is None else connection).from_arrow(self)
 
-    def __len__(self) -> int:
-        """Return the number of slices."""
-        return self._stop - self._start
-
     @overload
     def __getitem__(self, key: SupportsIndex) -> MultiSymbolSlice: ...
 
@@ -402,7 +369,7 @@ class SliceTable(SlicesDescribed):
     def __iter__(self) -> Iterator[MultiSymbolSlice]:
         """Iterate over the slices; from any point on with ``iter(table[i:])``."""
         return chain.from_iterable(
-            batch.slices(first) if stop == batch.slice_count else islice(batch.slices(first), stop - first)
+            slices_of(batch, first) if stop == batch.slice_count else islice(slices_of(batch, first), stop - first)
             for _, batch, first, stop in self._parts()
         )
 
@@ -437,212 +404,6 @@ class SliceTable(SlicesDescribed):
             f"<SliceTable {'+'.join((self.timeframe, *self.timeframes))} of {len(self.symbols)} symbols, "
             f"{len(self)} slices{edges}, of {self.path!r}>"
         )
-
-    def _parts(self) -> Iterator[tuple[int, SliceBatch, int, int]]:
-        """Iterate over the batches of the range: number, batch, first and last (excluded) slice in it."""
-        if self._start == self._stop:
-            return
-        starts = self._starts
-        for number in range(bisect_right(starts, self._start) - 1, bisect_left(starts, self._stop)):
-            batch = self._views[number] or self._file.batch(number)
-            before = starts[number]
-            yield number, batch, max(self._start - before, 0), min(self._stop - before, batch.slice_count)
-
-    def _find_in(self, position: int) -> tuple[SliceBatch, int]:
-        """Return the batch of a position, and the position of that batch's first slice, which may be negative."""
-        number = bisect_right(self._starts, self._start + position) - 1
-        return self._views[number] or self._file.batch(number), self._starts[number] - self._start
-
-    def _slice(self, position: int) -> MultiSymbolSlice:
-        batch, first = self._find_in(position)
-        place = position - first
-        return MultiSymbolSlice(batch.timestamps_ns[place], batch, place * self._width)
-
-    def _position(self, timestamp_ns: int, side: Callable[[Sequence[int], int], int]) -> int:
-        """Return how many slices are before a timestamp, or, by `bisect_right`, not after it."""
-        number = bisect_right(self._firsts, timestamp_ns) - 1
-        if number < 0:
-            return 0
-        batch = self._views[number] or self._file.batch(number)
-        in_file = self._starts[number] + side(batch.timestamps_ns, timestamp_ns)
-        return min(max(in_file - self._start, 0), len(self))
-
-    def _index_at(self, timestamp_ns: int) -> int:
-        """Return the position of the slice of exactly this timestamp."""
-        position = self._position(timestamp_ns, bisect_left)
-        if position < len(self) and self._slice(position).timestamp_ns == timestamp_ns:
-            return position
-        raise self._nothing_at(timestamp_ns)
-
-    def _nothing_at(self, timestamp_ns: int) -> NoDataForTimestampError:
-        parse_time_ns(timestamp_ns, "timestamp")  # refuses what no timestamp can be
-        after = self._position(timestamp_ns, bisect_left)
-        near = []
-        if after > 0:
-            near.append(f"the one before is at {format_time_ns(self._slice(after - 1).timestamp_ns)}")
-        if after < len(self):
-            near.append(f"the one after is at {format_time_ns(self._slice(after).timestamp_ns)}")
-        return NoDataForTimestampError(
-            f"{self._name()} has no slice at {format_time_ns(timestamp_ns)}: {', '.join(near) or 'it is empty'}",
-            hint="asof() gives the latest one at or before a timestamp",
-        )
-
-    def _no_position(self, position: int) -> IteratorExhaustedError:
-        return _NoSuchPositionError(
-            f"{self._name()} has no position {position}: it has {len(self)} slices",
-            hint="positions count from 0; len() tells how many there are",
-        )
-
-    def _name(self) -> str:
-        whole = (self._start, self._stop) == (0, self._starts[-1])
-        return f"{self.path!r}" if whole else f"this part of {self.path!r}"
-
-
-class SliceCursor(SliceReading):
-    """One slice object that moves along a table, for engines that keep one.
-
-    Made by `SliceTable.cursor`.  Reads like a `MultiSymbolSlice`, of the slice at which it
-    is now.  What was read before a move (candles, snapshots, columns) stays what it was.
-    For one thread at a time; keeps the batch at which it is in memory.
-
-    Equal to whatever slice or cursor has the same content now, and so without a hash.
-
-    Attributes
-    ----------
-    timestamp_ns : int
-        The timestamp of the slice at which it is now, nanoseconds since 1970-01-01T00:00Z.
-
-    Examples
-    --------
-    >>> from omega_slices import read_slices
-    >>> cursor = read_slices(path).cursor()
-    >>> cursor.set_timestamp("2024-01-02T00:01").get("GBPUSD", "ask").close
-    3.0
-    >>> kept = cursor.to_slice()
-    >>> cursor.set_index(0).timestamp.minute, kept.timestamp.minute
-    (0, 1)
-    """
-
-    __slots__ = ("_batch", "_first", "_row", "_stamps", "_start", "_stop", "_table", "_width", "timestamp_ns")
-
-    def __init__(self, table: SliceTable, position: int) -> None:
-        self._table = table
-        self._width = len(table.symbols)
-        self._enter(position)
-
-    @property
-    def index(self) -> int:
-        """Where it is now: the position within the table."""
-        return self._first + self._row // self._width
-
-    def set_index(self, index: SupportsIndex) -> Self:
-        """Move to a position.
-
-        Parameters
-        ----------
-        index : int
-            From 0 to ``len(table) - 1``.  Not negative, unlike ``table[i]``: a step too
-            far back must not show the end of the data.
-
-        Returns
-        -------
-        SliceCursor
-            Itself.
-
-        Raises
-        ------
-        IteratorExhaustedError
-            There is no such position, and it has not moved; also an `IndexError`.
-
-        Examples
-        --------
-        >>> from omega_slices import read_slices
-        >>> read_slices(path).cursor().set_index(1).index
-        1
-        """
-        # Mostly a neighbour, in the same batch.
-        if type(index) is int and self._start <= index < self._stop:
-            place = index - self._first
-            self.timestamp_ns = self._stamps[place]
-            self._row = place * self._width
-        else:
-            self._enter(plain_index(index))
-        return self
-
-    def set_timestamp(self, timestamp: TimeLike) -> Self:
-        """Move to the slice of exactly this timestamp.
-
-        Parameters
-        ----------
-        timestamp : str, datetime, date or int
-            As in `SliceTable.at`.
-
-        Returns
-        -------
-        SliceCursor
-            Itself.
-
-        Raises
-        ------
-        NoDataForTimestampError
-            There is none, and it has not moved.
-        RequestError
-            `timestamp` is no point in time.
-
-        Examples
-        --------
-        >>> from omega_slices import read_slices
-        >>> read_slices(path).cursor().set_timestamp("2024-01-02T00:01").index
-        1
-        """
-        timestamp_ns = timestamp if type(timestamp) is int else parse_time_ns(timestamp, "timestamp")
-        place = bisect_left(self._stamps, timestamp_ns, self._start - self._first, self._stop - self._first)
-        if place < self._stop - self._first and self._stamps[place] == timestamp_ns:
-            self.timestamp_ns = timestamp_ns
-            self._row = place * self._width
-        else:
-            self._enter(self._table._index_at(timestamp_ns))  # noqa: SLF001  # of this module
-        return self
-
-    def to_slice(self) -> MultiSymbolSlice:
-        """Return the slice at which it is now, which stays what it is.
-
-        Returns
-        -------
-        MultiSymbolSlice
-
-        Examples
-        --------
-        >>> from omega_slices import read_slices
-        >>> cursor = read_slices(path).cursor()
-        >>> cursor.to_slice() == cursor
-        True
-        """
-        return MultiSymbolSlice(self.timestamp_ns, self._batch, self._row)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Return table and position."""
-        return SliceCursor, (self._table, self.index)
-
-    def _enter(self, position: int) -> None:
-        """Move to another batch; not at all where something is wrong."""
-        table = self._table
-        if not 0 <= position < len(table):
-            raise table._no_position(position)  # noqa: SLF001  # of this module
-        batch, first = table._find_in(position)  # noqa: SLF001  # of this module
-        self._batch = batch
-        self._stamps = batch.timestamps_ns
-        # Positions within the table: of the batch's first slice, which may lie before it, and
-        # of those that both have.
-        self._first = first
-        self._start = max(first, 0)
-        self._stop = min(first + batch.slice_count, len(table))
-        self.timestamp_ns = self._stamps[position - first]
-        self._row = (position - first) * self._width
-
-
-class _NoSuchPositionError(IteratorExhaustedError, IndexError):
-    """For code that knows sequences, but not this package."""
 
 
 def _identity(file: SliceFile) -> tuple[int, int | None, int | None]:

@@ -1,20 +1,21 @@
 """The package's errors: one class per code, one way to make them from the binary's report.
 
-Owns the numbers and names of the error codes on the Python side and the classes
-that carry them.  Guarantees that every exception this package raises on purpose is
-an `OmegaSlicesError` with a `code`, and that it can be pickled.  Where an error says
-what a built-in exception says too (an unknown key, a bad value), its class is that
-built-in as well, so code that knows nothing of this package still catches it.
+Owns the numbers and names of the error codes in Python, and the classes that carry them.
+Guarantees that every exception this package raises on purpose is an `OmegaSlicesError` with
+a `code`, and that it can be pickled.  Where a built-in exception has the same meaning, as for
+an unknown key or a bad value, the class is that built-in too.
 """
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from omega_slices._hints import hint_in_python
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 __all__ = [
     "AmbiguousInputError",
@@ -46,7 +47,9 @@ __all__ = [
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Return a text with every character escaped that a terminal might obey; names come from disks and files.
+    r"""Return a text with every character escaped that a terminal might obey.
+
+    Names come from disks and files.
 
     Examples
     --------
@@ -176,7 +179,7 @@ class OmegaSlicesError(Exception):
         return printable(text if self.hint is None else f"{text}\nhint: {self.hint}", keep="\n")
 
     def _names(self, what: str, value: str | int | None) -> bool:
-        # A difference is told as a table, in which a column is a field.
+        # A difference is written as a table, in which a column is a field.
         told = " ".join(self.message.split())
         if value is None or f"{what} {value}" in told or (what == "column" and f"field {value}" in told):
             return True
@@ -202,7 +205,7 @@ class SymbolNotFoundError(OmegaSlicesError, KeyError):
 
 
 class TimeframeNotFoundError(OmegaSlicesError, LookupError):
-    """A timeframe that is not there, or is none at all (code 3002)."""
+    """A timeframe that is not there, or is not a timeframe (code 3002)."""
 
     code = ErrorCode.TIMEFRAME_NOT_FOUND
 
@@ -214,7 +217,7 @@ class NoDataForTimestampError(OmegaSlicesError, LookupError):
 
 
 class InvalidPriceTypeError(OmegaSlicesError, ValueError):
-    """A price type that is not there, or is none at all (code 3004)."""
+    """A price type that is not there, or is not a price type (code 3004)."""
 
     code = ErrorCode.INVALID_PRICE_TYPE
 
@@ -280,6 +283,12 @@ class DivergenceError(OmegaSlicesError):
     rust, python : float, bool, int or None
         The two values: of a column of timestamps nanoseconds since 1970; None where there is
         no candle, or where one of the two has no such slice (then `column` is None too).
+
+    Examples
+    --------
+    >>> error = DivergenceError("it differs", timestamp_ns=0, values=(1.5, 2.5))
+    >>> error.rust, error.python, error.code.value
+    (1.5, 2.5, 3012)
     """
 
     code = ErrorCode.DIVERGENCE
@@ -400,7 +409,7 @@ def error_from_report(report: Mapping[str, object]) -> OmegaSlicesError:
         message = f"the producer failed with the unknown code {code!r}: {message}"
     return (known or DeserializationError)(
         message,
-        hint=_in_python(text("hint")),
+        hint=hint_in_python(text("hint")),
         file=text("file"),
         symbol=text("symbol"),
         price_type=text("price_type"),
@@ -435,25 +444,4 @@ def error_from_warning(
         file=file,
         symbol=symbol,
         price_type=price_type,
-    )
-
-
-# Options of the command line that stand by themselves.
-_FLAGS: Final = {
-    "--follow-links": "follow_links=True",
-    "--all-symbols": "symbols=None",
-    "--normalize": "normalize=True",
-    "--one-instrument": "one_instrument=True",
-    "--strict": "strict=True",
-}
-
-
-def _in_python(hint: str | None) -> str | None:
-    """Return a hint of the executable with its options called as the arguments of `open_slices`."""
-    if hint is None:
-        return None
-    return re.sub(
-        r"(?<![\w-])--[a-z]+(?:-[a-z]+)*",
-        lambda option: _FLAGS.get(option[0]) or option[0].removeprefix("--").replace("-", "_") + "=",
-        hint,
     )

@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from omega_slices._compare import Walk, first_difference
-from omega_slices._slices import MultiSymbolSlice
+from omega_slices._model.schema import SYMBOL_COLUMN, timeframe_of
+from omega_slices._slices.slice import MultiSymbolSlice
 from omega_slices._table import read_slices
 from omega_slices.errors import RequestError
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-__all__ = ["assert_slices_equal"]
 
+__all__ = ["assert_slices_equal"]
 _NAMES_SHOWN: Final = 10
 
 
@@ -66,7 +67,7 @@ def assert_slices_equal(
         They differ: names timestamp, slice, symbol, field and both values; or the
         slice that only one has; or how symbols, columns or timeframe differ.
     RequestError
-        `tolerance` is negative or NaN; an argument is none of the above, or an iterable
+        `tolerance` is negative or NaN; an argument is something else, or an iterable
         of slices of several kinds.
     OmegaSlicesError
         Any other class of this package, where one of the two cannot be read to the
@@ -89,7 +90,9 @@ def assert_slices_equal(
     """
     __tracebackhide__ = True
     if not tolerance >= 0.0:
-        raise RequestError(f"tolerance={tolerance!r} allows nothing at all", hint="give 0 or a positive number")
+        raise RequestError(
+            f"invalid tolerance={tolerance!r}: expected 0 or a positive number", hint="give 0 for equal values"
+        )
     mine, theirs = _Side("actual", actual), _Side("expected", expected)
     problem = _structure_text(mine, theirs)
     if problem is None and (difference := first_difference(mine, theirs, tolerance)) is not None:
@@ -119,7 +122,7 @@ class _Side(Walk):
             super().__init__(() if first is None else _symbols_of(first), _prepend(first, batches))
         else:
             raise RequestError(
-                f"{name} holds no slices: {source!r}", hint="give a path, a SliceStream, a SliceTable or slices"
+                f"{name} holds {source!r}: expected slices", hint="give a path, a SliceStream, a SliceTable or slices"
             )
 
 
@@ -130,7 +133,7 @@ def _batches_of(slices: Any, name: str) -> Iterator[pa.RecordBatch]:
     first = stop = 0
     for one in slices:
         if not isinstance(one, MultiSymbolSlice):
-            raise RequestError(f"{name} holds {one!r}, which is no slice", hint="give MultiSymbolSlices")
+            raise RequestError(f"{name} holds {one!r}: expected a MultiSymbolSlice", hint="give MultiSymbolSlices")
         its_batch, row, width = one._batch, one._row, len(one)  # noqa: SLF001  # of this package
         if its_batch is not batch or row != stop:
             if batch is not None:
@@ -154,7 +157,7 @@ def _prepend(first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> It
 
 
 def _symbols_of(batch: pa.RecordBatch) -> tuple[str, ...]:
-    return tuple(batch.column("symbol").dictionary.to_pylist())
+    return tuple(batch.column(SYMBOL_COLUMN).dictionary.to_pylist())
 
 
 def _structure_text(mine: _Side, theirs: _Side) -> str | None:
@@ -165,14 +168,14 @@ def _structure_text(mine: _Side, theirs: _Side) -> str | None:
     columns = [[(field.name, str(field.type)) for field in side.schema] for side in (mine, theirs) if side.schema]
     names = [_labels(columns[0], columns[1]), _labels(columns[1], columns[0])]
     lines = [*_list_lines("symbols", mine.symbols, theirs.symbols), *_list_lines("columns", *names)]
-    timeframes = [side.schema.metadata[b"timeframe"].decode() for side in (mine, theirs) if side.schema]
+    timeframes = [timeframe_of(side.schema) for side in (mine, theirs) if side.schema]
     if timeframes[0] != timeframes[1]:
         lines.append(f"timeframe is {timeframes[0]} in actual, {timeframes[1]} in expected")
     return "\n".join(["slices are of another kind", *(f"  {line}" for line in lines)]) if lines else None
 
 
 def _labels(columns: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]) -> list[str]:
-    """Return names of columns, with the type where the other side has another one under that name."""
+    """Return names of columns, with their type where the other side's is another."""
     types = dict(others)
     return [name if types.get(name, kind) == kind else f"{name} ({kind})" for name, kind in columns]
 

@@ -1,0 +1,357 @@
+"""The request: what is asked for, checked as a whole before anything is opened.
+
+Owns the fields of the request, their defaults and its JSON.  Guarantees that a `Request`
+that exists is valid, whichever way it was made.  Whether its files exist is not its part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, get_args
+
+import msgspec
+from msgspec import Struct
+
+from omega_slices._model.candle import PriceType
+from omega_slices._model.checks import (
+    INDICATOR_TEMPLATE_FIELDS,
+    LEADER,
+    QUORUM,
+    TEMPLATE_FIELDS,
+    check_choice,
+    check_columns,
+    check_fill,
+    check_indicators,
+    check_pattern,
+    check_price_types,
+    check_session,
+    check_symbols,
+    check_text,
+    check_timeline,
+    check_window,
+    check_zone,
+    same_files_error,
+    template_fields,
+)
+from omega_slices._model.options import (
+    INPUT_COLUMNS,
+    SESSIONS,
+    Ambiguous,
+    Days,
+    Duplicates,
+    Fill,
+    KnownAt,
+    Stamped,
+    TimestampUnits,
+    Unsorted,
+)
+from omega_slices._model.paths import check_local
+from omega_slices._model.times import (
+    DAY_NS,
+    HigherTimeframe,
+    age_ns,
+    format_time_ns,
+    parse_higher_timeframe,
+    timeframe_ns,
+)
+from omega_slices.errors import RequestError
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What is asked for: everything that shapes the slices, and nothing else.
+
+    Made by `make_request`, which takes the many forms that people write and turns
+    them into these plain values.  The constructor takes the plain values only and
+    makes the same checks.  The order of the fields is that of the JSON.
+
+    Attributes
+    ----------
+    data : str or None
+        The root folder of the input; None where `inputs` is given.
+    symbols : tuple of str, or None
+        In the order of the output; None means every symbol under the root, or in
+        `inputs`, that has a file of the timeframe, in name order.
+    timeframe : str
+        A letter of ``SMHDW`` and a positive integer, such as ``"M1"``.
+    price_types : tuple of str
+        Some of ``"bid"``, ``"ask"``, ``"trade"``, in this order.
+    start, end : int or None
+        The window in nanoseconds since 1970-01-01T00:00Z, both ends inclusive.
+    timeline : str
+        Which timestamps get a slice.  ``"intersection"``: those of all series.
+        ``"union"``: those of any.  ``"leader:SYMBOL"``: those at which that symbol has
+        every price type.  ``"quorum:K"``: those at which at least K symbols have.
+    session : str
+        Which rows count as trading time: ``"none"`` (all), ``"fx"``, or the name of a
+        market calendar.  Whether there is a calendar of that name is not checked here;
+        `make_request` does.
+    normalize : bool
+        Whether timestamps are floored to the timeframe.
+    unsorted : {"sort", "error"}
+        What happens to rows out of order.
+    duplicates : {"last", "first", "identical", "error"}, or None
+        Which row of a timestamp counts.  None is ``"last"``, with a warning where such
+        rows differ.
+    path_template : str or None
+        Where the files are, where they are not in the default layout.
+    columns : dict of str to str
+        Names of those input columns that have not the default one.
+    fill : {"none", "forward"}
+        Whether a series without a candle at a slice shows its latest earlier one.
+    max_age : str or None
+        How old such a candle may be: a positive integer and a unit of ``s m h d w
+        bars``, such as ``"15m"``, ``"5bars"``.  None only where nothing is filled.
+    with_timeframe : tuple of str
+        Higher timeframes, each ``"H1"`` or ``"H1:max-age=1d"``.
+    known_at : {"open", "close"}
+        Whether a candle of a higher timeframe must be complete when the primary
+        candle opens, or when it closes.
+    session_file : str or None
+        A Parquet or CSV file of sessions; only with session ``"none"``.
+    indicators : tuple of str
+        Names of the indicators, which are columns of files of their own.
+    indicator_template : str or None
+        Where these files are, where they are not in the default layout.
+    inputs : str or None
+        A JSON file that lists the files of every series, in the place of `data`,
+        `path_template` and `indicator_template`.
+    symbol_pattern : str or None
+        A regular expression for the whole name of a symbol: other names are not symbols.
+        Its syntax is what Python and Rust have in common.
+    one_instrument : bool
+        Whether the files of a series are sound although a column names several
+        instruments.
+    timestamp_unit : {"s", "ms", "us", "ns", "magnitude"}, or None
+        The unit of timestamps that are integers; ``"magnitude"`` finds it for each file.
+        None where there are none.
+    zone : str or None
+        The IANA time zone of wall-clock times, and of the days of UTC ones.
+    ambiguous : {"error", "infer", "earlier", "later"}
+        What a wall-clock time means that happens twice.
+    stamped : {"open", "close"}
+        Whether the input stamps its candles when they open, or when they close.
+    days : {"utc", "local"}, or None
+        Whether candles of whole days belong to UTC days, or to the dates of their zone.
+
+    Raises
+    ------
+    UnsupportedInputError
+        A path is a URI.
+    SymbolNotFoundError
+        A symbol's name could leave the root, or the leader is not among the symbols.
+    TimeframeNotFoundError
+        A timeframe is not valid.
+    InvalidPriceTypeError
+        A price type is not valid.
+    RequestError
+        Anything else that has no meaning.
+
+    Examples
+    --------
+    >>> request = Request(data="data/parquet", symbols=("EURUSD", "GBPUSD"))
+    >>> request.timeframe_ns
+    60000000000
+    """
+
+    data: str | None
+    symbols: tuple[str, ...] | None
+    timeframe: str = "M1"
+    price_types: tuple[PriceType, ...] = ("bid", "ask")
+    start: int | None = None
+    end: int | None = None
+    timeline: str = "intersection"
+    session: str = "none"
+    normalize: bool = False
+    unsorted: Unsorted = "sort"
+    duplicates: Duplicates | None = None
+    path_template: str | None = None
+    columns: dict[str, str] = {}
+    fill: Fill = "none"
+    max_age: str | None = None
+    with_timeframe: tuple[str, ...] = ()
+    known_at: KnownAt = "open"
+    session_file: str | None = None
+    indicators: tuple[str, ...] = ()
+    indicator_template: str | None = None
+    inputs: str | None = None
+    symbol_pattern: str | None = None
+    one_instrument: bool = False
+    timestamp_unit: TimestampUnits | None = None
+    zone: str | None = None
+    ambiguous: Ambiguous = "error"
+    stamped: Stamped = "open"
+    days: Days | None = None
+
+    def __post_init__(self) -> None:
+        """Check the request as a whole."""
+        _check_source(self)
+        if self.symbols is not None:
+            check_symbols(self.symbols, may_be_any=self.inputs is not None)
+        check_pattern(self.symbol_pattern, self.symbols)
+        timeframe_ns(self.timeframe)
+        check_price_types(self.price_types)
+        check_window(self.start, self.end)
+        check_timeline(self.timeline, self.symbols)
+        check_session(self.session, self.session_file)
+        check_choice("normalize", self.normalize, (False, True))
+        check_choice("unsorted", self.unsorted, get_args(Unsorted))
+        check_choice("duplicates", self.duplicates, get_args(Duplicates), may_be_none=True)
+        check_columns(self.columns)
+        check_fill(self.fill, self.max_age, self.timeframe_ns)
+        _check_higher_timeframes(self)
+        check_choice("known_at", self.known_at, get_args(KnownAt))
+        check_indicators(self.indicators, self.indicator_template)
+        _check_templates(self)
+        check_choice("one_instrument", self.one_instrument, (False, True))
+        check_choice("timestamp_unit", self.timestamp_unit, get_args(TimestampUnits), may_be_none=True)
+        check_zone(self.zone, self.ambiguous, self.inputs)
+        check_choice("stamped", self.stamped, get_args(Stamped))
+        _check_days(self)
+
+    @property
+    def timeframe_ns(self) -> int:
+        """The timeframe's length in nanoseconds."""
+        return timeframe_ns(self.timeframe)
+
+    @property
+    def input_columns(self) -> dict[str, str]:
+        """The names of all six input columns, renamed ones included."""
+        return {**INPUT_COLUMNS, **self.columns}
+
+    @property
+    def max_age_ns(self) -> int | None:
+        """`max_age` in nanoseconds, its bars being those of the primary timeframe.
+
+        None where nothing is filled.
+        """
+        return None if self.max_age is None else age_ns(self.max_age, self.timeframe_ns)
+
+    @property
+    def further(self) -> tuple[HigherTimeframe, ...]:
+        """The higher timeframes: the texts of `with_timeframe`, parsed."""
+        return tuple(map(parse_higher_timeframe, self.with_timeframe))
+
+    @property
+    def leader(self) -> str | None:
+        """The symbol of a timeline ``"leader:SYMBOL"``; None for another timeline."""
+        match = LEADER.fullmatch(self.timeline)
+        return None if match is None else match[1]
+
+    @property
+    def quorum(self) -> int | None:
+        """The number of a timeline ``"quorum:K"``; None for another timeline."""
+        match = QUORUM.fullmatch(self.timeline)
+        return None if match is None else int(match[1])
+
+    @property
+    def calendar(self) -> str | None:
+        """The market calendar that `session` names; None where it names none."""
+        return None if self.session in SESSIONS else self.session
+
+    def to_json(self) -> str:
+        """Return the request as compact JSON, as it stands in the stream's metadata.
+
+        Returns
+        -------
+        str
+            One object, keys in the order of the fields; `start` and `end` as RFC 3339
+            texts with nine digits after the second.  Those from `inputs` on are there
+            only where they are not the default; `duplicates` is ``"last"`` for None.
+
+        Examples
+        --------
+        >>> Request(data="d", symbols=("A",), start=0).to_json()[:60]
+        '{"data":"d","symbols":["A"],"timeframe":"M1","price_types":['
+        """
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        for edge in ("start", "end"):
+            fields[edge] = None if fields[edge] is None else format_time_ns(fields[edge])
+        fields["duplicates"] = self.duplicates or "last"
+        for name, default in _OPTIONAL_FIELDS.items():
+            if fields[name] == default:
+                del fields[name]
+        return msgspec.json.encode(fields).decode()
+
+
+# What stands in the JSON only where it says something, by name, with what it is by default.
+_OPTIONAL_FIELDS: Final[Mapping[str, object]] = {
+    field.name: field.default for field in msgspec.structs.fields(Request)[Request.__struct_fields__.index("inputs") :]
+}
+
+
+def _check_source(request: Request) -> None:
+    """Check where the files are, by root and templates or by a list."""
+    for what in ("data", "path_template", "indicator_template", "session_file", "inputs"):
+        path = getattr(request, what)
+        if isinstance(path, str):
+            check_local(path)
+    if request.inputs is None:
+        check_text("data", request.data)
+        if not request.data:
+            raise RequestError("the data folder's name is empty", hint="give the root folder of the input")
+        return
+    check_text("inputs", request.inputs)
+    if not request.inputs:
+        raise RequestError("inputs is empty", hint="give the JSON file that lists the files of every series")
+    for what in ("data", "path_template", "indicator_template"):
+        if getattr(request, what) is not None:
+            raise RequestError(
+                f"both inputs={request.inputs!r} and {what}={getattr(request, what)!r} are given",
+                hint=f"leave out {what}: the list names all files",
+            )
+
+
+def _check_days(request: Request) -> None:
+    check_choice("days", request.days, get_args(Days), may_be_none=True)
+    if request.days is None:
+        return
+    lengths = [request.timeframe_ns, *(higher.timeframe_ns for higher in request.further)]
+    if all(length % DAY_NS for length in lengths):
+        raise RequestError(
+            f"days={request.days!r} is given, but no timeframe is one of whole days",
+            hint="ask for D1 or the like as timeframe or with_timeframe, or leave out days",
+        )
+
+
+def _check_higher_timeframes(request: Request) -> None:
+    seen: set[str] = set()
+    for higher in request.further:
+        name = higher.timeframe
+        if name == request.timeframe:
+            raise RequestError(
+                f"the higher timeframe {name} is the primary one",
+                hint="leave it out: its candles are in every slice",
+            )
+        if higher.timeframe_ns < request.timeframe_ns:
+            raise RequestError(
+                f"the higher timeframe {name} is shorter than the primary one, {request.timeframe}",
+                hint="ask for the shortest one as timeframe, for the others as with_timeframe",
+            )
+        if name in seen:
+            raise RequestError(f"the higher timeframe {name} is asked for twice", hint="name each timeframe once")
+        seen.add(name)
+        if request.calendar is not None and request.timeframe_ns < DAY_NS <= higher.timeframe_ns:
+            raise RequestError(
+                f"the calendar {request.calendar} would drop all candles of the higher timeframe {name}: they are "
+                "stamped at midnight, outside of the trading hours",
+                hint="open a stream of its own for the higher timeframe, or leave the session out",
+            )
+
+
+def _check_templates(request: Request) -> None:
+    if request.inputs is not None:
+        return
+    many_symbols = request.symbols is None or len(request.symbols) > 1
+    if (template := request.path_template) is not None:
+        fields = template_fields("path_template", template, TEMPLATE_FIELDS)
+        if many_symbols and "symbol" not in fields:
+            raise same_files_error("path_template", template, "symbol", "put {symbol} into it")
+        if len(request.price_types) > 1 and fields.isdisjoint({"side", "SIDE"}):
+            hint = "put {side} or {SIDE} into it, or ask for one price type"
+            raise same_files_error("path_template", template, "price type", hint)
+        if request.with_timeframe and "timeframe" not in fields:
+            raise same_files_error("path_template", template, "timeframe", "put {timeframe} into it")
+    if (template := request.indicator_template) is not None:
+        fields = template_fields("indicator_template", template, INDICATOR_TEMPLATE_FIELDS)
+        if many_symbols and "symbol" not in fields:
+            raise same_files_error("indicator_template", template, "symbol", "put {symbol} into it")

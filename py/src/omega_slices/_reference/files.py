@@ -1,0 +1,377 @@
+"""Files in the reference: which ones a request reads, by its templates or by its list of inputs.
+
+Owns the matching of templates against the disk, and the places where no file may lie.
+Decides which symbol owns a file whose name can be read in two ways.  Opens no file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import Final
+
+from msgspec.structs import replace
+
+from omega_slices._model.candle import PRICE_TYPES
+from omega_slices._model.request import Request
+from omega_slices._reference.inputs import listed_files, listed_symbols
+from omega_slices._reference.options import SeriesName, higher_timeframes_of, series_names, wrong
+from omega_slices._reference.rows import InputFile
+from omega_slices.errors import (
+    AmbiguousInputError,
+    InvalidPriceTypeError,
+    OmegaSlicesError,
+    RequestError,
+    SymbolNotFoundError,
+    TimeframeNotFoundError,
+    UnsupportedInputError,
+)
+
+_DEFAULT_TEMPLATES: Final = (
+    "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",
+    "{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet",
+)
+
+_DEFAULT_INDICATOR_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"
+_ANY: Final = "\0"  # stands for `*` in a pattern: no path holds it, so a `*` in a name stays a literal
+_SYMBOL: Final = "\1"  # stands for `{symbol}` likewise
+_LOOSE: Final = re.compile(r"\*\{symbol\}|\{symbol\}\*")
+_FILES_HINT: Final = "check the data folder and the names of its files"
+_PATTERN_HINT: Final = "give symbol_pattern, which says which names are symbols, or name more of the path"
+_YEAR: Final = "(?:19|20)[0-9]{2}"
+_MONTH: Final = "(?:0[1-9]|1[0-2])"
+_DAY: Final = "(?:0[1-9]|[12][0-9]|3[01])"
+_DATE: Final = f"(?:{_YEAR}(?:[-_.]{_MONTH}(?:[-_.]{_DAY})?)?|{_YEAR}{_MONTH}(?:{_DAY})?|[0-9]{{2}}{_MONTH}{_DAY})"
+_TWO_DATES: Final = re.compile(f"{_DATE}[-_.]{_DATE}")
+
+
+def resolve_symbols(request: Request) -> tuple[str, ...]:
+    """Return the symbols, which the timeline's rule has to suit.
+
+    Raises
+    ------
+    OmegaSlicesError
+        There are none, a template leaves open whose the files are, or the timeline does
+        not suit them.
+    """
+    if request.inputs is None:
+        _refuse_loose_templates(request)
+    symbols = request.symbols if request.symbols is not None else _all_symbols(request)
+    rule, _, rest = request.timeline.partition(":")
+    if rule == "leader" and rest not in symbols:
+        message = f"the timeline follows {rest}, which is not among the symbols (symbol {rest})"
+        raise SymbolNotFoundError(message, hint="lead by a symbol that is asked for", symbol=rest)
+    if rule == "quorum" and int(rest) > len(symbols):
+        message = f"the timeline asks for {rest} symbols, and there are {len(symbols)}"
+        raise RequestError(message, hint=f"ask for quorum:{len(symbols)} at most")
+    return symbols
+
+
+def all_files(request: Request, symbols: tuple[str, ...]) -> dict[SeriesName, list[InputFile]]:
+    """Return the files of every series, by the order of their names, or of the list of inputs.
+
+    Raises
+    ------
+    OmegaSlicesError
+        A series has no file, or one that is another symbol's.
+    """
+    names = series_names(request, symbols)
+    if request.inputs is not None:
+        return listed_files(request, names)
+    return {name: [InputFile(path) for path in _files(request, name)] for name in names}
+
+
+def check_places(request: Request, name: SeriesName, files: Sequence[InputFile], *, follow_links: bool) -> None:
+    """Raise where a file that a template found lies where none may lie."""
+    if request.inputs is not None:
+        return
+    for file in files:
+        if not follow_links:
+            _check_inside(request, name, file.path)
+        _check_tables(request, name, file.path)
+
+
+# --- Templates ---------------------------------------------------------------------------
+
+
+def _templates(request: Request, side: str | None) -> tuple[str, ...]:
+    if side is None:
+        return (request.indicator_template or _DEFAULT_INDICATOR_TEMPLATE,)
+    return _DEFAULT_TEMPLATES if request.path_template is None else (request.path_template,)
+
+
+def _root(request: Request) -> str:
+    assert request.data is not None, "a request without a list of inputs has a root"
+    return request.data.rstrip("/") or "/"
+
+
+def _fill(template: str, request: Request, symbol: str, timeframe: str, side: str | None) -> str:
+    fields = {"root": _root(request), "symbol": symbol, "timeframe": timeframe}
+    fields |= {"side": side or "", "SIDE": (side or "").upper()}
+    # The stars first: one that comes with a field's value is no wildcard.
+    return re.sub(r"\{(\w+)\}", lambda field: fields[field[1]], template.replace("*", _ANY))
+
+
+def _matching(pattern: str) -> list[str]:
+    """Return the files that match, in the order of their whole names.
+
+    A wildcard stays within one part of them.
+    """
+    paths = [""]
+    for depth, part in enumerate(pattern.split("/")):
+        prefixes = [path + "/" if depth else "" for path in paths]
+        if _ANY not in part:
+            paths = [prefix + part for prefix in prefixes]
+            continue
+        expression = re.compile(".*".join(map(re.escape, part.split(_ANY))), re.DOTALL)
+        paths = [
+            prefix + name
+            for prefix in prefixes
+            if os.path.isdir(prefix or ".")
+            for name in os.listdir(prefix or ".")
+            # As in shells, a hidden name is matched by a pattern only that is hidden itself.
+            if expression.fullmatch(name) and (part.startswith(".") or not name.startswith("."))
+        ]
+    return sorted(path for path in paths if os.path.isfile(path))
+
+
+def _files(request: Request, name: SeriesName) -> list[str]:
+    """Return the files of one series, or raise what says how much of it is missing."""
+
+    def found(timeframe: str, side: str | None) -> tuple[str, list[str]]:
+        for template in _templates(request, side):
+            if paths := _matching(_fill(template, request, name.symbol, timeframe, side)):
+                return template, paths
+        return "", []
+
+    template, paths = found(name.timeframe, name.side)
+    _check_timeframe(request, name, template, paths)
+    if files := _own_files(request, name, template, paths):
+        return files
+    path = _fill(_templates(request, name.side)[0], request, *name).replace(_ANY, "*")
+    if name.side is None:
+        missing = f"{name.symbol} has no {name.timeframe} indicators"
+        hint = f"{_FILES_HINT}, or give an indicator template"
+        raise wrong(TimeframeNotFoundError, missing, hint, name, path)
+    error: type[OmegaSlicesError] = SymbolNotFoundError
+    missing = f"there is no file of the symbol {name.symbol}"
+    if any(found(name.timeframe, other)[1] for other in PRICE_TYPES):
+        error, missing = InvalidPriceTypeError, f"{name.symbol} has {name.timeframe} candles, but no {name.side} ones"
+    elif any(found(_ANY, other)[1] for other in PRICE_TYPES):
+        error, missing = TimeframeNotFoundError, f"{name.symbol} has no {name.timeframe} candles"
+    raise wrong(error, missing, _FILES_HINT, name, path)
+
+
+# --- Whose a file is ---------------------------------------------------------------------
+
+
+def _own_files(request: Request, name: SeriesName, template: str, paths: list[str]) -> list[str]:
+    """Return those files that are the symbol's own; with listed symbols, raise where one is not."""
+    if not any("*" in part and "{symbol}" in part for part in template.split("/")):
+        return paths
+    own = []
+    for path in paths:
+        owner = _owner(_readings(request, template, name.timeframe, name.side, path))
+        if owner in (name.symbol, None):
+            own.append(path)
+        elif request.symbols is not None:
+            message = f"the file can be read as one of {name.symbol}, and as one of {owner}, whose it is"
+            raise wrong(AmbiguousInputError, message, _PATTERN_HINT, name, path)
+    return own
+
+
+def _readings(request: Request, template: str, timeframe: str, side: str | None, path: str) -> dict[str, str]:
+    """Return the symbols for which a template matches a file, each with the rest of the name."""
+    pattern = _fill(template, request, _SYMBOL, timeframe, side)
+    parts = [pair for pair in zip(pattern.split("/"), path.split("/"), strict=True) if _SYMBOL in pair[0]]
+    # The part that leaves open where the symbol ends, if one does.
+    part, name = next((pair for pair in parts if _ANY in pair[0]), ("", ""))
+    found = _remains(part, name)
+    if not part:
+        one = re.fullmatch(_expression(pattern, "(?P<symbol>[^/]+)"), path) if parts else None
+        found = {one["symbol"]: ""} if one else {}
+    allowed = re.compile(".*" if request.symbol_pattern is None else request.symbol_pattern, re.DOTALL)
+    return {
+        symbol: rest
+        for symbol, rest in found.items()
+        if re.fullmatch(_expression(pattern, f"(?P<symbol>{re.escape(symbol)})"), path) and allowed.fullmatch(symbol)
+    }
+
+
+def _remains(part: str, name: str) -> dict[str, str]:
+    """Return every text that may be the symbol in a part of a pattern, each with the rest."""
+    before, _, behind = part.partition(_SYMBOL)
+    # What is between the symbol and the first star behind it, and what is behind the last one.
+    gap, star, more = behind.partition(_ANY)
+    last = more.rpartition(_ANY)[2]
+    starts = range(len(name)) if _ANY in before else [len(before)]
+    found: dict[str, str] = {}
+    for start in starts:
+        for end in range(start + 1, len(name) + 1):
+            symbol, rest = name[start:end], name[end:]
+            first, final = gap.replace(_SYMBOL, symbol), last.replace(_SYMBOL, symbol)
+            if not star and rest == first:
+                found.setdefault(symbol, "")
+            elif star and rest.startswith(first) and rest.endswith(final) and len(rest) >= len(first) + len(final):
+                found.setdefault(symbol, rest[len(first) : len(rest) - len(final)])
+    return found
+
+
+def _expression(pattern: str, symbol: str) -> str:
+    """Return a pattern as a regular expression; its first symbol is a group, others refer to it."""
+    whole = symbol.join(re.escape(pattern).split(_SYMBOL, 1))
+    return whole.replace(_SYMBOL, "(?P=symbol)").replace(_ANY, "[^/]*")
+
+
+def _owner(readings: dict[str, str]) -> str | None:
+    """Return whose a file is; None where nothing can be read from its name."""
+    symbols = sorted(readings, key=lambda symbol: (len(symbol), symbol))
+    dated = [one for one in symbols if re.match("[0-9]", readings[one]) and not _TWO_DATES.fullmatch(readings[one])]
+    return next(iter([*dated, *symbols]), None)
+
+
+def _all_symbols(request: Request) -> tuple[str, ...]:
+    """Return every symbol with a file of the timeframe and of a requested price type."""
+    if request.inputs is not None:
+        return tuple(listed_symbols(request))
+    owners = (
+        _owner(_readings(request, template, request.timeframe, side, path))
+        for side in request.price_types
+        for template in _templates(request, side)
+        for path in _matching(_fill(template, request, _ANY, request.timeframe, side))
+    )
+    symbols = tuple(sorted({owner for owner in owners if owner is not None}))
+    if not symbols:
+        missing = f"no symbol has {request.timeframe} candles of {' or '.join(request.price_types)}"
+        raise wrong(SymbolNotFoundError, missing, "check the data folder", None, request.data)
+    replace(request, symbols=symbols)  # names from the disk obey the rules for names in a request, which checks them
+    return symbols
+
+
+def _refuse_loose_templates(request: Request) -> None:
+    """Raise where a `*` stands right beside `{symbol}`; name a file that is ambiguous, if any."""
+    sides: list[str | None] = [*request.price_types, *([None] if request.indicators else [])]
+    for side in sides:
+        for template in _templates(request, side):
+            if not _LOOSE.search(template):
+                continue
+            message = f"the template {template!r} leaves open where the symbol ends"
+            hint = "put text between {symbol} and *"
+            name, path, other = _second_reading(request, template, side)
+            if path is not None and name is not None:
+                message += f": the file can be read as one of {name.symbol}, and as one of {other}"
+            raise wrong(AmbiguousInputError, message, hint, name, path)
+
+
+def _second_reading(
+    request: Request, template: str, side: str | None
+) -> tuple[SeriesName | None, str | None, str | None]:
+    """Return a file of a symbol that can be read as another's, and that one.
+
+    Rather by whole words.
+    """
+    candidates = list(_candidates(request, template, side))
+    for words in (1, None):
+        for name, path in candidates:
+            for other in _by_words(_readings(request, template, name.timeframe, side, path))[:words]:
+                if other != name.symbol:
+                    return name, path, other
+    first = None if request.symbols is None else SeriesName(request.symbols[0], request.timeframe, side)
+    return first, None, None
+
+
+def _candidates(request: Request, template: str, side: str | None) -> Iterator[tuple[SeriesName, str]]:
+    """Yield the files that a template matches, as files of a symbol."""
+    timeframes = [request.timeframe]
+    if side is not None:
+        timeframes += [timeframe for timeframe, _ in higher_timeframes_of(request)]
+    for timeframe in timeframes:
+        for symbol in request.symbols or (_ANY,):
+            for path in _matching(_fill(template, request, symbol, timeframe, side)):
+                if symbol != _ANY:
+                    yield SeriesName(symbol, timeframe, side), path
+                else:
+                    shortest = _by_words(_readings(request, template, timeframe, side, path))[:1]
+                    yield from ((SeriesName(one, timeframe, side), path) for one in shortest)
+
+
+def _by_words(readings: dict[str, str]) -> list[str]:
+    """Return the readings by length, those first that end where a word does."""
+    return sorted(readings, key=lambda one: (bool(re.match(r"\w", readings[one])), len(one), one))
+
+
+def _check_timeframe(request: Request, name: SeriesName, template: str, paths: Sequence[str]) -> None:
+    """Raise where a `*` that follows the timeframe makes a file one of a longer number.
+
+    M15 for M1.
+    """
+    if "{timeframe}*" not in template:
+        return
+    longer = _fill(template.replace("{timeframe}*", f"{name.timeframe}\2*", 1), request, *name)
+    expression = re.compile(re.escape(longer).replace("\2", "([0-9]+)").replace(_ANY, "[^/]*"))
+    for path in paths:
+        if (match := expression.fullmatch(path)) is not None:
+            other = f"{name.timeframe}{match[1]}"
+            message = f"the file can be read as one of {name.timeframe} and as one of {other}"
+            hint = "put the text that follows {timeframe} into the path template"
+            raise wrong(AmbiguousInputError, message, hint, name, path)
+
+
+# --- Where files may lie -----------------------------------------------------------------
+
+
+def _spelled(template: str) -> list[str]:
+    """Return the parts of a template before the first with a field or a wildcard."""
+    return list(takewhile(lambda part: not re.search(r"\*|\{(?!root\})", part), template.split("/")))
+
+
+def _check_inside(request: Request, name: SeriesName, path: str) -> None:
+    """Raise where a file leads, through links, out of the folder that the user has spelled."""
+    template = _templates(request, name.side)[0]
+    spelled = _spelled(template)
+    if len(spelled) == len(template.split("/")):
+        return
+    assert request.data is not None
+    folder = "/".join(spelled).replace("{root}", request.data) or ("/" if spelled else ".")
+    inside = os.path.realpath(folder)
+    real = os.path.realpath(path)
+    if os.path.commonpath([real, inside]) != inside:
+        message = f"the file lies outside {inside}: a link leads to {real}"
+        hint = "allow it with follow_links=True, or put the file itself there"
+        raise wrong(SymbolNotFoundError, message, hint, name, path)
+
+
+def _check_tables(request: Request, name: SeriesName, path: str) -> None:
+    """Raise where a folder, from the one in the template to the file's, is a table format's."""
+    template = _templates(request, name.side)[0]
+    parts = path.split("/")[:-1]
+    if "{root}" in template:
+        first = len(template.partition("{root}")[0].split("/")) + len(_root(request).rstrip("/").split("/")) - 1
+    else:
+        first = min(len(_spelled(template)), len(parts))
+    folders = ["/".join(parts[:depth]) or ("/" if depth else ".") for depth in range(first, len(parts) + 1)]
+    if "{root}" in template:
+        # And above the root, whatever links have led there.
+        above = os.path.realpath(_root(request)).split("/")[:-1]
+        folders += ["/".join(above[: depth + 1]) or "/" for depth in range(len(above))]
+    for folder in folders:
+        if found := _table_format(folder):
+            message = f"cannot read the file: {folder} is a table of {found}, whose files are not all live"
+            hint = "list the table's live files, and give the list as inputs"
+            raise wrong(UnsupportedInputError, message, hint, name, path)
+
+
+def _table_format(folder: str) -> str | None:
+    if os.path.isdir(f"{folder}/_delta_log"):
+        return "Delta Lake (_delta_log)"
+    if os.path.isdir(f"{folder}/.hoodie"):
+        return "Hudi (.hoodie)"
+    try:
+        names = os.listdir(f"{folder}/metadata")
+    except OSError:
+        names = []
+    return (
+        "Iceberg (metadata)" if any(name.endswith((".metadata.json", ".metadata.json.gz")) for name in names) else None
+    )

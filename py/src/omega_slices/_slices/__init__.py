@@ -1,0 +1,1 @@
+"""Slices over record batches: what one slice shows, and the files that hold many."""

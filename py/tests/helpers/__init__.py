@@ -1,0 +1,1 @@
+"""What the tests share.  Imports only what is public of the package."""

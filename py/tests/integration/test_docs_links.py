@@ -1,0 +1,44 @@
+"""Links within the repository's pages lead somewhere.
+
+Files that are there, and headings in them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from helpers.docs import REPOSITORY, docs_pages
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
+FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]*`")
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the names that a page's headings have on GitHub."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ +(.*?) *$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        name = re.sub(r"[^\w -]", "", plain.lower()).replace(" ", "-")
+        number = 0
+        while (numbered := name if not number else f"{name}-{number}") in found:
+            number += 1
+        found.add(numbered)
+    return found
+
+
+@pytest.mark.parametrize("page", docs_pages(), ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = CODE.sub("", FENCE.sub("", page.read_text(encoding="utf-8")))
+    for link in LINK.findall(text):
+        if re.match(r"[a-z][a-z+.-]*:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        path = (page.parent / target).resolve() if target else page
+        assert path.is_relative_to(REPOSITORY), f"{link} leads out of the repository"
+        assert path.exists(), f"{link}: there is no {path}"
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors_of(path), f"{link}: {path.name} has no such heading"
