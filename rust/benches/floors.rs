@@ -11,7 +11,7 @@ use std::io;
 
 use arrow::array::RecordBatch;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use omega_slices::data::alignment::{TimeIndex, TimelineRule};
+use omega_slices::bench_support::alignment::{TimeIndex, TimelineRule};
 use omega_slices::{ReadOptions, SliceBatch, SliceBatches, bench_support};
 
 const SYMBOLS: usize = 50;

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::Result;
-use crate::ipc::{self, Format, SliceContent, SliceReader};
+use slices_core::error::Result;
+use slices_ipc::{Format, SliceContent, SliceReader};
 
 /// The contents of a file or stream.
 #[derive(Debug, Clone, Serialize)]
@@ -86,11 +86,11 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
 
 /// Reads the footer; `None` for streams, pipes and incomplete files.
 fn in_footer(path: &Path) -> Option<Inspection> {
-    let file = ipc::open_file(path).ok()?;
+    let file = slices_ipc::open_file(path).ok()?;
     if !file.metadata().ok()?.is_file() {
         return None;
     }
-    let (content, seal, report) = ipc::read_footer(&file, path).ok()?;
+    let (content, seal, report) = slices_ipc::read_footer(&file, path).ok()?;
     let mut found = Inspection::new(&content, Format::File);
     found.sealed = true;
     (found.slices, found.batches) = (seal.slices, seal.batches);
@@ -103,7 +103,6 @@ fn in_footer(path: &Path) -> Option<Inspection> {
 impl Inspection {
     fn new(content: &SliceContent, format: Format) -> Self {
         let fields = content.schema.fields().iter();
-        let version = content.schema.metadata().get("schema_version");
         Self {
             format,
             sealed: false,
@@ -121,7 +120,7 @@ impl Inspection {
                     nullable: field.is_nullable(),
                 })
                 .collect(),
-            schema_version: version.cloned().unwrap_or_default(),
+            schema_version: content.schema_version.clone(),
             producer: content.producer.clone(),
             request: content.request.clone(),
             report: None,

@@ -19,42 +19,35 @@
 pub mod bench_support;
 pub mod cache;
 mod coverage;
-pub mod data;
 pub mod diff;
-mod error;
-mod hint;
-mod inputs;
 mod inspect;
-pub mod ipc;
-mod panic_guard;
-mod report;
-mod request;
 
 pub use coverage::{
     Coverage, Gap, Gaps, HeatMap, HeatMapCell, Inconsistent, SeriesCoverage, SymbolCoverage,
 };
-pub use data::candle::CandleData;
-pub use data::input_list::InputFileDocument;
-pub use data::multi_symbol::{
-    HigherTimeframeCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef,
-    Progress, ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
-};
 pub use diff::{Diff, Tolerance, diff};
-pub use error::{Code, Error, ErrorKind, Location, Result};
-pub use hint::{Hint, HintPart, Setting};
-pub use inputs::{InputList, InputSeries, inputs};
 pub use inspect::{ColumnType, Inspection, inspect};
-pub use report::{FileUnit, Report, SeriesReport, Warning};
-pub use request::{
+pub use slices_core::candle::CandleData;
+pub use slices_core::hint::{Hint, HintPart, Setting};
+pub use slices_core::report::{FileUnit, Report, SeriesReport, Warning};
+pub use slices_core::request::{
     Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fill, HigherTimeframe,
     MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, Stamped,
     SymbolPattern, Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone,
     check_local_path, format_timestamp, parse_timestamp, zone_rules_release,
 };
+pub use slices_core::{Code, Error, ErrorKind, Location, Result};
+pub use slices_engine::input_list::InputFileDocument;
+pub use slices_engine::inputs::{InputList, InputSeries, inputs};
+pub use slices_engine::multi_symbol::{
+    HigherTimeframeCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef,
+    Progress, ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
+};
+pub use slices_ipc as ipc;
 
 /// Whether this thread is inside a decoder of Parquet or Arrow. A panic there is caught and becomes
 /// an error of the input, so a panic hook can stay silent.
 #[must_use]
 pub fn panic_will_be_reported() -> bool {
-    panic_guard::panic_will_be_reported()
+    slices_core::panic_guard::panic_will_be_reported()
 }

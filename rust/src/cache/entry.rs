@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use crate::cache::folder::open_regular;
-use crate::error::{Error, Result};
-use crate::ipc::{self, Format, Seal, SliceContent};
-use crate::report::{Warning, known_name};
+use slices_core::error::{Error, Result};
+use slices_core::report::{Warning, known_name};
+use slices_ipc::{Format, Seal, SliceContent};
 
 /// A complete file of slices in a cache.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Entry {
 
     /// The same for an open file, which may have lost its name already.
     pub(super) fn of(file: File, path: &Path) -> Option<Self> {
-        let (content, seal, report) = ipc::read_footer(&file, path).ok()?;
+        let (content, seal, report) = slices_ipc::read_footer(&file, path).ok()?;
         Some(Self {
             path: path.to_owned(),
             file,
@@ -76,13 +76,10 @@ impl Entry {
     pub(super) fn first_warning(&self) -> Option<Error> {
         let warning = self.report.get("warnings")?.get(0)?;
         let text = |key: &str| warning.get(key).and_then(Value::as_str);
-        let warning = Warning {
-            name: text("name").and_then(known_name)?,
-            message: text("message")?.to_owned(),
-            file: text("file").map(PathBuf::from),
-            symbol: text("symbol").map(str::to_owned),
-            price_type: text("price_type").and_then(|one| one.parse().ok()),
-        };
+        let mut warning = Warning::new(text("name").and_then(known_name)?, text("message")?);
+        warning.file = text("file").map(PathBuf::from);
+        warning.symbol = text("symbol").map(str::to_owned);
+        warning.price_type = text("price_type").and_then(|one| one.parse().ok());
         Some(warning.to_error())
     }
 
@@ -109,7 +106,7 @@ impl Entry {
     pub fn copy_to(&self, format: Format, mut output: impl Write) -> Result<()> {
         let bytes = match format {
             Format::File => 0..self.size_bytes(),
-            Format::Stream => ipc::stream_in_file(&self.file, &self.path)?,
+            Format::Stream => slices_ipc::stream_in_file(&self.file, &self.path)?,
         };
         let mut copy = || {
             let mut file = &self.file;

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::OFlags;
 
 use crate::cache::Entry;
-use crate::error::{Error, ErrorKind, Result};
-use crate::hint::{Setting, hint};
+use slices_core::error::{Error, ErrorKind, Result};
+use slices_core::hint::{Setting, hint};
 
 const ENTRY_EXTENSION: &str = "arrow";
 const PARTIAL_EXTENSION: &str = "partial";

@@ -9,12 +9,11 @@ use std::path::{self, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::data::candle::PRODUCER;
-use crate::data::multi_symbol::Inputs;
-use crate::data::source;
-use crate::error::{Code, Error, Result};
-use crate::report::SeriesName;
-use crate::request::{Request, zone_rules_release};
+use slices_core::error::{Code, Error, Result};
+use slices_core::metadata::PRODUCER;
+use slices_core::report::SeriesName;
+use slices_core::request::{Request, zone_rules_release};
+use slices_engine::multi_symbol::Inputs;
 
 /// The version of the key and of the file format behind it.
 const FORMAT: &str = "omega-slices cache 3";
@@ -134,7 +133,7 @@ fn hash_of(path: &Path, within: Option<&Path>) -> Result<Vec<u8>> {
     if metadata.is_file() && size >= TRAILER_BYTES {
         let file = File::open(path).map_err(unreadable)?;
         // A cached entry must not bypass the check of links.
-        source::check_within(&file, path, within)?;
+        slices_parquet::check_within(&file, path, within)?;
         key.add(&footer_of(&file, size).map_err(unreadable)?);
     }
     Ok(key.0.finalize().to_vec())

@@ -19,11 +19,11 @@ use std::time::Duration;
 pub use self::entry::Entry;
 use self::folder::{Claim, EntryFolder, EntryWriter};
 use self::key::EntryKey;
-use crate::data::discovery;
-use crate::data::multi_symbol::{Inputs, Progress, ReadOptions, SliceBatches};
-use crate::error::{Code, Error, Result};
-use crate::ipc::{self, Format, WriteOptions};
-use crate::request::Request;
+use slices_core::error::{Code, Error, Result};
+use slices_core::request::Request;
+use slices_engine::discovery;
+use slices_engine::multi_symbol::{Inputs, Progress, ReadOptions, SliceBatches};
+use slices_ipc::{Format, WriteOptions};
 
 /// The default maximum size on disk: 20 GiB.
 pub const DEFAULT_SIZE_BYTES: u64 = 20 << 30;
@@ -130,11 +130,12 @@ impl SliceCache {
         let mut batches = SliceBatches::open_inputs(request, inputs, options)?;
         let follow_links = options.follows_links();
         let options = WriteOptions::new(Format::File);
-        let written = ipc::write(&mut batches, options, making.writer(), |batches, bytes| {
-            if !batches.is_at_end() {
-                tell(Event::Batch(batches.progress(), bytes));
-            }
-        });
+        let written =
+            slices_ipc::write(&mut batches, options, making.writer(), |batches, bytes| {
+                if !batches.is_at_end() {
+                    tell(Event::Batch(batches.progress(), bytes));
+                }
+            });
         written.map_err(|error| making.name(error))?;
         // The files may be newer than those of the key.
         let resolved = discovery::resolve(request, follow_links)?;

@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::request::Timeframe;
+use slices_core::request::Timeframe;
 
 /// The most bins that so many series are counted in: fewer for very many, so that all of them together
 /// stay within some tens of megabytes.

@@ -4,7 +4,7 @@ use std::iter::Sum;
 use std::ops::Add;
 
 use crate::coverage::bins::{Bins, TimeCounts};
-use crate::request::{Request, Timeframe};
+use slices_core::request::{Request, Timeframe};
 
 /// Symbol × time, in bins of time of the same length, all within window and session of the request.
 ///

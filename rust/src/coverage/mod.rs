@@ -20,10 +20,10 @@ use self::bins::most_bins;
 pub use self::heat_map::{HeatMap, HeatMapCell};
 use self::survey::{GapCount, SeriesSurvey, SharedSurvey, Surveyor, lock};
 use self::tally::Tally;
-use crate::data::multi_symbol::{Inputs, ReadOptions, SliceBatches};
-use crate::error::Result;
-use crate::report::{SeriesReport, Warning};
-use crate::request::{PriceType, Request};
+use slices_core::error::Result;
+use slices_core::report::{SeriesReport, Warning};
+use slices_core::request::{PriceType, Request};
+use slices_engine::multi_symbol::{Inputs, ReadOptions, SliceBatches};
 
 /// How much of a timeline each series and symbol covers, those that do most harm first.
 ///
@@ -297,12 +297,6 @@ impl Coverage {
                 named.join(", ")
             )
         };
-        Some(Warning {
-            name: "UNDER_THRESHOLD",
-            message,
-            file: None,
-            symbol: None,
-            price_type: None,
-        })
+        Some(Warning::new("UNDER_THRESHOLD", message))
     }
 }

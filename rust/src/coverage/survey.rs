@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::coverage::bins::TimeCounts;
-use crate::data::series::{ObservedSeries, SeriesObserver};
-use crate::data::session::SessionFilter;
-use crate::request::Timeframe;
+use slices_core::request::Timeframe;
+use slices_core::session::SessionFilter;
+use slices_engine::{ObservedSeries, SeriesObserver};
 
 /// What a series is found to be like, beside its report.
 pub(super) struct SeriesSurvey {
@@ -140,8 +140,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::session::Hours;
-    use crate::request::{Session, parse_timestamp};
+    use slices_core::request::{Session, parse_timestamp};
+    use slices_core::session::Hours;
 
     const SECOND: i64 = 1_000_000_000;
 

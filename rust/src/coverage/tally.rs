@@ -8,9 +8,9 @@ use arrow::datatypes::Float64Type;
 use super::Inconsistent;
 use super::heat_map::CellLanes;
 use crate::coverage::bins::{TimeCounts, most_bins};
-use crate::data::candle::{VALUES_PER_CANDLE, valid_column, value_column};
-use crate::data::multi_symbol::SliceBatch;
-use crate::request::{ColumnNames, PriceType, Request};
+use slices_core::candle::{VALUES_PER_CANDLE, valid_column, value_column};
+use slices_core::request::{ColumnNames, PriceType, Request};
+use slices_engine::multi_symbol::SliceBatch;
 
 /// Rows whose values are looked at together: only where one of them is at fault, one after the other.
 const CHUNK_ROWS: usize = 1_024;

@@ -11,7 +11,7 @@ use arrow::datatypes::{
 };
 
 use super::{Cell, Differing, ListDifference, Tolerance};
-use crate::ipc::SliceContent;
+use slices_ipc::SliceContent;
 
 /// Rows whose memory is compared at a time.
 const BLOCK_ROWS: usize = 512;

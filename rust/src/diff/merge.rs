@@ -15,8 +15,9 @@ use super::{
     Diff, FirstDifference, ListDifference, LoneSlice, MetadataDifference, OneSided, Pair,
     SliceCounts, Tolerance, ValueDifference,
 };
-use crate::error::Result;
-use crate::ipc::{SliceContent, SliceReader, StoredSlices};
+use slices_core::error::Result;
+use slices_core::metadata::{PRODUCER_KEY, REQUEST_KEY, SCHEMA_VERSION_KEY};
+use slices_ipc::{SliceContent, SliceReader, StoredSlices};
 
 pub(super) fn compare(a: SliceReader, b: SliceReader, tolerance: Tolerance) -> Result<Diff> {
     let mut merge = Merge::new(a.content().clone(), b.content().clone(), tolerance);
@@ -256,17 +257,17 @@ fn metadata_differences(a: &SliceContent, b: &SliceContent) -> Vec<MetadataDiffe
 }
 
 fn metadata_entries(content: &SliceContent) -> Map<String, Value> {
-    let version = content.schema.metadata().get("schema_version").cloned();
     let mut entries: Map<_, _> = match &content.request {
         Value::Object(request) => request
             .iter()
-            .map(|(key, value)| (format!("request.{key}"), value.clone()))
+            .map(|(key, value)| (format!("{REQUEST_KEY}.{key}"), value.clone()))
             .collect(),
-        other => [("request".to_owned(), other.clone())]
+        other => [(REQUEST_KEY.to_owned(), other.clone())]
             .into_iter()
             .collect(),
     };
-    entries.insert("producer".to_owned(), content.producer.clone().into());
-    entries.insert("schema_version".to_owned(), version.into());
+    entries.insert(PRODUCER_KEY.to_owned(), content.producer.clone().into());
+    let version = content.schema_version.clone().into();
+    entries.insert(SCHEMA_VERSION_KEY.to_owned(), version);
     entries
 }

@@ -13,8 +13,8 @@ use std::collections::HashSet;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::ipc::SliceReader;
+use slices_core::error::{Error, Result};
+use slices_ipc::SliceReader;
 
 /// Maximum number of timestamps to list for slices that one side lacks.
 pub const ONE_SIDED_SHOWN: usize = 5;

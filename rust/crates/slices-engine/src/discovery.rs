@@ -1,0 +1,721 @@
+//! Finds the files of each series from the default layout or path templates, and explains missing
+//! files. Opens no file.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::input_list::{self, ListedFile};
+use slices_core::error::{Code, Error, Result};
+use slices_core::hint::{Setting, hint};
+use slices_core::report::SeriesName;
+use slices_core::request::{
+    MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Reading, Request, Symbols, TemplateFields,
+    Timeframe, check_timeline, owner,
+};
+
+/// The role of a series in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Candles of the primary timeframe.
+    Primary,
+    /// Candles of a higher timeframe, by its index in the request.
+    Higher(usize),
+    /// Indicators.
+    Indicators,
+}
+
+/// A file of a series, and what a list of inputs says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// Set if a list of inputs names the file.
+    pub listed: Option<Arc<ListedFile>>,
+}
+
+impl From<PathBuf> for FileEntry {
+    fn from(path: PathBuf) -> Self {
+        Self { path, listed: None }
+    }
+}
+
+/// A series of a request and its files, in name order or in the order of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesFiles {
+    /// The series.
+    pub name: SeriesName,
+    /// What it is for.
+    pub role: Role,
+    /// Its files.
+    pub files: Vec<FileEntry>,
+    /// The folder that the files must stay in, with links resolved.
+    pub within: Option<Arc<Path>>,
+}
+
+/// The symbols and series of a request. Candles of the primary timeframe come first: for each
+/// symbol, one series per price type, in the order of the request. Each higher timeframe follows in
+/// the same way, then one series of indicators per symbol.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The symbols, in the order of the stream.
+    pub symbols: Vec<String>,
+    /// The series, in the order of the stream.
+    pub series: Vec<SeriesFiles>,
+}
+
+/// Finds the files of every requested series. They must stay in the folder that the user spelled,
+/// unless `follow_links` is set.
+///
+/// # Errors
+///
+/// [`Code::SymbolNotFound`], [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] for the
+/// first series without a file. If all symbols are requested, also an error of a timeline that does
+/// not fit them.
+pub fn resolve(request: &Request, follow_links: bool) -> Result<Resolved> {
+    if let Some(list) = request.inputs() {
+        return input_list::resolve(request, list);
+    }
+    let primary = FileLocator::candles(request, request.timeframe(), follow_links)?;
+    let symbols = match request.symbols() {
+        Symbols::Listed(symbols) => symbols.clone(),
+        Symbols::All => {
+            let symbols = primary.all_symbols()?;
+            check_timeline(request.timeline(), &symbols)?;
+            symbols
+        }
+    };
+    let sides: Vec<_> = request.price_types().iter().copied().map(Some).collect();
+    let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
+    primary.find_all(Role::Primary, &symbols, &sides, &mut series)?;
+    for (number, higher) in request.higher_timeframes().iter().enumerate() {
+        let layout = FileLocator::candles(request, higher.timeframe(), follow_links)?;
+        layout.find_all(Role::Higher(number), &symbols, &sides, &mut series)?;
+    }
+    if !request.indicators().is_empty() {
+        let layout = FileLocator::indicators(request, follow_links)?;
+        layout.find_all(Role::Indicators, &symbols, &[None], &mut series)?;
+    }
+    Ok(Resolved { symbols, series })
+}
+
+/// Finds the files of one timeframe.
+struct FileLocator<'a> {
+    request: &'a Request,
+    timeframe: &'a Timeframe,
+    root: &'a str,
+    /// In order of preference: the first template that yields files wins.
+    templates: Vec<PathTemplate>,
+    /// For each template, the folder that its files must stay in.
+    within: Vec<Option<Arc<Path>>>,
+    /// The table formats of folders that were checked before.
+    tables: RefCell<HashMap<PathBuf, Option<&'static str>>>,
+}
+
+impl<'a> FileLocator<'a> {
+    fn candles(request: &'a Request, timeframe: &'a Timeframe, follow_links: bool) -> Result<Self> {
+        let default = [
+            "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",
+            "{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet",
+        ];
+        let template = request.path_template();
+        Self::new(request, timeframe, template, &default, follow_links)
+    }
+
+    fn indicators(request: &'a Request, follow_links: bool) -> Result<Self> {
+        let default = ["{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"];
+        let template = request.indicator_template();
+        let timeframe = request.timeframe();
+        Self::new(request, timeframe, template, &default, follow_links)
+    }
+
+    fn new(
+        request: &'a Request,
+        timeframe: &'a Timeframe,
+        template: Option<&PathTemplate>,
+        default: &[&str],
+        follow_links: bool,
+    ) -> Result<Self> {
+        let templates = match template {
+            Some(template) => vec![template.clone()],
+            None => {
+                let default = default.iter().map(|text| PathTemplate::parse(text));
+                default.collect::<Result<_>>()?
+            }
+        };
+        let root = request.data().to_str().ok_or_else(|| {
+            Error::usage(format!(
+                "invalid data root {:?}: expected UTF-8",
+                request.data()
+            ))
+        })?;
+        // A missing folder is reported as missing later.
+        let real =
+            |folder: PathBuf| -> Arc<Path> { fs::canonicalize(&folder).unwrap_or(folder).into() };
+        let within = |template: &PathTemplate| {
+            let folder = template.spelled_folder(root).filter(|_| !follow_links);
+            folder.map(real)
+        };
+        Ok(Self {
+            request,
+            timeframe,
+            root,
+            within: templates.iter().map(within).collect(),
+            templates,
+            tables: RefCell::default(),
+        })
+    }
+
+    /// Appends the series of all symbols, in their order.
+    fn find_all(
+        &self,
+        role: Role,
+        symbols: &[String],
+        sides: &[Option<PriceType>],
+        series: &mut Vec<SeriesFiles>,
+    ) -> Result<()> {
+        self.check_stars(Some(symbols), sides)?;
+        if let (Some(symbol), Some(&price_type)) = (symbols.first(), sides.first()) {
+            self.check_root()
+                .map_err(|error| error.at_series(symbol, price_type))?;
+        }
+        for symbol in symbols {
+            for &price_type in sides {
+                let found = self.files(symbol, price_type);
+                let (files, within) = found.map_err(|error| error.at_series(symbol, price_type))?;
+                if files.is_empty() {
+                    return Err(self.missing(symbol, price_type)?);
+                }
+                let files = files.into_iter().map(FileEntry::from).collect();
+                let name = SeriesName {
+                    symbol: symbol.clone(),
+                    timeframe: self.timeframe.as_str().to_owned(),
+                    price_type,
+                };
+                series.push(SeriesFiles {
+                    name,
+                    role,
+                    files,
+                    within,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn fields<'f>(&'f self, symbol: &'f str, price_type: Option<PriceType>) -> TemplateFields<'f> {
+        TemplateFields {
+            root: self.root,
+            symbol: Some(symbol),
+            timeframe: Some(self.timeframe.as_str()),
+            price_type,
+        }
+    }
+
+    /// The files of a series, and the folder that they must stay in.
+    fn files(
+        &self,
+        symbol: &str,
+        price_type: Option<PriceType>,
+    ) -> Result<(Vec<PathBuf>, Option<Arc<Path>>)> {
+        for (template, within) in self.templates.iter().zip(&self.within) {
+            let fields = self.fields(symbol, price_type);
+            let files = if template.has_star() {
+                let matching = matching_files(&template.pattern(fields))?;
+                self.own_files(template, symbol, price_type, matching)?
+            } else {
+                let path = PathBuf::from(template.path(fields));
+                if may_exist(&path) {
+                    vec![path]
+                } else {
+                    Vec::new()
+                }
+            };
+            if !files.is_empty() {
+                self.check_tables(template, &files)?;
+                return Ok((files, within.clone()));
+            }
+        }
+        Ok((Vec::new(), None))
+    }
+
+    /// Rejects templates that leave the end of a symbol open, even if only one file matches.
+    fn check_stars(&self, symbols: Option<&[String]>, sides: &[Option<PriceType>]) -> Result<()> {
+        let beside = |template: &&PathTemplate| template.has_star_beside_symbol();
+        let Some(template) = self.templates.iter().find(beside) else {
+            return Ok(());
+        };
+        let mut message =
+            format!("ambiguous path template {template}: it has a * right beside {{symbol}}");
+        let hint = "put the text between them into the template, as in {symbol}-1m-*";
+        let refuse = |message: String| Error::input(Code::AmbiguousInput, message).with_hint(hint);
+        let price_type = sides.first().copied().flatten();
+        for &price_type in sides {
+            let second = self.second_reading(template, symbols, price_type)?;
+            if let Some((file, symbol, other)) = second {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                message.push_str(&format!(
+                    ", and {name} matches the symbols {symbol} and {other}"
+                ));
+                return Err(refuse(message)
+                    .at_series(&symbol, price_type)
+                    .at_file(&file));
+            }
+        }
+        Err(match symbols.and_then(<[_]>::first) {
+            Some(symbol) => refuse(message).at_series(symbol, price_type),
+            None => refuse(message),
+        })
+    }
+
+    /// Finds a file that matches two symbols, preferably as whole words.
+    fn second_reading(
+        &self,
+        template: &PathTemplate,
+        symbols: Option<&[String]>,
+        price_type: Option<PriceType>,
+    ) -> Result<Option<(PathBuf, String, String)>> {
+        let fields = self.fields_of_any_symbol(price_type);
+        let mut candidates: Vec<(PathBuf, String, Vec<Reading>)> = Vec::new();
+        let mut add = |symbol: Option<&String>| -> Result<()> {
+            let of_symbol = TemplateFields {
+                symbol: symbol.map(String::as_str),
+                ..fields
+            };
+            for file in matching_files(&template.pattern(of_symbol))? {
+                let mut readings = self.readings(template, &file, fields);
+                let in_a_word = |one: &Reading| {
+                    let rest = one.rest.as_deref().and_then(|rest| rest.chars().next());
+                    rest.is_some_and(|next| next.is_alphanumeric() || next == '_')
+                };
+                readings.sort_by_key(|one| (in_a_word(one), one.symbol.len()));
+                let shortest = readings.first().map(|one| &one.symbol);
+                if let Some(symbol) = symbol.or(shortest).cloned() {
+                    candidates.push((file, symbol, readings));
+                }
+            }
+            Ok(())
+        };
+        match symbols {
+            Some(symbols) => symbols.iter().try_for_each(|symbol| add(Some(symbol)))?,
+            None => add(None)?,
+        }
+        for most in [1, usize::MAX] {
+            for (file, symbol, readings) in &candidates {
+                let other = readings.iter().take(most).find(|one| one.symbol != *symbol);
+                if let Some(other) = other {
+                    return Ok(Some((file.clone(), symbol.clone(), other.symbol.clone())));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps the matching files that belong to the symbol, and not to another one.
+    fn own_files(
+        &self,
+        template: &PathTemplate,
+        symbol: &str,
+        price_type: Option<PriceType>,
+        files: Vec<PathBuf>,
+    ) -> Result<Vec<PathBuf>> {
+        let of_series = self.fields(symbol, price_type);
+        for file in &files {
+            let text = file.to_str().unwrap_or_default();
+            let timeframe = self.timeframe.as_str();
+            if let Some(other) = template.longer_timeframe(text, timeframe, of_series) {
+                let message = format!(
+                    "ambiguous file name: it matches the timeframes {timeframe} and {other}"
+                );
+                return Err(Error::input(Code::AmbiguousInput, message)
+                    .at_file(file)
+                    .with_hint("put the text after {timeframe} into the path template"));
+            }
+        }
+        let fields = self.fields_of_any_symbol(price_type);
+        if !template.may_have_readings(fields) {
+            return Ok(files);
+        }
+        let mut own = Vec::with_capacity(files.len());
+        for file in files {
+            let readings = self.readings(template, &file, fields);
+            match owner(&readings) {
+                Some(owner) if owner.symbol != symbol => {
+                    // With all symbols, each file goes to its owner. A user who names one symbol
+                    // may want rows of the other file too.
+                    if *self.request.symbols() != Symbols::All {
+                        let message = format!(
+                            "ambiguous file name: it matches the symbols {symbol} and {}, and belongs to the latter",
+                            owner.symbol
+                        );
+                        return Err(Error::input(Code::AmbiguousInput, message)
+                            .at_file(&file)
+                            .with_hint(hint![
+                                "put the text after the symbol into the path template, or list the \
+                                 files with ",
+                                Setting::Inputs,
+                                format!(
+                                    "; if {} is not a symbol, describe symbols with ",
+                                    owner.symbol
+                                ),
+                                Setting::SymbolPattern,
+                                ", such as [A-Z]+",
+                            ]));
+                    }
+                }
+                _ => own.push(file),
+            }
+        }
+        Ok(own)
+    }
+
+    /// The readings of a path whose symbol matches the symbol pattern.
+    fn readings(
+        &self,
+        template: &PathTemplate,
+        path: &Path,
+        fields: TemplateFields<'_>,
+    ) -> Vec<Reading> {
+        let Some(path) = path.to_str() else {
+            return Vec::new();
+        };
+        let mut readings = template.readings(path, fields);
+        if let Some(pattern) = self.request.symbol_pattern() {
+            readings.retain(|reading| pattern.matches(&reading.symbol));
+        }
+        readings
+    }
+
+    fn fields_of_any_symbol(&self, price_type: Option<PriceType>) -> TemplateFields<'_> {
+        TemplateFields {
+            root: self.root,
+            symbol: None,
+            timeframe: Some(self.timeframe.as_str()),
+            price_type,
+        }
+    }
+
+    /// Rejects a root inside a table, with links resolved.
+    fn check_root(&self) -> Result<()> {
+        let Ok(root) = fs::canonicalize(self.request.data()) else {
+            return Ok(());
+        };
+        let uses_root = |template: &PathTemplate| template.as_str().contains("{root}");
+        if !self.templates.iter().any(uses_root) {
+            return Ok(());
+        }
+        for folder in root.ancestors().skip(1) {
+            if let Some(format) = table_format(folder) {
+                return Err(of_table(folder, format).at_file(self.request.data()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects files of a table format: only the table itself knows which of its files are live.
+    fn check_tables(&self, template: &PathTemplate, files: &[PathBuf]) -> Result<()> {
+        let depth = |path: &Path| path.components().count();
+        let top = if template.as_str().starts_with("{root}") {
+            Some(depth(Path::new(self.root)))
+        } else {
+            template.spelled_folder(self.root).map(|folder| {
+                // Paths below the current folder do not start with its name.
+                let is_here = folder == Path::new(".");
+                if is_here { 0 } else { depth(&folder) }
+            })
+        };
+        for file in files {
+            let Some(parent) = file.parent() else {
+                continue;
+            };
+            let top = top.unwrap_or_else(|| depth(parent));
+            let folders = parent.ancestors().take_while(|folder| depth(folder) >= top);
+            for folder in folders {
+                let mut tables = self.tables.borrow_mut();
+                let table = match tables.get(folder) {
+                    Some(known) => *known,
+                    None => *tables
+                        .entry(folder.to_owned())
+                        .or_insert(table_format(folder)),
+                };
+                if let Some(format) = table {
+                    return Err(of_table(folder, format).at_file(file));
+                }
+                if folder.as_os_str().is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Symbols with a file of the timeframe and of any requested price type, in name order.
+    fn all_symbols(&self) -> Result<Vec<String>> {
+        let sides: Vec<_> = self
+            .request
+            .price_types()
+            .iter()
+            .copied()
+            .map(Some)
+            .collect();
+        self.check_stars(None, &sides)?;
+        let mut symbols = BTreeSet::new();
+        for &price_type in self.request.price_types() {
+            for template in &self.templates {
+                let fields = TemplateFields {
+                    root: self.root,
+                    symbol: None,
+                    timeframe: Some(self.timeframe.as_str()),
+                    price_type: Some(price_type),
+                };
+                let files = matching_files(&template.pattern(fields))?;
+                for file in files {
+                    let readings = self.readings(template, &file, fields);
+                    symbols.extend(owner(&readings).map(|reading| reading.symbol.clone()));
+                }
+            }
+        }
+        if symbols.is_empty() {
+            return Err(self.no_root().unwrap_or_else(|| {
+                Error::input(
+                    Code::SymbolNotFound,
+                    format!(
+                        "no symbol has {} candles of price type {}",
+                        self.timeframe,
+                        self.price_types()
+                    ),
+                )
+                .at_file(self.request.data())
+                .with_hint(self.layout_hint())
+            }));
+        }
+        if symbols.len() > MAX_SYMBOLS {
+            return Err(Error::usage(format!(
+                "found {} symbols: one stream holds at most {MAX_SYMBOLS}",
+                symbols.len()
+            ))
+            .with_hint(hint!["list fewer symbols with ", Setting::Symbols]));
+        }
+        let symbols: Vec<_> = symbols.into_iter().collect();
+        // The names come from the disk and follow the same rules as names in a request.
+        let checked = Request::builder(self.request.data())
+            .symbols(symbols.clone())
+            .build();
+        checked.map_err(|error| {
+            let refused = Error::input(error.code(), error.message()).with_hint(hint![
+                "rename the folder or file, or list the symbols with ",
+                Setting::Symbols
+            ]);
+            match &error.location().symbol {
+                Some(symbol) => refused.at_symbol(symbol),
+                None => refused,
+            }
+        })?;
+        Ok(symbols)
+    }
+
+    /// The error for a series without a file, by the first missing part.
+    fn missing(&self, symbol: &str, price_type: Option<PriceType>) -> Result<Error> {
+        if let Some(error) = self.no_root() {
+            return Ok(error.at_series(symbol, price_type));
+        }
+        let timeframe = self.timeframe;
+        let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));
+        let Some(price_type) = price_type else {
+            let message = format!("symbol {symbol} has no indicators of timeframe {timeframe}");
+            return Ok(Error::input(Code::TimeframeNotFound, message)
+                .at_symbol(symbol)
+                .at_file(&expected)
+                .with_hint(hint![
+                    "add the file, or name its path with ",
+                    Setting::IndicatorTemplate
+                ]));
+        };
+        let error = if self.any_file(symbol, Some(timeframe.as_str()))? {
+            Error::input(
+                Code::InvalidPriceType,
+                format!(
+                    "symbol {symbol} has {timeframe} candles, but not of price type {price_type}"
+                ),
+            )
+            .with_hint("request another price type, or add the file")
+        } else if self.any_file(symbol, None)? {
+            Error::input(
+                Code::TimeframeNotFound,
+                format!("symbol {symbol} has no candles of timeframe {timeframe}"),
+            )
+            .with_hint("request another timeframe, or add the file")
+        } else {
+            Error::input(Code::SymbolNotFound, format!("symbol {symbol} has no file"))
+                .with_hint(self.symbol_hint(symbol))
+        };
+        Ok(error.at_series(symbol, price_type).at_file(&expected))
+    }
+
+    fn no_root(&self) -> Option<Error> {
+        let root = self.request.data();
+        let uses_root = self
+            .templates
+            .iter()
+            .any(|template| template.as_str().contains("{root}"));
+        (uses_root && !root.is_dir()).then(|| {
+            Error::input(Code::SymbolNotFound, "the data root is not a folder")
+                .at_file(root)
+                .with_hint(hint![
+                    "name the root folder with ",
+                    Setting::Data,
+                    " or OMEGA_DATA_PARQUET_ROOT"
+                ])
+        })
+    }
+
+    /// Whether the symbol has a file (of this timeframe) of any price type.
+    fn any_file(&self, symbol: &str, timeframe: Option<&str>) -> Result<bool> {
+        for template in &self.templates {
+            for price_type in PriceType::ALL {
+                let pattern = template.pattern(TemplateFields {
+                    root: self.root,
+                    symbol: Some(symbol),
+                    timeframe,
+                    price_type: Some(price_type),
+                });
+                if !matching_files(&pattern)?.is_empty() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn price_types(&self) -> String {
+        let names: Vec<_> = self
+            .request
+            .price_types()
+            .iter()
+            .map(|one| one.as_str())
+            .collect();
+        names.join(" or ")
+    }
+
+    fn layout_hint(&self) -> String {
+        format!(
+            "files are searched as {}; request another timeframe, price type or path template for other files",
+            self.templates[0]
+        )
+    }
+
+    fn symbol_hint(&self, symbol: &str) -> String {
+        let mut near: Vec<String> = fs::read_dir(self.request.data())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name != symbol && name.eq_ignore_ascii_case(symbol))
+            .collect();
+        near.sort_unstable();
+        match near.first() {
+            Some(name) => format!("did you mean {name}? Names are case-sensitive"),
+            None => self.layout_hint(),
+        }
+    }
+}
+
+/// The error for a file of a table format.
+fn of_table(folder: &Path, format: &str) -> Error {
+    let message = format!(
+        "cannot read the file by its name: {} is {format}, in which only some files are live",
+        folder.display()
+    );
+    Error::input(Code::UnsupportedInput, message)
+        .with_hint(hint!["list the table's live files with ", Setting::Inputs])
+}
+
+/// The table format of a folder, if it is a table.
+fn table_format(folder: &Path) -> Option<&'static str> {
+    if folder.join("_delta_log").is_dir() {
+        return Some("a Delta Lake table (_delta_log)");
+    }
+    if folder.join(".hoodie").is_dir() {
+        return Some("a Hudi table (.hoodie)");
+    }
+    let metadata = fs::read_dir(folder.join("metadata")).ok()?;
+    let is_of_iceberg = |name: OsString| {
+        let name = name.as_bytes();
+        name.ends_with(b".metadata.json") || name.ends_with(b".metadata.json.gz")
+    };
+    let mut names = metadata.flatten().map(|entry| entry.file_name());
+    names
+        .any(is_of_iceberg)
+        .then_some("an Iceberg table (metadata/*.metadata.json)")
+}
+
+/// Whether a path is worth opening: it exists, or opening it gives the reason.
+fn may_exist(path: &Path) -> bool {
+    // Check the link itself: a broken link is an unreadable file, not a missing one.
+    fs::symlink_metadata(path).map_or_else(|error| !is_missing(&error), |_| true)
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The files that a pattern matches, in name order.
+fn matching_files(pattern: &PathPattern) -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = vec![PathBuf::new()];
+    for (depth, part) in pattern.parts.iter().enumerate() {
+        if let Some(name) = part.literal() {
+            for path in &mut paths {
+                // The name before the first slash of an absolute path is empty.
+                path.push(if depth == 0 && name.is_empty() {
+                    "/"
+                } else {
+                    name
+                });
+            }
+            continue;
+        }
+        let mut found = Vec::new();
+        for folder in &paths {
+            for name in names_in(folder)? {
+                if part.matches(name.as_bytes()) {
+                    found.push(folder.join(name));
+                }
+            }
+        }
+        paths = found;
+    }
+    paths.retain(|path| may_exist(path) && !path.is_dir());
+    paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(paths)
+}
+
+/// The names in a folder; empty if the folder does not exist.
+fn names_in(folder: &Path) -> Result<Vec<OsString>> {
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let names = fs::read_dir(here).and_then(|entries| {
+        entries
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect()
+    });
+    match names {
+        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        names => names.map_err(|error| {
+            Error::input(Code::CorruptInput, format!("cannot read a folder: {error}"))
+                .at_file(here)
+                .with_hint("check the permissions of the folder")
+                .with_source(error)
+        }),
+    }
+}

@@ -1,0 +1,150 @@
+//! Defines the plan of a gatherer: which row of which series belongs into which slice, block by
+//! block.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::series::ValueCursor;
+use slices_core::alignment::RowRun;
+use slices_core::error::Result;
+
+/// A range of the timeline, and the rows of each series at its timestamps.
+pub struct Block {
+    /// The timestamps of the time index, strictly increasing.
+    pub timestamps: Vec<i64>,
+    /// The position of each slice in the time index.
+    pub positions: Vec<u32>,
+    /// All series of the request, in order.
+    pub series: Vec<SeriesRows>,
+}
+
+impl Block {
+    pub fn slices(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Writes the timestamp of each slice into the cells of all its symbols.
+    pub fn fill_timestamps(&self, slices: Range<usize>, symbols: usize, cells: &mut [i64]) {
+        for (line, &position) in cells.chunks_mut(symbols).zip(&self.positions[slices]) {
+            line.fill(self.timestamps[position as usize]);
+        }
+    }
+
+    /// The slices of `slices` whose positions lie in `positions`.
+    pub fn slices_at(&self, slices: &Range<usize>, positions: &Range<usize>) -> Range<usize> {
+        let of_part = &self.positions[slices.clone()];
+        let reach = self.reach(slices);
+        let slice_at = |position: usize| {
+            if reach.len() == of_part.len() {
+                // Every position is a slice.
+                position.clamp(reach.start, reach.end) - reach.start
+            } else {
+                of_part.partition_point(|&at| (at as usize) < position)
+            }
+        };
+        slices.start + slice_at(positions.start)..slices.start + slice_at(positions.end)
+    }
+
+    /// The range of positions that some slices span.
+    pub fn reach(&self, slices: &Range<usize>) -> Range<usize> {
+        match &self.positions[slices.clone()] {
+            [] => 0..0,
+            [first, .., last] => *first as usize..*last as usize + 1,
+            [only] => *only as usize..*only as usize + 1,
+        }
+    }
+}
+
+/// The rows of one series in a block.
+pub struct SeriesRows {
+    /// Runs, ascending by position; other positions have no candle.
+    pub runs: Vec<RowRun>,
+    /// Whether any run repeats one row.
+    pub repeats: bool,
+    /// Ranges of rows that may be read in any order; all other rows are read in order.
+    pub shuffled: Arc<[Range<u64>]>,
+}
+
+impl SeriesRows {
+    /// The runs that overlap some positions.
+    pub fn touched_by(&self, positions: &Range<usize>) -> &[RowRun] {
+        let first = self
+            .runs
+            .partition_point(|run| run.positions().end <= positions.start);
+        let after = &self.runs[first..];
+        &after[..after.partition_point(|run| run.position() < positions.end)]
+    }
+
+    /// Reads consecutive rows from `row` on.
+    pub(super) fn read(&self, cursor: &mut ValueCursor, row: u64, into: &mut [f64]) -> Result<()> {
+        if self.shuffled.is_empty() {
+            cursor.skip_to(row)?;
+            return cursor.read(into);
+        }
+        for (value, row) in into.iter_mut().zip(row..) {
+            let shuffled = self.shuffled.iter().find(|rows| rows.contains(&row));
+            *value = match shuffled {
+                Some(rows) => cursor.value_in(rows, row)?,
+                None => cursor.value_at(row)?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// A sequence of batches, all full except the last. Their slices are consecutive parts of blocks.
+pub struct Plan {
+    /// Number of slices in a full batch.
+    pub batch_slices: usize,
+    pub slices: usize,
+    pub parts: Vec<(Arc<Block>, Range<usize>)>,
+}
+
+impl Plan {
+    /// The slices of each batch, counted from the first slice of the plan.
+    pub fn batches(&self) -> impl Iterator<Item = Range<usize>> {
+        pieces(0..self.slices, self.batch_slices)
+    }
+
+    /// As [`Self::parts_of`], with the cells of each part in a column of `symbols` symbols.
+    pub fn parts_with<'a, T>(
+        &'a self,
+        slices: Range<usize>,
+        symbols: usize,
+        mut cells: &'a mut [T],
+    ) -> impl Iterator<Item = (&'a Block, Range<usize>, &'a mut [T])> {
+        self.parts_of(slices).map(move |(block, part)| {
+            let (now, later) = std::mem::take(&mut cells).split_at_mut(part.len() * symbols);
+            cells = later;
+            (block, part, now)
+        })
+    }
+
+    /// The parts of some slices of the plan: a block, and slices of that block.
+    pub fn parts_of(&self, slices: Range<usize>) -> impl Iterator<Item = (&Block, Range<usize>)> {
+        let mut before = 0;
+        self.parts.iter().filter_map(move |(block, part)| {
+            let start = slices.start.max(before);
+            let end = slices.end.min(before + part.len());
+            let first = part.start + start.saturating_sub(before);
+            before += part.len();
+            (start < end).then(|| (block.as_ref(), first..first + end - start))
+        })
+    }
+}
+
+/// Splits a range into pieces of a length; the last may be shorter.
+pub(super) fn pieces(whole: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = whole.end;
+    whole
+        .step_by(len)
+        .map(move |start| start..end.min(start + len))
+}
+
+/// The next task of a gatherer.
+#[derive(Clone)]
+pub enum GatherTask {
+    Gather(Arc<Plan>),
+    /// Read the rest of all series, to find any damage.
+    Finish,
+}

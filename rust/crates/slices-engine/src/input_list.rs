@@ -1,0 +1,369 @@
+//! Reads lists of inputs: JSON documents that name the files of each series and describe them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::discovery::{FileEntry, Resolved, Role, SeriesFiles};
+use slices_core::error::{Code, Error, Result};
+use slices_core::report::SeriesName;
+use slices_core::request::{
+    ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_local_path,
+    check_timeline,
+};
+
+/// Maximum size: enough for a thousand symbols with one file a day for ten years.
+const LIST_BYTES_MAX: u64 = 1 << 30;
+
+/// What a list says about a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Column names, by `timestamp`, the fields of a candle, or the names of indicators.
+    pub columns: BTreeMap<String, String>,
+    /// The unit of integer timestamps.
+    pub unit: Option<TimestampUnit>,
+    /// The zone of wall clocks and days.
+    pub zone: Option<Zone>,
+    /// The size in bytes.
+    pub size: Option<u64>,
+    /// The time of the last write, nanoseconds since 1970.
+    pub modified_ns: Option<i64>,
+}
+
+/// The whole document.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    series: Vec<ListedSeries>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListedSeries {
+    symbol: String,
+    price_type: Option<PriceType>,
+    timeframe: String,
+    files: Vec<FileOrPath>,
+}
+
+/// A file, given as a path or as a full description.
+#[derive(Debug)]
+struct FileOrPath(FileDocument);
+
+impl<'de> Deserialize<'de> for FileOrPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not an untagged enum: its error would not say what is wrong.
+        match Value::deserialize(deserializer)? {
+            Value::String(path) => Ok(Self(FileDocument::new(path.into()))),
+            document => serde_json::from_value(document)
+                .map(Self)
+                .map_err(D::Error::custom),
+        }
+    }
+}
+
+/// The description of a file in a list of inputs, read and printed in the same form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct InputFileDocument {
+    /// Its path, relative to the folder of the list.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// When it was last modified, nanoseconds since 1970.
+    #[serde(default)]
+    pub modified_ns: Option<i64>,
+    /// Number of rows.
+    #[serde(default)]
+    pub rows: Option<u64>,
+    /// The smallest timestamp, nanoseconds UTC; `None` without rows.
+    #[serde(default)]
+    pub first_timestamp_ns: Option<i64>,
+    /// The largest timestamp, nanoseconds UTC; `None` without rows.
+    #[serde(default)]
+    pub last_timestamp_ns: Option<i64>,
+    /// The columns to read, by `timestamp`, the fields of a candle, or the names of indicators.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+    /// The unit of integer timestamps.
+    #[serde(default)]
+    pub unit: Option<TimestampUnit>,
+    /// The zone of local times and of days.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The column of symbols in a file of several symbols, which is not supported yet.
+    #[serde(default, skip_serializing)]
+    symbol_column: Option<String>,
+}
+
+type FileDocument = InputFileDocument;
+
+impl InputFileDocument {
+    /// Describes a file by its path only.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            size: None,
+            modified_ns: None,
+            rows: None,
+            first_timestamp_ns: None,
+            last_timestamp_ns: None,
+            columns: BTreeMap::new(),
+            unit: None,
+            zone: None,
+            symbol_column: None,
+        }
+    }
+}
+
+/// A list of inputs: for each series its files, in order.
+struct InputList<'a> {
+    file: &'a Path,
+    series: BTreeMap<(String, String, Option<PriceType>), Vec<FileEntry>>,
+}
+
+/// Finds the files of every requested series in a list.
+///
+/// # Errors
+///
+/// [`Code::CorruptInput`] if the list is invalid. [`Code::SymbolNotFound`],
+/// [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] if it lacks a series. A usage error if
+/// an option of the request contradicts it.
+pub fn resolve(request: &Request, file: &Path) -> Result<Resolved> {
+    let list = InputList::read(file, request)?;
+    let symbols = match request.symbols() {
+        Symbols::Listed(symbols) => symbols.clone(),
+        Symbols::All => {
+            let symbols = list.all_symbols(request)?;
+            check_timeline(request.timeline(), &symbols)?;
+            symbols
+        }
+    };
+    let sides: Vec<_> = request.price_types().iter().copied().map(Some).collect();
+    let mut series = Vec::new();
+    let mut add = |role, timeframe: &Timeframe, sides: &[Option<PriceType>]| -> Result<()> {
+        for symbol in &symbols {
+            for &price_type in sides {
+                let name = SeriesName {
+                    symbol: symbol.clone(),
+                    timeframe: timeframe.as_str().to_owned(),
+                    price_type,
+                };
+                series.push(SeriesFiles {
+                    files: list.files(&name)?,
+                    name,
+                    role,
+                    within: None,
+                });
+            }
+        }
+        Ok(())
+    };
+    add(Role::Primary, request.timeframe(), &sides)?;
+    for (number, higher) in request.higher_timeframes().iter().enumerate() {
+        add(Role::Higher(number), higher.timeframe(), &sides)?;
+    }
+    if !request.indicators().is_empty() {
+        add(Role::Indicators, request.timeframe(), &[None])?;
+    }
+    Ok(Resolved { symbols, series })
+}
+
+impl<'a> InputList<'a> {
+    fn read(file: &'a Path, request: &Request) -> Result<Self> {
+        let wrong = |message: String| {
+            Error::input(Code::CorruptInput, message)
+                .at_file(file)
+                .with_hint("write the list in the format that omega-slices inputs prints")
+        };
+        let unreadable = |error: std::io::Error| {
+            wrong(format!("cannot read the list of inputs: {error}")).with_source(error)
+        };
+        let metadata = fs::metadata(file).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > LIST_BYTES_MAX {
+            return Err(wrong(
+                "cannot read the list of inputs: expected a regular file of at most 1 GiB"
+                    .to_owned(),
+            ));
+        }
+        let text = fs::read(file).map_err(unreadable)?;
+        let document: Document = serde_json::from_slice(&text)
+            .map_err(|error| wrong(format!("cannot read the list of inputs: {error}")))?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let mut series = BTreeMap::new();
+        for listed in document.series {
+            let timeframe: Timeframe = listed.timeframe.parse().map_err(|error: Error| {
+                wrong(error.message().to_owned()).at_symbol(&listed.symbol)
+            })?;
+            let name = SeriesName {
+                symbol: listed.symbol.clone(),
+                timeframe: timeframe.as_str().to_owned(),
+                price_type: listed.price_type,
+            };
+            if listed.files.is_empty() {
+                return Err(name.on(wrong(format!(
+                    "invalid list of inputs: it names no file for {name}"
+                ))));
+            }
+            let entries = listed.files.into_iter().map(|FileOrPath(document)| {
+                entry(folder, &document, &name, request).map_err(|error| {
+                    let error = name.on(error);
+                    if error.location().file.is_some() {
+                        error
+                    } else {
+                        error.at_file(file)
+                    }
+                })
+            });
+            let entries = entries.collect::<Result<Vec<_>>>()?;
+            let key = (name.symbol.clone(), name.timeframe.clone(), name.price_type);
+            if series.insert(key, entries).is_some() {
+                return Err(name.on(wrong(format!(
+                    "invalid list of inputs: it names the series {name} twice"
+                ))));
+            }
+        }
+        Ok(Self { file, series })
+    }
+
+    fn files(&self, name: &SeriesName) -> Result<Vec<FileEntry>> {
+        let key = (name.symbol.clone(), name.timeframe.clone(), name.price_type);
+        if let Some(files) = self.series.get(&key) {
+            return Ok(files.clone());
+        }
+        let of_symbol = || self.series.keys().filter(|key| key.0 == name.symbol);
+        let of_timeframe = || of_symbol().filter(|key| key.1 == name.timeframe);
+        let code = if of_timeframe().any(|key| key.2.is_some()) && name.price_type.is_some() {
+            Code::InvalidPriceType
+        } else if of_symbol().next().is_some() {
+            Code::TimeframeNotFound
+        } else {
+            Code::SymbolNotFound
+        };
+        let error = Error::input(code, format!("the list of inputs lacks the series {name}"));
+        Err(name
+            .on(error.at_file(self.file))
+            .with_hint("add it to the list, or request another series"))
+    }
+
+    /// The symbols with the primary timeframe and any requested price type, in name order.
+    fn all_symbols(&self, request: &Request) -> Result<Vec<String>> {
+        let timeframe = request.timeframe().as_str();
+        let is_requested = |side: PriceType| request.price_types().contains(&side);
+        let keys = self.series.keys();
+        let symbols: BTreeSet<_> = keys
+            .filter(|key| key.1 == timeframe && key.2.is_some_and(is_requested))
+            .filter(|key| {
+                request
+                    .symbol_pattern()
+                    .is_none_or(|pattern| pattern.matches(&key.0))
+            })
+            .map(|key| key.0.clone())
+            .collect();
+        if symbols.is_empty() {
+            let message = format!(
+                "the list of inputs has no {timeframe} candles of the requested price types"
+            );
+            return Err(Error::input(Code::SymbolNotFound, message)
+                .at_file(self.file)
+                .with_hint("request another timeframe or price type, or add series to the list"));
+        }
+        let symbols: Vec<_> = symbols.into_iter().collect();
+        // The names come from the list and follow the same rules as names in a request.
+        let checked = Request::builder("").inputs(Some(self.file.to_owned()));
+        let checked = checked.symbols(symbols.clone()).build();
+        checked.map_err(|error| {
+            Error::input(error.code(), error.message())
+                .at_file(self.file)
+                .with_hint("correct the list, or request its other symbols by name")
+        })?;
+        Ok(symbols)
+    }
+}
+
+/// Checks a file of the list against the request.
+fn entry(
+    folder: &Path,
+    document: &FileDocument,
+    name: &SeriesName,
+    request: &Request,
+) -> Result<FileEntry> {
+    check_local_path(&document.path.to_string_lossy())?;
+    let path = folder.join(&document.path);
+    if document.symbol_column.is_some() {
+        let message = "cannot read a file of several symbols: one file holds one series";
+        return Err(Error::input(Code::UnsupportedInput, message)
+            .at_file(&path)
+            .with_hint("write one file per symbol"));
+    }
+    let fields: Vec<&str> = if name.price_type.is_some() {
+        ColumnNames::VALUE_FIELDS.to_vec()
+    } else {
+        request.indicators().iter().map(String::as_str).collect()
+    };
+    let unknown = document
+        .columns
+        .keys()
+        .find(|field| *field != "timestamp" && !fields.contains(&field.as_str()));
+    // A list may describe indicators that this request does not use.
+    if let Some(field) = unknown.filter(|_| name.price_type.is_some()) {
+        let message = format!("invalid list of inputs: {field:?} is not a candle field");
+        return Err(Error::input(Code::CorruptInput, message)
+            .with_hint("choose from timestamp, open, high, low, close and volume"));
+    }
+    for (field, column) in &document.columns {
+        if column.is_empty() {
+            let message = format!("invalid list of inputs: the column name for {field:?} is empty");
+            return Err(Error::input(Code::CorruptInput, message)
+                .with_hint("leave the field out or name its column"));
+        }
+        let asked = request.columns().renaming(field);
+        if let Some(asked) = asked.filter(|asked| *asked != column) {
+            return Err(contradiction("columns", &path, asked, column));
+        }
+    }
+    let zone = match &document.zone {
+        None => None,
+        Some(text) => Some(Zone::of_column(text).ok_or_else(|| {
+            Error::input(
+                Code::CorruptInput,
+                format!("invalid time zone {text:?} in the list of inputs: expected an IANA name"),
+            )
+            .at_file(&path)
+            .with_hint("write a name such as Europe/Paris or UTC")
+        })?),
+    };
+    if let (Some(asked), Some(listed)) = (request.timestamp_unit(), document.unit)
+        && asked != listed
+        && asked != TimestampUnit::Magnitude
+    {
+        let (asked, listed) = (asked.as_str(), listed.as_str());
+        return Err(contradiction("timestamp-unit", &path, asked, listed));
+    }
+    Ok(FileEntry {
+        path,
+        listed: Some(Arc::new(ListedFile {
+            columns: document.columns.clone(),
+            unit: document.unit,
+            zone,
+            size: document.size,
+            modified_ns: document.modified_ns,
+        })),
+    })
+}
+
+/// The error if an option of the request contradicts a list.
+pub fn contradiction(option: &str, path: &Path, asked: &str, listed: &str) -> Error {
+    Error::usage(format!(
+        "the request says {asked:?} for {option}, but the list of inputs says {listed:?}"
+    ))
+    .at_file(path)
+    .with_hint("leave the option out or correct the list")
+}

@@ -1,0 +1,66 @@
+//! Lists the inputs of a request: which files it reads, and how. Synchronises nothing and reads no
+//! values.
+
+use std::path;
+
+use serde::Serialize;
+
+use crate::discovery;
+use crate::input_list::InputFileDocument;
+use crate::multi_symbol::ReadOptions;
+use crate::series;
+use slices_core::error::{Error, Result};
+use slices_core::request::{PriceType, Request};
+
+/// The series of a request and their files. Serializes to the document that
+/// [`Request::inputs`] names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InputList {
+    /// The series, in the order of the stream.
+    pub series: Vec<InputSeries>,
+}
+
+/// A series and its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InputSeries {
+    /// The symbol.
+    pub symbol: String,
+    /// The price type; `None` for indicators.
+    pub price_type: Option<PriceType>,
+    /// The timeframe of its candles.
+    pub timeframe: String,
+    /// Its files, in name order or in the order of the list of inputs.
+    pub files: Vec<InputFileDocument>,
+}
+
+/// Lists the inputs of a request. Opens each file and reads its footer, and its timestamps if the
+/// footer does not state their range.
+///
+/// # Errors
+///
+/// The errors of [`SliceBatches::open`](crate::multi_symbol::SliceBatches::open) for missing files and malformed footers.
+pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
+    let resolved = discovery::resolve(request, options.follows_links())?;
+    let rules = options.series_rules(request, None, resolved.series.len());
+    let listed = resolved.series.iter().map(|files| {
+        let documents = series::inputs(files, rules.of(files.role))?;
+        let absolute = documents.into_iter().map(|mut document| {
+            document.path = path::absolute(&document.path).map_err(|error| {
+                let message = format!("cannot find the current folder: {error}");
+                Error::system(message).with_source(error)
+            })?;
+            Ok(document)
+        });
+        Ok(InputSeries {
+            symbol: files.name.symbol.clone(),
+            price_type: files.name.price_type,
+            timeframe: files.name.timeframe.clone(),
+            files: absolute.collect::<Result<_>>()?,
+        })
+    });
+    Ok(InputList {
+        series: listed.collect::<Result<_>>()?,
+    })
+}

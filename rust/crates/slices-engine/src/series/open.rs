@@ -1,0 +1,256 @@
+//! Opens the files of a series: orders them by time, checks their instruments, and resolves local
+//! times that occur twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::SeriesRules;
+use crate::discovery::{FileEntry, SeriesFiles};
+use crate::input_list::{InputFileDocument, contradiction};
+use slices_core::error::{Code, Error, Result};
+use slices_core::report::FileUnit;
+use slices_parquet::{
+    DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SeriesFile, TimeRules,
+};
+
+/// The files of a series, in reading order.
+pub(super) struct OpenedFiles {
+    pub files: Vec<SeriesFile>,
+    /// The index of each file among all files by name.
+    pub places: Vec<usize>,
+    pub empty: Vec<EmptyFile>,
+    /// In name order.
+    pub units: Vec<FileUnit>,
+}
+
+impl OpenedFiles {
+    pub fn open(series: &SeriesFiles, rules: &SeriesRules) -> Result<Self> {
+        let mut files = Vec::with_capacity(series.files.len());
+        let mut empty = Vec::new();
+        // Of many files, keep only those open that are being read.
+        let held = series.files.len() == 1;
+        for (place, entry) in series.files.iter().enumerate() {
+            match open_file(series, entry, rules, &rules.time, Asks::Rows { held })? {
+                Opened::File(file) => files.push((place, *file)),
+                Opened::Empty(file) => empty.push(file),
+            }
+        }
+        if !rules.one_instrument {
+            let mut instruments = Instruments::default();
+            files
+                .iter()
+                .try_for_each(|(_, file)| instruments.look_at(file.file()))?;
+        }
+        let units = files.iter().filter_map(|(_, file)| {
+            let unit = file.unit().filter(|_| rules.unit.is_some())?;
+            Some(FileUnit::new(file.file().path(), unit))
+        });
+        let units = units.collect();
+        if files.len() > 1 {
+            let smallest: Result<Vec<_>> =
+                files.iter().map(|(_, file)| file.smallest_ns()).collect();
+            let mut in_time: Vec<_> = smallest?.into_iter().zip(files).collect();
+            // A stable sort: equal times keep the name order.
+            in_time.sort_by_key(|(smallest_ns, _)| *smallest_ns);
+            files = in_time.into_iter().map(|(_, file)| file).collect();
+        }
+        let (places, mut files): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        infer_second_passes(&mut files)?;
+        Ok(Self {
+            files,
+            places,
+            empty,
+            units,
+        })
+    }
+
+    /// Describes the files, in name order. Reads no values.
+    pub fn inputs(series: &SeriesFiles, rules: &SeriesRules) -> Result<Vec<InputFileDocument>> {
+        let time = Arc::new(TimeRules {
+            // A list contains files even if their rows do not fit 64-bit nanoseconds.
+            reach_ns: 0..=0,
+            ..(*rules.time).clone()
+        });
+        let mut instruments = Instruments::default();
+        let mut documents = Vec::with_capacity(series.files.len());
+        for entry in &series.files {
+            let mut document = InputFileDocument::new(entry.path.clone());
+            let (size, modified_ns) = match open_file(series, entry, rules, &time, Asks::Zone)? {
+                Opened::Empty(file) => {
+                    document.rows = Some(0);
+                    file.size_and_modified_ns()
+                }
+                Opened::File(file) => {
+                    if !rules.one_instrument {
+                        instruments.look_at(file.file())?;
+                    }
+                    let (first_ns, last_ns) = file.stamp_range()?;
+                    let fields =
+                        std::iter::once("timestamp").chain(rules.fields.iter().map(String::as_str));
+                    let columns = fields.zip(file.file().column_names());
+                    document.rows = Some(file.file().rows());
+                    document.first_timestamp_ns = Some(first_ns);
+                    document.last_timestamp_ns = Some(last_ns);
+                    document.columns = columns
+                        .map(|(field, column)| (field.to_owned(), column.to_owned()))
+                        .collect();
+                    document.unit = file.unit();
+                    document.zone = file.zone().map(|zone| zone.name().to_owned());
+                    file.file().size_and_modified_ns()
+                }
+            };
+            document.size = Some(size);
+            document.modified_ns = Some(modified_ns);
+            documents.push(document);
+        }
+        Ok(documents)
+    }
+}
+
+/// The purpose of opening a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// To read its rows; `held` keeps the file open in between.
+    Rows { held: bool },
+    /// To describe it, with its zone.
+    Zone,
+}
+
+/// Opens one file of a series, according to its rules and the list of inputs.
+fn open_file(
+    series: &SeriesFiles,
+    entry: &FileEntry,
+    rules: &SeriesRules,
+    time: &Arc<TimeRules>,
+    asks: Asks,
+) -> Result<Opened> {
+    let listed = entry.listed.as_deref();
+    let column = |field: &str| listed.and_then(|listed| listed.columns.get(field)).cloned();
+    let timestamp = column("timestamp").unwrap_or_else(|| rules.timestamp.clone());
+    // The list contains the zone of the column itself too, whatever the request names.
+    let listed_zone = listed.and_then(|listed| listed.zone.as_ref());
+    let zone = match (listed_zone, &time.zone) {
+        (Some(listed), Some(asked)) if listed.is_utc() => Some(asked),
+        (listed, asked) => listed.or(asked.as_ref()),
+    };
+    let fields = rules.fields.iter().zip(&rules.values);
+    let values: Vec<_> = fields
+        .map(|(field, name)| column(field).unwrap_or_else(|| name.clone()))
+        .collect();
+    let opened = SeriesFile::open(FileOptions {
+        path: &entry.path,
+        within: series.within.as_ref(),
+        contents: rules.contents,
+        timestamp: &timestamp,
+        values: &values,
+        time,
+        unit: listed.and_then(|listed| listed.unit).or(time.unit),
+        zone,
+        asks_zone: asks == Asks::Zone || listed_zone.is_some(),
+        held: matches!(asks, Asks::Rows { held: true }),
+    })?;
+    let (size, modified_ns) = match &opened {
+        Opened::File(file) => file.file().size_and_modified_ns(),
+        Opened::Empty(file) => file.size_and_modified_ns(),
+    };
+    if let Some(listed) = listed {
+        if let (Some(asked), Some(zone), Opened::File(file)) = (&time.zone, &listed.zone, &opened)
+            && asked != zone
+            && file
+                .own_zone()
+                .is_none_or(|own| own.is_utc() && !zone.is_utc())
+        {
+            return Err(contradiction(
+                "zone",
+                &entry.path,
+                asked.name(),
+                zone.name(),
+            ));
+        }
+        let differs = |what: &str, listed: String, is: String| {
+            let message =
+                format!("the file differs from the list of inputs: {what} {is}, not {listed}");
+            Err(Error::input(Code::CorruptInput, message)
+                .at_file(&entry.path)
+                .with_hint("create the list again with omega-slices inputs"))
+        };
+        if let Some(known) = listed.size.filter(|known| *known != size) {
+            return differs("its size is", known.to_string(), size.to_string());
+        }
+        if let Some(known) = listed.modified_ns.filter(|known| *known != modified_ns) {
+            return differs(
+                "it was changed at",
+                known.to_string(),
+                modified_ns.to_string(),
+            );
+        }
+    }
+    Ok(opened)
+}
+
+/// A local hour that occurs twice, with the rows seen so far.
+struct DoubledHour {
+    /// File, row and local time of its first row.
+    first: (usize, u64, i64),
+    latest_wall_ns: i64,
+    /// File and row of the first backward step.
+    second_pass: Option<(usize, u64)>,
+    /// File, row and local time of the second backward step.
+    third_pass: Option<(usize, u64, i64)>,
+    is_in_reach: bool,
+}
+
+/// Finds, over all files in reading order, the row from which the times of each doubled hour are
+/// later than the clock change. A backward step starts the second pass.
+///
+/// # Errors
+///
+/// [`Code::CorruptInput`] if an hour in reach has no backward step, or more than one.
+fn infer_second_passes(files: &mut [SeriesFile]) -> Result<()> {
+    let mut hours: BTreeMap<i64, DoubledHour> = BTreeMap::new();
+    for (number, file) in files.iter().enumerate() {
+        file.doubled_rows(|doubled: DoubledRow| {
+            let DoubledRow { row, wall_ns, .. } = doubled;
+            let hour = hours
+                .entry(doubled.change.change_ns)
+                .or_insert(DoubledHour {
+                    first: (number, row, wall_ns),
+                    latest_wall_ns: wall_ns,
+                    second_pass: None,
+                    third_pass: None,
+                    is_in_reach: false,
+                });
+            hour.is_in_reach |= doubled.is_in_reach;
+            if wall_ns < hour.latest_wall_ns {
+                if hour.second_pass.is_none() {
+                    hour.second_pass = Some((number, row));
+                } else if hour.third_pass.is_none() {
+                    hour.third_pass = Some((number, row, wall_ns));
+                }
+            }
+            hour.latest_wall_ns = wall_ns;
+        })?;
+    }
+    for hour in hours.values().filter(|hour| hour.is_in_reach) {
+        let fault = match (hour.second_pass, hour.third_pass) {
+            (Some(_), None) => continue,
+            (None, _) => hour.first,
+            (_, Some(third)) => third,
+        };
+        let (file, row, wall_ns) = fault;
+        return Err(files[file].not_inferred(row, wall_ns, hour.second_pass.is_some()));
+    }
+    for (number, file) in files.iter_mut().enumerate() {
+        let from = hours.iter().filter_map(|(&change_ns, hour)| {
+            let (second_file, row) = hour.second_pass?;
+            let from = match number.cmp(&second_file) {
+                std::cmp::Ordering::Less => return None,
+                std::cmp::Ordering::Equal => row,
+                std::cmp::Ordering::Greater => 0,
+            };
+            Some((change_ns, from))
+        });
+        file.set_second_passes(from.collect());
+    }
+    Ok(())
+}

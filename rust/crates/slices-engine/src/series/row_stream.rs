@@ -1,0 +1,121 @@
+//! Owns the timestamps of a series as they stand in its files, in steps of any length, from any row on.
+
+use super::{SeriesRules, SeriesSource};
+use crate::delta_runs::DeltaRuns;
+use slices_core::error::Result;
+use slices_parquet::{LastRange, Projection, RawRows, RowReader};
+
+/// The timestamps of all rows of a series that are decoded, as they stand in the files.
+pub(super) struct RowStream {
+    pass: Projection,
+    file: usize,
+    reader: Option<Box<RowReader>>,
+    /// All timestamps that are left, where an earlier pass could keep them.
+    runs: Option<DeltaRuns>,
+    /// Rows of the next file that is opened that were handed out before.
+    skip: u64,
+    /// Decoded, and not handed out yet.
+    decoded: Option<RawRows>,
+    /// The next row to be handed out.
+    position: u64,
+    /// The row before which the stream ends; what needs no other row is read for less.
+    end: u64,
+}
+
+impl RowStream {
+    /// From the first row to the one before `end`; by `delta_runs`, where an earlier pass could keep all
+    /// timestamps.
+    pub fn new(pass: Projection, runs: Option<DeltaRuns>, end: u64) -> Self {
+        Self {
+            end,
+            pass,
+            file: 0,
+            reader: None,
+            runs,
+            skip: 0,
+            decoded: None,
+            position: 0,
+        }
+    }
+
+    /// The next row to be handed out.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// At most `limit` of the next rows; `None` after the last ones. Never an empty chunk.
+    pub fn next(
+        &mut self,
+        source: &SeriesSource,
+        rules: &SeriesRules,
+        limit: u64,
+    ) -> Result<Option<RawRows>> {
+        let limit = limit.min(self.end - self.position);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if limit == 0 {
+            return Ok(None);
+        }
+        if let Some(runs) = &mut self.runs {
+            let timestamps = runs.read(rules.chunk_rows.min(limit));
+            self.position += timestamps.len() as u64;
+            return Ok((!timestamps.is_empty()).then(|| RawRows {
+                timestamps: timestamps.into(),
+                begins: None,
+                values: None,
+            }));
+        }
+        while self.decoded.is_none() {
+            let Some(planned) = source.files.get(self.file) else {
+                return Ok(None);
+            };
+            if self.reader.is_none() && planned.rows > 0 {
+                let skip = std::mem::take(&mut self.skip);
+                let rows = skip..skip + self.end - self.position;
+                let ranges = planned.ranges_between(rows.clone());
+                let last = if !rules.has_window() && planned.cuts_last_range(&rows) {
+                    LastRange::Beginning
+                } else {
+                    LastRange::Whole
+                };
+                let reader =
+                    planned
+                        .file
+                        .read_beginning(self.pass, &ranges, rules.chunk_rows, last)?;
+                self.reader = Some(Box::new(reader));
+            }
+            self.decoded = match &mut self.reader {
+                Some(reader) => reader.next_rows()?,
+                None => None,
+            };
+            if self.decoded.is_none() {
+                self.reader = None;
+                self.file += 1;
+            }
+        }
+        let Some(decoded) = self.decoded.take() else {
+            return Ok(None);
+        };
+        let len = limit.min(decoded.timestamps.len());
+        if len < decoded.timestamps.len() {
+            self.decoded = Some(decoded.slice(len, decoded.timestamps.len() - len));
+        }
+        self.position += len as u64;
+        Ok(Some(decoded.slice(0, len)))
+    }
+
+    /// Goes to a row whose predecessors were handed out before, and on from there to the end of the
+    /// series: by the timestamps of all rows from it on, where these were kept.
+    pub fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<DeltaRuns>) {
+        *self = Self {
+            skip: row,
+            position: row,
+            ..Self::new(self.pass, runs, source.rows())
+        };
+        while let Some(planned) = source.files.get(self.file)
+            && self.skip >= planned.rows
+        {
+            self.skip -= planned.rows;
+            self.file += 1;
+        }
+    }
+}

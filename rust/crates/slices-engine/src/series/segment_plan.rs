@@ -1,0 +1,225 @@
+//! Owns the decision which rows of the files of a series are read, and in which segments: by what the
+//! files say of their pages, or by a pass over all timestamps.
+
+use std::ops::Range;
+
+use super::SeriesRules;
+use super::scan::Scan;
+use super::segments::{Segment, SegmentBounds, first_and_rest, segments};
+use crate::delta_runs::DeltaRuns;
+use slices_core::error::{Code, Error, Result};
+use slices_core::request::{UnsortedPolicy, format_timestamp};
+use slices_parquet::{PageBounds, RowRange, SeriesFile};
+
+/// So few chunks are looked through at once, without segments.
+const SCANNED_AT_ONCE_CHUNKS: u64 = 12;
+
+/// Which rows of the files are read, in which segments.
+pub(super) struct SegmentPlan {
+    /// Per file.
+    pub ranges: Vec<Vec<RowRange>>,
+    pub segments: Vec<Segment>,
+    /// What was relied on, where it was.
+    pub bounds: SegmentBounds,
+    pub may_repeat: bool,
+    pub runs: Option<DeltaRuns>,
+}
+
+impl SegmentPlan {
+    /// By what the files say of their pages. Few rows are looked through at once; of many, only pages at the
+    /// ends of the window are decoded. `None` where the files do not say enough, or where the rules are that
+    /// any disorder ends the run, however late in the file.
+    pub fn by_pages(files: &[SeriesFile], rules: &SeriesRules) -> Result<Option<Self>> {
+        if rules.unsorted == UnsortedPolicy::Error || rules.fails_on_duplicates() {
+            return Ok(None);
+        }
+        let mut selected = Vec::with_capacity(files.len());
+        for file in files {
+            match selected_pages(file, rules)? {
+                Some(of_file) => selected.push(of_file),
+                None => return Ok(None),
+            }
+        }
+        let rows: usize = selected.iter().flatten().map(PagesOfGroup::rows).sum();
+        if rows as u64 <= SCANNED_AT_ONCE_CHUNKS * rules.chunk_rows as u64 {
+            return Self::by_scan_of_pages(files, &selected, rules).map(Some);
+        }
+        let mut ranges = Vec::with_capacity(files.len());
+        let mut pages = Vec::new();
+        for (file, of_file) in files.iter().zip(&selected) {
+            for group in of_file {
+                check_neighbours(file, group, rules)?;
+                pages.extend_from_slice(&group.pages[group.read.clone()]);
+            }
+            let of_file = of_file.iter().map(|group| group.range(group.read.clone()));
+            ranges.push(of_file.filter(|range| range.rows > 0).collect());
+        }
+        let (segments, may_repeat) = segments(&pages);
+        let short_enough = |segment: &Segment| segment.rows <= rules.segment_rows as u64;
+        if !segments.first().is_none_or(short_enough) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            ranges,
+            segments: first_and_rest(&segments),
+            bounds: SegmentBounds::new(&pages),
+            may_repeat,
+            runs: None,
+        }))
+    }
+
+    /// By a pass over the timestamps of the pages that are read, and of those beside them.
+    fn by_scan_of_pages(
+        files: &[SeriesFile],
+        selected: &[Vec<PagesOfGroup>],
+        rules: &SeriesRules,
+    ) -> Result<Self> {
+        let mut scan = Scan::new(rules);
+        let mut ranges = Vec::with_capacity(files.len());
+        for (file, of_file) in files.iter().zip(selected) {
+            let mut of_rows = Vec::new();
+            for group in of_file {
+                let part = group.with_neighbours();
+                of_rows.extend(group.scan(file, part, &mut scan, rules)?);
+            }
+            ranges.push(of_rows);
+        }
+        Ok(Self::of_scan(ranges, scan))
+    }
+
+    /// By a pass over all timestamps.
+    pub fn by_scan(files: &[SeriesFile], rules: &SeriesRules) -> Result<Self> {
+        let mut scan = Scan::new(rules);
+        let mut ranges = Vec::with_capacity(files.len());
+        for file in files {
+            ranges.push(scan.file(file)?);
+        }
+        Ok(Self::of_scan(ranges, scan))
+    }
+
+    fn of_scan(ranges: Vec<Vec<RowRange>>, scan: Scan<'_>) -> Self {
+        let rows = ranges.iter().flatten().map(|range| range.rows as u64).sum();
+        Self {
+            ranges,
+            segments: vec![Segment {
+                rows,
+                order: scan.order(),
+            }],
+            bounds: SegmentBounds::default(),
+            may_repeat: scan.repeats,
+            runs: scan.runs,
+        }
+    }
+}
+
+/// The pages of a row group, as far as the file tells them apart, and those of them that are read.
+struct PagesOfGroup {
+    row_group: usize,
+    pages: Vec<PageBounds>,
+    read: Range<usize>,
+}
+
+/// The pages of each row group of a file that may hold rows within reach. `None` where the file does not say
+/// it for certain.
+fn selected_pages(file: &SeriesFile, rules: &SeriesRules) -> Result<Option<Vec<PagesOfGroup>>> {
+    let mut selected = Vec::new();
+    for (row_group, rows) in file.file().row_group_rows().enumerate() {
+        if rows == 0 {
+            continue;
+        }
+        let Some(pages) = file.timestamp_pages(row_group)? else {
+            return Ok(None);
+        };
+        // From the first page that ends after the start to the last that begins before the end; those
+        // between are read even where they claim to lie elsewhere.
+        let first = pages.iter().position(|page| rules.start_ns <= page.max_ns);
+        let first = first.unwrap_or(pages.len());
+        let last = pages.iter().rposition(|page| page.min_ns <= rules.end_ns);
+        let end = last.map_or(0, |last| last + 1);
+        selected.push(PagesOfGroup {
+            row_group,
+            pages,
+            // All pages before the first one end before the window. So the range may be empty, and then says
+            // between which pages the window lies, but it never ends before it starts.
+            read: first..end,
+        });
+    }
+    Ok(Some(selected))
+}
+
+impl PagesOfGroup {
+    /// How many rows are read.
+    fn rows(&self) -> usize {
+        self.range(self.read.clone()).rows
+    }
+
+    /// The rows of some of the pages.
+    fn range(&self, part: Range<usize>) -> RowRange {
+        let rows = |pages: &[PageBounds]| pages.iter().map(|page| page.rows).sum();
+        RowRange {
+            row_group: self.row_group,
+            skip: rows(&self.pages[..part.start]),
+            rows: rows(&self.pages[part]),
+        }
+    }
+
+    /// The pages that are read, and one more on each side.
+    fn with_neighbours(&self) -> Range<usize> {
+        self.read.start.saturating_sub(1)..self.pages.len().min(self.read.end + 1)
+    }
+
+    /// Looks through the timestamps of some pages: their rows from the first to the last within reach.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::CorruptInput`] where a timestamp contradicts the bounds of its page.
+    fn scan(
+        &self,
+        file: &SeriesFile,
+        part: Range<usize>,
+        scan: &mut Scan<'_>,
+        rules: &SeriesRules,
+    ) -> Result<Option<RowRange>> {
+        let rows = self.range(part.clone());
+        if rows.rows == 0 {
+            return Ok(None);
+        }
+        let bounds = SegmentBounds::new(&self.pages[part]);
+        let before: usize = file.file().row_group_rows().take(self.row_group).sum();
+        scan.rows_within(file, rows, |first, timestamps| {
+            let Some((at, page)) = bounds.contradicted(first as u64, timestamps) else {
+                return Ok(());
+            };
+            let row = (before + rows.skip + first + at) as u64;
+            Err(contradiction(timestamps[at], &page, rules)
+                .at_file(file.file().path())
+                .at_row(row))
+        })
+    }
+}
+
+/// Fails where a page beside those that are read contradicts its bounds. In a file in order no other page
+/// can hide rows of the window.
+fn check_neighbours(file: &SeriesFile, group: &PagesOfGroup, rules: &SeriesRules) -> Result<()> {
+    let all = group.with_neighbours();
+    for beside in [all.start..group.read.start, group.read.end..all.end] {
+        // Its order says nothing of that of the series.
+        group.scan(file, beside, &mut Scan::new(rules), rules)?;
+    }
+    Ok(())
+}
+
+/// The error for a timestamp outside the bounds that the file gives for it.
+pub(super) fn contradiction(timestamp_ns: i64, page: &PageBounds, rules: &SeriesRules) -> Error {
+    Error::input(
+        Code::CorruptInput,
+        format!(
+            "the timestamp {} contradicts the statistics of its page, {} to {}",
+            format_timestamp(timestamp_ns),
+            format_timestamp(page.min_ns),
+            format_timestamp(page.max_ns)
+        ),
+    )
+    .at_column(&rules.timestamp)
+    .with_hint("the file is damaged, or its writer is; write it again")
+}

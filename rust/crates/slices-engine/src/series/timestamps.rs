@@ -1,0 +1,402 @@
+//! Owns the control side of a series: it turns rows into candles that strictly increase in time,
+//! from the first of the first chunk to the last of the last, and says which row each came from.
+//!
+//! The rows come in segments, one after the other in time. A segment that is known to be in order
+//! is streamed; any other one is looked through whole, and sorted where it has to be.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::duplicates::Duplicates;
+use super::open::OpenedFiles;
+use super::row_filter::{RowFilter, left_out};
+use super::row_stream::RowStream;
+use super::scan::Scan;
+use super::segment_plan::{SegmentPlan, contradiction};
+use super::segments::{Order, Segment, SegmentBounds, look_at_all};
+use super::stats::SeriesStats;
+use super::{CandleTimes, PlannedFile, SeriesObserver, SeriesRules, SeriesSource};
+use crate::discovery::SeriesFiles;
+use slices_core::error::{Code, Error, Result};
+use slices_core::hint::{Setting, hint};
+use slices_core::report::{SeriesName, SeriesReport, Warning};
+use slices_core::request::{UnsortedPolicy, format_timestamp};
+use slices_parquet::{FileRanges, Projection};
+
+/// The candles of one series, chunk by chunk.
+pub struct TimestampReader {
+    rules: Arc<SeriesRules>,
+    source: Arc<SeriesSource>,
+    filter: RowFilter,
+    rows: RowStream,
+    segments: VecDeque<Segment>,
+    bounds: SegmentBounds,
+    /// The candles of a segment that was looked through whole, and how many were handed on.
+    whole: Option<(CandleTimes, usize)>,
+    /// Whether timestamps may repeat from one chunk to the next; then every chunk is held back
+    /// until the next one shows whether its last candle is superseded.
+    may_repeat: bool,
+    held: Option<CandleTimes>,
+    duplicates: Duplicates,
+    stats: SeriesStats,
+    ended: bool,
+    warnings: Vec<Warning>,
+}
+
+impl TimestampReader {
+    pub(super) fn open(
+        series: &SeriesFiles,
+        rules: Arc<SeriesRules>,
+        observer: Box<dyn SeriesObserver>,
+    ) -> Result<(Arc<SeriesSource>, Self)> {
+        let OpenedFiles {
+            files,
+            places,
+            empty,
+            units,
+        } = OpenedFiles::open(series, &rules)?;
+        let rows = files.iter().map(|file| file.file().rows()).sum();
+        let filter = RowFilter::new(&rules);
+        let by_pages = if filter.needs_values() || rules.time.needs_begins() {
+            None
+        } else {
+            SegmentPlan::by_pages(&files, &rules)?
+        };
+        let mut plan = match by_pages {
+            Some(plan) => plan,
+            None => SegmentPlan::by_scan(&files, &rules)?,
+        };
+        // Rows of one date are looked at together; they are few.
+        let is_whole = rules.time.needs_begins();
+        if is_whole {
+            plan.segments = look_at_all(&plan.segments).into_iter().collect();
+        }
+        let files = places.into_iter().zip(files).zip(plan.ranges);
+        let files: Vec<_> = files
+            .map(|(file, ranges)| PlannedFile::new(file, ranges))
+            .collect();
+        let ranges = files.iter().flat_map(PlannedFile::file_ranges);
+        let source = Arc::new(SeriesSource {
+            name: series.name.clone(),
+            ranges: FileRanges::new(ranges),
+            files,
+            empty,
+            first_path: series.files[0].path.clone(),
+        });
+        let mut stats = SeriesStats::new(&series.name, series.files.len(), rows, &rules, observer);
+        stats.report.timestamp_units = units;
+        let reader = Self {
+            rows: if filter.needs_values() {
+                RowStream::new(Projection::Candles, None, source.rows())
+            } else {
+                // After the first segment it goes on by itself, much later.
+                let first = plan.segments.first().map_or(0, |segment| segment.rows);
+                RowStream::new(Projection::Timestamps, plan.runs, first)
+            },
+            filter,
+            segments: plan.segments.into(),
+            bounds: plan.bounds,
+            whole: None,
+            may_repeat: (rules.normalize || plan.may_repeat) && !is_whole,
+            held: None,
+            duplicates: Duplicates::new(&rules),
+            stats,
+            ended: false,
+            warnings: Vec::new(),
+            rules,
+            source: source.clone(),
+        };
+        Ok((source, reader))
+    }
+
+    /// The next candles of the series; `None` after the last ones. Never an empty chunk.
+    pub fn next_chunk(&mut self) -> Result<Option<CandleTimes>> {
+        let chunk = self
+            .next_unnamed()
+            .map_err(|error| self.source.named(error))?;
+        if let Some(chunk) = &chunk {
+            let before = |&at: &i64| at < self.rules.first_ns;
+            let lead_in = chunk.timestamps.partition_point(before);
+            let timestamps = &chunk.timestamps[lead_in..];
+            if chunk.begins.is_none() {
+                self.stats.add_candles(timestamps);
+            } else {
+                // Of one date there may be several, each until the next is complete.
+                let last = self.stats.report.last_timestamp_ns;
+                let mut dates: Vec<_> =
+                    last.into_iter().chain(timestamps.iter().copied()).collect();
+                dates.dedup();
+                self.stats.add_candles(&dates[last.iter().count()..]);
+            }
+        } else if !self.ended {
+            self.ended = true;
+            if self.rules.warns_of_conflicts {
+                self.warnings.extend(self.duplicates.warning(&self.source));
+            }
+            self.warnings.extend(self.stats.warnings(&self.source));
+        }
+        Ok(chunk)
+    }
+
+    /// What has been read so far, and dropped by which rule.
+    pub fn report(&self) -> &SeriesReport {
+        &self.stats.report
+    }
+
+    /// What a person should know about this series, as far as it has been read; each once.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    fn next_unnamed(&mut self) -> Result<Option<CandleTimes>> {
+        loop {
+            let after = self.next_filtered()?;
+            // Asked afterwards: a segment may have turned out to be such a one.
+            if !self.may_repeat {
+                return Ok(after);
+            }
+            let Some(after) = after else {
+                return Ok(self.held.take());
+            };
+            let Some(before) = self.held.take() else {
+                self.held = Some(self.unique(after)?);
+                continue;
+            };
+            self.check_border(&before, &after)?;
+            let after = self.unique(after)?;
+            let (before, after) = self.resolve_border(before, after)?;
+            if after.is_empty() {
+                self.held = Some(before);
+                continue;
+            }
+            self.held = Some(after);
+            if !before.is_empty() {
+                return Ok(Some(before));
+            }
+        }
+    }
+
+    /// Window, session, flooring and order: the next candles, if need be with repeated timestamps.
+    fn next_filtered(&mut self) -> Result<Option<CandleTimes>> {
+        loop {
+            if let Some((candles, used)) = &mut self.whole {
+                let len = (candles.len() - *used).min(self.rules.chunk_rows);
+                if len > 0 {
+                    let chunk = candles.slice(*used, len);
+                    *used += len;
+                    return Ok(Some(chunk));
+                }
+                self.whole = None;
+            }
+            let Some(segment) = self.segments.front_mut() else {
+                return Ok(None);
+            };
+            match segment.order {
+                Order::Ascending => {}
+                Order::LookAtAll => {
+                    let segment = *segment;
+                    self.segments.pop_front();
+                    self.load(&segment)?;
+                    if !self.segments.is_empty() {
+                        // The rest is read much later; until then nothing is kept for it.
+                        self.rows.go_to(self.rows.position(), &self.source, None);
+                    }
+                    continue;
+                }
+                Order::Scan => {
+                    let segment = *segment;
+                    let scanned = self.scan(&segment)?;
+                    self.segments[0] = scanned;
+                    continue;
+                }
+            }
+            let first_row = self.rows.position();
+            let Some(raw) = self.rows.next(&self.source, &self.rules, segment.rows)? else {
+                self.segments.pop_front();
+                continue;
+            };
+            segment.rows -= raw.timestamps.len() as u64;
+            let filtered =
+                self.filter
+                    .filter_rows(&raw, first_row, &self.source, &mut self.stats)?;
+            if !filtered.is_empty() {
+                return Ok(Some(filtered));
+            }
+        }
+    }
+
+    /// Looks through a long segment in a pass that keeps little of it, and goes back to its start.
+    fn scan(&mut self, segment: &Segment) -> Result<Segment> {
+        let start = self.rows.position();
+        let mut scan = Scan::new(&self.rules);
+        while self.rows.position() < start + segment.rows {
+            let first_row = self.rows.position();
+            let left = start + segment.rows - first_row;
+            let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
+                break;
+            };
+            self.check_bounds(first_row, &raw.timestamps)?;
+            scan.rows(&raw.timestamps);
+        }
+        self.may_repeat |= scan.repeats;
+        let order = scan.order();
+        let runs = scan.runs;
+        self.rows.go_to(start, &self.source, runs);
+        Ok(Segment { order, ..*segment })
+    }
+
+    /// Looks through a whole segment and sorts it where it has to be.
+    fn load(&mut self, segment: &Segment) -> Result<()> {
+        let all_rows = self.rows.position()..self.rows.position() + segment.rows;
+        let mut parts = Vec::new();
+        while self.rows.position() < all_rows.end {
+            let first_row = self.rows.position();
+            let left = all_rows.end - first_row;
+            let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
+                break;
+            };
+            self.check_bounds(first_row, &raw.timestamps)?;
+            parts.push(
+                self.filter
+                    .filter_rows(&raw, first_row, &self.source, &mut self.stats)?,
+            );
+        }
+        let mut all = CandleTimes::concat(&parts);
+        drop(parts);
+        if let Some(earlier) = all.timestamps.windows(2).position(|pair| pair[0] > pair[1]) {
+            let row = all.rows.row(earlier + 1);
+            if self.rules.unsorted == UnsortedPolicy::Error {
+                let error = unsorted(&all.timestamps[earlier..=earlier + 1]);
+                return Err(self.source.at_row(error, row));
+            }
+            if self.stats.report.sorted {
+                let (path, row) = self.source.place(row);
+                self.warnings
+                    .push(sorted_in_memory(&self.source.name, path, row));
+            }
+            self.stats.report.sorted = false;
+            let mut order: Vec<u32> = (0..row_index(all.len())?).collect();
+            order.sort_by_key(|&at| all.timestamps[at as usize]);
+            all = all.take(&order);
+            all.shuffled = Some(all_rows.clone());
+        }
+        let mut unique = self.unique(all)?;
+        if unique.begins.is_some() {
+            // Rows of one date may have been put into the order of their ends.
+            unique.shuffled = Some(all_rows);
+        }
+        self.whole = Some((unique, 0));
+        Ok(())
+    }
+
+    /// Order was planned, and pages were left out, by what the file says of its pages: fails where
+    /// that turns out to be wrong.
+    fn check_bounds(&self, first_row: u64, timestamps: &[i64]) -> Result<()> {
+        let Some((row, page)) = self.bounds.contradicted(first_row, timestamps) else {
+            return Ok(());
+        };
+        let error = contradiction(timestamps[row], &page, &self.rules);
+        Err(self.source.at_row(error, first_row + row as u64))
+    }
+
+    /// Drops all but one row of every run of equal timestamps; the candles are in order.
+    fn unique(&mut self, filtered: CandleTimes) -> Result<CandleTimes> {
+        let timestamps = &filtered.timestamps;
+        if timestamps.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Ok(filtered);
+        }
+        let end = timestamps.len();
+        let kept = self.duplicates.choose(&self.source, &filtered)?;
+        self.stats.report.conflicting_duplicates = self.duplicates.conflicts();
+        let lead_in = timestamps.partition_point(|&at| at < self.rules.first_ns);
+        let kept_of_it = kept.partition_point(|&at| (at as usize) < lead_in);
+        let candles = match &filtered.begins {
+            None => kept.len() - kept_of_it,
+            Some(_) => timestamps[lead_in..].chunk_by(|a, b| a == b).count(),
+        };
+        let dropped = (end - lead_in) - candles;
+        self.stats.report.duplicates += dropped as u64;
+        self.stats
+            .add_dropped(left_out(timestamps, &kept).filter(|&at| at >= self.rules.first_ns));
+        Ok(filtered.take(&kept))
+    }
+
+    /// Fails where a chunk may not follow another. Comes before anything is said about the rows of
+    /// the later chunk: the first row at fault is the one to be named.
+    fn check_border(&mut self, before: &CandleTimes, after: &CandleTimes) -> Result<()> {
+        match before.border(after) {
+            Some((last, first)) if last > first => {
+                // The pass over the timestamps saw them in order.
+                let message = "the file changed while it was being read";
+                let error = Error::input(Code::CorruptInput, message);
+                Err(self.source.at_row(error, after.rows.row(0)))
+            }
+            Some((last, first)) if last == first && self.rules.fails_on_duplicates() => {
+                let rows = (before.rows.row(before.len() - 1), after.rows.row(0));
+                let kept = self.duplicates.keeps_before(&self.source, first, rows);
+                kept.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets one row win where a timestamp ends one chunk and begins the next.
+    fn resolve_border(
+        &mut self,
+        before: CandleTimes,
+        after: CandleTimes,
+    ) -> Result<(CandleTimes, CandleTimes)> {
+        let Some((_, shared)) = before.border(&after).filter(|(last, first)| last == first) else {
+            return Ok((before, after));
+        };
+        let rows = (before.rows.row(before.len() - 1), after.rows.row(0));
+        let keeps_before = self.duplicates.keeps_before(&self.source, shared, rows)?;
+        self.stats.report.conflicting_duplicates = self.duplicates.conflicts();
+        let dropped = Some(shared).filter(|&at| at >= self.rules.first_ns);
+        self.stats.report.duplicates += u64::from(dropped.is_some());
+        self.stats.add_dropped(dropped.into_iter());
+        Ok(if keeps_before {
+            let len = after.len() - 1;
+            (before, after.slice(1, len))
+        } else {
+            let len = before.len() - 1;
+            (before.slice(0, len), after)
+        })
+    }
+}
+
+fn unsorted(pair: &[i64]) -> Error {
+    Error::input(
+        Code::UnsortedInput,
+        format!(
+            "the series is not in time order: {} comes after {}",
+            format_timestamp(pair[1]),
+            format_timestamp(pair[0])
+        ),
+    )
+    .with_hint(hint![
+        "sort the file, or choose ",
+        Setting::Unsorted.to("sort")
+    ])
+}
+
+fn sorted_in_memory(series: &SeriesName, file: &Path, row: u64) -> Warning {
+    let message = format!(
+        "{series} is not in time order (first at row {row} of {}); it was sorted \
+             in memory",
+        file.display()
+    );
+    Warning::new(Code::UnsortedInput.name(), message)
+        .at_file(file)
+        .at_series(series)
+}
+
+fn row_index(rows: usize) -> Result<u32> {
+    u32::try_from(rows).map_err(|_| {
+        Error::system(format!(
+            "a series of {rows} rows that is not in order is too long to sort"
+        ))
+        .with_hint("sort the file, or narrow the window")
+    })
+}

@@ -1,0 +1,507 @@
+//! Reads slices back, in order and in bounded memory, from a stream or a file.
+//!
+//! A file is read as the stream that it contains, so it may come through a pipe. Its footer comes
+//! last and must agree with the slices. Guarantees whole slices, symbols in order and strictly
+//! increasing timestamps. The input must end with seal, end marker and (for files) the footer.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int16Type, SchemaRef, TimestampNanosecondType};
+use arrow::error::ArrowError;
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::reader::read_footer_length;
+use arrow::ipc::{Footer, root_as_footer};
+use serde_json::Value;
+
+use crate::footer::{self, Seal};
+use crate::messages::{CONTINUATION, Messages, wrong};
+use crate::write::Format;
+use slices_core::candle::{symbol_type, timestamp_type};
+use slices_core::error::{Code, Error, Result};
+use slices_core::metadata::{MetadataFault, SCHEMA_VERSION, StreamMetadata};
+use slices_core::panic_guard::catch_panic;
+use slices_core::request::check_local_path;
+
+/// The start and the end of a file.
+const MAGIC: &[u8; 6] = b"ARROW1";
+
+/// Maximum size of the magic with its padding.
+const HEADER_BYTES_MAX: usize = 64;
+
+/// Maximum footer size: an index of some ten million batches.
+const FOOTER_BYTES_MAX: u64 = 1 << 29;
+
+/// The footer length and the magic, after the footer.
+const TRAILER_BYTES: usize = 10;
+
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// The contents of a slice file or stream, according to its schema.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SliceContent {
+    /// Columns and metadata.
+    pub schema: SchemaRef,
+    /// The symbols, in the order of the rows of a slice.
+    pub symbols: Arc<[String]>,
+    /// The primary timeframe.
+    pub timeframe: String,
+    /// The request that it answers, as written.
+    pub request: Value,
+    /// The program that wrote it.
+    pub producer: String,
+    /// The version of its schema.
+    pub schema_version: String,
+}
+
+/// Whole slices, read back.
+#[derive(Debug, Clone)]
+pub struct StoredSlices {
+    batch: RecordBatch,
+    symbols: usize,
+}
+
+impl StoredSlices {
+    /// Number of slices; never 0.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.batch.num_rows() / self.symbols
+    }
+
+    /// The timestamp of a slice, nanoseconds UTC.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the slice does not exist.
+    #[must_use]
+    pub fn timestamp_ns(&self, slice: usize) -> i64 {
+        let timestamps = self
+            .batch
+            .column(0)
+            .as_primitive::<TimestampNanosecondType>();
+        timestamps.value(slice * self.symbols)
+    }
+
+    /// The rows: slice k is `[k * N, (k + 1) * N)`, where N is the number of symbols.
+    #[must_use]
+    pub fn record_batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+}
+
+/// Reads slices from a file or stream, batch by batch.
+///
+/// An iterator of `Result<StoredSlices>`. On complete input it yields `None` after the last slice.
+/// On other input it yields an error ([`Code::DeserializationError`]), and then `None`.
+pub struct SliceReader {
+    name: PathBuf,
+    format: Format,
+    /// `None` after the end marker.
+    messages: Option<Messages<Input>>,
+    content: SliceContent,
+    seal: Seal,
+    sealed: bool,
+    ended: bool,
+    last_ns: Option<i64>,
+}
+
+type Input = Box<dyn Read + Send>;
+
+impl SliceReader {
+    /// Opens a file or stream by its path; `-` is stdin.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::DeserializationError`] if the input is missing, unreadable or contains no slices of
+    /// this crate.
+    pub fn open(path: &Path) -> Result<Self> {
+        check_local_path(&path.to_string_lossy())?;
+        let input: Input = if is_stdin(path) {
+            Box::new(io::stdin())
+        } else {
+            Box::new(open_file(path)?)
+        };
+        Self::new(input, path)
+    }
+
+    /// Reads from any input; errors name it `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SliceReader::open`].
+    pub fn new(input: Input, name: &Path) -> Result<Self> {
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+        let (format, first) = read_header(&mut input)
+            .map_err(|error| not_readable(name, &error).with_source(error))?;
+        if !first.starts_with(&CONTINUATION) {
+            let what = if first.is_empty() {
+                "it is empty"
+            } else {
+                "it is neither an Arrow IPC file nor a stream"
+            };
+            return Err(Error::input(Code::DeserializationError, what)
+                .at_file(name)
+                .with_hint("name a file or stream that omega-slices sync wrote"));
+        }
+        let input: Input = Box::new(io::Cursor::new(first).chain(input));
+        let messages = guarded(name, || Messages::new(input))?;
+        let content = SliceContent::of(messages.schema(), name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            format,
+            messages: Some(messages),
+            content,
+            seal: Seal {
+                slices: 0,
+                batches: 0,
+            },
+            sealed: false,
+            ended: false,
+            last_ns: None,
+        })
+    }
+
+    /// The contents, according to the schema.
+    #[must_use]
+    pub fn content(&self) -> &SliceContent {
+        &self.content
+    }
+
+    /// The format: stream or file.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The slices and batches read so far.
+    #[must_use]
+    pub fn so_far(&self) -> Seal {
+        self.seal
+    }
+
+    fn next_batch(&mut self) -> Result<Option<StoredSlices>> {
+        loop {
+            let Some(messages) = &mut self.messages else {
+                return Ok(None);
+            };
+            let Some(batch) = guarded(&self.name, || messages.next_batch())? else {
+                return self.check_end().map(|()| None);
+            };
+            if self.sealed {
+                return Err(malformed("it goes on after its seal", &self.name));
+            }
+            if batch.num_rows() == 0 {
+                self.sealed = true;
+                continue;
+            }
+            let slices = StoredSlices {
+                batch,
+                symbols: self.content.symbols.len(),
+            };
+            self.check(&slices)?;
+            self.seal.slices += slices.len() as u64;
+            self.seal.batches += 1;
+            self.last_ns = Some(slices.timestamp_ns(slices.len() - 1));
+            return Ok(Some(slices));
+        }
+    }
+
+    /// Checks that a batch contains whole slices, in order, after those before it.
+    fn check(&self, slices: &StoredSlices) -> Result<()> {
+        let symbols = &self.content.symbols;
+        let batch = &slices.batch;
+        let fail = |what: &str| Err(malformed(what, &self.name));
+        if !batch.num_rows().is_multiple_of(symbols.len()) {
+            return fail("a batch ends within a slice");
+        }
+        let names = batch.column(1).as_dictionary::<Int16Type>();
+        let places = names.keys().values().chunks_exact(symbols.len());
+        let in_order = |places: &[i16]| (0..).zip(places).all(|(place, &found)| place == found);
+        if names.null_count() > 0
+            || !is_list(names.values(), symbols)
+            || !places.into_iter().all(in_order)
+        {
+            return fail("its rows are not in the order of its symbols");
+        }
+        let timestamps = batch.column(0).as_primitive::<TimestampNanosecondType>();
+        let mut last_ns = self.last_ns;
+        for rows in timestamps.values().chunks_exact(symbols.len()) {
+            if rows.iter().any(|&timestamp| timestamp != rows[0]) {
+                return fail("the rows of a slice differ in their timestamps");
+            }
+            if last_ns.is_some_and(|last_ns| rows[0] <= last_ns) {
+                return fail("its timestamps do not increase from slice to slice");
+            }
+            last_ns = Some(rows[0]);
+        }
+        Ok(())
+    }
+
+    fn check_end(&mut self) -> Result<()> {
+        if !self.sealed {
+            return Err(incomplete("it ends before its seal", &self.name));
+        }
+        let mut rest = Vec::new();
+        if let Some(messages) = self.messages.take() {
+            let input = messages.into_rest();
+            let read = input.take(FOOTER_BYTES_MAX).read_to_end(&mut rest);
+            read.map_err(|error| not_readable(&self.name, &error).with_source(error))?;
+        }
+        match self.format {
+            Format::Stream if rest.is_empty() => Ok(()),
+            Format::Stream => Err(malformed("it goes on after its end", &self.name)),
+            Format::File => match guarded(&self.name, || seal_of(&rest))? {
+                Some(seal) if seal == self.seal => Ok(()),
+                Some(_) => Err(malformed("its footer counts different slices", &self.name)),
+                None => Err(incomplete("its footer has no seal", &self.name)),
+            },
+        }
+    }
+}
+
+impl Iterator for SliceReader {
+    type Item = Result<StoredSlices>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let slices = self.next_batch().transpose();
+        self.ended = !matches!(slices, Some(Ok(_)));
+        slices
+    }
+}
+
+impl std::iter::FusedIterator for SliceReader {}
+
+impl SliceContent {
+    /// Reads the contents from a schema, if this crate wrote it.
+    fn of(schema: SchemaRef, name: &Path) -> Result<Self> {
+        let fail = |what: String| {
+            Err(Error::input(Code::DeserializationError, what)
+                .at_file(name)
+                .with_hint("name a file or stream that omega-slices sync wrote"))
+        };
+        let entry = |key: &str| schema.metadata().get(key).map(String::as_str);
+        let metadata = match StreamMetadata::read(entry) {
+            Ok(metadata) => metadata,
+            Err(MetadataFault::OtherSchema) => {
+                return fail("it is an Arrow file or stream, but contains no slices".to_owned());
+            }
+            Err(MetadataFault::OtherVersion(version)) => {
+                let message = format!(
+                    "its schema has version {version:?}, but this program reads {SCHEMA_VERSION}"
+                );
+                return Err(Error::input(Code::DeserializationError, message)
+                    .at_file(name)
+                    .with_hint("read it with the release that wrote it or a newer one"));
+            }
+            Err(MetadataFault::Incomplete) => {
+                return fail("its schema metadata is incomplete".to_owned());
+            }
+        };
+        let mut types = schema.fields().iter().map(|field| field.data_type());
+        let (timestamp, symbol) = (timestamp_type(), symbol_type());
+        let begins = types.next() == Some(&timestamp) && types.next() == Some(&symbol);
+        let known = |one: &DataType| {
+            matches!(one, DataType::Float64 | DataType::Boolean) || *one == timestamp
+        };
+        if metadata.symbols.is_empty() || !begins || !types.all(known) {
+            return fail("its columns are not the columns of slices".to_owned());
+        }
+        Ok(Self {
+            symbols: metadata.symbols.into(),
+            timeframe: metadata.timeframe,
+            request: metadata.request,
+            producer: metadata.producer,
+            schema_version: metadata.schema_version,
+            schema,
+        })
+    }
+}
+
+/// Reads the footer of a complete file: its contents, seal and report.
+///
+/// # Errors
+///
+/// [`Code::DeserializationError`] if the file is not ours, or its footer has no seal.
+pub fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Seal, Value)> {
+    let bytes = guarded(name, || {
+        let mut trailer = [0; TRAILER_BYTES];
+        let trailer_start = trailer_start(file)?;
+        file.read_exact_at(&mut trailer, trailer_start)?;
+        let length = read_footer_length(trailer)?;
+        let start = trailer_start.checked_sub(length as u64);
+        let start = start.ok_or_else(|| wrong("the footer is longer than the file"))?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
+    })?;
+    let (schema, batches, entries) = guarded(name, || {
+        let footer = footer_of(&bytes)?;
+        let schema = footer
+            .schema()
+            .ok_or_else(|| wrong("the footer has no schema"))?;
+        let batches = footer.recordBatches().map_or(0, |batches| batches.len());
+        Ok((try_fb_to_schema(schema)?, batches, entries_of(footer)))
+    })?;
+    let content = SliceContent::of(schema.into(), name)?;
+    match footer::read(&entries) {
+        // One more batch: the empty one.
+        Some((seal, report)) if batches as u64 == seal.batches + 1 => Ok((content, seal, report)),
+        _ => Err(incomplete("its footer has no seal", name)),
+    }
+}
+
+/// The byte range of the stream inside a file, between header and footer, end marker included.
+///
+/// # Errors
+///
+/// [`Code::DeserializationError`] if it cannot be found.
+pub fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
+    let bounds = || {
+        let mut trailer = [0; TRAILER_BYTES];
+        let trailer_start = trailer_start(file)?;
+        file.read_exact_at(&mut trailer, trailer_start)?;
+        let footer = read_footer_length(trailer)? as u64;
+        let mut header = [0; HEADER_BYTES_MAX + CONTINUATION.len()];
+        file.read_exact_at(&mut header, 0)?;
+        let mut words = (1..).zip(header[8..].chunks(CONTINUATION.len() * 2));
+        let start = words.find(|(_, word)| word.starts_with(&CONTINUATION));
+        let start = start.map(|(word, _)| word * 8);
+        match (start, trailer_start.checked_sub(footer)) {
+            (Some(start), Some(end)) if start <= end => Ok(start..end),
+            _ => Err(wrong("it contains no stream")),
+        }
+    };
+    guarded(name, bounds)
+}
+
+/// Reads the seal from the bytes after the end marker of a file.
+fn seal_of(rest: &[u8]) -> Result<Option<Seal>, ArrowError> {
+    let (footer, trailer) = rest
+        .split_last_chunk::<TRAILER_BYTES>()
+        .ok_or_else(|| wrong("the footer is truncated"))?;
+    if read_footer_length(*trailer)? != footer.len() {
+        return Err(wrong("the footer is truncated"));
+    }
+    let entries = entries_of(footer_of(footer)?);
+    Ok(footer::read(&entries).map(|(seal, _)| seal))
+}
+
+fn footer_of(bytes: &[u8]) -> Result<Footer<'_>, ArrowError> {
+    root_as_footer(bytes).map_err(|error| ArrowError::ParseError(error.to_string()))
+}
+
+fn entries_of(footer: Footer<'_>) -> HashMap<String, String> {
+    let entries = footer.custom_metadata().into_iter().flatten();
+    entries
+        .filter_map(|entry| Some((entry.key()?.to_owned(), entry.value()?.to_owned())))
+        .collect()
+}
+
+/// The offset of the footer length and the magic.
+fn trailer_start(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len().saturating_sub(TRAILER_BYTES as u64))
+}
+
+/// Tells a file from a stream by its first bytes. Returns the first bytes of the first message.
+fn read_header(input: &mut impl Read) -> io::Result<(Format, Vec<u8>)> {
+    let mut first = vec![0; 8];
+    let read = read_up_to(input, &mut first)?;
+    first.truncate(read);
+    if !first.starts_with(MAGIC) {
+        return Ok((Format::Stream, first));
+    }
+    for _ in 0..HEADER_BYTES_MAX / 8 {
+        let read = read_up_to(input, &mut first)?;
+        first.truncate(read);
+        if first.starts_with(&CONTINUATION) || first.iter().any(|&byte| byte != 0) {
+            break;
+        }
+    }
+    Ok((Format::File, first))
+}
+
+fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn is_list(names: &Arc<dyn Array>, symbols: &[String]) -> bool {
+    let names: Option<&StringArray> = names.as_string_opt();
+    names.is_some_and(|names| {
+        names.len() == symbols.len()
+            && names
+                .iter()
+                .zip(symbols)
+                .all(|(name, symbol)| name == Some(symbol))
+    })
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Opens a slice file for reading.
+pub fn open_file(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|error| not_readable(path, &error).with_source(error))?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            let error = io::Error::from(io::ErrorKind::IsADirectory);
+            Err(not_readable(path, &error))
+        }
+        _ => Ok(file),
+    }
+}
+
+/// Runs Arrow's decoder; its errors and panics become errors of the input.
+fn guarded<T>(name: &Path, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T> {
+    match catch_panic(decode) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(ArrowError::IoError(_, error))) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(not_readable(name, &error).with_source(error))
+        }
+        Ok(Err(error)) => Err(
+            incomplete(&format!("it is truncated or damaged: {error}"), name).with_source(error),
+        ),
+        Err(why) => Err(incomplete(&format!("it is damaged: {why}"), name)),
+    }
+}
+
+fn not_readable(name: &Path, error: &io::Error) -> Error {
+    let what = format!("cannot read the slices: {error}");
+    Error::input(Code::DeserializationError, what)
+        .at_file(name)
+        .with_hint("check that it exists and is readable")
+}
+
+fn incomplete(what: &str, name: &Path) -> Error {
+    let what = format!("the slices are incomplete: {what}");
+    Error::input(Code::DeserializationError, what)
+        .at_file(name)
+        .with_hint("write it again with omega-slices sync and do not use any part of it")
+}
+
+fn malformed(what: &str, name: &Path) -> Error {
+    let what = format!("the slices are malformed: {what}");
+    Error::input(Code::DeserializationError, what)
+        .at_file(name)
+        .with_hint("write it again with omega-slices sync; report a bug if the error remains")
+}

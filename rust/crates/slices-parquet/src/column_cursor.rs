@@ -1,0 +1,371 @@
+//! Reads one column of a series forwards, over all row groups and files that hold its rows.
+//!
+//! Values of eight bytes go from the page into the caller's memory. Where a file stores another type, or a
+//! page another encoding, the Parquet library decodes the row group into arrays from there on.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::ArrowNativeType;
+use parquet::basic::Type as PhysicalType;
+
+use super::arrays::ArrayBatches;
+use super::columns::{Column, float64, stored_numbers};
+use super::file::PositionedFile;
+use super::fixed_width::{ColumnRead, FixedWidth, FixedWidthColumn};
+use super::parquet_file::{ParquetFile, RowRange};
+use slices_core::error::{Error, Result};
+
+/// Rows per array where the library decodes.
+const ARRAY_ROWS: usize = 4_096;
+
+/// Rows of one row group of a file.
+#[derive(Debug, Clone)]
+pub struct FileRange {
+    file: Arc<ParquetFile>,
+    range: RowRange,
+    /// How many rows come before it.
+    first_row: u64,
+}
+
+/// The rows of a series in reading order, over all its files. Cheap to clone: the columns of a series share
+/// one list.
+#[derive(Debug, Clone)]
+pub struct FileRanges(Arc<[FileRange]>);
+
+impl FileRanges {
+    /// The rows of some row groups, in this order; empty ranges are left out.
+    pub fn new(ranges: impl IntoIterator<Item = (Arc<ParquetFile>, RowRange)>) -> Self {
+        let mut first_row = 0;
+        let ranges = ranges.into_iter().filter(|(_, range)| range.rows > 0);
+        let ranges = ranges.map(|(file, range)| {
+            let ranged = FileRange {
+                file,
+                range,
+                first_row,
+            };
+            first_row += range.rows as u64;
+            ranged
+        });
+        Self(ranges.collect())
+    }
+}
+
+/// Which column of each file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileColumn {
+    /// The column of timestamps.
+    Timestamp,
+    /// One of the columns of numbers.
+    Value(usize),
+}
+
+impl FileColumn {
+    fn of(self, file: &ParquetFile) -> &Column {
+        match self {
+            Self::Timestamp => &file.timestamp,
+            Self::Value(field) => &file.values[field],
+        }
+    }
+}
+
+/// What becomes of the rows behind the last range of a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastRange {
+    /// They are not read.
+    Whole,
+    /// Another reader reads what is left of the row group, or fails. So a part of the dictionary may do.
+    Beginning,
+}
+
+/// A value that a cursor reads.
+pub trait ColumnValue: FixedWidth + ArrowNativeType {
+    /// The physical type that holds it as it is.
+    const PHYSICAL_TYPE: PhysicalType;
+
+    /// The values of a decoded array. Those under nulls are anything.
+    fn from_array(array: &ArrayRef) -> ScalarBuffer<Self>;
+}
+
+impl ColumnValue for f64 {
+    const PHYSICAL_TYPE: PhysicalType = PhysicalType::DOUBLE;
+
+    fn from_array(array: &ArrayRef) -> ScalarBuffer<Self> {
+        float64(array)
+    }
+}
+
+impl ColumnValue for i64 {
+    const PHYSICAL_TYPE: PhysicalType = PhysicalType::INT64;
+
+    fn from_array(array: &ArrayRef) -> ScalarBuffer<Self> {
+        stored_numbers(array).expect("64-bit columns of timestamps hold numbers")
+    }
+}
+
+/// One column, read forwards.
+pub struct ColumnCursor<T: ColumnValue> {
+    ranges: FileRanges,
+    column: FileColumn,
+    /// Rows that are read at a time by a wide dictionary; none where that is 0.
+    ahead_rows: usize,
+    last_range: LastRange,
+    /// The range that is read, and rows of it that were read.
+    range: usize,
+    read: usize,
+    /// The file of that range, open while its ranges are read.
+    open: Option<PositionedFile>,
+    decoder: Option<Decoder<T>>,
+}
+
+/// Decodes what is left of a range.
+enum Decoder<T: ColumnValue> {
+    Pages {
+        column: Box<FixedWidthColumn>,
+        /// Values that were read ahead, and how many of them were handed on.
+        ahead: Vec<T>,
+        used: usize,
+    },
+    Arrays {
+        batches: Box<ArrayBatches>,
+        /// Decoded, and not handed on yet.
+        decoded: ScalarBuffer<T>,
+        /// The first null of what is decoded, counted from its first value.
+        first_null: Option<usize>,
+    },
+}
+
+impl<T: ColumnValue> ColumnCursor<T> {
+    /// From the first row on.
+    pub fn new(ranges: FileRanges, column: FileColumn) -> Self {
+        Self {
+            ranges,
+            column,
+            ahead_rows: 0,
+            last_range: LastRange::Whole,
+            range: 0,
+            read: 0,
+            open: None,
+            decoder: None,
+        }
+    }
+
+    /// The same; of a column that is read in turns with others, `rows` rows are read at a time where coming
+    /// back for fewer does not pay.
+    pub fn with_ahead_rows(mut self, rows: usize) -> Self {
+        self.ahead_rows = rows;
+        self
+    }
+
+    /// The same; `last` says what becomes of the rows behind the last range.
+    pub fn with_last_range(mut self, last: LastRange) -> Self {
+        self.last_range = last;
+        self
+    }
+
+    /// The same, from a row on: those before it are not decoded.
+    pub fn starting_at(mut self, row: u64) -> Self {
+        let after = self.ranges.0.partition_point(|one| one.first_row <= row);
+        if let Some(range) = after.checked_sub(1) {
+            let first_row = self.ranges.0[range].first_row;
+            self.range = range;
+            self.read = (row - first_row) as usize;
+        }
+        self
+    }
+
+    /// Fills `into` with the next rows, of which there must be as many. Returns the place of the first null,
+    /// whose value is anything for integers and NaN for numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`slices_core::Code::CorruptInput`] where a file is damaged, changed, or holds other rows than its footer says.
+    pub fn read(&mut self, into: &mut [T]) -> Result<Option<usize>> {
+        let mut filled = 0;
+        let mut first_null = None;
+        while filled < into.len() {
+            let range = &self.ranges.0[self.range];
+            let (file, range) = (range.file.clone(), range.range);
+            let wanted = (into.len() - filled).min(range.rows - self.read);
+            let part = &mut into[filled..filled + wanted];
+            let column = self.column;
+            let at_column = |error: Error| error.at_column(&column.of(&file).name);
+            if self.open.is_none() {
+                self.open = Some(file.opened()?);
+            }
+            let step = self.step(&file, range, part).map_err(at_column)?;
+            first_null = first_null.or(step.first_null.map(|row| filled + row));
+            filled += step.rows;
+            self.read += step.rows;
+            if self.read == range.rows {
+                self.check_rows(&file, range).map_err(at_column)?;
+                self.leave_range(&file)?;
+            }
+        }
+        Ok(first_null)
+    }
+
+    /// Reads some of the next rows of a range: those that are decoded, or those of a page.
+    fn step(&mut self, file: &ParquetFile, range: RowRange, into: &mut [T]) -> Result<ColumnRead> {
+        loop {
+            let left = range.rows - self.read;
+            if self.decoder.is_none() {
+                self.decoder = Some(self.open(file, range)?);
+            }
+            let open = self
+                .open
+                .as_ref()
+                .expect("a decoder reads from an open file");
+            match self.decoder.as_mut().expect("it has just been opened") {
+                Decoder::Pages {
+                    column,
+                    ahead,
+                    used,
+                } => {
+                    if *used < ahead.len() {
+                        let rows = into.len().min(ahead.len() - *used);
+                        into[..rows].copy_from_slice(&ahead[*used..*used + rows]);
+                        *used += rows;
+                        return Ok(ColumnRead::of_rows(rows));
+                    }
+                    let ahead_rows = self.ahead_rows.min(left);
+                    let reads_ahead = into.len() < ahead_rows && column.has_wide_dictionary();
+                    let read = if reads_ahead {
+                        ahead.resize(ahead_rows, T::NULL);
+                        let read = open.guarded(|| column.read(ahead))?;
+                        ahead.truncate(read.rows);
+                        *used = 0;
+                        read
+                    } else {
+                        open.guarded(|| column.read(into))?
+                    };
+                    if read.rows == 0 && !read.unsupported_encoding {
+                        let decoded = range.skip + self.read;
+                        return Err(file.fewer_rows(decoded, range.skip + range.rows));
+                    }
+                    if read.rows == 0 {
+                        self.decoder = Some(self.arrays(file, range));
+                    } else if !reads_ahead {
+                        return Ok(read);
+                    }
+                }
+                Decoder::Arrays {
+                    batches,
+                    decoded,
+                    first_null,
+                } => {
+                    if decoded.is_empty() {
+                        let Some(batch) = open.guarded(|| batches.next())? else {
+                            let decoded = range.skip + self.read;
+                            return Err(file.fewer_rows(decoded, range.skip + range.rows));
+                        };
+                        let array = batch.column(0);
+                        *decoded = T::from_array(array);
+                        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+                        *first_null = nulls.and_then(|nulls| nulls.iter().position(|valid| !valid));
+                    }
+                    let rows = into.len().min(decoded.len());
+                    into[..rows].copy_from_slice(&decoded[..rows]);
+                    *decoded = decoded.slice(rows, decoded.len() - rows);
+                    let null = first_null.filter(|null| *null < rows);
+                    *first_null = first_null.and_then(|null| null.checked_sub(rows));
+                    return Ok(ColumnRead {
+                        first_null: null,
+                        ..ColumnRead::of_rows(rows)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Begins to decode what is left of a range.
+    fn open(&self, file: &ParquetFile, range: RowRange) -> Result<Decoder<T>> {
+        let leaf = self.column.of(file).leaf;
+        if file.physical_type(leaf) != T::PHYSICAL_TYPE {
+            return Ok(self.arrays(file, range));
+        }
+        let is_last = self.range + 1 == self.ranges.0.len();
+        let is_beginning = is_last && self.last_range == LastRange::Beginning;
+        let open = self.open.as_ref().expect("the file was just opened");
+        let column = open.guarded(|| {
+            let group = file.metadata.metadata().row_group(range.row_group);
+            // Checked when the file was opened: a row count is not negative.
+            let rows = group.num_rows() as usize;
+            let first = is_beginning.then_some(range.skip + range.rows);
+            let mut column = FixedWidthColumn::new(open.clone(), group.column(leaf), rows, first)?;
+            let skip = range.skip + self.read;
+            let skipped = column.skip(skip)?;
+            Ok(
+                (skipped.rows == skip || !skipped.unsupported_encoding)
+                    .then_some((column, skipped)),
+            )
+        })?;
+        match column {
+            None => Ok(self.arrays(file, range)),
+            Some((_, skipped)) if skipped.rows < range.skip + self.read => {
+                Err(file.fewer_rows(skipped.rows, range.skip + range.rows))
+            }
+            Some((column, _)) => Ok(Decoder::Pages {
+                column: Box::new(column),
+                ahead: Vec::new(),
+                used: 0,
+            }),
+        }
+    }
+
+    /// Lets the library decode what is left of a range.
+    fn arrays(&self, file: &ParquetFile, range: RowRange) -> Decoder<T> {
+        let open = self
+            .open
+            .as_ref()
+            .expect("a range is read from an open file");
+        let left = RowRange {
+            skip: range.skip + self.read,
+            rows: range.rows - self.read,
+            ..range
+        };
+        let leaves = [self.column.of(file).leaf];
+        Decoder::Arrays {
+            batches: Box::new(file.arrays(open, &leaves, &[left], ARRAY_ROWS)),
+            decoded: ScalarBuffer::from(Vec::new()),
+            first_null: None,
+        }
+    }
+
+    /// Checks that a row group that was read to its end has no row left.
+    fn check_rows(&mut self, file: &ParquetFile, range: RowRange) -> Result<()> {
+        let open = self
+            .open
+            .as_ref()
+            .expect("a range is read from an open file");
+        let group = file.metadata.metadata().row_group(range.row_group);
+        let is_whole = (range.skip + range.rows) as i64 == group.num_rows();
+        let has_more = match &mut self.decoder {
+            Some(Decoder::Pages { column, .. }) if is_whole => {
+                open.guarded(|| column.read(&mut [T::NULL]))?.rows > 0
+            }
+            Some(Decoder::Arrays {
+                batches, decoded, ..
+            }) => !decoded.is_empty() || open.guarded(|| batches.next())?.is_some(),
+            _ => false,
+        };
+        if has_more {
+            return Err(file.more_rows());
+        }
+        Ok(())
+    }
+
+    /// Goes to the next range. A file whose ranges have all been read must be what it was when it was opened.
+    fn leave_range(&mut self, file: &Arc<ParquetFile>) -> Result<()> {
+        self.decoder = None;
+        self.range += 1;
+        self.read = 0;
+        let next = self.ranges.0.get(self.range);
+        if next.is_none_or(|next| !Arc::ptr_eq(&next.file, file)) {
+            let open = self.open.take();
+            open.map_or(Ok(()), |open| open.check())?;
+        }
+        Ok(())
+    }
+}

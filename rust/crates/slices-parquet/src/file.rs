@@ -1,0 +1,372 @@
+//! Opens an input file, reads it at given offsets, and detects changes to it. Turns errors and
+//! panics of the decoder into errors of the file.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+use rustix::buffer::spare_capacity;
+use rustix::fs::OFlags;
+use rustix::io::{Errno, pread};
+
+use slices_core::error::{Code, Error, Result};
+use slices_core::hint::{Setting, hint};
+use slices_core::panic_guard::catch_panic;
+
+/// Identifies a file and its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    /// The time of the last change of any kind, even of permissions. A write whose modification
+    /// time was set back shows only here.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// How the file has changed since, if it has.
+    fn change_to(&self, now: &Self) -> Option<&'static str> {
+        if (self.device, self.inode) != (now.device, now.inode) {
+            Some("it was replaced")
+        } else if now.bytes < self.bytes {
+            Some("it became shorter")
+        } else if now.bytes > self.bytes {
+            Some("it became longer")
+        } else if self.modified != now.modified {
+            Some("it was written to")
+        } else if self.changed != now.changed {
+            Some(
+                "its permissions, owner or links changed, or it was written to and its time was set back",
+            )
+        } else {
+            None
+        }
+    }
+}
+
+/// An input file as it was when first opened; later reads must find the same file.
+#[derive(Debug)]
+pub(super) struct InputFile {
+    path: PathBuf,
+    /// The folder that the file must stay in.
+    within: Option<Arc<Path>>,
+    identity: Identity,
+}
+
+impl InputFile {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the file again.
+    pub fn open_again(self: &Arc<Self>) -> Result<PositionedFile> {
+        let within = self.within.as_deref();
+        let opened = open_regular(&self.path, within);
+        let (file, metadata) = opened.map_err(|error| self.gone_or(error))?;
+        self.check(&metadata)?;
+        Ok(PositionedFile::new(file, self.clone(), metadata.len()))
+    }
+
+    /// When it was last modified, in nanoseconds since 1970.
+    pub fn modified_ns(&self) -> i64 {
+        let (seconds, nanoseconds) = self.identity.modified;
+        seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(nanoseconds)
+    }
+
+    /// Its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.identity.bytes
+    }
+
+    /// Checks that the path still names this file, unchanged.
+    pub fn check_named(&self) -> Result<()> {
+        let metadata = fs::metadata(&self.path);
+        let metadata = metadata.map_err(|error| self.gone_or(unreadable(&self.path, error)))?;
+        self.check(&metadata)
+    }
+
+    fn check(&self, metadata: &Metadata) -> Result<()> {
+        match self.identity.change_to(&Identity::of(metadata)) {
+            Some(what) => Err(self.changed(what)),
+            None => Ok(()),
+        }
+    }
+
+    fn gone_or(&self, error: Error) -> Error {
+        let source = std::error::Error::source(&error);
+        let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+        match source.map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                self.changed("it was removed")
+            }
+            _ => error,
+        }
+    }
+
+    fn changed(&self, what: &str) -> Error {
+        let message = format!("the file changed while it was being read: {what}");
+        Error::input(Code::CorruptInput, message)
+            .at_file(&self.path)
+            .with_hint(
+                "run again when no process writes there; move new files into place before a run",
+            )
+    }
+}
+
+/// A file read at given offsets, so that columns do not share a cursor.
+#[derive(Debug, Clone)]
+pub(super) struct PositionedFile {
+    file: Arc<File>,
+    input: Arc<InputFile>,
+    /// The length when it was opened.
+    bytes: u64,
+}
+
+impl PositionedFile {
+    fn new(file: File, input: Arc<InputFile>, bytes: u64) -> Self {
+        Self {
+            file: Arc::new(file),
+            input,
+            bytes,
+        }
+    }
+
+    pub fn input(&self) -> &Arc<InputFile> {
+        &self.input
+    }
+
+    /// Reads from `offset` on.
+    pub fn read_from(&self, offset: u64) -> PositionedRead {
+        PositionedRead {
+            file: self.file.clone(),
+            offset,
+        }
+    }
+
+    /// A weak handle, which ends with the last reader of the file.
+    pub fn downgrade(&self) -> Weak<File> {
+        Arc::downgrade(&self.file)
+    }
+
+    /// The open file of this input, if a reader still holds it.
+    pub fn upgrade(file: &Weak<File>, input: &Arc<InputFile>) -> Option<Self> {
+        let bytes = input.bytes();
+        Some(Self {
+            file: file.upgrade()?,
+            input: input.clone(),
+            bytes,
+        })
+    }
+
+    /// Checks that the file is unchanged since it was opened, so that all reads are consistent.
+    pub fn check(&self) -> Result<()> {
+        let metadata = self.file.metadata();
+        let path = &self.input.path;
+        let metadata = metadata.map_err(|error| unreadable(path, error))?;
+        self.input.check(&metadata)
+    }
+
+    /// Runs the decoder; its errors and panics become errors of the file, or of a change to it.
+    pub fn guarded<T>(&self, decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
+        let damaged = |message: String| {
+            Error::input(Code::CorruptInput, message)
+                .at_file(&self.input.path)
+                .with_hint("write or download the file again: it is damaged or not a Parquet file")
+        };
+        let damaged = match catch_panic(decode) {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => {
+                damaged(format!("cannot read the Parquet file: {error}")).with_source(error)
+            }
+            Err(why) => damaged(format!("cannot decode the Parquet file: {why}")),
+        };
+        self.check()?;
+        Err(damaged)
+    }
+}
+
+impl Length for PositionedFile {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for PositionedFile {
+    type T = BufReader<PositionedRead>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(self.read_from(start)))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.len()) {
+            // Check before reserving memory: a damaged length must not cost gigabytes.
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} lie beyond the end of the file"
+            )));
+        }
+        // Read into uninitialised capacity, without writing zeros first.
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let offset = start + bytes.len() as u64;
+            let read = match pread(&self.file, spare_capacity(&mut bytes), offset) {
+                Err(Errno::INTR) => continue,
+                outcome => outcome.map_err(io::Error::from)?,
+            };
+            if read == 0 {
+                return Err(ParquetError::EOF("the file became shorter".to_owned()));
+            }
+        }
+        // The capacity may be larger than requested.
+        bytes.truncate(length);
+        // Check before returning the bytes: changed bytes must not reach a slice. The headers read
+        // earlier are then consistent too.
+        match self.check() {
+            Ok(()) => Ok(bytes.into()),
+            Err(changed) => Err(ParquetError::General(changed.message().to_owned())),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct PositionedRead {
+    file: Arc<File>,
+    offset: u64,
+}
+
+impl Read for PositionedRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        if read == 0 && !buffer.is_empty() {
+            // No page ends with the file, so a damaged length leads here. Without an error, the
+            // library would read on for the claimed length.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// Opens an input file for the first time.
+pub(super) fn open_file(path: &Path, within: Option<Arc<Path>>) -> Result<PositionedFile> {
+    let (file, metadata) = open_regular(path, within.as_deref())?;
+    let input = InputFile {
+        path: path.to_owned(),
+        within,
+        identity: Identity::of(&metadata),
+    };
+    Ok(PositionedFile::new(file, Arc::new(input), metadata.len()))
+}
+
+fn open_regular(path: &Path, within: Option<&Path>) -> Result<(File, Metadata)> {
+    let unreadable = |error| unreadable(path, error);
+    // Check the type before opening: opening a pipe would block until a writer comes.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Error::input(
+            Code::CorruptInput,
+            "cannot read the input: expected a regular file",
+        )
+        .at_file(path)
+        .with_hint("replace it with a regular file"));
+    }
+    // Do not block if the path has become a pipe meanwhile.
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(unreadable)?;
+    check_within(&file, path, within)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    Ok((file, metadata))
+}
+
+/// Checks that an open file lies in the folder `within`, if set, with links resolved.
+///
+/// Asks the system for the path of the open file, so that a link placed meanwhile has no effect.
+///
+/// # Errors
+///
+/// [`Code::SymbolNotFound`] if it lies elsewhere.
+pub fn check_within(file: &File, path: &Path, within: Option<&Path>) -> Result<()> {
+    let Some(folder) = within else { return Ok(()) };
+    let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        // Without /proc, resolve the path as it is now.
+        .or_else(|_| fs::canonicalize(path))
+        .map_err(|error| unreadable(path, error))?;
+    if real.starts_with(folder) {
+        return Ok(());
+    }
+    let (real, folder) = (real.display(), folder.display());
+    let message = format!("the file lies outside {folder}: a link leads to {real}");
+    Err(Error::input(Code::SymbolNotFound, message)
+        .at_file(path)
+        .with_hint(hint![
+            "allow links with ",
+            Setting::FollowLinks,
+            ", or copy the file there"
+        ]))
+}
+
+/// Describes a system error of opening or checking an input file.
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    // Unix error numbers of "too many open files", for the process and for the system.
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    let error_of_system = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
+    let described = if error_of_system {
+        Error::system("too few file descriptors: every series keeps one file open")
+            .with_hint("raise the limit (ulimit -n) or request fewer symbols")
+    } else {
+        Error::input(Code::CorruptInput, format!("cannot read the file: {error}"))
+            .with_hint("check that it exists and is readable")
+    };
+    described.at_file(path).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A damaged header may claim exabytes; the library reads on until an error.
+    #[test]
+    fn reading_beyond_the_end_is_an_error_and_not_nothing() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(b"four").expect("room for four bytes");
+        let opened = open_file(file.path(), None).expect("the file");
+        let mut read = String::new();
+        let outcome = opened
+            .get_read(1)
+            .expect("a place inside")
+            .read_to_string(&mut read);
+        assert_eq!(
+            outcome.map_err(|error| error.kind()),
+            Err(io::ErrorKind::UnexpectedEof)
+        );
+        assert_eq!(&opened.get_bytes(1, 3).expect("three bytes")[..], b"our");
+        assert!(opened.get_bytes(1, 4).is_err());
+    }
+}

@@ -1,0 +1,457 @@
+//! Owns decoding one column of eight-byte values, plain or by a dictionary, straight from its pages into
+//! the caller's memory: what prices and timestamps nearly always are.
+//!
+//! Pages come from the Parquet library, which reads their headers, verifies checksums and decompresses
+//! them. A page in any other encoding is left to the library too: [`ColumnRead::unsupported_encoding`]. A dictionary is
+//! decompressed when the first page needs it; where few rows are wanted first and all others later, only
+//! as far as these few need: whether all of it is sound shows later.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use parquet::basic::{Compression, Encoding};
+use parquet::column::page::{Page, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::buffered_chunk_reader::BufferedChunkReader;
+use super::file::PositionedFile;
+use super::pages::DictionaryPage;
+use super::rle_bit_packed::RleBitPacked;
+
+/// Indexes and levels that are unpacked at a time: they stay in the first level of the cache.
+const UNPACKED: usize = 512;
+
+/// A dictionary of more bytes leaves the first level of the cache no room.
+const WIDE_DICTIONARY_BYTES: usize = 32 << 10;
+
+/// A value of eight bytes.
+pub trait FixedWidth: Copy {
+    /// What stands in the place of a null.
+    const NULL: Self;
+
+    fn from_le_bytes(bytes: [u8; 8]) -> Self;
+}
+
+impl FixedWidth for f64 {
+    const NULL: Self = Self::NAN;
+
+    fn from_le_bytes(bytes: [u8; 8]) -> Self {
+        Self::from_le_bytes(bytes)
+    }
+}
+
+impl FixedWidth for i64 {
+    const NULL: Self = 0;
+
+    fn from_le_bytes(bytes: [u8; 8]) -> Self {
+        Self::from_le_bytes(bytes)
+    }
+}
+
+/// What one read has given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ColumnRead {
+    /// Rows that were read; fewer than asked for at the end, and before a page of an unsupported encoding.
+    pub rows: usize,
+    /// The first of them that is null.
+    pub first_null: Option<usize>,
+    /// Whether the rows that follow stand in a page that is left to the library.
+    pub unsupported_encoding: bool,
+}
+
+impl ColumnRead {
+    pub fn of_rows(rows: usize) -> Self {
+        Self {
+            rows,
+            ..Self::default()
+        }
+    }
+}
+
+/// The rows of one column chunk, read forwards.
+pub(super) struct FixedWidthColumn {
+    pages: SerializedPageReader<BufferedChunkReader>,
+    window: Arc<BufferedChunkReader>,
+    may_be_null: bool,
+    /// Where its beginning may be enough.
+    dictionary_beginning: Option<DictionaryPage>,
+    dictionary: Bytes,
+    page: DataPage,
+    unsupported_encoding: bool,
+}
+
+/// What is left of a page.
+struct DataPage {
+    rows: usize,
+    /// For each row, 1 where it is not null. `None` where no row is.
+    levels: Option<RleBitPacked>,
+    values: Values,
+}
+
+/// The values of the rows that are not null.
+enum Values {
+    Plain(Bytes),
+    Indexes(RleBitPacked),
+}
+
+impl FixedWidthColumn {
+    /// A chunk of a row group of `rows` rows. If only those before `first` will be read now, another
+    /// reader must read the others before anybody may rely on these.
+    pub fn new(
+        file: PositionedFile,
+        chunk: &ColumnChunkMetaData,
+        rows: usize,
+        first: Option<usize>,
+    ) -> Result<Self, ParquetError> {
+        let window = Arc::new(BufferedChunkReader::new(file, chunk)?);
+        let wants_few = first.is_some_and(|first| first < rows / 2)
+            && chunk.compression() == Compression::SNAPPY;
+        Ok(Self {
+            pages: SerializedPageReader::new(window.clone(), chunk, rows, None)?,
+            dictionary_beginning: wants_few.then(|| window.first_page()).flatten(),
+            window,
+            may_be_null: chunk.column_descr().max_def_level() > 0,
+            dictionary: Bytes::new(),
+            page: DataPage::empty(),
+            unsupported_encoding: false,
+        })
+    }
+
+    /// Fills `into` with the next rows, as far as they reach.
+    pub fn read<T: FixedWidth>(&mut self, into: &mut [T]) -> Result<ColumnRead, ParquetError> {
+        let mut read = ColumnRead::default();
+        while read.rows < into.len() && (self.page.rows > 0 || self.next_page()?) {
+            let rest = &mut into[read.rows..];
+            let rows = rest.len().min(self.page.rows);
+            let first_null = self.page.read(&self.dictionary, &mut rest[..rows])?;
+            read.first_null = read.first_null.or(first_null.map(|row| read.rows + row));
+            read.rows += rows;
+        }
+        read.unsupported_encoding = self.unsupported_encoding;
+        Ok(read)
+    }
+
+    /// Passes over the next rows, as far as they reach. Pages as a whole are not decompressed; in a page that
+    /// is read, levels and indexes are, but no value is looked up.
+    pub fn skip(&mut self, rows: usize) -> Result<ColumnRead, ParquetError> {
+        let mut read = ColumnRead::default();
+        while read.rows < rows {
+            let left = rows - read.rows;
+            if self.page.rows == 0 {
+                if !self.unsupported_encoding
+                    && let Some(next) = self.pages.peek_next_page()?
+                    && let Some(levels) = next.num_levels.or(next.is_dict.then_some(0))
+                    && levels <= left
+                {
+                    // A dictionary is kept for the page that needs it.
+                    self.pages.skip_next_page()?;
+                    read.rows += levels;
+                    continue;
+                }
+                if !self.next_page()? {
+                    break;
+                }
+            }
+            let step = left.min(self.page.rows);
+            self.page.skip(step)?;
+            read.rows += step;
+        }
+        read.unsupported_encoding = self.unsupported_encoding;
+        Ok(read)
+    }
+
+    /// Whether the dictionary is so large that it pays to read many rows whenever it is in the cache.
+    pub fn has_wide_dictionary(&self) -> bool {
+        self.dictionary.len() > WIDE_DICTIONARY_BYTES
+            && matches!(self.page.values, Values::Indexes(_))
+    }
+
+    /// Goes on to the next page that has rows. `false` where there is none, or none for us.
+    fn next_page(&mut self) -> Result<bool, ParquetError> {
+        while !self.unsupported_encoding && self.page.rows == 0 {
+            if self
+                .pages
+                .peek_next_page()?
+                .is_some_and(|next| next.is_dict)
+            {
+                // It is asked for by the first page that needs it.
+                self.pages.skip_next_page()?;
+                continue;
+            }
+            // Its memory serves for the next one.
+            self.page = DataPage::empty();
+            let Some(page) = self.pages.get_next_page()? else {
+                return Ok(false);
+            };
+            match DataPage::new(&page, self.may_be_null)? {
+                Some(page) if self.load_dictionary(&page)? => self.page = page,
+                _ => self.unsupported_encoding = true,
+            }
+        }
+        Ok(self.page.rows > 0)
+    }
+
+    /// Has as much of the dictionary as a page needs. `false` where it is encoded in another way.
+    fn load_dictionary(&mut self, page: &DataPage) -> Result<bool, ParquetError> {
+        let Values::Indexes(indexes) = &page.values else {
+            return Ok(true);
+        };
+        if let Some(dictionary) = &self.dictionary_beginning {
+            let entries = indexes.largest().map(|largest| largest as usize + 1);
+            if let Ok(entries) = entries
+                && let Some(beginning) = self.window.beginning_of(dictionary, entries * 8)
+            {
+                self.dictionary = beginning;
+                return Ok(true);
+            }
+            self.dictionary_beginning = None;
+        }
+        match self.pages.take_deferred_dictionary()? {
+            None => {}
+            Some(Page::DictionaryPage {
+                buf,
+                num_values,
+                encoding: Encoding::PLAIN | Encoding::PLAIN_DICTIONARY,
+                ..
+            }) => self.dictionary = values_of(&buf, num_values)?,
+            Some(_) => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl DataPage {
+    fn empty() -> Self {
+        Self {
+            rows: 0,
+            levels: None,
+            values: Values::Plain(Bytes::new()),
+        }
+    }
+
+    /// `None` where the page is encoded in a way that is left to the library.
+    fn new(page: &Page, may_be_null: bool) -> Result<Option<Self>, ParquetError> {
+        let (levels, values) = match page {
+            Page::DataPage {
+                buf,
+                def_level_encoding,
+                ..
+            } => match (may_be_null, def_level_encoding) {
+                (false, _) => (None, buf.clone()),
+                (true, Encoding::RLE) => {
+                    let len = buf.first_chunk().copied().map(u32::from_le_bytes);
+                    let (_, levels, values) = three_parts(buf, 4, len.unwrap_or(u32::MAX))?;
+                    (Some(levels), values)
+                }
+                _ => return Ok(None),
+            },
+            Page::DataPageV2 {
+                buf,
+                def_levels_byte_len,
+                rep_levels_byte_len,
+                ..
+            } => {
+                let (_, levels, values) =
+                    three_parts(buf, *rep_levels_byte_len, *def_levels_byte_len)?;
+                (may_be_null.then_some(levels), values)
+            }
+            Page::DictionaryPage { .. } => return Ok(None),
+        };
+        let rows = page.num_values() as usize;
+        let mut levels = levels
+            .map(|bytes| RleBitPacked::new(bytes, 1))
+            .transpose()?;
+        if let Some(all) = &mut levels
+            && all.begins_with(1, rows)?
+        {
+            levels = None;
+        }
+        let values = match page.encoding() {
+            Encoding::PLAIN => Values::Plain(values),
+            Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
+                // A page of nulls alone may hold nothing at all.
+                let width = values.first().copied().unwrap_or_default();
+                let indexes = values.slice(values.len().min(1)..);
+                Values::Indexes(RleBitPacked::new(indexes, width)?)
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            rows,
+            levels,
+            values,
+        }))
+    }
+
+    /// Fills `into` with the next rows, no more than there are. The first of them that is null.
+    fn read<T: FixedWidth>(
+        &mut self,
+        dictionary: &[u8],
+        into: &mut [T],
+    ) -> Result<Option<usize>, ParquetError> {
+        self.rows -= into.len();
+        let Some(levels) = &mut self.levels else {
+            self.values.read(dictionary, into)?;
+            return Ok(None);
+        };
+        let mut first_null = None;
+        for (part, into) in into.chunks_mut(UNPACKED).enumerate() {
+            let mut unpacked = [0; UNPACKED];
+            let unpacked = &mut unpacked[..into.len()];
+            levels.read(unpacked)?;
+            if unpacked.iter().any(|&level| level > 1) {
+                return Err(ParquetError::General("a level is impossible".to_owned()));
+            }
+            let present = unpacked.iter().filter(|&&level| level == 1).count();
+            self.values.read(dictionary, &mut into[..present])?;
+            if present < into.len() {
+                spread(into, present, unpacked);
+                let null = unpacked.iter().position(|&level| level != 1);
+                first_null = first_null.or(null.map(|row| part * UNPACKED + row));
+            }
+        }
+        Ok(first_null)
+    }
+}
+
+impl DataPage {
+    /// Passes over the next rows, no more than there are.
+    fn skip(&mut self, rows: usize) -> Result<(), ParquetError> {
+        self.rows -= rows;
+        let Some(levels) = &mut self.levels else {
+            return self.values.skip(rows);
+        };
+        let mut left = rows;
+        while left > 0 {
+            let mut unpacked = [0; UNPACKED];
+            let unpacked = &mut unpacked[..left.min(UNPACKED)];
+            levels.read(unpacked)?;
+            let present = unpacked.iter().filter(|&&level| level == 1).count();
+            self.values.skip(present)?;
+            left -= unpacked.len();
+        }
+        Ok(())
+    }
+}
+
+impl Values {
+    /// Passes over the next values. There must be as many.
+    fn skip(&mut self, count: usize) -> Result<(), ParquetError> {
+        match self {
+            Self::Plain(bytes) => {
+                let len = count * 8;
+                if len > bytes.len() {
+                    return Err(too_few_values());
+                }
+                bytes.advance(len);
+            }
+            Self::Indexes(indexes) => {
+                let mut left = count;
+                while left > 0 {
+                    let mut unpacked = [0; UNPACKED];
+                    let step = left.min(UNPACKED);
+                    indexes.read(&mut unpacked[..step])?;
+                    left -= step;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills `into` with the next values. There must be so many.
+    fn read<T: FixedWidth>(
+        &mut self,
+        dictionary: &[u8],
+        into: &mut [T],
+    ) -> Result<(), ParquetError> {
+        match self {
+            Self::Plain(bytes) => {
+                let (values, _) = bytes.as_chunks::<8>();
+                let values = values.get(..into.len()).ok_or_else(too_few_values)?;
+                for (value, bytes) in into.iter_mut().zip(values) {
+                    *value = T::from_le_bytes(*bytes);
+                }
+                bytes.advance(into.len() * 8);
+            }
+            Self::Indexes(indexes) => {
+                let (dictionary, _) = dictionary.as_chunks::<8>();
+                for into in into.chunks_mut(UNPACKED) {
+                    let mut unpacked = [0; UNPACKED];
+                    let unpacked = &mut unpacked[..into.len()];
+                    indexes.read(unpacked)?;
+                    for (value, &index) in into.iter_mut().zip(&*unpacked) {
+                        let entry = dictionary.get(index as usize);
+                        *value = T::from_le_bytes(*entry.ok_or_else(beyond_dictionary)?);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first `count` values of a page that holds nothing but values.
+fn values_of(page: &Bytes, count: u32) -> Result<Bytes, ParquetError> {
+    let len = (count as usize).saturating_mul(8);
+    if len > page.len() {
+        return Err(too_few_values());
+    }
+    Ok(page.slice(..len))
+}
+
+/// The first `first` bytes of a page, the next `second`, and the rest.
+fn three_parts(
+    page: &Bytes,
+    first: u32,
+    second: u32,
+) -> Result<(Bytes, Bytes, Bytes), ParquetError> {
+    let (first, second) = (first as usize, second as usize);
+    let end = first.saturating_add(second);
+    if end > page.len() {
+        return Err(ParquetError::EOF(
+            "the levels of a page are longer than the page".to_owned(),
+        ));
+    }
+    Ok((
+        page.slice(..first),
+        page.slice(first..end),
+        page.slice(end..),
+    ))
+}
+
+fn too_few_values() -> ParquetError {
+    ParquetError::EOF("a page holds fewer values than its header says".to_owned())
+}
+
+fn beyond_dictionary() -> ParquetError {
+    ParquetError::General("an index lies beyond the dictionary".to_owned())
+}
+
+/// Moves the first `present` values to the rows that they belong to, and nulls to the others.
+fn spread<T: FixedWidth>(rows: &mut [T], present: usize, levels: &[u32]) {
+    let mut from = present;
+    // From the end, so that no value is overwritten before it was moved.
+    for (row, &level) in levels.iter().enumerate().rev() {
+        rows[row] = if level == 1 {
+            from -= 1;
+            rows[from]
+        } else {
+            T::NULL
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_to_the_rows_that_are_not_null() {
+        let mut values = [1.0, 2.0, 3.0, 7.0, 7.0, 7.0, 7.0];
+        spread(&mut values, 3, &[0, 1, 0, 0, 1, 1, 0]);
+        let rows: Vec<_> = values.iter().map(ToString::to_string).collect();
+        assert_eq!(rows, ["NaN", "1", "NaN", "NaN", "2", "3", "NaN"]);
+    }
+}

@@ -1,0 +1,43 @@
+//! Parquet bytes to columns, safely: the footer of a file, its columns and their types, decoding them into
+//! nanoseconds and float64, and the promise that the file stays the same while it is read.
+//!
+//! Decoder errors and panics become [`slices_core::Code::CorruptInput`] with the file's name. Nothing here knows
+//! windows, sessions or order.
+//!
+//! May import `slices-core`. The only crate that names the Parquet library.
+
+mod arrays;
+mod buffered_chunk_reader;
+mod clock;
+mod column_cursor;
+mod columns;
+mod file;
+mod fixed_width;
+mod formats;
+mod instruments;
+mod limits;
+mod page_index;
+mod pages;
+mod parquet_file;
+mod ranges;
+mod rle_bit_packed;
+mod row_reader;
+mod series_file;
+mod sessions;
+mod snappy;
+mod text_time;
+mod thrift;
+mod time_column;
+
+pub use self::clock::{Part, TimeRules};
+pub use self::column_cursor::{ColumnCursor, FileColumn, FileRanges, LastRange};
+pub use self::columns::FileContents;
+pub use self::file::check_within;
+pub use self::instruments::Instruments;
+pub use self::parquet_file::{ParquetFile, RowRange};
+pub use self::ranges::DoubledRow;
+pub use self::row_reader::{Projection, RawRows, RowReader};
+pub use self::series_file::{EmptyFile, FileOptions, Opened, PageBounds, SeriesFile};
+pub use self::sessions::read_sessions;
+
+const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;

@@ -1,0 +1,333 @@
+//! Owns what the headers of the pages of a column say: how many rows a page has, and between which
+//! timestamps they lie. Nothing is decompressed for it.
+//!
+//! The Parquet library steps over the statistics in page headers, so the few fields that matter are
+//! read here. Whatever is missing, unknown or does not add up makes the answer `None`: then the
+//! rows themselves have to be looked at.
+
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::ChunkReader;
+
+use super::file::PositionedFile;
+use super::limits::chunk_bytes;
+use super::page_index::indexed_pages;
+use super::thrift::{CompactReader, Kind};
+use super::{PageBounds, SeriesFile};
+use slices_core::error::Result;
+
+/// The field of the statistics, in the header of a page of the second version.
+const STATISTICS_OF_VERSION_2: i16 = 8;
+
+/// A header with its statistics takes some 60 bytes; one that does not fit here is given up.
+const HEADER_BYTES: u64 = 512;
+
+impl SeriesFile {
+    /// Rows and bounds of each page of a row group's timestamps; of the whole group where the pages
+    /// do not say it. `None` where nothing says it for certain.
+    pub fn timestamp_pages(&self, row_group: usize) -> Result<Option<Vec<PageBounds>>> {
+        let Some((min, max)) = self.stored_bounds(row_group) else {
+            return Ok(None);
+        };
+        let file = self.file();
+        let open = file.opened()?;
+        let group = file.metadata.metadata().row_group(row_group);
+        let chunk = group.column(file.timestamp.leaf);
+        // Together they must say what the footer says of all of them.
+        let adds_up = |pages: &Vec<StoredBounds>| {
+            pages.iter().map(|page| page.min).min() == Some(min)
+                && pages.iter().map(|page| page.max).max() == Some(max)
+        };
+        let rows = file.row_group_rows().nth(row_group).unwrap_or_default();
+        let pages = indexed_pages(&open, chunk, rows)
+            .filter(adds_up)
+            .or_else(|| declared_pages(&open, chunk, rows).filter(adds_up));
+        let whole = || StoredBounds { rows, min, max };
+        let pages = pages.unwrap_or_else(|| vec![whole()]);
+        let stamped = pages.into_iter().map(|page| {
+            let (min_ns, max_ns) = self.stamps_between(page.min, page.max);
+            PageBounds {
+                rows: page.rows,
+                min_ns,
+                max_ns,
+            }
+        });
+        Ok(Some(stamped.collect()))
+    }
+}
+
+/// Rows and bounds of each page of a column chunk of `rows` rows, as the headers of the pages say.
+pub(super) fn declared_pages(
+    file: &PositionedFile,
+    chunk: &ColumnChunkMetaData,
+    rows: usize,
+) -> Option<Vec<StoredBounds>> {
+    let (mut at, end) = chunk_bytes(chunk).ok()?;
+    let mut left = rows;
+    let mut pages = Vec::new();
+    while left > 0 {
+        let len = HEADER_BYTES.min(end.checked_sub(at)?);
+        let head = file.get_bytes(at, usize::try_from(len).ok()?).ok()?;
+        let mut fields = CompactReader::new(&head);
+        let page = PageHeader::read(&mut fields)?;
+        let header_bytes = head.len() - fields.rest().len();
+        let page_bytes = u64::try_from(page.compressed_bytes?).ok()?;
+        at = at.checked_add(header_bytes as u64 + page_bytes)?;
+        if let Some(data) = page.data {
+            let bounds = data.bounds()?;
+            left = left.checked_sub(bounds.rows)?;
+            pages.push(bounds);
+        }
+    }
+    Some(pages)
+}
+
+/// How many rows a page has, and between which values they lie, as they are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoredBounds {
+    pub rows: usize,
+    pub min: i64,
+    pub max: i64,
+}
+
+/// A dictionary page that may be read in part: plain values, and no checksum over all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DictionaryPage {
+    /// Where its compressed bytes begin, counted from the page's header, and how many they are.
+    pub start: usize,
+    pub compressed_bytes: usize,
+    /// What they stand for.
+    pub value_bytes: usize,
+}
+
+impl DictionaryPage {
+    /// Of a page that begins with `bytes`. `None` where it is no such page.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = CompactReader::new(bytes);
+        let page = PageHeader::read(&mut fields)?;
+        let dictionary = page.dictionary.filter(|_| !page.has_checksum)?;
+        let values = dictionary.values.filter(|_| dictionary.is_plain)?;
+        Some(Self {
+            start: bytes.len() - fields.rest().len(),
+            compressed_bytes: usize::try_from(page.compressed_bytes?).ok()?,
+            value_bytes: usize::try_from(values.checked_mul(8)?).ok()?,
+        })
+    }
+}
+
+/// What a page header claims of its page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeclaredPage {
+    pub header_bytes: usize,
+    pub compressed_bytes: i64,
+    pub uncompressed_bytes: i64,
+    pub kind: PageKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PageKind {
+    Dictionary {
+        values: i64,
+    },
+    Data {
+        /// Levels that stand before what is compressed; in the first version of pages they are part of it.
+        plain_bytes: i64,
+        is_compressed: bool,
+    },
+}
+
+impl DeclaredPage {
+    /// Of a page that begins with `bytes`. `None` where no header begins there, or it does not end there.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = CompactReader::new(bytes);
+        let page = PageHeader::read(&mut fields)?;
+        // Of a page of two kinds, nobody knows which one counts.
+        if page.kinds > 1 {
+            return None;
+        }
+        let level_bytes = page.data.as_ref().map_or([0; 2], |data| data.level_bytes);
+        Some(Self {
+            header_bytes: bytes.len() - fields.rest().len(),
+            compressed_bytes: page.compressed_bytes?,
+            uncompressed_bytes: page.uncompressed_bytes?,
+            kind: match page.dictionary {
+                Some(Dictionary { values, .. }) => PageKind::Dictionary { values: values? },
+                None => PageKind::Data {
+                    plain_bytes: level_bytes[0].checked_add(level_bytes[1])?,
+                    is_compressed: page.data.is_none_or(|data| !data.is_plain),
+                },
+            },
+        })
+    }
+}
+
+/// What matters of a page header.
+#[derive(Default)]
+struct PageHeader {
+    uncompressed_bytes: Option<i64>,
+    compressed_bytes: Option<i64>,
+    has_checksum: bool,
+    /// How many of the kinds of pages it describes.
+    kinds: usize,
+    /// `None` for a page that is no dictionary.
+    dictionary: Option<Dictionary>,
+    /// `None` for a page that holds no rows, such as a dictionary.
+    data: Option<DataPage>,
+}
+
+#[derive(Default)]
+struct Dictionary {
+    values: Option<i64>,
+    is_plain: bool,
+}
+
+#[derive(Default)]
+struct DataPage {
+    rows: Option<i64>,
+    nulls: Option<i64>,
+    min: Option<i64>,
+    max: Option<i64>,
+    /// Of levels that are never compressed, of definition and of repetition.
+    level_bytes: [i64; 2],
+    /// Whether nothing is compressed, whatever the column is.
+    is_plain: bool,
+}
+
+impl PageHeader {
+    fn read(fields: &mut CompactReader<'_>) -> Option<Self> {
+        let mut page = Self::default();
+        fields.each(|fields, id, kind| {
+            page.kinds += usize::from(matches!(id, 5 | 7 | 8));
+            match (id, kind) {
+                (2, Kind::Integer) => page.uncompressed_bytes = Some(fields.integer()?),
+                (3, Kind::Integer) => page.compressed_bytes = Some(fields.integer()?),
+                (4, Kind::Integer) => {
+                    fields.integer()?;
+                    page.has_checksum = true;
+                }
+                (7, Kind::Struct) => page.dictionary = Some(Dictionary::read(fields)?),
+                // The two versions of data pages; their statistics stand in different fields.
+                (5, Kind::Struct) => page.data = Some(DataPage::read(fields, 5)?),
+                (8, Kind::Struct) => {
+                    page.data = Some(DataPage::read(fields, STATISTICS_OF_VERSION_2)?);
+                }
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })?;
+        Some(page)
+    }
+}
+
+impl Dictionary {
+    fn read(fields: &mut CompactReader<'_>) -> Option<Self> {
+        // The numbers of the plain encoding, and of the one that dictionaries alone once had.
+        const PLAIN: [i64; 2] = [0, 2];
+        let mut dictionary = Self::default();
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (1, Kind::Integer) => dictionary.values = Some(fields.integer()?),
+                (2, Kind::Integer) => dictionary.is_plain = PLAIN.contains(&fields.integer()?),
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })?;
+        Some(dictionary)
+    }
+}
+
+impl DataPage {
+    fn read(fields: &mut CompactReader<'_>, statistics: i16) -> Option<Self> {
+        let mut page = Self::default();
+        let has_version_2 = statistics == STATISTICS_OF_VERSION_2;
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (1, Kind::Integer) => page.rows = Some(fields.integer()?),
+                (5, Kind::Integer) if has_version_2 => page.level_bytes[0] = fields.integer()?,
+                (6, Kind::Integer) if has_version_2 => page.level_bytes[1] = fields.integer()?,
+                (7, Kind::Boolean(is_compressed)) if has_version_2 => {
+                    page.is_plain = !is_compressed;
+                }
+                (_, Kind::Struct) if id == statistics => page.read_statistics(fields)?,
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })?;
+        Some(page)
+    }
+
+    fn read_statistics(&mut self, fields: &mut CompactReader<'_>) -> Option<()> {
+        fields.each(|fields, id, kind| {
+            match (id, kind) {
+                (3, Kind::Integer) => self.nulls = Some(fields.integer()?),
+                (5, Kind::Bytes) => self.max = little_endian(fields.bytes()?),
+                (6, Kind::Bytes) => self.min = little_endian(fields.bytes()?),
+                _ => fields.skip(kind)?,
+            }
+            Some(())
+        })
+    }
+
+    fn bounds(&self) -> Option<StoredBounds> {
+        let (min, max) = (self.min?, self.max?);
+        (self.nulls == Some(0) && min <= max).then_some(StoredBounds {
+            rows: usize::try_from(self.rows?).ok()?,
+            min,
+            max,
+        })
+    }
+}
+
+fn little_endian(bytes: &[u8]) -> Option<i64> {
+    match bytes.len() {
+        4 => Some(i64::from(i32::from_le_bytes(bytes.try_into().ok()?))),
+        8 => Some(i64::from_le_bytes(bytes.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A version 1 data page of 20,000 rows between -1 and 2, then the page's own bytes.
+    const HEADER: &[u8] = &[
+        0x15, 0x00, // type: data page
+        0x15, 0x80, 0x01, // 64 bytes uncompressed
+        0x15, 0x40, // 32 bytes compressed
+        0x2c, // data page header
+        0x15, 0xc0, 0xb8, 0x02, // 20,000 values
+        0x15, 0x00, 0x15, 0x06, 0x15, 0x06, // encodings
+        0x1c, // statistics
+        0x36, 0x00, // no nulls
+        0x28, 0x08, 2, 0, 0, 0, 0, 0, 0, 0, // max_value
+        0x18, 0x08, 255, 255, 255, 255, 255, 255, 255, 255, // min_value
+        0x00, 0x00, 0x00, // the three structs end
+        9, 9, 9,
+    ];
+
+    #[test]
+    fn rows_and_bounds_are_read_from_a_header() {
+        let mut fields = CompactReader::new(HEADER);
+        let page = PageHeader::read(&mut fields).expect("a header");
+        assert_eq!(fields.rest(), [9, 9, 9]);
+        assert_eq!(page.compressed_bytes, Some(32));
+        let bounds = page.data.and_then(|data| data.bounds()).expect("bounds");
+        assert_eq!((bounds.rows, bounds.min, bounds.max), (20_000, -1, 2));
+    }
+
+    proptest! {
+        /// Whatever stands there, reading it ends, and without a panic.
+        #[test]
+        fn damaged_headers_are_given_up(at in 0..HEADER.len(), byte: u8, len in 0..HEADER.len()) {
+            let mut bytes = HEADER.to_vec();
+            bytes[at] = byte;
+            for bytes in [&bytes[..], &bytes[..len]] {
+                if let Some(page) = PageHeader::read(&mut CompactReader::new(bytes)) {
+                    let _ = page.data.map(|data| data.bounds());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Opens one Parquet file: its footer, its columns, and errors that name it.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use arrow::datatypes::DataType;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::basic::Type as PhysicalType;
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::arrays::ArrayBatches;
+use super::columns::{Column, find_column, is_number, is_time, is_timestamp, with_seconds};
+use super::file::{InputFile, PositionedFile, open_file};
+use super::formats::{ENCRYPTED, TELLING_BYTES, format_of};
+use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
+use super::series_file::FileOptions;
+use slices_core::error::{Code, Error, Result};
+
+/// Consecutive rows of one row group: `skip` rows after its first one, `rows` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRange {
+    /// The row group, by its index.
+    pub row_group: usize,
+    /// Rows of the group before the first one.
+    pub skip: usize,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+/// One Parquet file whose footer has been read and whose columns have been checked.
+#[derive(Debug)]
+pub struct ParquetFile {
+    input: Arc<InputFile>,
+    /// The open file, while anybody reads from it: all readers of a file share one descriptor.
+    shared: Mutex<Weak<File>>,
+    /// The same, where it stays open for as long as this lives.
+    _held: Option<PositionedFile>,
+    pub(super) metadata: ArrowReaderMetadata,
+    pub(super) timestamp: Column,
+    /// Columns of numbers: the five values of a candle, or indicators.
+    pub(super) values: Vec<Column>,
+}
+
+/// What stands in a footer.
+pub(super) enum Footer {
+    Rows(ParquetFile),
+    /// The file has no row, of whatever columns.
+    NoRows(Arc<InputFile>, ArrowReaderMetadata),
+}
+
+impl ParquetFile {
+    /// Opens a file, reads its footer and finds its columns.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`super::SeriesFile::open`] that are about footer and columns.
+    pub(super) fn open(options: &FileOptions<'_>) -> Result<Footer> {
+        let path = options.path;
+        let file = open_file(path, options.within.cloned())?;
+        let timestamp = options.timestamp;
+        let metadata = file.guarded(|| {
+            // The embedded Arrow schema adds nothing but one unit, and a zone: without it every timestamp
+            // keeps the unit it is stored in, and dictionaries come as plain values.
+            let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+            if check_footer(&file)? {
+                return Ok(None);
+            }
+            let metadata = ArrowReaderMetadata::load(&file, options)?;
+            with_seconds(metadata, timestamp).map(Some)
+        });
+        let metadata = metadata.map_err(|error| other_format(&file).unwrap_or(error))?;
+        let Some(metadata) = metadata else {
+            return Err(unsupported(&file, ENCRYPTED));
+        };
+        if metadata.metadata().num_row_groups() == 0
+            || metadata
+                .metadata()
+                .row_groups()
+                .iter()
+                .all(|group| group.num_rows() == 0)
+        {
+            if metadata.metadata().file_metadata().num_rows() != 0 {
+                return Err(Error::input(
+                    Code::CorruptInput,
+                    "the footer says that there are rows, its row groups that there are none",
+                )
+                .at_file(path));
+            }
+            return Ok(Footer::NoRows(file.input().clone(), metadata));
+        }
+        let of_candles = options.time.timeframe.is_some();
+        let timestamp_column = find_column(
+            path,
+            &metadata,
+            timestamp,
+            if of_candles { is_time } else { is_timestamp },
+            if of_candles {
+                "a timestamp, date, text or integer"
+            } else {
+                "a timestamp or date32"
+            },
+            options.contents.other_timestamp(),
+        )?;
+        let number = "an integer, float or decimal";
+        let values = options
+            .values
+            .iter()
+            .map(|name| {
+                let other = options.contents.other_value();
+                find_column(path, &metadata, name, is_number, number, other)
+            })
+            .collect::<Result<_>>()?;
+        let opened = Self {
+            input: file.input().clone(),
+            shared: Mutex::new(file.downgrade()),
+            _held: options.held.then_some(file),
+            metadata,
+            timestamp: timestamp_column,
+            values,
+        };
+        opened.check_row_counts()?;
+        Ok(Footer::Rows(opened))
+    }
+
+    /// The type of the timestamps as the Arrow library reads them.
+    pub(super) fn timestamp_type(&self) -> DataType {
+        let field = self.metadata.schema().field_with_name(&self.timestamp.name);
+        let field = field.expect("the column was found when the file was opened");
+        field.data_type().clone()
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        self.input.path()
+    }
+
+    /// Whether the file is still under its name, and what it was when it was opened.
+    pub fn check_named(&self) -> Result<()> {
+        self.input.check_named()
+    }
+
+    /// How many rows each row group holds.
+    pub fn row_group_rows(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        let groups = self.metadata.metadata().row_groups();
+        // Checked when the file was opened.
+        groups.iter().map(|group| group.num_rows() as usize)
+    }
+
+    /// Number of rows in all row groups.
+    pub fn rows(&self) -> u64 {
+        self.row_group_rows().map(|rows| rows as u64).sum()
+    }
+
+    /// Every row of the file.
+    pub fn all_rows(&self) -> Vec<RowRange> {
+        self.row_group_rows()
+            .enumerate()
+            .map(|(row_group, rows)| RowRange {
+                row_group,
+                skip: 0,
+                rows,
+            })
+            .collect()
+    }
+
+    /// The names of the columns that are read: timestamps first, then numbers.
+    pub fn column_names(&self) -> impl Iterator<Item = &str> {
+        let columns = [&self.timestamp].into_iter().chain(&self.values);
+        columns.map(|column| column.name.as_str())
+    }
+
+    /// How many bytes the file has, and when it was changed last, in nanoseconds since 1970.
+    pub fn size_and_modified_ns(&self) -> (u64, i64) {
+        (self.input.bytes(), self.input.modified_ns())
+    }
+
+    /// The open file; opened again, and seen to be the same, where nobody has held it open.
+    pub(super) fn opened(&self) -> Result<PositionedFile> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = PositionedFile::upgrade(&shared, &self.input) {
+            return Ok(file);
+        }
+        let file = self.input.open_again()?;
+        *shared = file.downgrade();
+        Ok(file)
+    }
+
+    /// Decodes some columns over `ranges`, in their order, into arrays of at most `batch_rows` rows.
+    pub(super) fn arrays(
+        &self,
+        file: &PositionedFile,
+        leaves: &[usize],
+        ranges: &[RowRange],
+        batch_rows: usize,
+    ) -> ArrayBatches {
+        ArrayBatches::new(
+            file.clone(),
+            self.metadata.clone(),
+            leaves,
+            ranges,
+            batch_rows,
+        )
+    }
+
+    pub(super) fn physical_type(&self, leaf: usize) -> PhysicalType {
+        self.metadata.parquet_schema().column(leaf).physical_type()
+    }
+
+    fn check_row_counts(&self) -> Result<()> {
+        let metadata = self.metadata.metadata();
+        let mut total = 0_i64;
+        for group in metadata.row_groups() {
+            total = total
+                .checked_add(group.num_rows())
+                .filter(|_| group.num_rows() >= 0)
+                .ok_or_else(|| self.corrupt("the footer holds impossible row counts"))?;
+        }
+        let most = self.input.bytes().saturating_mul(ROWS_PER_BYTE_MAX);
+        if total as u64 > most {
+            let bytes = self.input.bytes();
+            return Err(self.corrupt(format!(
+                "the footer says {total} rows, of which {bytes} bytes can hold {most} at most"
+            )));
+        }
+        if total != metadata.file_metadata().num_rows() {
+            return Err(self.corrupt(format!(
+                "the footer says {} rows, its row groups {total}",
+                metadata.file_metadata().num_rows()
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn more_rows(&self) -> Error {
+        self.corrupt("the file holds more rows than its footer says")
+    }
+
+    pub(super) fn fewer_rows(&self, decoded: usize, expected: usize) -> Error {
+        self.corrupt(format!(
+            "the file holds fewer rows than its footer says ({decoded} of {expected})"
+        ))
+    }
+
+    pub(super) fn corrupt(&self, message: impl Into<String>) -> Error {
+        Error::input(Code::CorruptInput, message).at_file(self.path())
+    }
+}
+
+/// The error for a file that is of another format than Parquet.
+fn other_format(file: &PositionedFile) -> Option<Error> {
+    let bytes = usize::try_from(Length::len(file)).ok()?.min(TELLING_BYTES);
+    let first = file.get_bytes(0, bytes).ok()?;
+    let format = format_of(&first)?;
+    Some(unsupported(file, format))
+}
+
+fn unsupported(file: &PositionedFile, format: &str) -> Error {
+    let (what, hint) = if format == ENCRYPTED {
+        ("", "write it without encryption")
+    } else {
+        (", not Parquet", "convert it to Parquet")
+    };
+    let message = format!("cannot read the file: it is {format}{what}");
+    Error::input(Code::UnsupportedInput, message)
+        .at_file(file.input().path())
+        .with_hint(hint)
+}

@@ -1,0 +1,259 @@
+//! Reads rows of one file in order: their timestamps, and their values where a rule looks at them.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
+use parquet::basic::Type as PhysicalType;
+
+use super::arrays::ArrayBatches;
+use super::clock::StoredTime;
+use super::column_cursor::{ColumnCursor, FileColumn, FileRanges, LastRange};
+use super::columns::float64;
+use super::file::PositionedFile;
+use super::parquet_file::{ParquetFile, RowRange};
+use super::series_file::SeriesFile;
+use super::time_column::{Ticks, TimeColumn};
+use slices_core::candle::VALUES_PER_CANDLE;
+use slices_core::error::Result;
+
+/// Which columns a pass over a file decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projection {
+    /// The timestamps alone.
+    Timestamps,
+    /// Only in files whose columns of numbers are the five values of a candle.
+    Candles,
+}
+
+/// Consecutive decoded rows, as they stand in the file.
+#[derive(Debug)]
+pub struct RawRows {
+    /// The stamps, nanoseconds UTC.
+    pub timestamps: ScalarBuffer<i64>,
+    /// The end of each candle less its timeframe, where that is not its stamp.
+    pub begins: Option<ScalarBuffer<i64>>,
+    /// The five value columns; `None` in a pass over timestamps.
+    pub values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
+}
+
+impl RawRows {
+    /// Some of the rows, without a copy.
+    #[must_use]
+    pub fn slice(&self, offset: usize, len: usize) -> Self {
+        Self {
+            timestamps: self.timestamps.slice(offset, len),
+            begins: self.begins.as_ref().map(|begins| begins.slice(offset, len)),
+            values: self
+                .values
+                .as_ref()
+                .map(|values| values.each_ref().map(|column| column.slice(offset, len))),
+        }
+    }
+}
+
+/// Reads one file once, from its first row to its last.
+pub struct RowReader {
+    file: Arc<ParquetFile>,
+    time: TimeColumn,
+    batch_rows: usize,
+    decoder: Decoder,
+    /// (first position in the decoded rows, first row in the file) of each range.
+    starts: Vec<(usize, u64)>,
+    rows: usize,
+    decoded_rows: usize,
+}
+
+/// Consecutive rows, as they stand in the file.
+struct Decoded {
+    ticks: Ticks,
+    values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
+}
+
+enum Decoder {
+    /// Timestamps of eight bytes.
+    Timestamps(Box<ColumnCursor<i64>>),
+    Arrays(Box<RowArrays>),
+}
+
+/// Timestamps of any type, and values beside them.
+struct RowArrays {
+    file: PositionedFile,
+    batches: ArrayBatches,
+    timestamp_place: usize,
+    value_places: Option<[usize; VALUES_PER_CANDLE]>,
+}
+
+impl SeriesFile {
+    /// Decodes the rows of `ranges` (in their order), at most `batch_rows` at a time.
+    pub fn read(
+        &self,
+        projection: Projection,
+        ranges: &[RowRange],
+        batch_rows: usize,
+    ) -> Result<RowReader> {
+        self.read_beginning(projection, ranges, batch_rows, LastRange::Whole)
+    }
+
+    /// The same; `last` says whether another reader reads what is left of the last row group, or fails.
+    pub fn read_beginning(
+        &self,
+        projection: Projection,
+        ranges: &[RowRange],
+        batch_rows: usize,
+        last: LastRange,
+    ) -> Result<RowReader> {
+        let file = self.file();
+        let is_fixed_width = file.physical_type(file.timestamp.leaf) == PhysicalType::INT64;
+        let decoder = if projection == Projection::Timestamps && is_fixed_width {
+            let of_file = ranges.iter().map(|range| (file.clone(), *range));
+            let cursor = ColumnCursor::new(FileRanges::new(of_file), FileColumn::Timestamp);
+            Decoder::Timestamps(Box::new(cursor.with_last_range(last)))
+        } else {
+            Decoder::Arrays(Box::new(RowArrays::new(
+                file, projection, ranges, batch_rows,
+            )?))
+        };
+        let group_rows: Vec<_> = file.row_group_rows().collect();
+        let mut starts = Vec::with_capacity(ranges.len());
+        let mut rows = 0;
+        for range in ranges {
+            let group_start: usize = group_rows[..range.row_group].iter().sum();
+            starts.push((rows, (group_start + range.skip) as u64));
+            rows += range.rows;
+        }
+        Ok(RowReader {
+            file: file.clone(),
+            time: self.time.clone(),
+            batch_rows,
+            decoder,
+            starts,
+            rows,
+            decoded_rows: 0,
+        })
+    }
+}
+
+impl RowArrays {
+    fn new(
+        file: &Arc<ParquetFile>,
+        projection: Projection,
+        ranges: &[RowRange],
+        batch_rows: usize,
+    ) -> Result<Self> {
+        let with_values = projection == Projection::Candles;
+        let mut leaves = vec![file.timestamp.leaf];
+        if with_values {
+            leaves.extend(file.values.iter().map(|column| column.leaf));
+        }
+        leaves.sort_unstable();
+        leaves.dedup();
+        let place_of = |leaf: usize| {
+            leaves
+                .binary_search(&leaf)
+                .expect("every column that is read was projected")
+        };
+        let opened = file.opened()?;
+        Ok(Self {
+            timestamp_place: place_of(file.timestamp.leaf),
+            value_places: with_values
+                .then(|| std::array::from_fn(|field| place_of(file.values[field].leaf))),
+            batches: file.arrays(&opened, &leaves, ranges, batch_rows),
+            file: opened,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        self.file.guarded(|| self.batches.next())
+    }
+}
+
+impl RowReader {
+    /// The next rows; `None` after the last ones.
+    pub fn next_rows(&mut self) -> Result<Option<RawRows>> {
+        let Some(Decoded { ticks, values }) = self.decode()? else {
+            return Ok(None);
+        };
+        let rows = ticks.len();
+        let place = RowPlaces {
+            starts: &self.starts,
+            decoded_rows: self.decoded_rows,
+        };
+        let stamps = self.time.stamps(ticks, |position| place.row(position))?;
+        self.decoded_rows += rows;
+        Ok(Some(RawRows {
+            timestamps: stamps.stamps_ns.into(),
+            begins: stamps.begins_ns.map(Into::into),
+            values,
+        }))
+    }
+
+    /// What the timestamps of the next rows say, before anything is made of it.
+    pub(super) fn next_times(&mut self) -> Result<Option<Vec<StoredTime>>> {
+        let Some(Decoded { ticks, .. }) = self.decode()? else {
+            return Ok(None);
+        };
+        let row = |position| self.places().row(position);
+        let times = self.time.times(&ticks, row);
+        self.decoded_rows += times.len();
+        Ok(Some(times))
+    }
+
+    /// The next rows as they stand in the file; `None` after the last ones.
+    fn decode(&mut self) -> Result<Option<Decoded>> {
+        match &mut self.decoder {
+            Decoder::Timestamps(cursor) => {
+                let rows = self.batch_rows.min(self.rows - self.decoded_rows);
+                if rows == 0 {
+                    return Ok(None);
+                }
+                let mut timestamps = vec![0; rows];
+                if let Some(null) = cursor.read(&mut timestamps)? {
+                    return Err(self.time.null_timestamp(self.places().row(null)));
+                }
+                Ok(Some(Decoded {
+                    ticks: Ticks::Numbers(timestamps.into()),
+                    values: None,
+                }))
+            }
+            Decoder::Arrays(arrays) => {
+                let Some(batch) = arrays.next()? else {
+                    if self.decoded_rows < self.rows {
+                        return Err(self.file.fewer_rows(self.decoded_rows, self.rows));
+                    }
+                    arrays.file.check()?;
+                    return Ok(None);
+                };
+                let (timestamps, values) = (arrays.timestamp_place, arrays.value_places);
+                let row = |position| self.places().row(position);
+                Ok(Some(Decoded {
+                    ticks: self.time.ticks(batch.column(timestamps), row)?,
+                    values: values.map(|places| places.map(|place| float64(batch.column(place)))),
+                }))
+            }
+        }
+    }
+
+    fn places(&self) -> RowPlaces<'_> {
+        RowPlaces {
+            starts: &self.starts,
+            decoded_rows: self.decoded_rows,
+        }
+    }
+}
+
+/// Where the rows that are decoded next stand in the file.
+struct RowPlaces<'a> {
+    starts: &'a [(usize, u64)],
+    decoded_rows: usize,
+}
+
+impl RowPlaces<'_> {
+    /// The row in the file, counted from 0, of the row at `position` of those that are decoded next.
+    fn row(&self, position: usize) -> u64 {
+        let decoded = self.decoded_rows + position;
+        let range = self.starts.partition_point(|&(start, _)| start <= decoded);
+        let (start, row) = self.starts[range - 1];
+        row + (decoded - start) as u64
+    }
+}

@@ -1,0 +1,195 @@
+//! The rules of the crates: who may import whom, and what stands in one place only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each crate, and those of ours that it may import.
+const MAY_IMPORT: [(&str, &[&str]); 5] = [
+    ("slices-core", &[]),
+    ("slices-parquet", &["slices_core"]),
+    ("slices-engine", &["slices_core", "slices_parquet"]),
+    ("slices-ipc", &["slices_core", "slices_engine"]),
+    (
+        "omega-slices",
+        &[
+            "slices_core",
+            "slices_parquet",
+            "slices_engine",
+            "slices_ipc",
+        ],
+    ),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn folder(name: &str) -> PathBuf {
+    match name {
+        "omega-slices" => root().to_owned(),
+        name => root().join("crates").join(name),
+    }
+}
+
+/// The source files of a crate: paths, and their text without comments and unit tests.
+fn sources(name: &str) -> Vec<(PathBuf, String)> {
+    let mut folders = vec![folder(name).join("src")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|one| one == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file");
+                found.push((path, code(&text)));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{name} has sources");
+    found
+}
+
+/// Without lines that are comments, and without unit tests, which stand last.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Fails where a source of a crate contains a text, naming file and line.
+fn refuse(name: &str, text: &str, allowed: impl Fn(&Path) -> bool) {
+    for (path, code) in sources(name) {
+        let found = code.lines().find(|line| line.contains(text));
+        assert!(
+            found.is_none() || allowed(&path),
+            "{} contains {text:?}: {found:?}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn crates_import_downwards_only() {
+    let names = MAY_IMPORT.map(|(name, _)| name);
+    for (name, allowed) in MAY_IMPORT {
+        for other in names.map(|other| other.replace('-', "_")) {
+            let is_itself = other == name.replace('-', "_");
+            if !is_itself && !allowed.contains(&other.as_str()) {
+                refuse(name, &format!("{other}::"), |_| false);
+            }
+        }
+    }
+}
+
+#[test]
+fn dependencies_are_those_that_a_crate_may_import() {
+    for (name, allowed) in MAY_IMPORT {
+        let manifest = fs::read_to_string(folder(name).join("Cargo.toml")).expect("a manifest");
+        let package = manifest.split("[package]").nth(1).expect("a package");
+        for (other, _) in MAY_IMPORT {
+            let depends = package.contains(&format!("{other}.workspace"));
+            let may = allowed.contains(&other.replace('-', "_").as_str());
+            assert!(!depends || may, "{name} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_says_what_it_is_and_what_it_may_import() {
+    for (name, _) in &MAY_IMPORT[..4] {
+        let readme = fs::read_to_string(folder(name).join("README.md")).expect("a README");
+        assert!(readme.contains("mport"), "{name}");
+        assert!(readme.lines().count() <= 14, "{name} says it in ten lines");
+    }
+}
+
+#[test]
+fn one_crate_names_the_parquet_library() {
+    for (name, _) in MAY_IMPORT {
+        for (path, code) in sources(name) {
+            // Our own crate's name ends like the library's.
+            let code = code.replace("slices_parquet::", "");
+            let names_it = code.contains("parquet::");
+            assert!(!names_it || name == "slices-parquet", "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn core_does_no_input_or_output_and_starts_no_thread() {
+    for text in [
+        "std::fs",
+        "std::io",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "arrow::",
+        "File::",
+        "println!",
+        "eprintln!",
+    ] {
+        refuse("slices-core", text, |path| {
+            // An error knows whether it is that of a closed pipe.
+            text == "std::io" && path.ends_with("error.rs")
+        });
+    }
+}
+
+#[test]
+fn no_library_text_names_an_option_of_the_command_line() {
+    for (name, _) in MAY_IMPORT {
+        for (path, code) in sources(name) {
+            if path.components().any(|part| part.as_os_str() == "cli") {
+                continue;
+            }
+            for line in code.lines() {
+                let options = line.match_indices("--").filter(|(at, _)| {
+                    let after = line[at + 2..].chars().next();
+                    let before = line[..*at].chars().next_back();
+                    after.is_some_and(|one| one.is_ascii_lowercase())
+                        && before.is_none_or(|one| !one.is_alphanumeric())
+                });
+                assert_eq!(options.count(), 0, "{}: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_engine_knows_nothing_of_what_uses_it() {
+    for name in ["slices-engine", "slices-parquet", "slices-core"] {
+        for (path, code) in sources(name) {
+            for word in ["coverage", "Coverage", "survey", "heat_map", "SliceCache"] {
+                assert!(!code.contains(word), "{} names {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn column_names_and_metadata_keys_stand_in_one_place() {
+    let keys = [
+        "\"schema_name\"",
+        "\"schema_version\"",
+        "\"known_after_ns\"",
+        "\"producer\"",
+        "\"multi_symbol_slice\"",
+        "\"valid_",
+        "\"ind_",
+        "_timestamp\"",
+    ];
+    let is_allowed = |path: &Path| {
+        // Documents of the command line have fields of their own.
+        path.ends_with("slices-core/src/candle.rs")
+            || path.ends_with("slices-core/src/metadata.rs")
+            || path.components().any(|part| part.as_os_str() == "cli")
+    };
+    for (name, _) in MAY_IMPORT {
+        for key in keys {
+            refuse(name, key, is_allowed);
+        }
+    }
+}
