@@ -32,12 +32,13 @@ Written by `scripts/licences.py`, checked by `scripts/audit`.
 
 def shipped() -> dict[str, str]:
     """Return the licence of each crate that is linked into the executable, by name and version."""
-    command = ["cargo", "tree", "--locked", "--target", PLATFORM, "--edges", "normal,no-proc-macro"]
+    command = ["cargo", "tree", "--locked", "--package", "omega-slices", "--target", PLATFORM]
+    command += ["--edges", "normal,no-proc-macro"]
     command += ["--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"]
     answer = subprocess.run(command, cwd=REPOSITORY / "rust", check=True, stdout=subprocess.PIPE, text=True)
-    # The first line is the project itself.
-    lines = (line.split("|") for line in answer.stdout.splitlines()[1:])
-    return {crate.replace(" v", " ", 1): in_spdx(text) for crate, text in lines}
+    # The project's own crates come with the folder that they lie in.
+    lines = (line.split("|") for line in answer.stdout.splitlines())
+    return {crate.replace(" v", " ", 1): in_spdx(text) for crate, text in lines if "(/" not in crate}
 
 
 def in_spdx(text: str) -> str:
