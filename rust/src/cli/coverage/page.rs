@@ -3,9 +3,10 @@
 //! All text from disks is escaped for its place: markup, JSON in a script element, and plotly
 //! labels, which may contain markup. The content security policy of the page forbids all requests.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
+use flate2::read::ZlibDecoder;
 use omega_slices::{Coverage, Error, HeatMap, PriceType, SeriesCoverage, SymbolCoverage};
 use plotly::common::HoverInfo;
 use plotly::configuration::{DisplayModeBar, DoubleClick, ModeBarButtonName};
@@ -261,14 +262,15 @@ fn milliseconds(map: &HeatMap, bin: usize) -> i64 {
     map.start_ns(bin).div_euclid(NANOSECONDS_PER_MILLISECOND)
 }
 
-/// The script of plotly without MathJax, which the crate appends.
+/// The script of plotly, as the build has compressed it.
 fn plotly_script() -> String {
-    const END: &str = "</script>";
-    let scripts = Plot::offline_js_sources();
-    let end = scripts
-        .find(END)
-        .map_or(scripts.len(), |end| end + END.len());
-    scripts[..end].to_owned() + "\n"
+    const COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/plotly.html.zz"));
+    let mut script = String::new();
+    ZlibDecoder::new(COMPRESSED)
+        .read_to_string(&mut script)
+        .expect("the build compressed a text");
+    script.push('\n');
+    script
 }
 
 fn symbol_table(coverage: &Coverage) -> String {
