@@ -233,12 +233,12 @@ def map_file(path: str) -> pa.Buffer:
             os.close(descriptor)
     except FileNotFoundError:
         raise _NoSuchFileError(
-            f"cannot read {path!r}: there is no such file", hint="check the path, or make the file", file=path
+            f"cannot read {path!r}: the file does not exist", hint="check the path, or make the file", file=path
         ) from None
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
         raise DeserializationError(
             f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}",
-            hint="check that it is there and may be read",
+            hint="check that it exists and is readable",
             file=path,
         ) from error
 
