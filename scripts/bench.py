@@ -84,7 +84,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         help="take what was measured from an earlier --json FILE, and measure only what --only names",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture as SVG; runs the part sizes too")
-    parser.add_argument("--markdown", action="store_true", help="print the tables of the README instead")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/explanation/performance.md instead")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a limit does not hold")
     parser.add_argument("--binary", type=Path, default=RELEASE / "omega-slices", help=argparse.SUPPRESS)
     parser.add_argument("--decoder", type=Path, default=RELEASE / "examples" / "decode_only", help=argparse.SUPPRESS)

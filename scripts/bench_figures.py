@@ -325,7 +325,7 @@ def table(groups: Sequence[Group]) -> str:
 
 
 def markdown(groups: Sequence[Group], results: Results) -> str:
-    """Return the figures as the tables of the README.
+    """Return the figures as the tables of docs/explanation/performance.md.
 
     Time and memory by size, then every promise.
     """
