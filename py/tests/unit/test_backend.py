@@ -380,7 +380,7 @@ def test_errors_of_the_reference_come_from_opening(tmp_path: Path) -> None:
 
 
 def test_the_interpreters_own_scripts_folder_is_searched() -> None:
-    """That of the environment, and where the package is no part of one, that of the interpreter."""
+    """Where the package is not part of an environment, that of the interpreter."""
     folders = [path.parent for path in binary_module._candidates()]
     assert Path(sysconfig.get_path("scripts")) in folders
     assert any(sys.prefix in str(folder) for folder in folders)
