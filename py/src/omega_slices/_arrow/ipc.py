@@ -121,8 +121,8 @@ class StreamForm(_Form):
         with pa.ipc.open_stream(pa.BufferReader(buffer)) as reader:
             self.schema = reader.schema
         self.symbols, self.spec = read_schema(self.schema)
-        # Alone, a batch holds the positions of its symbols as it would hold plain integers;
-        # the texts are in a message of their own, and known from the metadata.
+        # Alone, a batch holds the positions of its symbols as plain integers.  The texts are
+        # in a message of their own, and known from the metadata.
         position = self.schema.get_field_index(SYMBOL_COLUMN)
         self._positions = self.schema.set(position, pa.field(SYMBOL_COLUMN, pa.int16(), nullable=False))
         self._texts = string_array(self.symbols)

@@ -110,7 +110,7 @@ def _root(request: Request) -> str:
 def _fill(template: str, request: Request, symbol: str, timeframe: str, side: str | None) -> str:
     fields = {"root": _root(request), "symbol": symbol, "timeframe": timeframe}
     fields |= {"side": side or "", "SIDE": (side or "").upper()}
-    # The stars first: one that comes with a field's value is no wildcard.
+    # The stars first: one that comes with a field's value is not a wildcard.
     return re.sub(r"\{(\w+)\}", lambda field: fields[field[1]], template.replace("*", _ANY))
 
 
