@@ -1,22 +1,30 @@
 """Measure speed and memory: the executable, the Python package, and the same work without us.
 
-Times are medians of --runs runs, each a fresh process on --cores of the machine's cores, with the
-files in the page cache; what is compared is run in turns, and once unmeasured before each measured
-run. Times of Python run from the opening of the files to the last slice or row, imports aside;
-others are those of the whole process. Memory is the peak of the resident set, of ours the sum over
-Python and the executable. Every peer loads and aligns all five values of bid and ask, since a
-slice carries them all, and walks through the closes of the bids. Every loop is compared with the
-others: they must have seen the same slices and values.
+Times are medians of --runs runs. Each run is a fresh process on --cores of the machine's cores,
+with the files in the page cache. What is compared is run in turns, and once unmeasured before each
+measured run. Times of Python run from the opening of the files to the last slice or row, without
+imports. Other times are those of the whole process. Memory is the peak of the resident set; for
+omega-slices, the sum over Python and the executable.
+
+Every peer loads and aligns all five values of bid and ask, since a slice carries them all. It
+walks through the closes of the bids. All loops must see the same slices and values.
 
 The data is made here: SYMBOLS x bid and ask x MINUTES, seed 1 (see bench_data.py). Every file
-misses rows at random, 0.1 % of each of 100 files, fewer of more files: in every shape 90 % of the
-timestamps are common to all files.
+misses rows at random: 0.1 % of each of 100 files, fewer of more files. So in every shape 90 % of
+the timestamps are common to all files.
 
-Parts: main (50 symbols, 200,000 minutes), million (1,000,000 minutes), step (the step in Python
-and the memory of a slice), file (opening, walking and searching a precomputed file), file-million
-(one of 1,000,000 minutes), first (the first slice), reference (the plain implementation), wide
-(500 and 2,000 symbols), window (one day of three years), besides (carried candles, further
-timeframes, indicators), sizes (other sizes, for the picture).
+Parts:
+main          50 symbols, 200,000 minutes
+million       1,000,000 minutes
+step          the step in Python, and the memory of a slice
+file          opening, walking and searching a precomputed file
+file-million  the same with 1,000,000 minutes
+first         the first slice
+reference     the plain implementation
+wide          500 and 2,000 symbols
+window        one day of three years
+besides       carried candles, higher timeframes, indicators
+sizes         other sizes, for the picture
 """
 
 from __future__ import annotations
@@ -84,7 +92,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         help="take what was measured from an earlier --json FILE, and measure only what --only names",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture as SVG; runs the part sizes too")
-    parser.add_argument("--markdown", action="store_true", help="print the tables of the README instead")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the tables of docs/explanation/performance.md instead"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 where a limit does not hold")
     parser.add_argument("--binary", type=Path, default=RELEASE / "omega-slices", help=argparse.SUPPRESS)
     parser.add_argument("--decoder", type=Path, default=RELEASE / "examples" / "decode_only", help=argparse.SUPPRESS)

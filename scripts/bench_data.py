@@ -1,13 +1,15 @@
 """Make the Parquet data on which speed and memory are measured.
 
-Question the data answers: how fast does `omega-slices sync` move many regular, nearly complete
-series? Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z, of which
-each file misses its own random `--missing` share; prices are random walks rounded to five
-decimals, volumes random with two decimals. With `--further H1,H4` the minutes that are there are
-also brought together to candles of these timeframes, and with `--indicators N` each symbol gets
-moving averages `sma10`, `sma20`, … of the closes of its first price type. Files are written with
-pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows), so they look like the
-files that users already have. The same arguments, and the same numpy, give the same values.
+Question: how fast does `omega-slices sync` move many regular, nearly complete series?
+
+Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z. Each file misses
+its own random `--missing` share of them. Prices are random walks rounded to five decimals, volumes
+random with two decimals. `--further H1,H4` also writes candles of these timeframes, made of the
+minutes that are there. With `--indicators N` each symbol gets moving averages `sma10`, `sma20`, …
+of the closes of its first price type.
+
+Writer: pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows), so they look
+like the files that users already have. The same arguments and the same numpy give the same values.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ LABELS = {
 BESIDES = {
     "union": "union",
     "fill": "and carried candles",
-    "further": "and two further timeframes",
+    "further": "and two higher timeframes",
     "indicators": "and four indicators",
     "everything": "and all of these",
 }
@@ -51,10 +51,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Limit:
-    """What is promised.
-
-    The ratio, or the value where there is no ratio, is at most, or at least, this.
-    """
+    """What is promised: the most or the least that a ratio, or else a value, may be."""
 
     value: float
     at_least: bool = False
@@ -156,7 +153,7 @@ def groups_of(results: Results) -> list[Group]:
 
 
 def title(results: Results, part: str, otherwise: str, what: str = "column") -> str:
-    """Return the shape of a part's data and the number of slices that one of its measurements has seen."""
+    """Return the shape of a part's data, and how many slices one of its measurements has seen."""
     found = results.find(part, what)
     return otherwise if found is None else f"{found.case}: {found.slices:,} slices"
 
@@ -235,7 +232,7 @@ def step_figures(results: Results) -> Iterator[Figure]:
 
 
 def file_figures(results: Results, part: str) -> Iterator[Figure]:
-    """Give the walk through a precomputed file beside that over batches in memory, the look-up and the opening."""
+    """Give the walk through a file beside that over batches in memory, look-up and opening."""
     touched, walk = results.find(part, "touched"), results.find(part, "walk")
     if touched is not None and walk is not None:
         yield Figure("step and column(), batches in memory", touched.median * 1e6, "us", touched.peak)
@@ -325,7 +322,7 @@ def table(groups: Sequence[Group]) -> str:
 
 
 def markdown(groups: Sequence[Group], results: Results) -> str:
-    """Return the figures as the tables of the README.
+    """Return the figures as the tables of docs/explanation/performance.md.
 
     Time and memory by size, then every promise.
     """

@@ -1,12 +1,14 @@
 """The parts of the benchmark: what is run, on which data, how often, in which order.
 
-Owns the commands, and the data, which is made where it is not there yet. Every run is a fresh
-process; things that are compared are run in turns, so that whatever slows the machine down slows
-all of them down. At its turn a thing is run twice, and the second run counts: the first one brings
-the files into the page cache, and takes the memory that the second one takes again. (A virtual
-machine gives memory that was free for some seconds back to its host, and waits for it when it is
-wanted again: a peer that needs gigabytes then takes up to three times as long.) Knows nothing of
-what is promised of the figures.
+Owns the commands, and the data, which is made where it is missing. Every run is a fresh process.
+Runs that are compared take turns, so that a slow machine slows all of them down.
+
+At its turn a job is run twice, and the second run counts. The first one brings the files into the
+page cache, and takes the memory that the second one takes again. A virtual machine gives memory
+that was free for some seconds back to its host, and has to wait for it later. A peer that needs
+gigabytes would then take up to three times as long.
+
+Knows nothing of what is promised of the figures.
 """
 
 from __future__ import annotations
@@ -176,7 +178,7 @@ class Bench:
     def besides(self) -> list[Measurement]:
         """Show more in the slices of a union.
 
-        Carried candles, further timeframes, indicators, all of it.
+        Carried candles, higher timeframes, indicators, all of it.
         """
         case = self.case(200_000, further=("H1", "H4"), indicators=4)
         shown = {
@@ -223,7 +225,7 @@ class Bench:
         return [self.measurement(part, job, taken) for job, taken in samples.items()]
 
     def once(self, part: str, *jobs: Job) -> list[Measurement]:
-        """Run jobs of which the time is no figure."""
+        """Run jobs whose time does not count."""
         return [self.measurement(part, job, [job.measure()]) for job in jobs]
 
     def measurement(self, part: str, job: Job, samples: Sequence[Sample]) -> Measurement:
@@ -279,7 +281,7 @@ class Bench:
         return self.python(loop, case, "whole", f"--loop={loop}")
 
     def sums(self, case: Case) -> Job:
-        """Tell what the loops over slices see; the time is no figure."""
+        """Tell what the loops over slices see; the time does not count."""
         return self.python("sums", case, "sums")
 
     def python(self, what: str, case: Case, kind: str, *options: str) -> Job:

@@ -2,13 +2,18 @@
 
 One function per library, each run as a process of its own that prints one JSON object.
 
-The task of every peer: load all five values of every file, find the timestamps that all files
-have, align all values with them, and walk through the bid closes, one numpy row of all symbols per
-timestamp. A slice of ours carries all ten values of every symbol, so a peer that loaded the closes
-alone would do other work. Every peer is written to be fast, with all cores, and may take what we
-may not: each file to be in order and without duplicates, no value to be null, all of it to fit in
-memory. The clock runs from the first look at the files to the last row. Before, the peer has run
-on two files, so that what a library imports or starts on its first use is no part of it.
+Every peer has the same task:
+
+1. Load all five values of every file.
+2. Find the timestamps that all files have, and align all values with them.
+3. Walk through the bid closes, one numpy row of all symbols per timestamp.
+
+A slice carries all ten values of every symbol, so a peer that loaded the closes alone would do
+other work. Every peer is written to be fast, with all cores. It may assume what omega-slices may
+not: files in order without duplicates, no nulls, and enough memory for everything.
+
+The clock runs from the first look at the files to the last row. Before that, the peer runs on two
+files, so that what a library imports or starts on its first use does not count.
 """
 
 # A process imports the one library that it is about.

@@ -115,7 +115,7 @@ def name_ends(axes: Axes, ends: Sequence[tuple[float, Style]]) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Move ascending places apart until all neighbours are a gap apart, each as little as can be."""
+    """Move ascending places as little as possible, until neighbours are a gap apart."""
     # Less its share of the gaps, each place may stand where the one before stands. Groups that
     # would cross share the mean of what their members want.
     groups: list[list[float]] = []

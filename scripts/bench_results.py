@@ -53,8 +53,8 @@ class Case:
     def missing(self) -> float:
         """The share of its rows that each file misses.
 
-        0.1 % of 50 symbols x bid and ask; fewer of more files, so that the same share of all
-        timestamps, 90 %, is common to all files of every shape.
+        0.1 % of 50 symbols x bid and ask, fewer of more files. So 90 % of all timestamps are
+        common to all files of every shape.
         """
         return MISSING_OF_ALL / self.series
 

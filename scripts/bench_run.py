@@ -4,8 +4,8 @@ Wall-clock time, memory of the process and its children, output.
 
 Memory is the peak of the resident set, pages of files that a process maps included. Of a process
 alone it is the kernel's account after its end. That account does not tell a process from its
-children, so where there are any, each of them is looked at every few milliseconds while it lives,
-and the peaks are added up: an upper bound of what was held at once.
+children. So where there are any, each process is looked at every few milliseconds. The peaks are
+added up: an upper bound of what was held at once.
 
 The kernel's account of a process begins before it becomes another program, when it is still a copy
 of the one that starts it. So the measuring process imports nothing but the standard library: numpy

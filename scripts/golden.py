@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Golden(NamedTuple):
-    """A golden file, and what makes its text, given a folder for the input that is yet to be made."""
+    """A golden file, and what makes its text in a folder for the input."""
 
     name: str
     path: Path

@@ -1,7 +1,7 @@
-"""List the licences of every crate that becomes part of the executable, in docs/reference/licences.md.
+"""List the licences of the crates in the executable, in docs/reference/licences.md.
 
-Owns the page: the crates come from `cargo tree` with the lock file, for the platform that is supported. Crates that
-only run while the project is built or tested are left out.
+Owns the page. The crates come from `cargo tree` with the lock file, for the supported platform.
+Crates that only run while the project is built or tested are left out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def shipped() -> dict[str, str]:
 
 
 def in_spdx(text: str) -> str:
-    """Return a licence as SPDX writes it: old crates have a slash for OR, and the order does not matter."""
+    """Return a licence as SPDX writes it; old crates have a slash for OR, in any order."""
     text = text.replace(" / ", " OR ").replace("/", " OR ")
     return text if " AND " in text else " OR ".join(sorted(text.split(" OR ")))
 

@@ -1,8 +1,11 @@
 """Check the prose of every Markdown page against the rules of CONTRIBUTING.md.
 
-Owns the rules: lines of at most 100 columns and sentences of at most 25 words outside of tables and code, no words
-that make a page hard to read, links that lead somewhere, a README of at most 150 lines.  Prints each finding as
-`file:line: what` and exits with 1 where there is one.  Needs nothing but Python.
+Owns the rules.  Outside of tables and code, lines have at most 100 columns and sentences at most
+25 words.  Pages avoid the words that make a page hard to read.  Links lead somewhere, and so do
+paths of the repository in code spans.  The README has at most 150 lines.
+
+Prints each finding as `file:line: what`, and exits with 1 where there is one.  Needs nothing but
+Python.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ ITEM: Final = re.compile(r"^\s*(?:[-*+]|\d+\.)\s+")
 HEADING: Final = re.compile(r"^(#+)\s+(.*?)\s*$")
 CODE_SPAN: Final = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 LINK: Final = re.compile(r"!?\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]*)\)")
+# A path of the repository, alone or with arguments.  Those of Rust are left to the tests of Rust.
+PATH: Final = re.compile(r"((?:docs|py|scripts|tests)/[\w./*-]*\w)(?: .*)?", re.DOTALL)
 # A row of names counts as one word: a list of terms is read at a glance.
 CODE_WORDS: Final = re.compile(r"\bCODE(?:(?:,? (?:and|or)|,) CODE)+\b")
 SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_]*[A-Z0-9])")
@@ -152,6 +157,15 @@ def dead_links(page: Path, block: list[Line]) -> Iterator[tuple[int, str]]:
             yield number, f"dead anchor: {target}"
 
 
+def dead_paths(block: list[Line], root: Path) -> Iterator[tuple[int, str]]:
+    """Yield the paths in code spans that do not exist, each with the number of its line."""
+    text = "\n".join(line.text for line in block)
+    for span in CODE_SPAN.finditer(text):
+        path = PATH.fullmatch(span[2])
+        if path and not any(root.glob(path[1])):
+            yield block[0].number + text[: span.start()].count("\n"), f"dead path: {path[1]}"
+
+
 def check(page: Path, root: Path) -> Iterator[Finding]:
     """Yield every finding of one page."""
     name = page.relative_to(root).as_posix()
@@ -164,6 +178,7 @@ def check(page: Path, root: Path) -> Iterator[Finding]:
     # Links, words and sentences may go over the end of a line.
     for block in [*blocks(lines), *([line] for line in lines if line.kind in ("table", "heading"))]:
         yield from (Finding(name, number, what) for number, what in dead_links(page, block))
+        yield from (Finding(name, number, what) for number, what in dead_paths(block, root))
         for number, sentence in sentences(block):
             yield from (
                 Finding(name, number, f'hard to read: "{" ".join(found[0].split())}"')

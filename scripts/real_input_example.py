@@ -2,10 +2,9 @@
 
 Bars from elsewhere, read through `open_slices`.
 
-Writes the bars that the package `bokeh_sampledata` carries (AAPL, FB, GOOG, IBM, MSFT, 2000 to
-2013, listed at different times) as Parquet into a folder, and prints how the five moved over the
-last days on which all traded. Run it where the package is installed: `pip install ./py
-bokeh_sampledata`.
+Writes the bars of the package `bokeh_sampledata` as Parquet into a folder: AAPL, FB, GOOG, IBM,
+MSFT, 2000 to 2013, listed at different times. Prints how the five moved over the last days on which
+all traded. It needs `pip install ./py bokeh_sampledata`.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def write_stocks(root: Path) -> None:
 
 
 def eurusd_csv() -> Path:
-    """Return the file of hourly EURUSD bars inside the package `backtesting`, without importing the package."""
+    """Return the file of hourly EURUSD bars in the package `backtesting`, without importing it."""
     package = importlib.util.find_spec("backtesting")
     if package is None or not package.submodule_search_locations:
         raise SystemExit("the package `backtesting` is not installed: pip install backtesting")
@@ -76,7 +75,7 @@ def write_eurusd(root: Path) -> None:
 
 
 def print_table(root: Path, days: int) -> None:
-    """Print the closes of the last days, and each stock's move from the first of them to the last."""
+    """Print the closes of the last days, and the move of each stock over them."""
     with open_slices(root, symbols=STOCKS, timeframe="D1", price_types=["trade"]) as slices:
         # Slices stay valid after the stream has moved on, and after it is closed.
         last = deque(slices, maxlen=days)

@@ -72,7 +72,7 @@ def make_symbol(root: Path, symbol: str, days: int, seed: int) -> int:
 
 
 def hours(minutes: pa.Table) -> pa.Table:
-    """Return the candles of an hour that some of a minute make up, stamped with the time they open."""
+    """Return the hourly candles that some of a minute make up, stamped when they open."""
     stamps_ns = minutes["UTC time"].cast(pa.int64()).to_numpy() // HOUR_NS * HOUR_NS
     first = np.flatnonzero(np.diff(stamps_ns, prepend=-1))
     column = {name: minutes[name].to_numpy() for name in minutes.column_names[1:]}

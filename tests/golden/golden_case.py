@@ -1,7 +1,7 @@
 """Golden cases: how they are written down, built, and answered in text.
 
-A case is a folder of three texts: `case.toml` (why the answer is right, and the request),
-`input.txt` (the files with their physical layout, see README.md) and `expected.txt`.
+A case is a folder of three texts. `case.toml` has the request, and why the answer is right.
+`input.txt` has the files with their physical layout (see README.md), `expected.txt` the answer.
 Owns reading the first two, making real Parquet files of the second, and the text form of
 an answer, from any backend. Leaves running the backends to the test.
 """
@@ -86,7 +86,7 @@ class Column:
 
 @dataclass(frozen=True)
 class InputFile:
-    """One input file; `raw` is the content of a file that is no Parquet."""
+    """One input file; `raw` is the content of a file that is not Parquet."""
 
     path: str
     columns: tuple[Column, ...]
@@ -147,7 +147,7 @@ class Case:
         return make_request(**self.options(root))
 
     def options(self, root: Path) -> dict[str, Any]:
-        """Return all options for the input under `root`, where the session file and the list of inputs lie too."""
+        """Return all options for the input under `root`, session file and list of inputs too."""
         named = [name for name in ("session_file", "inputs") if name in self.request]
         paths: dict[str, Any] = {name: str(root / self.request[name]) for name in named}
         return {"data": None if "inputs" in paths else root, **self.request, **paths}

@@ -1,7 +1,7 @@
 """The backtest's golden cases: their input, their requests, and a book in text.
 
-Owns the candles, which are made from a seed, the scenarios (what is asked of `open_slices`, and
-the rules to go with it), and the text form that the golden files hold. The text changes with one
+Owns the candles, which are made from a seed, and the scenarios: what is asked of `open_slices`,
+and the rules to go with it. Owns the text form of the golden files too. The text changes with one
 bit of a price, a cost or the equity. Leaves the strategy to `pairs_strategy`, and running it over
 backends to the test.
 """
@@ -88,10 +88,10 @@ def write_input(root: Path) -> None:
     """Write the candles of both symbols, M15 and H1, bid and ask.
 
     The two share most of their way; what is left between them comes back, and wanders off now and
-    then. Spreads move, and are wide around 22:00Z. Each file lacks candles of its own, some hold a
-    NaN or a null, and on Saturday from 12:00Z to 14:00Z (Sydney's midnight is 13:00Z) quotes are
-    nonsense, which the session filter has to drop. Only `random.Random.random`, whose numbers are
-    the same in every Python, and plain arithmetic.
+    then. Spreads move, and are wide around 22:00Z. Each file lacks candles of its own, and some
+    hold a NaN or a null. On Saturday from 12:00Z to 14:00Z (Sydney's midnight is 13:00Z) quotes are
+    nonsense, which the session filter has to drop. Uses plain arithmetic and
+    `random.Random.random` alone, whose numbers are the same in every Python.
     """
     draw = random.Random(_SEED)
     steps: dict[str, list[_Step]] = {symbol: [] for symbol in SYMBOLS}

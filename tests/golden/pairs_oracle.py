@@ -207,7 +207,7 @@ class _Oracle:
     def _next_exit(self, entered: int, direction: int, profits: list[float]) -> tuple[int, str]:
         """Return the slice at which to decide for the exit, and why.
 
-        Behind the last one where there is none.
+        Behind the last one where no slice is one.
         """
         for here in range(entered, len(self.times)):
             if profits[here - entered] <= -self.rules.stop_loss:

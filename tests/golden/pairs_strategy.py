@@ -7,24 +7,21 @@ Python. Knows nothing of files and requests.
 
 The rules, with `first` and `second` the two symbols of the pair:
 
-- A slice shows candles that are complete only as the next one opens. So whatever is decided at a
-slice is done at the
-  next one, at its opens: bought at the ask, sold at the bid.  The spread is the cost.
-- Nothing is done unless both candles of both symbols are there, stamped at the slice, and valid.
-An entry that cannot
-  be done is dropped, an exit waits.  Carried candles mark and measure, but are never traded.
-- The measure is the z-score of log(mid of first / mid of second) within the latest `window` slices
-that show finite
-  mids of both, the slice itself included.
+- A slice shows candles that are complete only as the next one opens. So what is decided at a slice
+  is done at the opens of the next one: bought at the ask, sold at the bid. The spread is the cost.
+- Nothing is done unless both candles of both symbols are there, stamped at the slice, and valid. An
+  entry that cannot be done is dropped; an exit waits. Carried candles mark and measure, but are
+  never traded.
+- The measure is the z-score of log(mid of first / mid of second). It is taken over the latest
+  `window` slices that show finite mids of both, the slice itself included.
 - Flat, at z <= -entry_z: buy first, sell second (long). At z >= entry_z: the other way round
-(short). Not where a
-  spread is wide, and, with a trend timeframe, not against the latest complete candle of first.
+  (short). Not where a spread is wide. With a trend timeframe, not against the latest complete
+  candle of first.
 - In a position: out when open losses reach `stop_loss`; out when z has come back to within
-`exit_z`. After a stop, no
-  entry before z has been back.
-- Equity counts an open position at what closing it would bring: long legs at the bid's close,
-short ones at the
-  ask's; where none is shown, at the latest one that was.  What is open at the end is settled so.
+  `exit_z`. After a stop, no entry before z has been back.
+- Equity counts an open position at what closing it would bring. Long legs count at the bid's close,
+  short ones at the ask's; where none is shown, at the latest one that was. What is open at the end
+  is settled so.
 """
 
 from __future__ import annotations
@@ -145,7 +142,7 @@ class PairsStrategy:
         self._is_stopped = False
 
     def on_slice(self, s: MultiSymbolSlice) -> None:
-        """Do at the opens of a slice what was decided before it, mark at its closes, decide for the next one."""
+        """Trade at the opens of a slice, mark at its closes, and decide for the next one."""
         if self._order is not None:
             self._fill(s, self._order)
         if self._position is not None:
@@ -193,7 +190,7 @@ class PairsStrategy:
         return None
 
     def _trade(self, s: MultiSymbolSlice, units: tuple[int, ...]) -> tuple[list[float], float]:
-        """Return the prices at which a tradeable slice gives these units, and what its spreads take."""
+        """Return the prices of these units at a tradeable slice, and what its spreads take."""
         prices, cost = [], 0.0
         for symbol, wanted in zip(self._symbols, units, strict=True):
             bid, ask = s.get(symbol, "bid"), s.get(symbol, "ask")

@@ -22,7 +22,7 @@ def by_name(cases: list[Case]) -> pytest.MarkDecorator:
 
 
 def open_slices_text(case: Case, root: Path, backend: str) -> str:
-    """Return what `open_slices` answers, in the text form, taken slice by slice as users take it."""
+    """Return what `open_slices` answers, in the text form, slice by slice."""
     request = case.build(root)
     try:
         with open_slices(**case.options(root), backend=backend) as stream:

@@ -1,7 +1,7 @@
 """A whole strategy: the same trades and the same equity, to the bit, with every backend.
 
-Compared with the golden files, which the plain Python reference wrote, and with `pairs_oracle`,
-which knows nothing of the package: so that the backends cannot be wrong in the same way unnoticed.
+The golden files come from the plain Python reference. `pairs_oracle` knows nothing of the package,
+so it notices where all backends are wrong in the same way.
 """
 
 from __future__ import annotations
@@ -158,8 +158,7 @@ def test_input_has_what_goes_wrong(root: Path) -> None:
             assert any(candle is not None and not candle.is_valid for candle in candles)
             # Saturday's nonsense never shows.
             assert all(candle is None or candle.timestamp.weekday() != 5 for candle in candles)
-    # Twice there is no slice for a while: no series has a candle, and from Friday 20:00Z to Sunday
-    # 22:00Z.
+    # Slices are missing where no series has a candle, and from Friday 20:00Z to Sunday 22:00Z.
     gaps = sorted(after - before - STEP_NS for before, after in pairwise(s.timestamp_ns for s in shown))
     assert gaps[-3:] == [0, 3 * STEP_NS, 50 * HOUR_NS]
 

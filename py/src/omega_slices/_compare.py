@@ -1,10 +1,10 @@
 """Where two sequences of slices first differ.
 
 Owns what equal means, and the walk along two sides at once, however each is cut into
-batches.  Guarantees that the difference found is the first: that of the earliest
-timestamp, then of the first symbol, then of the first column; and memory for no more than
-one batch of each side.  Leaves to its callers where the batches come from, whether symbols
-and columns are the same at all, and what becomes of a difference.
+batches.  Guarantees that the difference found is the first: by timestamp, then by symbol,
+then by column.  Takes memory for one batch of each side at most.  Leaves to its callers
+where the batches come from, whether symbols and columns are the same at all, and what
+becomes of a difference.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Owns the metrics of a stream and the records of the logger ``omega_slices``.  Guarantees
 one record at the start and one at the end of every stream that was asked for, however it
-ends; nothing is logged when the package is imported, and no handler is added.  What a hook
-of the user's does can neither break a stream nor slow it more than the hook itself takes.
+ends.  Importing the package logs nothing and adds no handler.  A hook of the user cannot
+break a stream, and slows it by its own time alone.
 When something happens is the stream's part.
 """
 

@@ -328,8 +328,8 @@ class SliceStream(SlicesDescribed):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Hand the rest of the stream over as an Arrow C stream; see `batches`.
 
-        The taker raises an error of its own class where the stream cannot be completed,
-        with our message in it; the next step of the stream raises ours.
+        Where the stream cannot be completed, the taker raises an error of its own class with
+        our message in it.  The next step of the stream raises ours.
 
         Parameters
         ----------

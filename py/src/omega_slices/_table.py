@@ -75,11 +75,11 @@ class SliceTable(SliceRange, SlicesDescribed):
     """The slices of a file, or of a part of it: a sequence that is also ordered by time.
 
     Made by `read_slices`.  ``len(table)``, ``table[i]`` and ``table[a:b]`` are those of a
-    list; ``table[a:b]`` and `between` give views, which are tables of the same file and
-    cost nothing.  Hand it as it is to whatever takes Arrow (``pyarrow.table``,
+    list.  ``table[a:b]`` and `between` give views: tables of the same file, which cost
+    nothing.  Hand it as it is to whatever takes Arrow (``pyarrow.table``,
     ``polars.DataFrame``, duckdb), as often as you like.
 
-    May be used by several threads at once, and by the children of a fork; a pickle holds
+    May be used by several threads at once, and by the children of a fork.  A pickle holds
     path and range, and opens the file anew.  Each part of the file is checked when it is
     first touched.  Any method that gives slices or batches may therefore raise
     `DeserializationError`, where the file is damaged.

@@ -383,7 +383,8 @@ def error_from_report(report: Mapping[str, object]) -> OmegaSlicesError:
     ----------
     report : Mapping[str, object]
         The decoded JSON object of one ``"kind": "error"`` line.  Only ``code`` and
-        ``message`` must be there.
+        ``message`` must be there.  With ``hint_parts``, the hint names the arguments of
+        `open_slices`.
 
     Returns
     -------
@@ -409,7 +410,7 @@ def error_from_report(report: Mapping[str, object]) -> OmegaSlicesError:
         message = f"the producer failed with the unknown code {code!r}: {message}"
     return (known or DeserializationError)(
         message,
-        hint=hint_in_python(text("hint")),
+        hint=hint_in_python(text("hint"), report.get("hint_parts")),
         file=text("file"),
         symbol=text("symbol"),
         price_type=text("price_type"),

@@ -44,9 +44,9 @@ def assert_slices_equal(
 ) -> None:
     """Raise an AssertionError that names the first difference, unless both hold the same slices.
 
-    Equal are the same timestamps, symbols in the same order, columns in the same order,
-    timeframe, and values: no candle equals no candle only, NaN equals NaN, -0.0 equals
-    0.0, an infinity only itself.  Who made the slices, and for which request, does not
+    Slices are equal where timestamps, symbols and columns with their order, timeframe and
+    values are.  No candle equals no candle only, NaN equals NaN, -0.0 equals 0.0, an
+    infinity only itself.  Who made the slices, and for which request, does not
     count.
 
     Both are read side by side, batch by batch, up to the first difference; streams are

@@ -111,7 +111,7 @@ def opened(browser: BrowserContext, page_file: Path) -> Opened:
 
 @pytest.fixture
 def page(opened: Opened, page_file: Path) -> Iterator[Page]:
-    """The page as it is when it is opened. It may ask for nothing but itself, and complain of nothing."""
+    """The page when it is opened: it requests nothing but itself, and logs no error."""
     page = opened.page
     page.set_viewport_size({"width": 1200, "height": 900})
     page.click("[data-view=state]")

@@ -271,7 +271,7 @@ def test_cut_anywhere(replay: Replay, large: Recorded, small: Recorded, tally: T
 
 
 def test_messages_lost_doubled_and_exchanged(replay: Replay, large: Recorded, tally: Tally) -> None:
-    """What lies between two whole messages is told by the order of the timestamps, and by the report."""
+    """Order of timestamps and the report tell what is missing between two whole messages."""
     whole, messages = large.batches(), large.messages
     spliced = []
     for place in range(len(messages)):
@@ -318,12 +318,12 @@ def test_flipped_bits(replay: Replay, small: Recorded, tally: Tally) -> None:
             (batch,) = taken
             assert batch.schema == whole.schema
             assert [one.null_count for one in batch.columns] == [one.null_count for one in whole.columns]
-    # There is no checksum: the documents say so.
+    # The documents say that values have no checksum.
     assert unnoticed
 
 
 def value_places(recorded: Recorded) -> set[int]:
-    """Return where in a stream the values of candles lie, and the bits that say whether they are there and valid."""
+    """Return where in a stream values of candles lie, with bits of presence and validity."""
     found: set[int] = set()
     whole = pa.py_buffer(recorded.whole)
     with pa.ipc.open_stream(whole) as reader:
@@ -343,7 +343,7 @@ NOISE: Final = bytes(byte for byte in range(256) if byte != ord("\n"))
 
 
 def test_a_flood_of_noise_beside_the_stream(fake: stream_factory.Fake, tally: Tally) -> None:
-    """12 MB of NUL bytes and of no UTF-8, in a line that does not end, before, amid and after the slices."""
+    """12 MB without a line break or valid UTF-8, before, amid and after the slices."""
     schema = stream_factory.schema()
     messages = stream_factory.encode(schema, [stream_factory.batch(schema, first, 10) for first in range(0, 40, 10)])
     for message in messages:

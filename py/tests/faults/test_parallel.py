@@ -380,7 +380,7 @@ _WAYS: Final[list[Callable[[SliceStream, int], None]]] = [_close, _break, _drop,
 def test_a_thousand_streams_leave_nothing(
     market: Path, tmp_path: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of them are read to their end, half are abandoned somewhere, in all ways, from four threads."""
+    """Four threads read half of them to the end, and abandon the others in every way."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     stream_factory.write_series(tmp_path, "EURUSD", "BID", [(minute, 1.0) for minute in range(TINY)])

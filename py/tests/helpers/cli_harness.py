@@ -124,7 +124,7 @@ class Stream:
 
 
 def command(request: Request, *options: str) -> list[str]:
-    """Return the command line of a request, written from the contract and not from the package's own."""
+    """Return the command line of a request, by the contract and without code of the package."""
     words = [str(executable()), "sync", f"--timeframe={request.timeframe}"]
     words += ["--all-symbols"] if request.symbols is None else [f"--symbols={name}" for name in request.symbols]
     words.append(f"--price-types={','.join(request.price_types)}")
@@ -351,7 +351,7 @@ def _reference_cell(cell: ReferenceCell) -> Cell:
 
 
 def public_slice(one: MultiSymbolSlice, request: Request) -> tuple[int, tuple[Cell, ...]]:
-    """Return a slice of the package in the same form, taken as users take it, checking that all ways agree."""
+    """Return a slice of the package in the same form; check that all ways to read it agree."""
     cells = []
     timeframes = tuple(further.split(":")[0] for further in request.with_timeframe)
     assert one.timeframes == timeframes
@@ -419,7 +419,7 @@ def _shown_bits(shown: Shown) -> object:
 
 
 def bits(slices: Slices) -> list[object]:
-    """Return slices in a form in which equality means equality of every bit, but for one NaN from another."""
+    """Return slices in a form that is equal where every bit is, all NaN being one."""
 
     def of_candles(candles: dict[str, Shown]) -> list[object]:
         return [(side, _shown_bits(shown)) for side, shown in candles.items()]

@@ -10,7 +10,7 @@ DOCS: Final = REPOSITORY / "docs"
 
 
 def docs_path(name: str) -> Path:
-    """Return the path of the one page of a name, such as ``timelines``, in whatever folder of the docs."""
+    """Return the path of the one page of a name, such as ``timelines``, in any folder."""
     (found,) = DOCS.rglob(f"{name}.md")
     return found
 

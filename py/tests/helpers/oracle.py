@@ -54,7 +54,7 @@ def instants(name: str, wall_ns: int) -> list[int]:
 
 
 def nearest(name: str, wall_ns: int) -> int:
-    """Return the first instant at which the clocks show a time or, where they skip it, a later one."""
+    """Return the first instant at which the clocks show a time, or a later one if they skip it."""
     if found := instants(name, wall_ns):
         return found[0]
     (change_ns,) = [
@@ -66,7 +66,7 @@ def nearest(name: str, wall_ns: int) -> int:
 
 
 def changes(name: str, first_ns: int, end_ns: int, step_ns: int) -> Iterator[int]:
-    """Yield the instants at which the distance from UTC changes, those that undo each other within a step left out."""
+    """Yield the changes of the distance from UTC, but those that undo each other within a step."""
 
     def distance(instant_ns: int) -> int:
         return shown(name, instant_ns) - instant_ns
@@ -85,7 +85,7 @@ def changes(name: str, first_ns: int, end_ns: int, step_ns: int) -> Iterator[int
 
 
 def days_later(name: str, instant_ns: int, days: int) -> int:
-    """Return the instant so many calendar days later."""
+    """Return the instant a number of calendar days later."""
     return nearest(name, shown(name, instant_ns) + days * DAY_NS)
 
 
@@ -101,7 +101,7 @@ _SECONDS = {"S": 1, "M": 60, "H": 3_600, "D": 86_400, "W": 604_800}
 
 
 def parse_time_ns(text: str) -> int:
-    """Return a date, or a date and time with up to nine digits after the second, as nanoseconds since 1970."""
+    """Return a date, or a time to the nanosecond, in nanoseconds since 1970."""
     whole, _, rest = text.partition(".")
     digits = "".join(takewhile(str.isdigit, rest))
     moment = datetime.fromisoformat(whole + rest[len(digits) :])

@@ -1,4 +1,4 @@
-"""Requests from the forms that people write, by the plainest means and nothing of the package's parser."""
+"""Requests from the forms that people write, without the parser of the package."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Random inputs and requests for the property tests.
 
 A `World` is a small set of Parquet files, described in full, and the options of one request for
-them. Sizes are small and timestamps come from a few dozen, so that gaps, collisions, duplicates,
-disorder and edges are the rule; layouts (units, zones, types, row groups, pages, encodings,
-several files) vary freely. Every option of a request is drawn, each beside each other one.
+them. Sizes are small, and timestamps come from a few dozen. So gaps, collisions, duplicates,
+disorder and edges are the rule. Layouts vary freely: units, zones, types, row groups, pages,
+encodings, several files. Every option of a request is drawn, each beside each other one.
 Everything shrinks.
 """
 
@@ -28,11 +28,9 @@ LOCAL_TIMEFRAMES: Final = ("H8", "H12", "H24", "D1", "W1")
 TIMEFRAMES: Final = ("S1", "S10", "M1", "M15", "H1", "H4", "H24", "D1", "W1", "W2")
 
 
-# Of columns, and of requests: those of days are less than half a day apart, so that no day of one
-# is over before it begins in the other.
 COLUMN_ZONES: Final = (None, "UTC", "America/New_York", "+05:30")
 
-
+# Less than half a day apart: no day of one zone is over before it begins in another.
 DAY_ZONES: Final = ("America/New_York", "Europe/Paris", "Europe/London", "UTC")
 
 
@@ -86,7 +84,7 @@ def faults() -> st.SearchStrategy[Fault]:
 
 @st.composite
 def stamps(draw: st.DrawFn, anchor_ns: int, step_ns: int, unit: str) -> tuple[int, ...]:
-    """Draw timestamps on a coarse grid, some of them a little off it, in one of three kinds of order."""
+    """Draw timestamps on a coarse grid, some a little off it, in one of three kinds of order."""
     order = draw(st.sampled_from(("strict", "strict", "sorted", "any")))
     # Most series have most of the grid's first points, or intersections would all be empty.
     low, high = draw(st.sampled_from(((6, 10), (6, 10), (6, 10), (6, 10), (0, 3))))
@@ -114,7 +112,7 @@ def file_plans(
     indicators: int = 0,
     timestamp_unit: str | None = None,
 ) -> FilePlan:
-    """Draw one file, of candles or of so many indicators."""
+    """Draw one file, of candles or of a number of indicators."""
     units: tuple[str, ...] = ("s", "ms", "us", "ns", "ns", "ns", "int96", "text")
     units += ("date32",) if step_ns >= DAY_NS else ()
     if timestamp_unit is not None:
@@ -147,7 +145,7 @@ def file_plans(
 
 @st.composite
 def ages(draw: st.DrawFn, timeframe: str) -> str:
-    """Draw an age, most often one that lies between two timestamps of the timeframe's grid to the nanosecond."""
+    """Draw an age, most often the exact distance of two timestamps of the timeframe's grid."""
     bars = draw(st.integers(1, 5))
     seconds = bars * timeframe_ns(timeframe) // SECOND_NS
     fitting = [f"{bars}bars", f"{seconds}s"]
@@ -159,7 +157,7 @@ def ages(draw: st.DrawFn, timeframe: str) -> str:
 
 @st.composite
 def higher_timeframe(draw: st.DrawFn, primary: str) -> str:
-    """Draw a timeframe no shorter than the primary one, and not so long that none of its candles is complete."""
+    """Draw a timeframe from the primary one up, short enough for a candle to be complete."""
     letter, count = primary[0], int(primary[1:])
     longer = [f"{letter}{count * factor}" for factor in (2, 3, 5)]
     if primary in ("H8", "H12"):
@@ -333,7 +331,7 @@ def time_options(draw: st.DrawFn, grid: Grid, errors: bool, local: bool) -> dict
 
 
 def shown_by(file: FilePlan, zone: str) -> Callable[[int], bool]:
-    """Return whether the clocks of a zone show what a row of a file says, if it is what a clock shows."""
+    """Return whether the clocks of a zone show the local time of a row, if it has one."""
     return lambda held_ns: not file.is_wall_clock(held_ns) or bool(oracle.instants(zone, held_ns))
 
 

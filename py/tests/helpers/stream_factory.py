@@ -88,9 +88,10 @@ def batch(
 ) -> pa.RecordBatch:
     """Return a batch of random candles from the given minute on.
 
-    `missing` candles and indicators are null, with NaN below; `nan` values within candles
-    and of indicators are NaN; `carried` candles, where they have a column for it, are up
-    to nine minutes older than their slice, those of higher timeframes one to nine hours.
+    Each of these is a share. `missing` candles and indicators are null, with NaN below.
+    `nan` values within candles and of indicators are NaN. `carried` candles are up to nine
+    minutes older than their slice, those of higher timeframes one to nine hours; only
+    candles with a column for it are carried.
     """
     symbols = json.loads(of.metadata[b"symbols"])
     rows = slices * len(symbols)
@@ -153,7 +154,7 @@ def encode(of: pa.Schema, batches: Sequence[pa.RecordBatch], *, seal: bool = Tru
 def encode_file(
     of: pa.Schema, batches: Sequence[pa.RecordBatch], *, compression: str | None = None, **footer: Any
 ) -> bytes:
-    """Return an Arrow IPC file with the contract's footer, whose entries may be given other values; None for none."""
+    """Return an Arrow IPC file with the contract's footer; entries may be replaced, or None."""
     width = len(json.loads(of.metadata[b"symbols"]))
     counts = [one.num_rows // width for one in batches]
     stamps = [stamp for one in batches for stamp in one.column("timestamp").cast(pa.int64()).to_pylist()[::width]]
@@ -205,7 +206,7 @@ class Fake:
 
     @property
     def stdin(self) -> str:
-        """What it was last given as its standard input, read by the name that it has in the folder of devices."""
+        """What it was last given as its standard input, read by its name under /dev."""
         return (self.folder / "stdin").read_text()
 
     def lists(self, text: str) -> Fake:

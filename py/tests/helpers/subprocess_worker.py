@@ -1,8 +1,8 @@
 """What the tests let run in an interpreter of its own: walks, forks, ends.
 
 Imported, it gives functions that worker processes can be sent.  Run as a program, it does
-the one thing that it is told, and prints what came of it as JSON; what must not be, it
-asserts.  Needs nothing of pytest.
+one thing by name, and prints the result as JSON.  It asserts what must not be.  Needs nothing
+of pytest.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class FilePlan:
     page_version: Literal["1.0", "2.0"]
 
     def write(self, path: Path, columns: Sequence[str]) -> None:
-        """Write the file with its columns under the given names, behind one that is not asked for."""
+        """Write the file with its columns under the given names, after one that is not read."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays: list[pa.Array] = [pa.array(["extra"] * len(self.kinds))]
         ticks = [None if stamp is None else stamp // NS_PER_TICK[self.unit] for stamp in self.timestamps_ns]
@@ -134,7 +134,7 @@ class FilePlan:
         )
 
     def other_values_unless(self, keeps: Callable[[int], bool]) -> FilePlan:
-        """Return the file with other values in those of its rows whose timestamps are not to be kept."""
+        """Return the file with other values in the rows whose timestamps are not to be kept."""
         kept = [stamp_ns is not None and keeps(stamp_ns) for stamp_ns in self.timestamps_ns]
         return dataclasses.replace(
             self,
@@ -166,7 +166,7 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class World:
-    """Input files by their path under the root, the options of a request for them, and its sessions."""
+    """Input files by path under the root, with the options and sessions of a request for them."""
 
     files: dict[str, FilePlan]
     options: dict[str, Any]
@@ -245,7 +245,7 @@ class Fault:
     stamp_ns: int | None
 
     def put_into(self, world: World) -> World | None:
-        """Return the world with the row in one of its files, or None where the file cannot hold it."""
+        """Return the world with the row in one of its files; None where the file cannot hold it."""
         path = sorted(world.files)[self.file % len(world.files)]
         plan = world.files[path]
         if self.stamp_ns is not None and (

@@ -28,7 +28,7 @@ from omega_slices import (
 
 
 def test_there_is_no_such_file(tmp_path: Path) -> None:
-    error = refused(tmp_path / "missing.arrow", "there is no such file")
+    error = refused(tmp_path / "missing.arrow", "the file does not exist")
     assert isinstance(error, FileNotFoundError)
     assert isinstance(pickle.loads(pickle.dumps(error)), FileNotFoundError)
 

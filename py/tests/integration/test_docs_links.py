@@ -1,11 +1,10 @@
-"""Links within the repository's pages lead somewhere.
-
-Files that are there, and headings in them.
-"""
+"""The repository's pages keep the rules of prose, and their links lead to files and headings."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +41,10 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert path.exists(), f"{link}: there is no {path}"
         if anchor and path.suffix == ".md":
             assert anchor in anchors_of(path), f"{link}: {path.name} has no such heading"
+
+
+def test_the_prose_of_every_page() -> None:
+    """Its findings name page and line."""
+    script = REPOSITORY / "scripts" / "prose.py"
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, ""), run.stderr

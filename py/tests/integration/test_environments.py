@@ -148,7 +148,7 @@ def test_an_executable_of_another_installation_is_never_used(layered: tuple[Path
 def test_the_executable_of_an_editable_installation_is_used(
     layered: tuple[Path, Path], tmp_path: Path, binary: Path, data: Path
 ) -> None:
-    """The package lies in a source tree, and the record beside the executable in the environment below."""
+    """The package lies in a source tree; the environment below has record and executable."""
     top, below = layered
     package = put_package(tmp_path / "source")
     add_path(top / SITE, "editable", tmp_path / "source")

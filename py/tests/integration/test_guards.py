@@ -55,7 +55,7 @@ def write(path: Path, table: pa.Table) -> None:
 
 
 def read(root: Path, backend: str, **options: Any) -> tuple[dict[str, list[float]], list[tuple[str, str]]]:
-    """Return the volumes of each symbol in the union of the timelines, and the warnings as name and message."""
+    """Return the volumes of each symbol in the union, and the warnings as name and message."""
     asked = {"price_types": ["trade"], "timeline": "union", "path_template": "{root}/{symbol}.parquet", **options}
     with open_slices(root, **asked, backend=backend) as slices:
         found: dict[str, list[float]] = {symbol: [] for symbol in slices.symbols}
@@ -168,11 +168,11 @@ OWNERS: Final = {
     "ES_a": ("ES", []),
     "ES_MICRO_a": ("ES", ["ES_MICRO"]),
     "BTC_230331_2023-01": ("BTC_230331", ["BTC"]),
-    "BTC_230331_a": ("BTC", ["BTC_230331"]),  # begins with a digit, and is no date and another
-    "BTC_2023-01": ("BTC", []),  # two digits are no date
+    "BTC_230331_a": ("BTC", ["BTC_230331"]),  # begins with a digit, but is not two dates
+    "BTC_2023-01": ("BTC", []),  # two digits are not a date
     "BTC_2023-01-31": ("BTC", []),
     "BTC_2023_2024": ("BTC_2023", ["BTC"]),  # two years
-    "BTC_2023-2024": ("BTC", []),  # no other reading: between them is no underscore
+    "BTC_2023-2024": ("BTC", []),  # no other reading without an underscore between them
     "BTC_202301_202302": ("BTC_202301", ["BTC"]),
     "BTC_20230101_20230131": ("BTC_20230101", ["BTC"]),
     "BTC_2023.01.02_240101": ("BTC_2023.01.02", ["BTC"]),
@@ -357,7 +357,7 @@ def test_the_warning_of_a_mismatch_names_the_timeframe_that_fits(
 
 @both_backends
 def test_a_list_of_inputs_and_the_folder_that_it_lies_in(backend: str, tmp_path: Path, monkeypatch: Any) -> None:
-    """Paths are relative to the list, wherever the run is started, and however the list is named."""
+    """Paths are relative to the list, wherever the run starts and however the list is named."""
     write(tmp_path / "lists" / "a" / "1.parquet", candles([0]))
     write(tmp_path / "2.parquet", candles([1]))
     files = ["a/1.parquet", "../2.parquet", str(tmp_path / "2.parquet")]

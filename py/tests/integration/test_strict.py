@@ -100,7 +100,7 @@ def test_what_a_cached_run_warned_of_is_an_error_too(
     for _ in range(2):
         with pytest.raises(kind), open_slices(tmp_path, **asked, strict=True) as slices:
             list(slices)
-    # It is no part of the key, and the kept run stays.
+    # It is not part of the key, and the kept run stays.
     with open_slices(tmp_path, **asked) as slices:
         list(slices)
     assert [warning.name for warning in slices.report.warnings] == [name]

@@ -50,7 +50,7 @@ Change = Callable[[World, Keeps], World]
 
 
 def may_matter(world: World, request: Request, slice_ns: int, known_after_ns: int | None) -> Keeps:
-    """Return whether the contract lets a slice depend on a row, by its file and what it holds as its timestamp."""
+    """Return whether the contract lets a slice depend on a row, by its file and timestamp."""
     known_ns = slice_ns + ((known_after_ns or request.timeframe_ns) if request.known_at == "close" else 0)
 
     def stamped(file: FilePlan, held_ns: int) -> int:
@@ -106,7 +106,7 @@ def tell_of(world: World, request: Request, changed: World, slices: cli_harness.
 @given(world=worlds(errors=False) | worlds(errors=False, local=True), cut=st.integers(0, 40))
 @examples(150)
 def test_a_slice_depends_on_nothing_later(change: Change, world: World, cut: int) -> None:
-    """Every slice up to one keeps every byte whatever happens to the rows that it may not depend on."""
+    """Slices up to one keep every byte, whatever happens to rows that they may not depend on."""
     with built(world) as request:
         run = cli_harness.sync(request)
     assert run.status == 0, run.lines
@@ -148,7 +148,7 @@ def test_a_slice_of_the_reference_depends_on_nothing_later(change: Change, world
 
 
 def closes(data: Path, backend: str, **options: Any) -> dict[int, list[float | None]]:
-    """Return, by the minute of a slice, the closes of its M1 and M5 candles of A and the value of its indicator."""
+    """Return by minute the closes of M1 and M5 candles of A, and the value of its indicator."""
     found: dict[int, list[float | None]] = {}
     asked: dict[str, Any] = {"symbols": ["A"], "price_types": ["bid"], "with_timeframe": "M5", "indicators": ["x"]}
     with open_slices(data, **asked, backend=backend, **options) as slices:

@@ -37,7 +37,7 @@ def chunks_of(rows: int | None) -> tuple[str, ...]:
 
 
 def executable_slices(request: Request, *options: str) -> tuple[cli_harness.Slices, RunReport]:
-    """Run the executable, which has to succeed, and check what holds for every stream on the way."""
+    """Run the executable, which has to succeed, and check what holds for every stream."""
     run = cli_harness.sync(request, *options)
     assert run.status == 0, run.lines
     stream = cli_harness.read_stream(run.stdout)
@@ -308,7 +308,7 @@ LONG_RUNS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", LONG_RUNS.values(), ids=LONG_RUNS)
 @pytest.mark.parametrize("seed", range(2))
 def test_long_series(seed: int, options: dict[str, Any], tmp_path: Path) -> None:
-    """Longer than chunks, batches and row groups of usual sizes, so that those end in the middle of things."""
+    """Longer than usual chunks, batches and row groups, so that these end in mid-series."""
     rng = np.random.default_rng(seed)
     symbols = ["A", "B", "C"]
     for symbol in symbols:

@@ -208,12 +208,22 @@ def test_an_executable_of_another_release(fake: stream_factory.Fake, data: Path)
 
 
 def test_hints_of_the_executable_name_arguments(fake: stream_factory.Fake, data: Path) -> None:
-    hint = "allow it with --follow-links, or give --max-age a value; not so--this"
-    told = {"kind": "error", "code": 3001, "message": "a link leads out", "hint": hint}
+    told = {
+        "kind": "error",
+        "code": 3001,
+        "message": "a link leads out",
+        "hint": "allow links with --follow-links, or set --max-age",
+        "hint_parts": [
+            "allow links with ",
+            {"setting": "follow_links", "value": None, "switch": True},
+            ", or set ",
+            {"setting": "max_age", "value": None, "switch": False},
+        ],
+    }
     fake.err(json.dumps(told)).exit(3)
     with pytest.raises(OmegaSlicesError) as caught:
         open_slices(data, symbols=["EURUSD"])
-    assert caught.value.hint == "allow it with follow_links=True, or give max_age= a value; not so--this"
+    assert caught.value.hint == "allow links with follow_links=True, or set max_age="
 
 
 def test_the_default_root(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +380,7 @@ def test_errors_of_the_reference_come_from_opening(tmp_path: Path) -> None:
 
 
 def test_the_interpreters_own_scripts_folder_is_searched() -> None:
-    """That of the environment, and where the package is no part of one, that of the interpreter."""
+    """Where the package is not part of an environment, that of the interpreter."""
     folders = [path.parent for path in binary_module._candidates()]
     assert Path(sysconfig.get_path("scripts")) in folders
     assert any(sys.prefix in str(folder) for folder in folders)

@@ -248,7 +248,7 @@ def test_missing_files_are_told_as_ever(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_name_is_told_near_ones(data: Path, name: str, near: str) -> None:
-    # Before anything is opened: there is no such folder.
+    # Before anything is opened: the folder does not exist.
     with pytest.raises(RequestError, match=f"session={name!r}") as caught:
         open_slices("nowhere", symbols=["A"], session=name)
     assert caught.value.code is ErrorCode.USAGE

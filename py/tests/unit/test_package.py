@@ -58,7 +58,7 @@ def test_everything_public_is_documented(name: str) -> None:
 
 
 def functions_and_classes() -> Iterator[tuple[str, object]]:
-    """Yield all that people call: functions, classes but those of plain errors, and their methods."""
+    """Yield what people call: functions, methods, and classes but plain errors."""
     for name in omega_slices.__all__:
         value = getattr(omega_slices, name)
         is_plain_error = inspect.isclass(value) and issubclass(value, Exception) and "__init__" not in vars(value)

@@ -42,7 +42,7 @@ MINUTES = 400
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two symbols with holes in different places, an hourly series, indicators, some seconds within the minutes."""
+    """Two symbols with holes in different places, an hourly series, indicators, odd seconds."""
     root = tmp_path_factory.mktemp("shadow")
     for offset, symbol in enumerate(("EURUSD", "GBPUSD")):
         for side in ("BID", "ASK"):
@@ -228,7 +228,7 @@ def test_the_first_difference_is_named_and_what_is_before_it_comes(
 
 
 def test_a_candle_that_the_window_cuts_is_cut_in_every_stretch(tmp_path: Path) -> None:
-    """Were the window moved along with the stretches, its rest would be carried from the second one on."""
+    """If the window moved along with the stretches, later ones would carry its rest."""
     stream_factory.write_series(tmp_path, "A", "BID", [(0, 1.0), (30, 2.0)])
     stream_factory.write_series(tmp_path, "B", "BID", [(minute, 1.0 + minute) for minute in range(1, 31)])
     options: dict[str, Any] = {"normalize": True, "start": "2024-01-02T00:00:30Z", "timeline": "union"}

@@ -31,7 +31,7 @@ from omega_slices import (
 
 
 def sparse() -> list[MultiSymbolSlice]:
-    """Return one slice with a candle, one without, one with a NaN close and one with an infinite volume."""
+    """Return slices with a candle, without one, with a NaN close, and with an infinite volume."""
     schema = stream_factory.schema(["A", "B", "C", "D"], price_types=["bid"])
     batch = stream_factory.batch(schema, 0, 1, missing=1e-9)
     columns = {name: batch.column(name) for name in schema.names}

@@ -135,7 +135,7 @@ def test_package_files_only_document_and_export(name: str) -> None:
 
 
 def texts_of(path: Path) -> Iterator[tuple[int, str, ast.AST | None]]:
-    """Yield all texts of a file but its documentation, with their lines and what is called or indexed with them."""
+    """Yield the texts of a file but docstrings, with line and what they are an argument of."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documents = {
         id(node.body[0].value)
@@ -199,7 +199,7 @@ def test_tests_of_the_whole_patch_nothing_within() -> None:
 
 
 def test_no_file_changes_the_search_path() -> None:
-    """Where modules lie is said once, in the configuration of pytest and in the scripts that start Python."""
+    """Only pytest's configuration, and the scripts that start Python, say where modules lie."""
     for folder in (PACKAGE, TESTS, GOLDEN, SCRIPTS):
         for path in folder.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -53,7 +53,7 @@ def table(path: Path) -> SliceTable:
     return read_slices(path)
 
 
-# What is no file of ours.
+# --- What is not a file of ours ---
 
 
 @pytest.fixture(scope="module")

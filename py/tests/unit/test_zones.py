@@ -1,4 +1,4 @@
-"""Wall clocks, days and forms of times, against `zoneinfo` and `datetime`, over all zones and from 1970 to 2098.
+"""Wall clocks, days and texts of times against `zoneinfo`, over all zones from 1970 to 2098.
 
 Expected values come from `zone_oracle`, which knows neither the reference nor the executable.
 """
@@ -32,8 +32,8 @@ FACTOR = int(os.environ.get("OMEGA_PROPERTY_EXAMPLES", "1"))
 
 UNTIL_2040_NS = 70 * 365 * DAY_NS
 
-# Those whose clocks do what others do not: change by half an hour, at midnight, by a whole day, in
-# the wrong direction, for a month in between, by seconds, or not at all.
+# Their clocks do what others do not: change by half an hour, at midnight, by a whole day, in the
+# wrong direction, for a month, by seconds, or never.
 ODD_ZONES = (
     *("America/New_York", "Europe/London", "Europe/Paris", "Asia/Tokyo", "Australia/Lord_Howe", "America/Sao_Paulo"),
     *("America/Havana", "Pacific/Apia", "Europe/Dublin", "Africa/Casablanca", "Africa/Monrovia", "Asia/Kathmandu"),
@@ -72,7 +72,7 @@ def stamps_of(data: Path, backend: str, timeframe: str = "S1", **options: Any) -
 
 
 def times_near_changes(name: str) -> list[int]:
-    """Return instants around the changes of a zone's clocks from 1970 to 2098, each a little before or after one."""
+    """Return instants a little before and after the changes of a zone's clocks, 1970 to 2098."""
     found = []
     for change_ns in changes(name, 0, END_NS, 14 * DAY_NS):
         found += [change_ns + offset * SECOND_NS for offset in (-7_200, -1_801, -1, 0, 1_800, 3_599, 7_200)]
@@ -175,7 +175,7 @@ def test_the_order_of_rows_tells_the_passes_of_a_doubled_hour(
 
 
 def test_all_zones_on_the_executable(tmp_path: Path) -> None:
-    """Every zone that tzdata has, at each change of its clocks up to 2040, and near the end of what is compared."""
+    """Every zone of tzdata, at each change of its clocks up to 2040, and near the last year."""
     tables: dict[bytes, str] = {}
     for name in all_zones():
         with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
@@ -208,7 +208,7 @@ def test_all_zones_on_the_executable(tmp_path: Path) -> None:
 def test_local_days_are_the_dates_of_datetime(
     backend: str, stamped: str, drawn: tuple[str, list[int]], days: int, own: bool
 ) -> None:
-    """A row is stamped with the date of its middle, whether its zone is the column's own or that of the request."""
+    """A row is stamped with the date of its middle, by the zone of the column or the request."""
     name, times = drawn
     if name in ("UTC", "Etc/UTC", "Zulu", "GMT"):
         own = False
@@ -232,7 +232,7 @@ def test_local_days_are_the_dates_of_datetime(
 @given(drawn=zones_and_times(), days=st.sampled_from((1, 1, 2, 7)))
 @examples(40)
 def test_a_local_day_is_shown_from_its_end(backend: str, drawn: tuple[str, list[int]], days: int) -> None:
-    """Beside seconds, a day is there one calendar day after it began, and not a nanosecond earlier."""
+    """A day beside seconds is there one calendar day after it began, not a nanosecond earlier."""
     name, times = drawn
     timeframe = "W1" if days == 7 else f"D{days}"
     begins_ns = times[0]

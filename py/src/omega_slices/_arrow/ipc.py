@@ -121,8 +121,8 @@ class StreamForm(_Form):
         with pa.ipc.open_stream(pa.BufferReader(buffer)) as reader:
             self.schema = reader.schema
         self.symbols, self.spec = read_schema(self.schema)
-        # Alone, a batch holds the positions of its symbols as it would hold plain integers;
-        # the texts are in a message of their own, and known from the metadata.
+        # Alone, a batch holds the positions of its symbols as plain integers.  The texts are
+        # in a message of their own, and known from the metadata.
         position = self.schema.get_field_index(SYMBOL_COLUMN)
         self._positions = self.schema.set(position, pa.field(SYMBOL_COLUMN, pa.int16(), nullable=False))
         self._texts = string_array(self.symbols)
@@ -233,12 +233,12 @@ def map_file(path: str) -> pa.Buffer:
             os.close(descriptor)
     except FileNotFoundError:
         raise _NoSuchFileError(
-            f"cannot read {path!r}: there is no such file", hint="check the path, or make the file", file=path
+            f"cannot read {path!r}: the file does not exist", hint="check the path, or make the file", file=path
         ) from None
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
         raise DeserializationError(
             f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}",
-            hint="check that it is there and may be read",
+            hint="check that it exists and is readable",
             file=path,
         ) from error
 

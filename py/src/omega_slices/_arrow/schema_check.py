@@ -236,8 +236,8 @@ def _check_rows(batch: pa.RecordBatch, width: int, after_ns: int | None) -> int:
         raise _malformed("the rows of a slice differ in their timestamps")
     if not (opening[:-1] < opening[1:]).all() or (after_ns is not None and opening[0] <= after_ns):
         raise _malformed("its timestamps do not increase from slice to slice")
-    # Each slice ends as it begins, and each step to the next one is a change: where there
-    # are no other changes, there is none within a slice.
+    # Each slice ends as it begins, and each step to the next one is a change.  So a further
+    # change lies within a slice.
     if np.count_nonzero(timestamps[1:] != timestamps[:-1]) != len(opening) - 1:
         raise _malformed("the rows of a slice differ in their timestamps")
     return int(opening[-1])

@@ -1,9 +1,9 @@
 """Finding the executable that does the work.
 
-Owns the places where it may lie and their order: first those of this very installation of
-the package, and only where the package is not installed those of the running environment.
-The search path of the shell is not among them.  An executable of another installation, and
-so of another version, is never picked up by chance.
+Owns the places where it may lie, and their order.  The places of this very installation come
+first.  Those of the running environment count only where the package is not installed.  The
+search path of the shell is not among them, so an executable of another version is never
+picked up by chance.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def find_binary() -> Path:
     The environment variable `OMEGA_SLICES_BINARY` alone decides where it is set.
     A package in ``PREFIX/lib/python3.x/site-packages`` uses ``PREFIX/bin``, whatever
     environment runs it: another one may be layered on top, as ``uv run --with`` does.
-    Otherwise the search goes on in this order: ``bin`` beside the package, as
-    ``pip install --target`` makes it; the file that the installation recorded; the scripts
-    folder of the running environment; that of the user.
+    Then comes ``bin`` beside the package, as ``pip install --target`` makes it, and the
+    file that the installation recorded.  Where the package lies in no such PREFIX, the
+    scripts folders of the running environment and of the user come last.
 
     Returns
     -------

@@ -74,7 +74,7 @@ class BinarySource:
                 self._finish()
                 return None
             except Exception as error:  # noqa: BLE001  # broken bytes make pyarrow raise many classes
-                self._fail(f"the stream cannot be read: {error}", error)
+                self._fail(f"cannot read the stream: {error}", error)
             if self._sealed:
                 self._fail("the stream goes on after its seal")
             if batch.num_rows:

@@ -23,8 +23,8 @@ def start_producer(arguments: Sequence[str], sessions: Sequence[tuple[int, int]]
 def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int, int]]) -> Producer:
     """Start the executable with a CSV file of sessions as its standard input.
 
-    The file has no name, so nothing of it is left whatever happens; and unlike a pipe it
-    never makes one of the two wait for the other.
+    The file has no name, so nothing of it is left whatever happens.  Unlike a pipe it never
+    makes one of the two wait for the other.
     """
     lines = ["open,close", *(",".join(map(format_time_ns, session)) for session in sessions), ""]
     try:

@@ -24,9 +24,9 @@ INDICATOR_TEMPLATE_FIELDS: Final = ("root", "symbol", "timeframe")
 TEMPLATE_FIELDS: Final = (*INDICATOR_TEMPLATE_FIELDS, "side", "SIDE")
 _TEMPLATE_FIELD: Final = re.compile(r"\{([^{}]*)\}")
 
-# The parts of a regular expression: first those that Python and Rust do not both have, or read
-# alike (some escapes, possessive quantifiers, braces that count nothing, groups other than plain
-# or named ones and flags), then other escapes and classes, within which all that means nothing.
+# The parts of a regular expression.  First those that Python and Rust do not both have or read
+# alike: some escapes, possessive quantifiers, braces that count nothing, groups other than plain
+# or named ones and flags.  Then other escapes and classes, within which these mean nothing.
 _PATTERN_PART: Final = re.compile(
     r"(?P<unlike>\\[0-9ZzNpPkKGgQE]|[*+?}]\+|\{(?![0-9]+(?:,[0-9]*)?\})|\(\?(?!:|P<\w+>|[ims]+(?:-[ims]+)?[:)]))"
     r"|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]",
@@ -103,7 +103,7 @@ def check_zone(zone: str | None, ambiguous: str, inputs: str | None) -> None:
 def check_choice(what: str, value: object, choices: tuple[object, ...], *, may_be_none: bool = False) -> None:
     if value is None and may_be_none:
         return
-    # By type too: 1 == True, but it is no bool in the JSON.
+    # By type too: 1 == True, but it is not a bool in the JSON.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise RequestError(
             f"invalid {what}={value!r}: expected one of {', '.join(map(str, choices))}", hint="choose one of these"

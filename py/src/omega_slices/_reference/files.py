@@ -110,7 +110,7 @@ def _root(request: Request) -> str:
 def _fill(template: str, request: Request, symbol: str, timeframe: str, side: str | None) -> str:
     fields = {"root": _root(request), "symbol": symbol, "timeframe": timeframe}
     fields |= {"side": side or "", "SIDE": (side or "").upper()}
-    # The stars first: one that comes with a field's value is no wildcard.
+    # The stars first: one that comes with a field's value is not a wildcard.
     return re.sub(r"\{(\w+)\}", lambda field: fields[field[1]], template.replace("*", _ANY))
 
 
@@ -156,11 +156,14 @@ def _files(request: Request, name: SeriesName) -> list[str]:
         hint = f"{_FILES_HINT}, or give an indicator template"
         raise wrong(TimeframeNotFoundError, missing, hint, name, path)
     error: type[OmegaSlicesError] = SymbolNotFoundError
-    missing = f"there is no file of the symbol {name.symbol}"
+    missing = f"symbol {name.symbol} has no file"
     if any(found(name.timeframe, other)[1] for other in PRICE_TYPES):
-        error, missing = InvalidPriceTypeError, f"{name.symbol} has {name.timeframe} candles, but no {name.side} ones"
+        error, missing = (
+            InvalidPriceTypeError,
+            f"symbol {name.symbol} has {name.timeframe} candles, but not of price type {name.side}",
+        )
     elif any(found(_ANY, other)[1] for other in PRICE_TYPES):
-        error, missing = TimeframeNotFoundError, f"{name.symbol} has no {name.timeframe} candles"
+        error, missing = TimeframeNotFoundError, f"symbol {name.symbol} has no candles of timeframe {name.timeframe}"
     raise wrong(error, missing, _FILES_HINT, name, path)
 
 
@@ -177,7 +180,9 @@ def _own_files(request: Request, name: SeriesName, template: str, paths: list[st
         if owner in (name.symbol, None):
             own.append(path)
         elif request.symbols is not None:
-            message = f"the file can be read as one of {name.symbol}, and as one of {owner}, whose it is"
+            message = (
+                f"ambiguous file name: it matches the symbols {name.symbol} and {owner}, and belongs to the latter"
+            )
             raise wrong(AmbiguousInputError, message, _PATTERN_HINT, name, path)
     return own
 
@@ -261,7 +266,7 @@ def _refuse_loose_templates(request: Request) -> None:
             hint = "put text between {symbol} and *"
             name, path, other = _second_reading(request, template, side)
             if path is not None and name is not None:
-                message += f": the file can be read as one of {name.symbol}, and as one of {other}"
+                message += f": a file matches the symbols {name.symbol} and {other}"
             raise wrong(AmbiguousInputError, message, hint, name, path)
 
 
@@ -314,8 +319,8 @@ def _check_timeframe(request: Request, name: SeriesName, template: str, paths: S
     for path in paths:
         if (match := expression.fullmatch(path)) is not None:
             other = f"{name.timeframe}{match[1]}"
-            message = f"the file can be read as one of {name.timeframe} and as one of {other}"
-            hint = "put the text that follows {timeframe} into the path template"
+            message = f"ambiguous file name: it matches the timeframes {name.timeframe} and {other}"
+            hint = "put the text after {timeframe} into the path template"
             raise wrong(AmbiguousInputError, message, hint, name, path)
 
 
@@ -339,7 +344,7 @@ def _check_inside(request: Request, name: SeriesName, path: str) -> None:
     real = os.path.realpath(path)
     if os.path.commonpath([real, inside]) != inside:
         message = f"the file lies outside {inside}: a link leads to {real}"
-        hint = "allow it with follow_links=True, or put the file itself there"
+        hint = "allow links with follow_links=True, or copy the file there"
         raise wrong(SymbolNotFoundError, message, hint, name, path)
 
 

@@ -26,7 +26,7 @@ from omega_slices._reference.time import (
 from omega_slices._reference.window import is_in_reach
 from omega_slices.errors import AmbiguousInputError, CorruptInputError, OmegaSlicesError
 
-_AMBIGUOUS_HINT: Final = "say what it means by ambiguous: infer, earlier or later"
+_AMBIGUOUS_HINT: Final = "choose ambiguous='infer' (by row order), 'earlier' or 'later'"
 
 
 def check_zones(request: Request, name: SeriesName, files: Sequence[FileRows]) -> None:
@@ -42,8 +42,8 @@ def check_zones(request: Request, name: SeriesName, files: Sequence[FileRows]) -
             hint = "write the column in UTC, or in a zone with an IANA name"
             raise wrong(AmbiguousInputError, message, hint, name, file.path, column=file.column)
         if guarded and file.day_zone is not UTC:
-            message = f"the days of {file.own_zone or file.zone} are not those of UTC, to which timestamps are floored"
-            hint = "ask for days=local, where a candle belongs to its date there, or for days=utc"
+            message = f"cannot floor days: they may be those of {file.own_zone or file.zone} or of UTC"
+            hint = "choose days='local' (a candle belongs to its date there) or days='utc'"
             raise wrong(AmbiguousInputError, message, hint, name, file.path, column=file.column)
 
 
@@ -71,9 +71,12 @@ def find_instants(request: Request, name: SeriesName, files: Sequence[FileRows])
             elif (found.is_skipped or (found.is_twice and request.ambiguous == "error")) and any(
                 is_in_reach(request, name, *stamper(instant_ns)) for instant_ns in candidates
             ):
-                what = "skip" if found.is_skipped else "show twice"
-                hint = "repair the row" if found.is_skipped else _AMBIGUOUS_HINT
-                raise _no_instant(name, file, row, f"the clocks of {file.zone} {what} {_wall_text(held_ns)}", hint)
+                wall, there = _wall_text(held_ns), f"in {file.zone}"
+                message = f"ambiguous local time {wall}: it occurs twice {there}, the clocks were set back"
+                if found.is_skipped:
+                    message = f"invalid local time {wall}: it does not exist {there}, the clocks skipped it"
+                hint = "correct the row" if found.is_skipped else _AMBIGUOUS_HINT
+                raise _no_instant(name, file, row, message, hint)
     for rows in doubled.values():
         _infer(request, name, rows)
 
@@ -95,10 +98,11 @@ def _infer(request: Request, name: SeriesName, rows: Sequence[tuple[FileRows, in
     )
     if is_needed and len(steps) != 1:
         file, row = rows[0] if not steps else rows[steps[1]]
-        what = "never" if not steps else "more than once"
-        message = f"the clocks of {file.zone} show the hour of {_wall_text(file.held_ns[row])} twice"
-        message += f", and the rows step back in it {what}"
-        raise _no_instant(name, file, row, message, "say what it means by ambiguous: earlier or later")
+        why = "step backward more than once" if steps else "never step backward"
+        message = f"ambiguous local time {_wall_text(file.held_ns[row])}: it occurs twice in {file.zone}"
+        message += f", and its rows {why}"
+        hint = "choose ambiguous='earlier' or ambiguous='later', or correct the rows"
+        raise _no_instant(name, file, row, message, hint)
     for number, (file, row) in enumerate(rows):
         is_second = bool(steps) and number >= steps[0]
         file.instants_ns[row] = found[number].by_after if is_second else found[number].by_before
@@ -141,6 +145,6 @@ def check_local_day(request: Request, name: SeriesName, file: FileRows, number: 
     if request.stamped == "close" and days is not None:
         instant_ns = days_later(instant_ns, -days, zone)
     if is_past_midnight(instant_ns, zone):
-        message = "the candle is stamped after midnight and before noon of its date"
-        hint = "give normalize, which says that a candle lies within its date"
+        message = "ambiguous date of a candle: it is stamped after midnight and before noon"
+        hint = "add normalize=True if the time is within the candle's date"
         raise wrong(AmbiguousInputError, message, hint, name, file.path, number, file.column)

@@ -89,10 +89,18 @@ def read_table(
         return table, coarse
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise wrong(SystemFailureError, f"cannot be opened: {error}", "check the file", series, path) from error
+            raise wrong(
+                SystemFailureError,
+                f"cannot read the file: {error}",
+                "check that it exists and is readable",
+                series,
+                path,
+            ) from error
         if "decrypt" in str(error).lower():
             raise _unsupported("an encrypted Parquet file", series, path) from error
-        raise wrong(CorruptInputError, f"no readable Parquet: {error}", "write the file anew", series, path) from error
+        raise wrong(
+            CorruptInputError, f"cannot read the file as Parquet: {error}", "write the file anew", series, path
+        ) from error
 
 
 def _check_format(path: str, series: SeriesName | None) -> None:
@@ -144,11 +152,13 @@ def check_column(
     """Raise where a column is missing, is there twice, or is of a wrong type."""
     count = table.column_names.count(name)
     if count != 1:
-        message = f"{count} columns are named {name!r}, not one"
+        message = f"ambiguous column {name!r}: the file has several of this name"
+        if not count:
+            message = f"the column {name!r} is missing"
         raise wrong(SchemaMismatchError, message, hint, series, path, column=name)
     kind = table.schema.field(name).type
     if not is_right(kind):
-        message = f"column {name!r} holds {kind}, no {what}"
+        message = f"the column {name!r} has the type {kind}, expected {what}"
         raise wrong(SchemaMismatchError, message, hint, series, path, column=name)
 
 

@@ -234,8 +234,8 @@ def _check_instruments(
                 continue
             first, file = seen.setdefault(name.lower(), (text, path))
             if text != first:
-                message = f"the files hold several instruments: {first!r}, first in {file}, and {text!r}"
-                hint = "write one file per symbol, or give one_instrument where they are one all the same"
+                message = f"the series contains several instruments: {first!r}, first in {file}, and {text!r}"
+                hint = "write one file per symbol; if they are one instrument, add one_instrument=True"
                 raise wrong(AmbiguousInputError, message, hint, series, path, row, name)
 
 
@@ -338,13 +338,13 @@ def _unit(series: SeriesName, rows: FileRows, ticks: list[int | None], asked: st
     edges = [min(there), max(there)] if there else [0]
     fits = fitting_unit(edges)
     if asked is None:
-        hint = "give timestamp_unit" if fits is None else f"give timestamp_unit={fits!r}: the values fit {fits}"
-        message = f"the timestamps in column {rows.column!r} are integers of an unknown unit"
+        hint = "name the unit with timestamp_unit=" if fits is None else f"add timestamp_unit={fits!r}"
+        message = "the timestamps are integers of an unknown unit"
         raise wrong(SchemaMismatchError, message, hint, series, rows.path, column=rows.column)
     if asked != "magnitude":
         if fits not in (None, asked):
-            message = f"the timestamps in column {rows.column!r} are no {asked} since 1970"
-            hint = f"give timestamp_unit={fits!r}: the values fit {fits}"
+            message = f"the timestamps do not fit the unit {asked}: as {fits} they lie between 1990 and 2100"
+            hint = f"add timestamp_unit={fits!r}"
             raise wrong(SchemaMismatchError, message, hint, series, rows.path, column=rows.column)
         return asked
     unit = None
@@ -355,7 +355,7 @@ def _unit(series: SeriesName, rows: FileRows, ticks: list[int | None], asked: st
         if found is None or unit not in (None, found):
             expected = "a date from 1990 to 2100" if unit is None or found is None else f"{unit} as in row 0"
             message = f"invalid timestamp {tick}: expected {expected}"
-            hint = "repair or remove the row, or give the unit"
+            hint = "correct or remove the row, or name the unit with timestamp_unit="
             raise wrong(CorruptInputError, message, hint, series, rows.path, row, rows.column)
         unit = found
     assert unit is not None, "the file has rows"

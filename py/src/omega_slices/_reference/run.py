@@ -96,7 +96,7 @@ class ReferenceRun:
         self._warnings = [warning for one in series.values() for warning in one.warnings]
         empty = [one for one in series.values() if one.name not in timestamps and not one.values]
         if empty:
-            message = f"no candle is left of {', '.join(str(one.name) for one in empty)}"
+            message = f"no candles within window and session: {', '.join(str(one.name) for one in empty)}"
             self._warnings.append(RunWarning("EMPTY_SERIES", message))
         if not self._timeline:
             self._warnings.append(_empty_timeline(request, timestamps))
@@ -324,9 +324,9 @@ def _empty_timeline(request: Request, timestamps: dict[SeriesName, set[int]]) ->
         (pair for pair in combinations(timestamps, 2) if timestamps[pair[0]].isdisjoint(timestamps[pair[1]])), None
     )
     if rule == "quorum":
-        reason = f"at no timestamp have {rest} symbols all their price types, of {names}"
+        reason = f"no timestamp has {rest} symbols with all their price types, of {names}"
     elif empty:
-        reason = f"no candle is left of {', '.join(map(_short, empty))}"
+        reason = f"no candles remain of {', '.join(map(_short, empty))}"
     elif apart is not None:
         reason = f"{_short(apart[0])} and {_short(apart[1])} share no timestamp"
     else:

@@ -228,7 +228,7 @@ def _check_order(request: Request, name: SeriesName, rows: Sequence[Row]) -> lis
         if row.timestamp_ns < before.timestamp_ns:
             message = f"{format_time_ns(row.timestamp_ns)} comes after {format_time_ns(before.timestamp_ns)}"
             if request.unsorted == "error":
-                hint = "sort the file, or ask for unsorted=sort"
+                hint = "sort the file, or choose unsorted='sort'"
                 raise wrong(UnsortedInputError, message, hint, name, row.file.path, row.number)
             message = f"{row.file.path}, row {row.number}: {message}; the series was sorted"
             return [RunWarning("UNSORTED_INPUT", message, row.file.path, name.symbol, name.side)]
@@ -250,15 +250,15 @@ def _without_duplicates(
     for timestamp_ns, group in groupby(in_order, key=lambda row: row.timestamp_ns):
         same = list(group)
         if request.duplicates == "error" and len(same) > 1:
-            message = f"a second row of {format_time_ns(timestamp_ns)}"
-            hint = "remove it, or ask for duplicates=last or duplicates=first"
+            message = f"duplicate timestamp {format_time_ns(timestamp_ns)}: the series contains it twice"
+            hint = "remove it, or choose duplicates='last' or duplicates='first'"
             raise wrong(DuplicateTimestampError, message, hint, name, same[1].file.path, same[1].number)
         one = same[0] if request.duplicates == "first" else same[-1]
         other = next((row for row in same if not _are_equal(row.values, one.values)), None)
         if other is not None and request.duplicates == "identical":
             second = next(row for row in same if not _are_equal(row.values, same[0].values))
-            message = f"a second row of {format_time_ns(timestamp_ns)} with other values"
-            hint = "remove one of them, or ask for duplicates=last or duplicates=first"
+            message = f"duplicate timestamp {format_time_ns(timestamp_ns)}: the values differ"
+            hint = "remove one of them, or choose duplicates='last' or duplicates='first'"
             raise wrong(DuplicateTimestampError, message, hint, name, second.file.path, second.number)
         kept.append(one)
         if other is not None:

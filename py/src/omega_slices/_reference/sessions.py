@@ -40,16 +40,25 @@ def read_sessions(path: str) -> list[tuple[int, int]]:
                 )
             content = file.read()
     except OSError as error:
-        raise wrong(CorruptInputError, f"cannot be read: {error}", "check the name", None, path) from error
+        raise wrong(
+            CorruptInputError,
+            f"cannot read the session file: {error}",
+            "check that it exists and is readable",
+            None,
+            path,
+        ) from error
     read = _sessions_of_parquet(path) if content.startswith(b"PAR1") else _sessions_of_csv(path, content)
     for row, (open_ns, close_ns) in enumerate(read):
         if close_ns <= open_ns:
-            message, hint = "a session closes no later than it opens", "correct the row"
+            message, hint = "invalid session: it closes at or before its open", "correct the row"
             raise wrong(CorruptInputError, message, hint, None, path, row, "close")
     in_order = sorted(range(len(read)), key=lambda row: read[row][0])
     for before, row in pairwise(in_order):
         if read[row][0] < read[before][1]:
-            message, hint = f"a session opens before that of row {before} has closed", "correct one of the rows"
+            message, hint = (
+                f"invalid session: it opens before that of row {before} has closed",
+                "correct one of the rows",
+            )
             raise wrong(CorruptInputError, message, hint, None, path, row, "open")
     return sorted(read)
 
@@ -68,14 +77,20 @@ def _sessions_of_parquet(path: str) -> list[tuple[int, int]]:
 def _sessions_of_csv(path: str, content: bytes) -> list[tuple[int, int]]:
     try:
         text = content.decode("utf-8-sig")
-        # An empty line is no row.
+        # An empty line is not a row.
         header, *rows = [line for line in csv.reader(io.StringIO(text, newline="")) if line] or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise wrong(CorruptInputError, f"no readable CSV: {error}", _SESSION_HINT, None, path) from error
+        raise wrong(
+            CorruptInputError, f"cannot read the session file as CSV: {error}", _SESSION_HINT, None, path
+        ) from error
     header = [name.strip() for name in header]
     for name in ("open", "close"):
         if header.count(name) != 1:
-            message = f"{header.count(name)} columns are named {name!r}, not one"
+            message = (
+                f"ambiguous column {name!r}: the file has several of this name"
+                if name in header
+                else f"the column {name!r} is missing"
+            )
             raise wrong(SchemaMismatchError, message, _SESSION_HINT, None, path, column=name)
     sessions = []
     for row, cells in enumerate(rows):

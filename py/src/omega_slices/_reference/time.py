@@ -51,7 +51,7 @@ DATE: Final = "date"
 class Held(NamedTuple):
     """What a row holds.
 
-    Its value, read as UTC where it is no instant, and what kind of value it is.
+    Its value, read as UTC where it is not an instant, and what kind of value it is.
     """
 
     held_ns: int
@@ -228,7 +228,7 @@ def smallest_offset_ns(zone: tzinfo) -> int:
 
 
 def held_by_text(text: str) -> Held | None:
-    """Return what a text says; None where it is no time.
+    """Return what a text says; None where it is not a time.
 
     Examples
     --------

@@ -90,8 +90,8 @@ class SliceBatch:
         # What `get_price` needs of each price type, and of "mid": filled when first asked
         # for.  A plain dict, which the interpreter looks up faster than a subclass.
         self.closes: dict[str, _Closes] = {}
-        # Eight bytes per slice, side by side: a list would hold five times as much for as
-        # long as the batch is there, and a strided view would read a page per timestamp.
+        # Eight bytes per slice, side by side.  A list would hold five times as much for as
+        # long as the batch is there; a strided view would read a page per timestamp.
         # Searched one by one, an array gives its items faster than a memory view.
         timestamps = values_view(record_batch.column(TIMESTAMP_COLUMN), "int64")[::width]
         self.timestamps_ns: array[int] = array("q", timestamps.tobytes())

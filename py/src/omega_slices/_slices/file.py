@@ -129,10 +129,10 @@ class SliceFile:
     def batch(self, number: int) -> SliceBatch:
         """Return a batch, checked when it is first touched.
 
-        Checked is what finding its slices and reading any memory rests on.  That the columns
-        of a candle agree is checked where they are first read.  What only a record batch
-        shows, the symbol and the timestamp of each row, is left to `record_batch`: to look
-        at all of it for every batch costs a third of a walk through the file.
+        Checks what is needed to find its slices and to read any memory.  That the columns of
+        a candle agree is checked where they are first read.  `record_batch` checks what only
+        it shows: the symbol and the timestamp of each row.  To do so for every batch costs a
+        third of a walk through the file.
 
         Raises
         ------

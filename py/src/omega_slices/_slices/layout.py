@@ -43,9 +43,9 @@ class SliceLayout:
     ) -> None:
         """Make the layout.
 
-        Of a file `derived` bounds what its batches keep, and `path` is its own, for errors.
-        `known_after_ns` is when candles are complete, from a slice's timestamp on, where
-        that is not the timeframe.
+        Of a file, `derived` bounds what its batches keep, and `path` is its own, for errors.
+        `known_after_ns` says how long after a slice its candles are complete, where that is
+        not the timeframe.
         """
         self.symbols = symbols
         self.spec = spec

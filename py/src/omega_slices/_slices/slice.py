@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class MultiSymbolSlice(SliceAccessors, Struct, frozen=True, eq=False, gc=False):
     """The candles and indicators of every requested symbol at one timestamp.
 
-    Read-only, made by a `SliceStream` or a `SliceTable`, never by hand.  Valid for as long
-    as it is referenced, also after the stream has moved on or closed, or the table is gone;
-    it keeps the record batch that it came in in memory.  Works as a mapping from symbol to
+    Read-only, made by a `SliceStream` or a `SliceTable`, never by hand.  It stays valid
+    after the stream has moved on or closed, or the table is gone.  It keeps its record batch
+    in memory.  Works as a mapping from symbol to
     `SymbolSnapshot`, in the requested order of the symbols.
 
     Two slices are equal where timestamp, symbols, timeframes, price types, all candles

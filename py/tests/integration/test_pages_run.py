@@ -1,0 +1,100 @@
+"""Commands and programs of the tutorial, the README and how-to pages run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from helpers.docs import REPOSITORY, docs_path
+
+TUTORIAL: Final = docs_path("first-slices")
+
+# What sets everything up is run by those who read the page; here it has been.
+SET_UP: Final = re.compile(r"^(scripts/|source |pip |cd rust)", re.MULTILINE)
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield the blocks of a page that are run, or show what is printed, with their languages."""
+    for language, text in re.findall(
+        r"```(sh|bash|python|text)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    ):
+        if not SET_UP.search(text):
+            yield language, text
+
+
+@pytest.fixture
+def project(tmp_path: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what `scripts/run` makes, and the executable by its name."""
+    sample = [sys.executable, str(REPOSITORY / "scripts" / "sample_data.py"), str(tmp_path / "data" / "sample")]
+    subprocess.run(sample, check=True, capture_output=True)
+    names = tmp_path / "bin"
+    names.mkdir()
+    (names / "omega-slices").symlink_to(binary)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(names), str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    shell("omega-slices sync --data data/sample --all-symbols -o out/slices.arrow")
+    return tmp_path
+
+
+def shell(commands: str, status: int = 0) -> str:
+    """Return what commands print; the last one ends with the given status, all others with 0."""
+    run = subprocess.run(["sh", "-e", "-c", commands], capture_output=True, text=True, errors="replace", check=False)
+    assert run.returncode == status, f"{commands}\n{run.stderr}"
+    return run.stdout
+
+
+def python(code: str) -> str:
+    """Return what a program prints."""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, f"{code}\n{run.stderr}"
+    return run.stdout
+
+
+def test_the_tutorial(project: Path) -> None:
+    """Every block runs, and prints what the page says."""
+    printed = ""
+    compared = 0
+    for language, text in blocks(TUTORIAL):
+        if language == "text" and printed:
+            assert text in printed
+            compared += 1
+        elif language == "python":
+            printed = python(text)
+        elif language == "sh":
+            printed = shell(text)
+    assert compared == 6
+
+
+def test_the_readme(project: Path) -> None:
+    """Its last command compares two files that differ."""
+    command_line, code = (text for language, text in blocks(REPOSITORY / "README.md") if language != "text")
+    assert "first difference" in shell(command_line, status=1)
+    assert python(code) == ""
+
+
+def test_files_and_caches(project: Path) -> None:
+    """The blocks of Python continue each other."""
+    found = [*blocks(docs_path("precompute"))]
+    for language, text in found:
+        if language == "bash":
+            shell(text)
+    python("\n".join(text for language, text in found if language == "python"))
+
+
+def test_other_tools(project: Path) -> None:
+    for language, text in blocks(docs_path("other-tools")):
+        if language == "sh":
+            printed = shell(text)
+        elif "sys.stdin" in text:
+            (project / "reader.py").write_text(text)
+        else:
+            printed = python(text)
+    # Rows of two symbols.
+    assert int(printed) % 2 == 0
