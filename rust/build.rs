@@ -23,7 +23,7 @@ fn compress_plotting_script() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo names a folder"));
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     let script = encoder
-        .write_all(scripts[..end].as_bytes())
+        .write_all(&scripts.as_bytes()[..end])
         .and_then(|()| encoder.finish())
         .expect("memory takes all");
     fs::write(folder.join("plotly.html.zz"), script).expect("cargo's folder can be written to");

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use omega_slices::diff::{Cell, Differing, FirstDifference, ListDifference, OneSided};
 use omega_slices::ipc::SliceReader;
-use omega_slices::{Diff, Error, Tolerance, check_local_path, diff, format_timestamp};
+use omega_slices::{Diff, Error, Tolerance, check_local_path, diff};
 use serde::Serialize;
+use slices_core::text::short_timestamp;
 
 use crate::cli::Answer;
 use crate::cli::args::DiffArguments;
@@ -152,7 +153,7 @@ fn add_first(page: &mut Page, first: &FirstDifference, labels: &Labels) {
     page.paragraph("first difference");
     match first {
         FirstDifference::Value(one) => {
-            page.entry("timestamp", time_text(one.timestamp_ns));
+            page.entry("timestamp", short_timestamp(one.timestamp_ns));
             page.entry("symbol", &one.symbol);
             page.entry("field", &one.column);
             page.entry(&labels.a, value_text(one.a, &one.column));
@@ -168,7 +169,7 @@ fn add_first(page: &mut Page, first: &FirstDifference, labels: &Labels) {
             }
         }
         FirstDifference::OnlyInA(one) | FirstDifference::OnlyInB(one) => {
-            page.entry("timestamp", time_text(one.timestamp_ns));
+            page.entry("timestamp", short_timestamp(one.timestamp_ns));
             let has = format!("slice {} (the first is 0)", one.slice);
             let (a, b) = match first {
                 FirstDifference::OnlyInA(_) => (has.as_str(), "no slice"),
@@ -191,7 +192,7 @@ fn add_counts(page: &mut Page, found: &Diff, labels: &Labels, tolerance: Toleran
         let shown: Vec<_> = lone
             .first_timestamps_ns
             .iter()
-            .map(|&timestamp_ns| time_text(timestamp_ns))
+            .map(|&timestamp_ns| short_timestamp(timestamp_ns))
             .collect();
         let more = if lone.slices > shown.len() as u64 {
             ", …"
@@ -295,14 +296,9 @@ fn value_text(value: Cell, column: &str) -> String {
         Cell::Absent if column.starts_with("ind_") => "no value".to_owned(),
         Cell::Number(number) => format!("{number:?}"),
         Cell::Flag(flag) => flag.to_string(),
-        Cell::Timestamp(timestamp_ns) => time_text(timestamp_ns),
+        Cell::Timestamp(timestamp_ns) => short_timestamp(timestamp_ns),
         _ => "no candle".to_owned(),
     }
-}
-
-/// A timestamp, without the fraction if it is zero.
-fn time_text(timestamp_ns: i64) -> String {
-    format_timestamp(timestamp_ns).replace(".000000000Z", "Z")
 }
 
 /// The distance of two values, if they have one.

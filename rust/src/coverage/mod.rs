@@ -23,6 +23,7 @@ use self::tally::Tally;
 use slices_core::error::Result;
 use slices_core::report::{SeriesReport, Warning};
 use slices_core::request::{PriceType, Request};
+use slices_core::text::listed;
 use slices_engine::multi_symbol::{Inputs, ReadOptions, SliceBatches};
 
 /// How much of a timeline each series and symbol covers, those that do most harm first.
@@ -278,23 +279,15 @@ impl Coverage {
             return None;
         } else {
             under.sort_by(|one, other| one.0.total_cmp(&other.0));
-            let named: Vec<_> = under
+            let named = under
                 .iter()
-                .take(SHOWN)
-                .map(|(own, one)| format!("{} ({own:.6})", one.report.name()))
-                .collect();
-            let more = under.len() - named.len();
-            let more = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
+                .map(|(own, one)| format!("{} ({own:.6})", one.report.name()));
             format!(
-                "{} of {} series have candles at less than {share} of the {} timestamps: {}{more}",
+                "{} of {} series have candles at less than {share} of the {} timestamps: {}",
                 under.len(),
                 self.series.len(),
                 self.union_timestamps,
-                named.join(", ")
+                listed(named, SHOWN)
             )
         };
         Some(Warning::new("UNDER_THRESHOLD", message))

@@ -13,5 +13,7 @@ pub mod price_type;
 pub mod report;
 pub mod request;
 pub mod session;
+pub mod text;
+pub mod units;
 
 pub use error::{Code, Error, ErrorKind, Location, Result};

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use crate::candle::VALUES_PER_CANDLE;
 use crate::request::{Session, Timeframe, Zone};
-
-const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
-const SECONDS_PER_HOUR: i64 = 3_600;
-const SECONDS_PER_DAY: i64 = 24 * SECONDS_PER_HOUR;
+use crate::units::{
+    NANOSECONDS_PER_DAY, NANOSECONDS_PER_SECOND, SECONDS_PER_DAY, SECONDS_PER_HOUR,
+};
 const SECONDS_PER_WEEK: i64 = 7 * SECONDS_PER_DAY;
-const NANOSECONDS_PER_DAY: i64 = SECONDS_PER_DAY * NANOSECONDS_PER_SECOND;
 
 /// The weekday of a day number since 1970-01-01 (a Thursday), modulo 7.
 const SATURDAY: i64 = 2;

@@ -14,9 +14,7 @@ use slices_core::request::{
     Ambiguous, ClockChange, Days, Instants, Stamped, Timeframe, TimestampUnit, WallClock, Zone,
     format_timestamp,
 };
-
-const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
-const NANOSECONDS_PER_DAY: i64 = 24 * NANOSECONDS_PER_HOUR;
+use slices_core::units::{NANOSECONDS_PER_DAY, NANOSECONDS_PER_HOUR};
 
 /// The maximum shift of an instant by a zone, or disorder of two instants by a clock change.
 const ZONE_MARGIN_NS: i64 = 2 * NANOSECONDS_PER_DAY;

@@ -21,8 +21,7 @@ use parquet::errors::ParquetError;
 
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Hint, HintPart, Setting};
-
-const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
+use slices_core::units::NANOSECONDS_PER_DAY;
 
 /// A column of the file that is read.
 #[derive(Debug)]

@@ -7,6 +7,8 @@
 //! May import `slices-core`. The only crate that names the Parquet library.
 
 mod arrays;
+#[doc(hidden)]
+pub mod bench_support;
 mod buffered_chunk_reader;
 mod clock;
 mod column_cursor;
@@ -28,6 +30,7 @@ mod snappy;
 mod text_time;
 mod thrift;
 mod time_column;
+mod varint;
 
 pub use self::clock::{Part, TimeRules};
 pub use self::column_cursor::{ColumnCursor, FileColumn, FileRanges, LastRange};
@@ -39,5 +42,3 @@ pub use self::ranges::DoubledRow;
 pub use self::row_reader::{Projection, RawRows, RowReader};
 pub use self::series_file::{EmptyFile, FileOptions, Opened, PageBounds, SeriesFile};
 pub use self::sessions::read_sessions;
-
-const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;

@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 
+use super::varint;
+
 /// Values per bit-packed group.
 const GROUP: usize = 8;
 
@@ -168,16 +170,11 @@ impl RleBitPacked {
     }
 
     fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
+        varint::unsigned(64, || {
             let byte = *self.bytes.get(self.at)?;
             self.at += 1;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+            Some(byte)
+        })
     }
 }
 

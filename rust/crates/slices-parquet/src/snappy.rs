@@ -1,6 +1,8 @@
 //! Decompresses the start of a Snappy block. The library decodes only whole blocks, but the first
 //! rows of a file need only a small part of a large dictionary.
 
+use super::varint;
+
 /// Decompresses the first `wanted` bytes of a block; fewer if the input or the block ends earlier.
 /// `None` for invalid input.
 pub(super) fn beginning(compressed: &[u8], wanted: usize) -> Option<Vec<u8>> {
@@ -48,15 +50,7 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..35).step_by(7) {
-            let byte = self.little_endian(1)?;
-            value |= ((byte & 0x7f) as u64) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+        varint::unsigned(35, || self.little_endian(1).map(|byte| byte as u8))
     }
 
     /// The next element; `None` if the input ends before it.

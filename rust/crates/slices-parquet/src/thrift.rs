@@ -1,6 +1,8 @@
 //! Decodes Thrift's compact protocol, as needed for Parquet headers and footers. Returns `None` for
 //! truncated or invalid input. Reserves no memory for claimed sizes, and limits the nesting.
 
+use super::varint;
+
 /// Maximum nesting of structs and lists; a footer has six levels.
 const DEPTH_MAX: usize = 16;
 
@@ -125,15 +127,7 @@ impl<'a> CompactReader<'a> {
     }
 
     fn unsigned(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+        varint::unsigned(64, || self.byte())
     }
 
     fn byte(&mut self) -> Option<u8> {

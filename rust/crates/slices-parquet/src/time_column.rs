@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::ScalarBuffer;
 
-use super::NANOSECONDS_PER_DAY;
 use super::clock::{FileClock, Stamps, Stored, StoredTime};
 use super::columns::{bytes, stored_numbers};
 use super::parquet_file::ParquetFile;
@@ -14,6 +13,7 @@ use super::text_time::{self, TextTime};
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::request::format_timestamp;
+use slices_core::units::NANOSECONDS_PER_DAY;
 
 /// The column of timestamps of a file, and the clock that it is read by. Each reader has its own clone, since
 /// the clock keeps what it looked up last.

@@ -17,8 +17,9 @@ use serde_json::json;
 
 use crate::cli::atomic_file::{Named, Target};
 
-use super::text::{answer, grouped, moment, percent};
+use super::text::{answer, grouped, percent};
 use crate::cli::messages::printable;
+use slices_core::text::short_timestamp;
 
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
 
@@ -311,7 +312,10 @@ fn series_table(coverage: &Coverage) -> String {
         let report = &one.report;
         let price_type = report.price_type.map_or("", PriceType::as_str);
         let longest = one.gaps.longest.map(|gap| {
-            let (before, after) = (moment(gap.last_before_ns), moment(gap.first_after_ns));
+            let (before, after) = (
+                short_timestamp(gap.last_before_ns),
+                short_timestamp(gap.first_after_ns),
+            );
             (
                 gap.bars,
                 format!("{} between {before} and {after}", grouped(gap.bars)),
@@ -319,7 +323,7 @@ fn series_table(coverage: &Coverage) -> String {
         });
         let (longest_bars, longest) = longest.unwrap_or((0, "-".to_owned()));
         let instant = |at: Option<i64>| {
-            let text = at.map_or("-".to_owned(), moment);
+            let text = at.map_or("-".to_owned(), short_timestamp);
             format!("<td class=\"words\">{text}</td>")
         };
         let faults = &one.inconsistent;

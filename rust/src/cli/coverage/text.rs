@@ -1,7 +1,8 @@
 //! Formats the coverage report as text: first why slices are missing, then tables.
 
 use console::measure_text_width;
-use omega_slices::{Coverage, Gap, PriceType, SeriesCoverage, SymbolCoverage, format_timestamp};
+use omega_slices::{Coverage, Gap, PriceType, SeriesCoverage, SymbolCoverage};
+use slices_core::text::short_timestamp;
 
 use crate::cli::messages::printable;
 
@@ -57,7 +58,11 @@ pub fn answer(coverage: &Coverage) -> String {
             "There is no timestamp: none of the {series} series has a candle within window and session.\n"
         );
     };
-    let span = format!("from {} to {}", moment(first_ns), moment(last_ns));
+    let span = format!(
+        "from {} to {}",
+        short_timestamp(first_ns),
+        short_timestamp(last_ns)
+    );
     if both == union {
         return format!(
             "All {} timestamps {span} are in the intersection: each of the {series} series has a candle at \
@@ -166,7 +171,10 @@ fn name(series: &SeriesCoverage) -> String {
 fn timestamps_of(series: &SeriesCoverage) -> Vec<String> {
     let candles = series.report.candles;
     let longest = |gap: Gap| {
-        let (before, after) = (moment(gap.last_before_ns), moment(gap.first_after_ns));
+        let (before, after) = (
+            short_timestamp(gap.last_before_ns),
+            short_timestamp(gap.first_after_ns),
+        );
         format!("{} between {before} and {after}", grouped(gap.bars))
     };
     vec![
@@ -183,7 +191,7 @@ fn timestamps_of(series: &SeriesCoverage) -> Vec<String> {
 
 fn rows_of(series: &SeriesCoverage) -> Vec<String> {
     let report = &series.report;
-    let moment = |at: Option<i64>| at.map_or("-".to_owned(), moment);
+    let moment = |at: Option<i64>| at.map_or("-".to_owned(), short_timestamp);
     vec![
         name(series),
         grouped(report.files as u64),
@@ -291,11 +299,6 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A timestamp, without the fraction if it is zero.
-pub fn moment(timestamp_ns: i64) -> String {
-    format_timestamp(timestamp_ns).replace(".000000000Z", "Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,7 +337,7 @@ mod tests {
 
     #[test]
     fn fractions_of_a_second_are_shown_where_there_are_some() {
-        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
-        assert_eq!(moment(1), "1970-01-01T00:00:00.000000001Z");
+        assert_eq!(short_timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(short_timestamp(1), "1970-01-01T00:00:00.000000001Z");
     }
 }

@@ -8,8 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::error::{Error, Result};
 use crate::hint::{Setting, hint};
 use crate::request::Timeframe;
-
-const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
+use crate::units::NANOSECONDS_PER_SECOND;
 
 /// The maximum age of a candle that a slice shows, counted from its timestamp: `15m`, `2h`, `3d`,
 /// `5bars`. The units are `s`, `m`, `h`, `d`, `w` and `bars`. A bar is one candle of the timeframe

@@ -4,9 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Code, Error};
-
-const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
-const NANOSECONDS_PER_DAY: i64 = 86_400 * NANOSECONDS_PER_SECOND;
+use crate::units::{NANOSECONDS_PER_DAY, NANOSECONDS_PER_SECOND};
 
 /// 1970-01-01 was a Thursday; weeks are counted from the Monday before it.
 const WEEK_ORIGIN_NS: i64 = -3 * NANOSECONDS_PER_DAY;

@@ -11,9 +11,7 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
-
-const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
-const SECONDS_PER_DAY: i64 = 86_400;
+use crate::units::{NANOSECONDS_PER_SECOND, SECONDS_PER_DAY};
 
 /// The last second of 2098, up to which a zone is searched for its offsets from UTC.
 const END_OF_2098_S: i64 = 4_070_908_799;

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::plan::{Block, Plan, pieces};
+use super::plan::{Block, Plan, SeriesRows, pieces};
 use super::{BufferPool, GatheredColumn, Source, all_finite};
 use slices_core::alignment::RowRun;
 use slices_core::error::Result;
@@ -161,6 +161,38 @@ impl<'a> Tile<'a> {
 /// What stands in the place of a candle that is not there.
 static ABSENT: [f64; LANE_ROWS] = [f64::NAN; LANE_ROWS];
 
+/// Where a piece of a tile goes: its first place, the rows of the lane that are used, and how many are
+/// left for it.
+#[derive(Clone, Copy)]
+struct LaneSpace {
+    place: usize,
+    used: usize,
+    room: usize,
+}
+
+/// A step that brings values into a lane. `place` counts places of the tile, `at` rows of the lane.
+#[derive(Clone, Copy)]
+enum LaneStep {
+    /// Reads consecutive rows of the series.
+    Read { row: u64, at: usize, len: usize },
+    /// Shows rows that were read, one at each place.
+    Place { place: usize, at: usize, len: usize },
+    /// Shows one row that was read, at all places.
+    Spread {
+        place: usize,
+        from: usize,
+        at: usize,
+        len: usize,
+    },
+    /// Shows one row at all places, which was read last or is read alone.
+    Repeat {
+        place: usize,
+        row: u64,
+        at: usize,
+        len: usize,
+    },
+}
+
 /// The values of one symbol for a tile: rows as they were read, and which of them belong where.
 struct Lane {
     rows: Box<[f64; LANE_ROWS]>,
@@ -168,6 +200,8 @@ struct Lane {
     placed: Vec<RowRun>,
     /// The first run that may still be moved.
     next: usize,
+    /// What the piece in work needs.
+    steps: Vec<LaneStep>,
     /// Whether everything in `rows` is a finite number.
     finite: bool,
 }
@@ -177,6 +211,7 @@ fn new_lanes(symbols: usize) -> Vec<Lane> {
         rows: Box::new([f64::NAN; LANE_ROWS]),
         placed: Vec::new(),
         next: 0,
+        steps: Vec::new(),
         finite: true,
     };
     std::iter::repeat_with(lane)
@@ -199,77 +234,145 @@ impl Lane {
         });
     }
 
-    /// Reads the values of a symbol.
+    /// Reads the values of a symbol for a tile: first plans which rows go where, then reads them.
     fn read(&mut self, tile: &Tile<'_>, source: &mut Source) -> Result<()> {
         self.begin();
-        let (mut used, mut place, mut places_left) = (0, 0, tile.len);
+        let mut used = 0;
+        let mut place = 0;
         for Piece { block, positions } in &tile.pieces {
             let series = &block.series[source.series];
-            let mut touched = series.touched_by(positions);
-            places_left -= positions.len();
-            let is_repeated = |run: &RowRun| run.repeated_ns().is_some();
-            let place_of = |run: &RowRun| place + run.position() - positions.start;
-            if let Some((first, rest)) = touched.split_first()
-                && let Some((row, value)) = source.latest
-                && is_repeated(first)
-                && first.row() == row
-            {
-                // Read before, for slices before these.
-                let run = first.within(positions);
-                self.repeat(place_of(&run), value, run.len(), &mut used);
-                touched = rest;
-            }
-            let runs = touched.iter().map(|run| run.within(positions));
-            let repeated_places: usize = if series.repeats {
-                runs.clone().filter(is_repeated).map(|one| one.len()).sum()
-            } else {
-                0
-            };
-            if let Some(rows) = extent(touched, positions).filter(|_| series.shuffled.is_empty())
-                && rows.end - rows.start + repeated_places as u64
-                    <= (LANE_ROWS - used - places_left) as u64
-            {
-                // All at once, and what lies between.
-                let first = used;
-                used += (rows.end - rows.start) as usize;
-                series.read(&mut source.cursor, rows.start, &mut self.rows[first..used])?;
-                for run in runs {
-                    let row = first + (run.row() - rows.start) as usize;
-                    if is_repeated(&run) {
-                        let value = self.rows[row];
-                        self.repeat(place_of(&run), value, run.len(), &mut used);
-                    } else {
-                        self.place(place_of(&run), row, run.len());
-                    }
-                }
-                let last = first + (rows.end - 1 - rows.start) as usize;
-                source.latest = Some((rows.end - 1, self.rows[last]));
-            } else {
-                for run in runs {
-                    if is_repeated(&run) {
-                        let value = source.value_at(series, run.row())?;
-                        self.repeat(place_of(&run), value, run.len(), &mut used);
-                    } else {
-                        let end = used + run.len();
-                        series.read(&mut source.cursor, run.row(), &mut self.rows[used..end])?;
-                        self.place(place_of(&run), used, run.len());
-                        source.latest = Some((run.last_row(), self.rows[end - 1]));
-                        used = end;
-                    }
-                }
-            }
+            // Each place that is still to come takes a row at most.
+            let room = LANE_ROWS - used - (tile.len - place - positions.len());
+            used = self.plan(series, positions, LaneSpace { place, used, room }, source);
+            self.execute(series, source)?;
             place += positions.len();
         }
         self.finite = all_finite(&self.rows[..used]);
         Ok(())
     }
 
-    /// Lets one value stand at some places.
-    fn repeat(&mut self, place: usize, value: f64, len: usize, used: &mut usize) {
-        let end = *used + len;
-        self.rows[*used..end].fill(value);
-        self.place(place, *used, len);
-        *used = end;
+    /// Plans how the rows of a series get to some positions. Returns how many rows of the lane are
+    /// used then.
+    fn plan(
+        &mut self,
+        series: &SeriesRows,
+        positions: &Range<usize>,
+        space: LaneSpace,
+        source: &Source,
+    ) -> usize {
+        let mut used = space.used;
+        let mut take = |len: usize| {
+            let at = used;
+            used += len;
+            at
+        };
+        let mut touched = series.touched_by(positions);
+        let place_of = |run: &RowRun| space.place + run.position() - positions.start;
+        let is_repeated = |run: &RowRun| run.repeated_ns().is_some();
+        let repeat = |run: &RowRun, at: usize| LaneStep::Repeat {
+            place: place_of(run),
+            row: run.row(),
+            at,
+            len: run.len(),
+        };
+        self.steps.clear();
+        let mut room = space.room;
+        if let Some((first, rest)) = touched.split_first()
+            && let Some((row, _)) = source.latest
+            && is_repeated(first)
+            && first.row() == row
+        {
+            // Read before, for slices before these.
+            let run = first.within(positions);
+            self.steps.push(repeat(&run, take(run.len())));
+            room -= run.len();
+            touched = rest;
+        }
+        let runs = touched.iter().map(|run| run.within(positions));
+        let repeated_places: usize = if series.repeats {
+            runs.clone().filter(is_repeated).map(|run| run.len()).sum()
+        } else {
+            0
+        };
+        // Rows out of order have no extent.
+        let extent = extent(touched, positions).filter(|_| series.shuffled.is_empty());
+        let at_once =
+            extent.filter(|rows| rows.end - rows.start + repeated_places as u64 <= room as u64);
+        if let Some(rows) = at_once {
+            // With the rows between the runs.
+            let len = (rows.end - rows.start) as usize;
+            let first = take(len);
+            self.steps.push(LaneStep::Read {
+                row: rows.start,
+                at: first,
+                len,
+            });
+            for run in runs {
+                let from = first + (run.row() - rows.start) as usize;
+                self.steps.push(if is_repeated(&run) {
+                    LaneStep::Spread {
+                        place: place_of(&run),
+                        from,
+                        at: take(run.len()),
+                        len: run.len(),
+                    }
+                } else {
+                    LaneStep::Place {
+                        place: place_of(&run),
+                        at: from,
+                        len: run.len(),
+                    }
+                });
+            }
+        } else {
+            for run in runs {
+                let (at, len) = (take(run.len()), run.len());
+                if is_repeated(&run) {
+                    self.steps.push(repeat(&run, at));
+                } else {
+                    let row = run.row();
+                    self.steps.push(LaneStep::Read { row, at, len });
+                    let place = place_of(&run);
+                    self.steps.push(LaneStep::Place { place, at, len });
+                }
+            }
+        }
+        used
+    }
+
+    /// Reads what was planned.
+    fn execute(&mut self, series: &SeriesRows, source: &mut Source) -> Result<()> {
+        for step in 0..self.steps.len() {
+            match self.steps[step] {
+                LaneStep::Read { row, at, len } => {
+                    let end = at + len;
+                    series.read(&mut source.cursor, row, &mut self.rows[at..end])?;
+                    source.latest = Some((row + len as u64 - 1, self.rows[end - 1]));
+                }
+                LaneStep::Place { place, at, len } => self.place(place, at, len),
+                LaneStep::Spread {
+                    place,
+                    from,
+                    at,
+                    len,
+                } => {
+                    let value = self.rows[from];
+                    self.rows[at..at + len].fill(value);
+                    self.place(place, at, len);
+                }
+                LaneStep::Repeat {
+                    place,
+                    row,
+                    at,
+                    len,
+                } => {
+                    let value = source.value_at(series, row)?;
+                    self.rows[at..at + len].fill(value);
+                    self.place(place, at, len);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The values from a place of the tile on, and how many places they go on for. Places must ascend.

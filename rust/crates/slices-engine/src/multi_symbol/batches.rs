@@ -22,6 +22,7 @@ use slices_core::candle::StreamSchema;
 use slices_core::error::Result;
 use slices_core::report::{Report, Warning};
 use slices_core::request::{Request, Timeline};
+use slices_core::units::NANOSECONDS_PER_SECOND;
 
 /// Target number of rows (slices × symbols) of a full batch.
 const BATCH_ROWS: usize = 65_536;
@@ -361,7 +362,6 @@ impl std::iter::FusedIterator for SliceBatches {}
 /// How long after its date a day has ended in all zones of the series that shape the timeline.
 /// `None` if slices are stamped with instants.
 fn known_after_ns(request: &Request, shaping: &[Arc<SeriesSource>]) -> Option<i64> {
-    const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
     if !request.is_dated() {
         return None;
     }

@@ -2,6 +2,10 @@
 
 use slices_core::report::{SeriesReport, Warning};
 use slices_core::request::{Timeline, format_timestamp};
+use slices_core::text::listed;
+
+/// Series that a warning names at most.
+const SHOWN: usize = 20;
 
 /// Names the series outside the timeline without any candle; `None` if all have candles.
 pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
@@ -11,7 +15,7 @@ pub(super) fn empty_series(series: &[SeriesReport]) -> Option<Warning> {
             "EMPTY_SERIES",
             format!(
                 "no candles within window and session: {}",
-                listed(empty.into_iter().map(|one| one.name().to_string()))
+                listed(empty.into_iter().map(|one| one.name().to_string()), SHOWN)
             ),
         )
     })
@@ -33,13 +37,13 @@ pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Wa
         if without.is_empty() {
             none
         } else {
-            let without = listed(without.into_iter().map(|one| name(one)));
+            let without = listed(without.into_iter().map(|one| name(one)), SHOWN);
             format!("{none}; no candles remain of {without}")
         }
     } else if !without.is_empty() {
         format!(
             "no candles remain of {}",
-            listed(without.into_iter().map(|one| name(one)))
+            listed(without.into_iter().map(|one| name(one)), SHOWN)
         )
     } else if let (Some(ended), Some(began)) = (earliest_end, latest_start)
         && let (Some(end_ns), Some(start_ns)) = (ended.last_timestamp_ns, began.first_timestamp_ns)
@@ -55,21 +59,11 @@ pub(super) fn empty_timeline(timeline: &Timeline, series: &[SeriesReport]) -> Wa
     } else {
         format!(
             "these series share no timestamp: {}",
-            listed(series.into_iter().map(name))
+            listed(series.into_iter().map(name), SHOWN)
         )
     };
     Warning::new(
         "EMPTY_TIMELINE",
         format!("the timeline {timeline} is empty: {why}"),
     )
-}
-
-fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
-    const SHOWN: usize = 20;
-    let more = names.len().saturating_sub(SHOWN);
-    let mut text = names.take(SHOWN).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
 }

@@ -38,13 +38,14 @@ use slices_core::request::{
     ColumnNames, Days, DuplicatePolicy, Fill, Request, Timeframe, TimestampUnit, UnsortedPolicy,
 };
 use slices_core::session::{Hours, SessionFilter};
+use slices_core::units::NANOSECONDS_PER_DAY;
 use slices_parquet::{
     EmptyFile, FileContents, FileRanges, ParquetFile, Part, RowRange, SeriesFile, TimeRules,
 };
 
 /// The maximum time between the start of a date and the instant from which the age of its candle
 /// counts.
-const DATE_MARGIN_NS: i64 = 2 * 86_400_000_000_000;
+const DATE_MARGIN_NS: i64 = 2 * NANOSECONDS_PER_DAY;
 
 /// The rules that turn rows into a series; all series of one role share them.
 #[derive(Debug)]

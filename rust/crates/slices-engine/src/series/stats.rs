@@ -4,6 +4,7 @@ use crate::series::steps::Steps;
 use crate::series::{SeriesObserver, SeriesRules, SeriesSource};
 use slices_core::error::Code;
 use slices_core::report::{SeriesName, SeriesReport, Warning};
+use slices_core::units::NANOSECONDS_PER_DAY;
 
 /// What is known of a series so far.
 pub(super) struct SeriesStats {
@@ -44,7 +45,6 @@ impl SeriesStats {
 
     /// Notes days that are about to be floored.
     pub fn add_days(&mut self, timestamps: &[i64]) {
-        const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
         let is_off = |at: &&i64| **at % NANOSECONDS_PER_DAY != 0;
         self.days += timestamps.len() as u64;
         self.days_off_midnight += timestamps.iter().filter(is_off).count() as u64;

@@ -1,8 +1,7 @@
 //! Checks whether the steps of a series contradict its timeframe.
 
 use slices_core::request::Timeframe;
-
-const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
+use slices_core::units::NANOSECONDS_PER_HOUR;
 
 /// Minimum number of steps to conclude that a series has a longer timeframe.
 const TELLING_STEPS: u64 = 20;
