@@ -34,7 +34,7 @@ pub use slices_core::request::{
     Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fill, HigherTimeframe,
     MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, Stamped,
     SymbolPattern, Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone,
-    check_local_path, format_timestamp, parse_timestamp, zone_rules_release,
+    check_local_path, format_timestamp, parse_timestamp, uri_scheme, zone_rules_release,
 };
 pub use slices_core::{Code, Error, ErrorKind, Location, Result};
 pub use slices_engine::input_list::InputFileDocument;

@@ -31,10 +31,7 @@ pub fn sync(
     let output = if arguments.cache.print_path {
         None
     } else {
-        let path = arguments.output.as_deref();
-        let output = Output::check(path, arguments.force)?;
-        output.check_no_input(&arguments.request.series, &request)?;
-        Some(output)
+        Some(Output::of(arguments, &request)?)
     };
     let cache = Arc::new(cache);
     let watch = Watch::start(*messages, heartbeat)?;

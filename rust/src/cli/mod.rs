@@ -95,8 +95,7 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     }
     let request = arguments.request.request()?;
     let series = &arguments.request.series;
-    let output = Output::check(arguments.output.as_deref(), arguments.force)?;
-    output.check_no_input(series, &request)?;
+    let output = Output::of(arguments, &request)?;
     let watch = Watch::start(*messages, heartbeat)?;
     if output.is_stdout() {
         watch.end_without_reader(|| {})?;

@@ -10,7 +10,7 @@ use omega_slices::ipc::Format;
 use omega_slices::{Error, Request, input_files};
 use rustix::pipe::fcntl_setpipe_size;
 
-use crate::cli::args::SeriesArguments;
+use crate::cli::args::{SeriesArguments, SyncArguments};
 use crate::cli::atomic_file::{AtomicFile, Named, Target, failed};
 
 /// The pipe size that Linux grants to any user by default.
@@ -33,13 +33,20 @@ pub enum Pending {
 }
 
 impl Output {
-    /// Checks the output before any work is done.
-    pub fn check(path: Option<&Path>, force: bool) -> Result<Self, Error> {
+    /// Checks the output of a run before any work is done. Never replaces a file that the run reads.
+    pub fn of(arguments: &SyncArguments, request: &Request) -> Result<Self, Error> {
+        let output = Self::check(arguments.output.as_deref(), arguments.force)?;
+        if let Self::File(target, _) = &output {
+            check_no_input(target, &arguments.request.series, request)?;
+        }
+        Ok(output)
+    }
+
+    fn check(path: Option<&Path>, force: bool) -> Result<Self, Error> {
         let is_stdout = |path: &&Path| *path == Path::new("-") || *path == Path::new("/dev/stdout");
         let Some(path) = path.filter(|path| !is_stdout(path)) else {
             if io::stdout().is_terminal() {
-                return Err(Error::usage("cannot write binary slices to a terminal")
-                    .with_hint("write to a file with -o x.arrow or pipe into a program"));
+                return Err(binary_on_terminal());
             }
             return Ok(Self::Stdout);
         };
@@ -58,14 +65,6 @@ impl Output {
             .with_hint(
                 "name it x.arrow for an Arrow IPC file or x.arrows for an Arrow IPC stream",
             )),
-        }
-    }
-
-    /// Refuses to replace a file that the run reads, under any name.
-    pub fn check_no_input(&self, series: &SeriesArguments, request: &Request) -> Result<(), Error> {
-        match self {
-            Self::File(target, _) => check_no_input(target, series, request),
-            Self::Stdout | Self::Device(_) => Ok(()),
         }
     }
 

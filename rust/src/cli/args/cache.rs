@@ -45,8 +45,9 @@ impl CacheArguments {
         let folder = self.folder.as_deref();
         if let Some(folder) = folder {
             let place = folder.to_string_lossy();
-            check_local_path(&place)
-                .map_err(|error| Error::bad_request(error.code(), error.message()))?;
+            check_local_path(&place).map_err(|error| {
+                Error::bad_request(error.code(), error.message()).with_hint("name a local folder")
+            })?;
         }
         let cache = folder.map(|folder| SliceCache::open(folder, size_bytes));
         let cache = cache.transpose()?;

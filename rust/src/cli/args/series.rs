@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use clap::Args;
 use omega_slices::{
-    ColumnNames, Error, PathTemplate, PriceType, ReadOptions, Request, RequestBuilder, Zone,
-    parse_timestamp,
+    ColumnNames, Error, Hint, PathTemplate, PriceType, ReadOptions, Request, RequestBuilder,
+    Setting, Zone, parse_timestamp,
 };
 
 /// Names the root of the input files if no argument does.
@@ -232,8 +232,10 @@ impl SeriesArguments {
             .start_ns(self.start.as_deref().map(parse_timestamp).transpose()?)
             .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
             .session(self.session.parse().map_err(|error: Error| {
-                let hint = error.hint().map(ToString::to_string).unwrap_or_default();
-                error.with_hint(format!("{hint}; use --session-file for other hours"))
+                let choices = error.hint().map_or(&[][..], Hint::parts);
+                let others = ["; for other hours use ".into(), Setting::SessionFile.into()];
+                let hint = Hint::new([choices, &others].concat());
+                error.with_hint(hint)
             })?)
             .normalize(self.normalize)
             .unsorted(self.unsorted.parse()?)

@@ -35,7 +35,7 @@ pub use template::{PathPattern, TemplateFields};
 pub use time::{format_timestamp, parse_timestamp};
 pub use timeframe::Timeframe;
 pub use timeline::Timeline;
-pub use uri::check_local_path;
+pub use uri::{check_local_path, uri_scheme};
 pub use zone::{ClockChange, Instants, WallClock};
 pub use zone::{Zone, zone_rules_release};
 

@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result};
 ///
 /// [`Code::UnsupportedInput`] with the scheme if `text` starts like `s3://`.
 pub fn check_local_path(text: &str) -> Result<()> {
-    match scheme(text) {
+    match uri_scheme(text) {
         None => Ok(()),
         Some(scheme) => Err(Error::input(
             Code::UnsupportedInput,
@@ -18,8 +18,9 @@ pub fn check_local_path(text: &str) -> Result<()> {
     }
 }
 
-/// The text before `://`, if it can be a scheme.
-fn scheme(text: &str) -> Option<&str> {
+/// The text before `://`, if it can be a scheme: then `text` is no local path.
+#[must_use]
+pub fn uri_scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme
