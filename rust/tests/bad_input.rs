@@ -461,11 +461,11 @@ fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {
         .set_dictionary_enabled(false)
         .set_write_page_header_statistics(true)
         .build();
-    let stamps = timestamps(
+    let times = timestamps(
         TimeUnit::Nanosecond,
         (0..100).map(|at| Some(at * MINUTE)).collect(),
     );
-    let mut columns = vec![("UTC time".to_owned(), stamps)];
+    let mut columns = vec![("UTC time".to_owned(), times)];
     columns.extend(common::plain_values(100, 1.0));
     let batch = RecordBatch::try_from_iter_with_nullable(
         columns

@@ -395,10 +395,10 @@ fn sound_pages_of_every_kind_are_read() {
             .iter()
             .map(|one| one.map(u64::cast_signed))
             .collect();
-        let stamps = (0..rows).map(|minute| Some(minute * 60)).collect();
+        let times = (0..rows).map(|minute| Some(minute * 60)).collect();
         let mut columns = vec![(
             "UTC time".to_owned(),
-            common::timestamps(TimeUnit::Second, stamps),
+            common::timestamps(TimeUnit::Second, times),
         )];
         let values: [(&str, ArrayRef); 2] = [("o", Arc::new(doubles)), ("i", Arc::new(integers))];
         columns.extend(values.map(|(name, column)| (name.to_owned(), column)));
