@@ -76,7 +76,7 @@ impl ColumnRead {
 /// Reads the rows of one column chunk forward.
 pub(super) struct FixedWidthColumn {
     pages: SerializedPageReader<BufferedChunkReader>,
-    window: Arc<BufferedChunkReader>,
+    chunk_reader: Arc<BufferedChunkReader>,
     may_be_null: bool,
     /// The dictionary page, if a part of it may be enough.
     dictionary_beginning: Option<DictionaryPage>,
@@ -108,13 +108,13 @@ impl FixedWidthColumn {
         rows: usize,
         first: Option<usize>,
     ) -> Result<Self, ParquetError> {
-        let window = Arc::new(BufferedChunkReader::new(file, chunk)?);
+        let chunk_reader = Arc::new(BufferedChunkReader::new(file, chunk)?);
         let wants_few = first.is_some_and(|first| first < rows / 2)
             && chunk.compression() == Compression::SNAPPY;
         Ok(Self {
-            pages: SerializedPageReader::new(window.clone(), chunk, rows, None)?,
-            dictionary_beginning: wants_few.then(|| window.first_page()).flatten(),
-            window,
+            pages: SerializedPageReader::new(chunk_reader.clone(), chunk, rows, None)?,
+            dictionary_beginning: wants_few.then(|| chunk_reader.first_page()).flatten(),
+            chunk_reader,
             may_be_null: chunk.column_descr().max_def_level() > 0,
             dictionary: Bytes::new(),
             page: DataPage::empty(),
@@ -204,7 +204,7 @@ impl FixedWidthColumn {
         if let Some(dictionary) = &self.dictionary_beginning {
             let entries = indexes.largest().map(|largest| largest as usize + 1);
             if let Ok(entries) = entries
-                && let Some(beginning) = self.window.beginning_of(dictionary, entries * 8)
+                && let Some(beginning) = self.chunk_reader.beginning_of(dictionary, entries * 8)
             {
                 self.dictionary = beginning;
                 return Ok(true);

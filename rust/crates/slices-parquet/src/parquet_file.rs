@@ -35,7 +35,7 @@ pub struct ParquetFile {
     /// The open file while it is read. All readers of a file share one descriptor.
     shared: Mutex<Weak<File>>,
     /// The open file, if it stays open for as long as this value lives.
-    _held: Option<PositionedFile>,
+    _open: Option<PositionedFile>,
     pub(super) metadata: ArrowReaderMetadata,
     pub(super) timestamp: Column,
     /// Columns of numbers: the five values of a candle, or indicators.
@@ -114,7 +114,7 @@ impl ParquetFile {
         let opened = Self {
             input: file.input().clone(),
             shared: Mutex::new(file.downgrade()),
-            _held: options.held.then_some(file),
+            _open: options.stays_open.then_some(file),
             metadata,
             timestamp: timestamp_column,
             values,

@@ -43,7 +43,7 @@ pub struct FileOptions<'a> {
     /// Whether the caller needs the zone of the column, even if no rule uses it.
     pub asks_zone: bool,
     /// Whether the file stays open. Otherwise it is open only while it is read.
-    pub held: bool,
+    pub stays_open: bool,
 }
 
 /// A file of a series.

@@ -7,7 +7,7 @@ use slices_parquet::{LastRange, Projection, RawRows, RowReader};
 
 /// The decoded rows of a series, in file order.
 pub(super) struct RowStream {
-    pass: Projection,
+    projection: Projection,
     file: usize,
     reader: Option<Box<RowReader>>,
     /// The remaining timestamps, if an earlier pass kept them.
@@ -24,10 +24,10 @@ pub(super) struct RowStream {
 
 impl RowStream {
     /// Streams the rows before `end`. Uses `runs` if an earlier pass kept all timestamps.
-    pub fn new(pass: Projection, runs: Option<DeltaRuns>, end: u64) -> Self {
+    pub fn new(projection: Projection, runs: Option<DeltaRuns>, end: u64) -> Self {
         Self {
             end,
-            pass,
+            projection,
             file: 0,
             reader: None,
             runs,
@@ -76,10 +76,12 @@ impl RowStream {
                 } else {
                     LastRange::Whole
                 };
-                let reader =
-                    planned
-                        .file
-                        .read_beginning(self.pass, &ranges, rules.chunk_rows, last)?;
+                let reader = planned.file.read_beginning(
+                    self.projection,
+                    &ranges,
+                    rules.chunk_rows,
+                    last,
+                )?;
                 self.reader = Some(Box::new(reader));
             }
             self.decoded = match &mut self.reader {
@@ -108,7 +110,7 @@ impl RowStream {
         *self = Self {
             skip: row,
             position: row,
-            ..Self::new(self.pass, runs, source.rows())
+            ..Self::new(self.projection, runs, source.rows())
         };
         while let Some(planned) = source.files.get(self.file)
             && self.skip >= planned.rows

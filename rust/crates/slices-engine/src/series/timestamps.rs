@@ -34,10 +34,10 @@ pub struct TimestampReader {
     bounds: SegmentBounds,
     /// The candles of a segment that was read as a whole, and how many were returned.
     whole: Option<(CandleTimes, usize)>,
-    /// Whether a timestamp may end one chunk and start the next. If so, a chunk waits in `held`
+    /// Whether a timestamp may end one chunk and start the next. If so, a chunk waits in `pending`
     /// until the next one shows whether its last candle is superseded.
     may_repeat: bool,
-    held: Option<CandleTimes>,
+    pending: Option<CandleTimes>,
     duplicates: Duplicates,
     stats: SeriesStats,
     ended: bool,
@@ -99,7 +99,7 @@ impl TimestampReader {
             bounds: plan.bounds,
             whole: None,
             may_repeat: (rules.normalize || plan.may_repeat) && !is_whole,
-            held: None,
+            pending: None,
             duplicates: Duplicates::new(&rules),
             stats,
             ended: false,
@@ -157,20 +157,20 @@ impl TimestampReader {
                 return Ok(after);
             }
             let Some(after) = after else {
-                return Ok(self.held.take());
+                return Ok(self.pending.take());
             };
-            let Some(before) = self.held.take() else {
-                self.held = Some(self.unique(after)?);
+            let Some(before) = self.pending.take() else {
+                self.pending = Some(self.unique(after)?);
                 continue;
             };
             self.check_border(&before, &after)?;
             let after = self.unique(after)?;
             let (before, after) = self.resolve_border(before, after)?;
             if after.is_empty() {
-                self.held = Some(before);
+                self.pending = Some(before);
                 continue;
             }
-            self.held = Some(after);
+            self.pending = Some(after);
             if !before.is_empty() {
                 return Ok(Some(before));
             }
