@@ -481,7 +481,7 @@ fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {
     assert_eq!(read(request(folder.path())).expect("an honest file"), 100);
     let honest = fs::read(&path).expect("the file");
     // The largest timestamp in a page header, after its length byte. The first page is used at
-    // once; the second would be skipped, since it claims to end earlier.
+    // once; the second would be skipped, since its bounds end earlier.
     for (latest, start) in [(15, None), (31, Some(31 * MINUTE))] {
         let told = [&[8][..], &(latest * MINUTE).to_le_bytes()].concat();
         let lie = [&[8][..], &((latest - 1) * MINUTE).to_le_bytes()].concat();

@@ -103,7 +103,7 @@ impl RleBitPacked {
         let mut part = [0; 512];
         loop {
             match &mut ahead.run {
-                // Handle it as a whole: a damaged run may claim any length.
+                // Handle it as a whole: a damaged run may declare any length.
                 Run::Same { number, left } if *left > 0 => {
                     largest = largest.max(*number);
                     *left = 0;
@@ -342,7 +342,7 @@ mod tests {
             let mut hybrid = RleBitPacked::new(bytes.into(), width).expect("a width of at most 32");
             let _ = hybrid.largest();
             let mut numbers = [0; 100];
-            // A run may claim any length.
+            // A run may declare any length.
             for _ in 0..100 {
                 if hybrid.read(&mut numbers).is_err() {
                     break;
