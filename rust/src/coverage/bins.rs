@@ -12,8 +12,7 @@ pub(crate) fn most_bins(series: usize) -> usize {
     (CELLS / series.max(1)).clamp(64, 512)
 }
 
-/// Consecutive bins, each of `1 << shift` bars of a timeframe. Bin `n` starts with bar `n <<
-/// shift`.
+/// Consecutive bins, each of `1 << shift` bars of a timeframe: bar `b` lies in bin `b >> shift`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bins {
     shift: u32,

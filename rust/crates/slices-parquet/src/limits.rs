@@ -2,7 +2,7 @@
 //! memory for it.
 //!
 //! The library reserves the size that a page header declares for a page or its dictionary. Some of
-//! its decompressors write as much as the bytes give, more than the header declared. So this module
+//! its decompressors write as much as the bytes give, whatever the header declares. So this module
 //! checks every page header before the library uses it, and every page before the library
 //! decompresses it.
 

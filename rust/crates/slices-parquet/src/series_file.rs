@@ -92,7 +92,7 @@ pub struct SeriesFile {
     own_zone: Option<Zone>,
 }
 
-/// Consecutive rows without nulls, all within these timestamps. The file states it; it may be
+/// Consecutive rows without nulls, all within these timestamps. The file states this, and may be
 /// wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageBounds {

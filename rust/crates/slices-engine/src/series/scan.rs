@@ -1,5 +1,5 @@
-//! Reads all timestamps of a series before anything else. Finds the rows within reach and whether
-//! they are in order. Keeps the timestamps where they take little memory.
+//! Reads the timestamps of a series before anything else. Finds the rows within reach and whether
+//! they are in order. Keeps the timestamps if they take little memory.
 
 use std::ops::Range;
 
