@@ -252,7 +252,7 @@ fn of_eight_at_once_exactly_one_makes_batches() {
 
 /// Its input is gone: it can only have taken the entry that it waited for.
 #[test]
-fn whoever_waits_opens_no_input() {
+fn a_waiting_process_opens_no_input() {
     let (data, cache) = (common::two_symbols(6_000), folder());
     let entry = path_of_entry(&mut cached(data.path(), cache.path()));
     let whole = fs::read(&entry).expect("the entry");

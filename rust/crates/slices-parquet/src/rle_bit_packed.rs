@@ -322,13 +322,13 @@ mod tests {
                 let step = step.min(numbers.len() - read.len());
                 let mut part = vec![0; step];
                 let is_one_run = step > 0 && hybrid.begins_with(numbers[read.len()], step)
-                    .expect("so many numbers");
-                hybrid.read(&mut part).expect("so many numbers");
+                    .expect("that many numbers");
+                hybrid.read(&mut part).expect("that many numbers");
                 prop_assert!(!is_one_run || part.iter().all(|&number| number == part[0]));
                 read.extend(part);
             }
             let mut rest = vec![0; numbers.len() - read.len()];
-            hybrid.read(&mut rest).expect("so many numbers");
+            hybrid.read(&mut rest).expect("that many numbers");
             read.extend(rest);
             prop_assert_eq!(read, numbers);
             prop_assert!(hybrid.read(&mut [0]).is_err());
