@@ -675,17 +675,17 @@ fn check_side(
         .map(|field| batch[&*format!("{prefix}{price_type}_{field}")].as_primitive::<Float64Type>())
         .collect();
     let valid = batch[&*format!("{prefix}valid_{price_type}")].as_boolean();
-    let stamps = batch.column_by_name(&format!("{prefix}{price_type}_timestamp"));
-    let stamps = stamps.map(AsArray::as_primitive::<TimestampNanosecondType>);
+    let timestamps = batch.column_by_name(&format!("{prefix}{price_type}_timestamp"));
+    let timestamps = timestamps.map(AsArray::as_primitive::<TimestampNanosecondType>);
     for row in 0..batch.num_rows() {
         let present = columns[0].is_valid(row);
         for column in &columns {
             prop_assert_eq!(column.is_valid(row), present);
             prop_assert!(present || column.values()[row].is_nan());
         }
-        if let Some(stamps) = stamps {
-            prop_assert_eq!(stamps.is_valid(row), present);
-            prop_assert!(present || stamps.value(row) == 0);
+        if let Some(timestamps) = timestamps {
+            prop_assert_eq!(timestamps.is_valid(row), present);
+            prop_assert!(present || timestamps.value(row) == 0);
         }
         let finite = columns
             .iter()
