@@ -1,5 +1,5 @@
-//! Compresses the script of the plotting library, which the coverage page embeds: the executable
-//! carries a third of its size, and nothing of the formula renderer that the library adds to it.
+//! Compresses the script of the plotting library, which the coverage page embeds. The executable
+//! then carries a third of its size, and leaves out the renderer of formulas.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -18,7 +18,7 @@ fn compress_plotting_script() {
 
     const END: &str = "</script>";
     let scripts = plotly::Plot::offline_js_sources();
-    // The first element is the library; formulas, which no label has, would need the second.
+    // The first element is the library. The second renders formulas, which no label has.
     let end = scripts.find(END).expect("the library ends its script") + END.len();
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo names a folder"));
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());

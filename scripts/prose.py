@@ -40,8 +40,8 @@ ITEM: Final = re.compile(r"^\s*(?:[-*+]|\d+\.)\s+")
 HEADING: Final = re.compile(r"^(#+)\s+(.*?)\s*$")
 CODE_SPAN: Final = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 LINK: Final = re.compile(r"!?\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]*)\)")
-# A path of the repository, alone or with arguments.  Those of Rust are left to the tests of Rust.
-PATH: Final = re.compile(r"((?:docs|py|scripts|tests)/[\w./*-]*\w)(?: .*)?", re.DOTALL)
+# A path of the repository, alone or with arguments.
+PATH: Final = re.compile(r"((?:docs|py|rust|scripts|tests)/[\w./*-]*\w)(?: .*)?", re.DOTALL)
 # A row of names counts as one word: a list of terms is read at a glance.
 CODE_WORDS: Final = re.compile(r"\bCODE(?:(?:,? (?:and|or)|,) CODE)+\b")
 SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[\"'(*_]*[A-Z0-9])")

@@ -1,5 +1,7 @@
-//! Writes Parquet files once more with the defaults of arrow-rs, for benchmarks: `rewrite_parquet FROM TO`,
-//! two folders. What lies below `FROM` is found below `TO` under the same names.
+//! Rewrites Parquet files with the defaults of arrow-rs, for benchmarks.
+//!
+//! Usage: `rewrite_parquet FROM TO`, with two folders. The files below `TO` have the names of those
+//! below `FROM`.
 
 use std::error::Error;
 use std::fs::{self, File};

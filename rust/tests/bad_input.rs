@@ -461,11 +461,11 @@ fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {
         .set_dictionary_enabled(false)
         .set_write_page_header_statistics(true)
         .build();
-    let stamps = timestamps(
+    let times = timestamps(
         TimeUnit::Nanosecond,
         (0..100).map(|at| Some(at * MINUTE)).collect(),
     );
-    let mut columns = vec![("UTC time".to_owned(), stamps)];
+    let mut columns = vec![("UTC time".to_owned(), times)];
     columns.extend(common::plain_values(100, 1.0));
     let batch = RecordBatch::try_from_iter_with_nullable(
         columns
@@ -481,7 +481,7 @@ fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {
     assert_eq!(read(request(folder.path())).expect("an honest file"), 100);
     let honest = fs::read(&path).expect("the file");
     // The largest timestamp in a page header, after its length byte. The first page is used at
-    // once; the second would be skipped, since it claims to end earlier.
+    // once; the second would be skipped, since its bounds end earlier.
     for (latest, start) in [(15, None), (31, Some(31 * MINUTE))] {
         let told = [&[8][..], &(latest * MINUTE).to_le_bytes()].concat();
         let lie = [&[8][..], &((latest - 1) * MINUTE).to_le_bytes()].concat();

@@ -252,14 +252,14 @@ fn of_eight_at_once_exactly_one_makes_batches() {
 
 /// Its input is gone: it can only have taken the entry that it waited for.
 #[test]
-fn whoever_waits_opens_no_input() {
+fn a_waiting_process_opens_no_input() {
     let (data, cache) = (common::two_symbols(6_000), folder());
     let entry = path_of_entry(&mut cached(data.path(), cache.path()));
     let whole = fs::read(&entry).expect("the entry");
-    let making = entry.with_extension("partial");
+    let partial = entry.with_extension("partial");
     fs::remove_file(&entry).expect("an entry to remove");
     // This test acts as the process that builds the entry.
-    let file = File::create(&making).expect("a file");
+    let file = File::create(&partial).expect("a file");
     file.lock().expect("a lock");
     let child = cached(data.path(), cache.path())
         .stdout(Stdio::piped())
@@ -267,9 +267,9 @@ fn whoever_waits_opens_no_input() {
         .spawn()
         .expect("the binary starts");
     thread::sleep(Duration::from_millis(300));
-    fs::write(&making, &whole).expect("the entry");
+    fs::write(&partial, &whole).expect("the entry");
     fs::remove_file(common::path(data.path(), "A", "M1", "BID")).expect("an input to remove");
-    fs::rename(&making, &entry).expect("the entry");
+    fs::rename(&partial, &entry).expect("the entry");
     drop(file);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(status(&output), 0, "{}", text(&output.stderr));
@@ -327,7 +327,7 @@ fn a_damaged_entry_is_made_anew() {
 fn links_and_pipes_in_the_folder_are_no_entries() {
     let (data, cache) = (common::two_symbols(100), folder());
     let entry = path_of_entry(&mut cached(data.path(), cache.path()));
-    let making = entry.with_extension("partial");
+    let partial = entry.with_extension("partial");
     let victim = data.path().join("victim.arrow");
     fs::rename(&entry, &victim).expect("another file of slices");
     let before = fs::read(&victim).expect("the file");
@@ -341,23 +341,23 @@ fn links_and_pipes_in_the_folder_are_no_entries() {
     fs::remove_file(&entry).expect("an entry to remove");
     for is_hard in [false, true] {
         let linked = if is_hard {
-            fs::hard_link(&victim, &making)
+            fs::hard_link(&victim, &partial)
         } else {
-            symlink(&victim, &making)
+            symlink(&victim, &partial)
         };
         linked.expect("a link");
         let output = run(&mut cached(data.path(), cache.path()));
         assert_eq!(status(&output), 4, "{}", text(&output.stderr));
         assert!(text(&output.stderr).contains(".partial"));
         assert!(fs::read(&victim).expect("the file") == before);
-        fs::remove_file(&making).expect("a link to remove");
+        fs::remove_file(&partial).expect("a link to remove");
     }
 
-    for path in [&making, &entry] {
-        let _ = fs::remove_file(&making);
+    for path in [&partial, &entry] {
+        let _ = fs::remove_file(&partial);
         assert!(run(Command::new("mkfifo").arg(path)).status.success());
         let output = run(&mut cached(data.path(), cache.path()));
-        let expected = if path == &making { 4 } else { 0 };
+        let expected = if path == &partial { 4 } else { 0 };
         assert_eq!(status(&output), expected, "{}", text(&output.stderr));
     }
 }

@@ -251,8 +251,8 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             .filter(|absent| absent[..] == [number])
             .count();
         prop_assert_eq!(found.alone, alone as u64);
-        let stamps: Vec<_> = own.candles.keys().copied().collect();
-        let bars = stamps
+        let timestamps: Vec<_> = own.candles.keys().copied().collect();
+        let bars = timestamps
             .windows(2)
             .map(|pair| (case.missing_bars(pair[0], pair[1]), pair[0], pair[1]));
         let gaps: Vec<_> = bars.filter(|gap| gap.0 > 0).collect();

@@ -127,7 +127,7 @@ impl Content {
     fn batch(&self, slices: &[(&i64, &Vec<Row>)], form: Form) -> RecordBatch {
         let width = self.symbols.len();
         let rows = || slices.iter().flat_map(|(_, rows)| rows.iter());
-        let stamps = slices.iter().flat_map(|(ns, _)| vec![**ns; width]);
+        let timestamps = slices.iter().flat_map(|(ns, _)| vec![**ns; width]);
         let keys: Int16Array = (0..slices.len())
             .flat_map(|_| 0..width as i16)
             .map(Some)
@@ -141,7 +141,7 @@ impl Content {
             Arc::new(Float64Array::new(values, Some(nulls)))
         };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(TimestampNanosecondArray::from_iter_values(stamps).with_timezone("UTC")),
+            Arc::new(TimestampNanosecondArray::from_iter_values(timestamps).with_timezone("UTC")),
             Arc::new(DictionaryArray::new(keys, Arc::new(names))),
             numbers(|row| row.close),
             Arc::new(rows().map(|row| Some(row.valid)).collect::<BooleanArray>()),
@@ -226,13 +226,13 @@ fn expected(a: &Content, b: &Content, tolerance: f64) -> Value {
         ]
     };
     let numbers = |row: &Row| [row.close, None, None, row.indicator];
-    let stamps: BTreeSet<_> = a.slices.keys().chain(b.slices.keys()).collect();
+    let timestamps: BTreeSet<_> = a.slices.keys().chain(b.slices.keys()).collect();
     let mut first = Value::Null;
     let mut lone = [vec![], vec![]];
     let mut by_column = vec![(0, None::<f64>); COLUMNS.len()];
     let mut by_symbol = vec![(0, None::<f64>); a.symbols.len()];
     let mut differing = BTreeSet::new();
-    for &ns in stamps {
+    for &ns in timestamps {
         let place = |of: &Content| of.slices.range(..ns).count();
         let (rows_a, rows_b) = match (a.slices.get(&ns), b.slices.get(&ns)) {
             (Some(rows_a), Some(rows_b)) => (rows_a, rows_b),
@@ -284,7 +284,7 @@ fn expected(a: &Content, b: &Content, tolerance: f64) -> Value {
         })
         .collect()
     };
-    let one_sided = |stamps: &[i64]| json!({"slices": stamps.len(), "first_timestamps_ns": &stamps[..stamps.len().min(5)]});
+    let one_sided = |timestamps: &[i64]| json!({"slices": timestamps.len(), "first_timestamps_ns": &timestamps[..timestamps.len().min(5)]});
     json!({
         "equal": first.is_null(),
         "timeframe": null,
@@ -351,11 +351,11 @@ fn pairs() -> impl Strategy<Value = (Content, Content)> {
     (contents(), changes).prop_map(|(a, changes)| {
         let mut b = a.clone();
         for (place, change, row) in changes {
-            let stamps: Vec<_> = b.slices.keys().copied().collect();
-            if stamps.is_empty() {
+            let timestamps: Vec<_> = b.slices.keys().copied().collect();
+            if timestamps.is_empty() {
                 break;
             }
-            let ns = *place.get(&stamps);
+            let ns = *place.get(&timestamps);
             match change {
                 0 => drop(b.slices.remove(&ns)),
                 1 => drop(b.slices.insert(ns + 11, vec![row; b.symbols.len()])),

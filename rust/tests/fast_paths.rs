@@ -108,10 +108,10 @@ fn write(path: &Path, series: usize, minutes: &[i64], nulls: Option<i64>, writin
     if writing.turned > 0 {
         minutes.chunks_mut(writing.turned).for_each(<[_]>::reverse);
     }
-    let stamps = minutes.iter().map(|minute| minute * MINUTE);
+    let timestamps = minutes.iter().map(|minute| minute * MINUTE);
     let mut columns: Vec<(&str, ArrayRef, bool)> = vec![(
         "UTC time",
-        Arc::new(TimestampNanosecondArray::from_iter_values(stamps).with_timezone("UTC")),
+        Arc::new(TimestampNanosecondArray::from_iter_values(timestamps).with_timezone("UTC")),
         writing.nullable,
     )];
     for (field, name) in ["Open", "High", "Low", "Close", "Volume"]
@@ -206,7 +206,7 @@ struct Wanted {
     /// The maximum age of a carried candle.
     max_age: Option<i64>,
     /// Whether candles of five minutes are shown too, and their maximum age.
-    further: Option<Option<i64>>,
+    higher: Option<Option<i64>>,
 }
 
 impl Wanted {
@@ -223,7 +223,7 @@ impl Wanted {
             None => Fill::None,
             Some(_) => Fill::Forward,
         };
-        let further = self.further.map(|max_age| {
+        let higher = self.higher.map(|max_age| {
             HigherTimeframe::new("M5".parse().expect("a timeframe"), max_age.map(age))
         });
         Request::builder(root)
@@ -234,7 +234,7 @@ impl Wanted {
             .end_ns(self.window.map(|window| window.1 * MINUTE))
             .fill(fill)
             .max_age(self.max_age.map(age))
-            .higher_timeframes(further)
+            .higher_timeframes(higher)
             .build()
             .expect("a request")
     }
@@ -276,11 +276,11 @@ fn slices(
         let batch = batch?;
         for slice in batch.slices() {
             let cells = names.iter().map(|name| {
-                let further = wanted.further.and_then(|_| {
+                let higher = wanted.higher.and_then(|_| {
                     let candle = slice.get_candle(name, "M5", PriceType::Trade);
                     candle.expect("it was asked for")
                 });
-                [slice.get(name, PriceType::Trade), further].map(|candle| candle.map(plain))
+                [slice.get(name, PriceType::Trade), higher].map(|candle| candle.map(plain))
             });
             found.push((slice.timestamp_ns() / MINUTE, cells.collect()));
         }
@@ -343,10 +343,10 @@ fn oracle(series: &[(Minutes, Option<i64>)], wanted: &Wanted) -> Slices {
                         Some((minute, values))
                     };
                     let fresh = candle((number, minutes), 0, Some(wanted.max_age.unwrap_or(0)));
-                    let further = wanted
-                        .further
+                    let higher = wanted
+                        .higher
                         .and_then(|max_age| candle((five.0, &five.1), 5, max_age));
-                    [fresh, further]
+                    [fresh, higher]
                 });
         (at, cells.collect())
     };
@@ -442,14 +442,14 @@ proptest! {
         timeline in 0..4_usize,
         window in prop::option::of((0..9_000_i64, 0..2_000_i64)),
         max_age in prop::option::of(1..400_i64),
-        further in prop::option::of(prop::option::of(5..400_i64)),
+        higher in prop::option::of(prop::option::of(5..400_i64)),
         (threads, chunk_rows) in (1..4_usize, prop::sample::select(vec![64_usize, 1_024, 5_000])),
     ) {
         let wanted = Wanted {
             timeline: timelines(series.len()).swap_remove(timeline),
             window: window.map(|(start, len)| (start, start + len)),
             max_age,
-            further,
+            higher,
         };
         let folder = tempfile::tempdir().expect("a folder");
         for (number, (minutes, writing, nulls)) in series.iter().enumerate() {

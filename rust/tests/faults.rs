@@ -471,7 +471,7 @@ fn a_file_of_candles_that_changes_while_it_is_read_is_told() {
 
 /// A small file is read at once, and its existence is checked at the end.
 #[test]
-fn a_file_of_a_further_timeframe_that_changes_while_it_is_read_is_told() {
+fn a_file_of_a_higher_timeframe_that_changes_while_it_is_read_is_told() {
     check_changes("A", "H1", "BID");
 }
 

@@ -345,9 +345,9 @@ fn a_newer_schema_is_told_from_a_foreign_one() {
     }
 }
 
-/// A compressed buffer claims its size; memory must not be reserved for the claim alone.
+/// A compressed buffer declares its size; memory must not be reserved for that alone.
 #[test]
-fn a_buffer_that_claims_exabytes_is_refused() {
+fn a_buffer_that_declares_exabytes_is_refused() {
     let data = common::two_symbols(5_000);
     for (name, compression, magic) in [
         ("x.arrows", "lz4", [0x04, 0x22, 0x4d, 0x18]),
@@ -360,17 +360,17 @@ fn a_buffer_that_claims_exabytes_is_refused() {
         assert_eq!(status(&output), 0, "{}", text(&output.stderr));
         let bytes = fs::read(&target).expect("the stream");
         let frame = bytes.windows(4).position(|window| window == magic);
-        let claim = frame.expect("a frame") - 8;
+        let place = frame.expect("a frame") - 8;
         for length in [1_i64 << 62, i64::MAX, 1 << 40, 1 << 31, 2_000_000] {
             let mut other = bytes.clone();
-            other[claim..claim + 8].copy_from_slice(&length.to_le_bytes());
+            other[place..place + 8].copy_from_slice(&length.to_le_bytes());
             fs::write(&target, other).expect("the stream");
             let found = inspect(&target);
             assert_eq!(found["sealed"], false, "{length}");
             let output = run(omega_slices().arg("diff").arg(&target).arg(&target));
             assert_eq!(status(&output), 3, "{}", text(&output.stderr));
             assert!(
-                text(&output.stderr).contains("claims to be longer"),
+                text(&output.stderr).contains("declares more bytes"),
                 "{}",
                 text(&output.stderr)
             );
@@ -378,9 +378,9 @@ fn a_buffer_that_claims_exabytes_is_refused() {
     }
 }
 
-/// Rows are a claim too, and so is the total size of all buffers of a batch.
+/// A batch also declares rows, and the size of all its buffers together.
 #[test]
-fn a_batch_that_claims_absurd_rows_or_gigabytes_is_refused() {
+fn a_batch_that_declares_absurd_rows_or_gigabytes_is_refused() {
     let data = common::two_symbols(5_000);
     let target = data.path().join("x.arrows");
     let output = run(sync(data.path())
@@ -396,12 +396,12 @@ fn a_batch_that_claims_absurd_rows_or_gigabytes_is_refused() {
         .collect();
     assert!(columns.len() >= 10, "{columns:?}");
     let rows_max = 1_i64 << 24;
-    for (rows, claim, word) in [
+    for (rows, declared, word) in [
         (rows_max + 1, 80_000, "more rows"),
         (i64::MAX, 80_000, "more rows"),
         (-1, 80_000, "more rows"),
-        // One column may claim this much, ten may not.
-        (rows_max, 8 * rows_max, "claims to be longer"),
+        // One column may declare this much, ten may not.
+        (rows_max, 8 * rows_max, "declares more bytes"),
     ] {
         let mut other = bytes.clone();
         let lengths = bytes.windows(8).enumerate();
@@ -409,7 +409,7 @@ fn a_batch_that_claims_absurd_rows_or_gigabytes_is_refused() {
             other[at..at + 8].copy_from_slice(&rows.to_le_bytes());
         }
         for &at in &columns {
-            other[at..at + 8].copy_from_slice(&claim.to_le_bytes());
+            other[at..at + 8].copy_from_slice(&declared.to_le_bytes());
         }
         fs::write(&target, other).expect("the stream");
         let output = run(omega_slices().arg("diff").arg(&target).arg(&target));

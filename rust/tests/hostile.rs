@@ -1,5 +1,5 @@
-//! Tests hostile Parquet files with the real binary: claims far beyond the bytes, and pages that
-//! grow a thousandfold. Memory and time are limited.
+//! Tests hostile Parquet files with the real binary: declared sizes far beyond the bytes, and pages
+//! that grow a thousandfold. Memory and time are limited.
 
 #![expect(
     clippy::print_stdout,
@@ -30,8 +30,8 @@ const MEMORY_BYTES: u64 = 2 << 30;
 /// Longer than any file here may take.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Whether the executable runs under AddressSanitizer, as `scripts/sanitize` says. Its shadow memory
-/// takes terabytes of address space, so that space cannot be limited.
+/// Whether the executable runs under AddressSanitizer, as `scripts/sanitize` says. Its shadow
+/// memory takes terabytes of address space, so that space cannot be limited.
 fn is_sanitized() -> bool {
     std::env::var_os("OMEGA_SLICES_SANITIZED").is_some()
 }
@@ -133,8 +133,8 @@ fn run_of(count: u64) -> Vec<u8> {
 
 const I32_MAX: i64 = i32::MAX as i64;
 
-/// Impossible claims: all are rejected before memory is reserved for them.
-fn claims() -> Vec<(String, Forge)> {
+/// Impossible sizes and counts: all are rejected before memory is reserved for them.
+fn false_sizes() -> Vec<(String, Forge)> {
     let mut cases: Vec<(String, Forge)> = vec![
         ("2^40 rows".into(), Box::new(|file| file.rows = 1 << 40)),
         ("2^62 rows".into(), Box::new(|file| file.rows = 1 << 62)),
@@ -274,13 +274,13 @@ fn claims() -> Vec<(String, Forge)> {
 }
 
 #[test]
-fn claims_beyond_the_bytes_are_refused_within_a_limit_of_memory() {
+fn sizes_beyond_the_bytes_are_refused_within_a_limit_of_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = common::path(folder.path(), "A", "M1", "BID");
     Forged::sound(100).write(&path);
     let sound = run_limited(&sync_one(folder.path()), MEMORY_BYTES);
     assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stderr));
-    let cases = claims();
+    let cases = false_sizes();
     for (what, forge) in &cases {
         let mut file = Forged::sound(100);
         forge(&mut file);
@@ -299,10 +299,10 @@ fn claims_beyond_the_bytes_are_refused_within_a_limit_of_memory() {
         assert_eq!(line["file"].as_str(), path.to_str(), "{what}: {line}");
         assert_eq!(line["symbol"], "A", "{what}: {line}");
     }
-    println!("tried: {} (files that claim what is not so)", cases.len());
+    println!("tried: {} (files that declare false sizes)", cases.len());
 }
 
-/// A page of zeros, compressed to a thousandth, with a true or a false claimed size.
+/// A page of zeros, compressed to a thousandth, with a true or a false declared size.
 #[test]
 fn pages_that_grow_are_read_within_a_limit_or_refused() {
     const MIB: usize = 1 << 20;
@@ -335,17 +335,17 @@ fn pages_that_grow_are_read_within_a_limit_or_refused() {
         (forged::BROTLI, brotli(32)),
         (forged::LZ4, lz4_frame(160)),
     ] {
-        // As small as claimed, or as large as it is.
-        for claimed in [800, 1_i64 << 30] {
+        // As small as declared, or as large as it is.
+        for declared in [800, 1_i64 << 30] {
             for column in [0, 3] {
                 let mut file = Forged::sound(100);
                 file.columns[column].codec = codec;
-                file.columns[column].pages[0].uncompressed_bytes = claimed;
+                file.columns[column].pages[0].uncompressed_bytes = declared;
                 file.columns[column].pages[0].body.clone_from(&body);
                 file.write(&path);
                 let output = run_limited(&sync_one(folder.path()), MEMORY_BYTES);
                 let said = text(&output.stderr);
-                let what = format!("codec {codec}, {claimed} claimed, column {column}");
+                let what = format!("codec {codec}, {declared} declared, column {column}");
                 assert_eq!(output.status.code(), Some(3), "{what}: {said}");
                 assert!(said.contains("3008"), "{what}: {said}");
                 tried += 1;
@@ -395,10 +395,10 @@ fn sound_pages_of_every_kind_are_read() {
             .iter()
             .map(|one| one.map(u64::cast_signed))
             .collect();
-        let stamps = (0..rows).map(|minute| Some(minute * 60)).collect();
+        let times = (0..rows).map(|minute| Some(minute * 60)).collect();
         let mut columns = vec![(
             "UTC time".to_owned(),
-            common::timestamps(TimeUnit::Second, stamps),
+            common::timestamps(TimeUnit::Second, times),
         )];
         let values: [(&str, ArrayRef); 2] = [("o", Arc::new(doubles)), ("i", Arc::new(integers))];
         columns.extend(values.map(|(name, column)| (name.to_owned(), column)));

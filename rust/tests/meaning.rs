@@ -63,20 +63,24 @@ fn run_with(
     options: &ReadOptions,
 ) -> Result<(Vec<i64>, Report, Vec<Warning>), Error> {
     let mut batches = SliceBatches::open(&builder.build()?, options)?;
-    let mut stamps = Vec::new();
+    let mut slice_timestamps = Vec::new();
     for batch in batches.by_ref() {
-        stamps.extend(batch?.slices().map(|slice| slice.timestamp_ns()));
+        slice_timestamps.extend(batch?.slices().map(|slice| slice.timestamp_ns()));
     }
-    Ok((stamps, batches.report(), batches.warnings().to_vec()))
+    Ok((
+        slice_timestamps,
+        batches.report(),
+        batches.warnings().to_vec(),
+    ))
 }
 
-fn stamps(builder: RequestBuilder) -> Vec<i64> {
+fn slice_timestamps(builder: RequestBuilder) -> Vec<i64> {
     run(builder).expect("slices").0
 }
 
 fn failure(builder: RequestBuilder) -> Error {
     match run(builder) {
-        Ok((stamps, ..)) => panic!("no error, but slices at {stamps:?}"),
+        Ok((slice_timestamps, ..)) => panic!("no error, but slices at {slice_timestamps:?}"),
         Err(error) => error,
     }
 }
@@ -153,7 +157,10 @@ fn a_column_of_several_instruments_is_refused() {
         assert_eq!(place.column.as_deref(), Some(name));
         assert_eq!(place.symbol.as_deref(), Some("A"));
         assert_eq!(place.price_type, Some(PriceType::Trade));
-        assert_eq!(stamps(request(root.path()).one_instrument(true)).len(), 4);
+        assert_eq!(
+            slice_timestamps(request(root.path()).one_instrument(true)).len(),
+            4
+        );
         // In any window.
         let narrow = request(root.path()).end_ns(Some(minutes(1)[0]));
         assert_eq!(failure(narrow).code(), Code::AmbiguousInput, "{name}");
@@ -175,7 +182,7 @@ fn one_instrument_and_columns_of_other_names_are_none_of_its_business() {
     ];
     for (name, column) in columns {
         with_column(&path, name, column);
-        assert_eq!(stamps(request(root.path())).len(), 3, "{name}");
+        assert_eq!(slice_timestamps(request(root.path())).len(), 3, "{name}");
     }
 }
 
@@ -278,7 +285,7 @@ fn a_file_belongs_to_one_symbol() {
             .symbols(symbols.iter().copied())
     };
     for symbol in ["ES_MICRO", "BTC_230331"] {
-        assert_eq!(stamps(named(&[symbol])).len(), 2, "{symbol}");
+        assert_eq!(slice_timestamps(named(&[symbol])).len(), 2, "{symbol}");
     }
     for (symbol, owner) in [("ES", "ES_MICRO"), ("BTC", "BTC_230331")] {
         let error = failure(named(&[symbol]));
@@ -314,7 +321,7 @@ fn a_file_belongs_to_one_timeframe() {
     write(&root.path().join("A_M1_2024.parquet"), times());
     let loose =
         request(root.path()).path_template(template("{root}/{symbol}_{timeframe}*.parquet"));
-    assert_eq!(stamps(loose.clone()).len(), 2);
+    assert_eq!(slice_timestamps(loose.clone()).len(), 2);
     write(&root.path().join("A_M15_2024.parquet"), times());
     let error = failure(loose.clone());
     assert_eq!(error.code(), Code::AmbiguousInput);
@@ -347,7 +354,7 @@ fn folders_of_tables_are_refused_wherever_they_lie_on_the_way() {
         fs::create_dir_all(root.join("A/year=2024")).expect("a folder");
         write(&root.join("A/year=2024/part.parquet"), times);
         let parted = || request(&root).path_template(template("{root}/{symbol}/*/*.parquet"));
-        assert_eq!(stamps(parted()).len(), 2);
+        assert_eq!(slice_timestamps(parted()).len(), 2);
         let marker = root.join(table).join(marker);
         fs::create_dir_all(marker.parent().expect("a folder")).expect("a folder");
         fs::write(&marker, "{}").expect("a file");
@@ -370,7 +377,7 @@ fn folders_of_tables_are_refused_wherever_they_lie_on_the_way() {
     fs::create_dir(root.path().join("metadata")).expect("a folder");
     fs::write(root.path().join("metadata/notes.json"), "{}").expect("a file");
     fs::write(root.path().join("_delta_log"), "a file").expect("a file");
-    assert_eq!(stamps(request(root.path())).len(), 2);
+    assert_eq!(slice_timestamps(request(root.path())).len(), 2);
 }
 
 #[test]
@@ -425,7 +432,10 @@ fn dates_do_not_stamp_minutes() {
     assert_eq!(error.code(), Code::SchemaMismatch);
     assert_eq!(error.location().column.as_deref(), Some("UTC time"));
     let days = request(root.path()).timeframe("D1".parse().expect("a timeframe"));
-    assert_eq!(stamps(days.clone()), [ns("2024-01-02"), ns("2024-01-03")]);
+    assert_eq!(
+        slice_timestamps(days.clone()),
+        [ns("2024-01-02"), ns("2024-01-03")]
+    );
     for date in ["2024-01-03", "20240103"] {
         write(
             &path,
@@ -436,7 +446,10 @@ fn dates_do_not_stamp_minutes() {
             (error.code(), error.location().row),
             (Code::SchemaMismatch, Some(1))
         );
-        assert_eq!(stamps(days.clone()), [ns("2024-01-02"), ns("2024-01-03")]);
+        assert_eq!(
+            slice_timestamps(days.clone()),
+            [ns("2024-01-02"), ns("2024-01-03")]
+        );
     }
 }
 
@@ -461,9 +474,9 @@ fn days_of_another_zone_are_not_floored_without_a_word() {
     assert!(error.message().contains("Europe/Paris"), "{error}");
     let local = days(request(root.path())).days(Some(Days::Local));
     let dates = [ns("2024-06-03"), ns("2024-06-04"), ns("2024-06-05")];
-    assert_eq!(stamps(local), dates);
+    assert_eq!(slice_timestamps(local), dates);
     let utc = days(request(root.path())).days(Some(Days::Utc));
-    assert_eq!(stamps(utc), dates.map(|date| date - DAY));
+    assert_eq!(slice_timestamps(utc), dates.map(|date| date - DAY));
     // A zone that the writer lost.
     write(&path, in_zone(Some("UTC"), midnights));
     assert_eq!(warnings(days(request(root.path()))), ["LOCAL_DAYS"]);
@@ -473,14 +486,14 @@ fn days_of_another_zone_are_not_floored_without_a_word() {
     let named = days(request(root.path()))
         .days(Some(Days::Local))
         .zone(paris.clone());
-    assert_eq!(stamps(named), dates);
+    assert_eq!(slice_timestamps(named), dates);
     // Dates are days of the given zone, like local times.
     let of_1970 = dates.map(|date| i32::try_from(date / DAY).expect("a date"));
     write(&path, Arc::new(Date32Array::from(of_1970.to_vec())));
-    assert_eq!(stamps(days(request(root.path()))), dates);
+    assert_eq!(slice_timestamps(days(request(root.path()))), dates);
     let zoned = || days(request(root.path())).zone(paris.clone());
     assert_eq!(failure(zoned()).code(), Code::AmbiguousInput);
-    assert_eq!(stamps(zoned().days(Some(Days::Local))), dates);
+    assert_eq!(slice_timestamps(zoned().days(Some(Days::Local))), dates);
 }
 
 #[test]
@@ -578,8 +591,8 @@ fn integers_need_a_unit_and_get_the_one_that_fits_named() {
             for given in [unit, "magnitude"] {
                 let given: TimestampUnit = given.parse().expect("a unit");
                 let read = request(root.path()).timestamp_unit(Some(given));
-                let (stamps, report, _) = run(read).expect("slices");
-                assert_eq!(stamps, times);
+                let (slice_timestamps, report, _) = run(read).expect("slices");
+                assert_eq!(slice_timestamps, times);
                 assert_eq!(report.series[0].timestamp_units[0].unit.as_str(), unit);
             }
         }
@@ -594,7 +607,7 @@ fn integers_need_a_unit_and_get_the_one_that_fits_named() {
     // Values outside 1990 to 2100 follow the given unit.
     write(&path, Arc::new(Int64Array::from(vec![-60, 0, 60])));
     let seconds = request(root.path()).timestamp_unit(Some(TimestampUnit::Seconds));
-    assert_eq!(stamps(seconds), [-MINUTE, 0, MINUTE]);
+    assert_eq!(slice_timestamps(seconds), [-MINUTE, 0, MINUTE]);
     // A unit that changes within a file.
     write(
         &path,
@@ -647,14 +660,23 @@ fn a_wall_clock_is_read_in_its_zone() {
     let half_hours: Vec<_> = (9..15)
         .map(|half| ns("2024-11-03") + half * 30 * MINUTE)
         .collect();
-    assert_eq!(stamps(new_york().ambiguous(Ambiguous::Infer)), half_hours);
+    assert_eq!(
+        slice_timestamps(new_york().ambiguous(Ambiguous::Infer)),
+        half_hours
+    );
     let earlier = [270, 300, 330, 420].map(|minute| ns("2024-11-03") + minute * MINUTE);
-    assert_eq!(stamps(new_york().ambiguous(Ambiguous::Earlier)), earlier);
+    assert_eq!(
+        slice_timestamps(new_york().ambiguous(Ambiguous::Earlier)),
+        earlier
+    );
     let later = [270, 360, 390, 420].map(|minute| ns("2024-11-03") + minute * MINUTE);
-    assert_eq!(stamps(new_york().ambiguous(Ambiguous::Later)), later);
+    assert_eq!(
+        slice_timestamps(new_york().ambiguous(Ambiguous::Later)),
+        later
+    );
     // Times out of reach are never ambiguous.
     assert_eq!(
-        stamps(new_york().start_ns(Some(ns("2024-11-03T06:45")))),
+        slice_timestamps(new_york().start_ns(Some(ns("2024-11-03T06:45")))),
         [half_hours[5]]
     );
     // A third pass, or no second pass.
@@ -699,11 +721,11 @@ fn two_passes_of_an_hour_may_lie_in_two_files() {
         .path_template(template("{root}/{symbol}/*.parquet"))
         .zone(Some(zone))
         .ambiguous(Ambiguous::Infer);
-    let (stamps, report, warnings) = run(parts).expect("slices");
+    let (slice_timestamps, report, warnings) = run(parts).expect("slices");
     let expected: Vec<_> = (9..15)
         .map(|half| ns("2024-11-03") + half * 30 * MINUTE)
         .collect();
-    assert_eq!(stamps, expected);
+    assert_eq!(slice_timestamps, expected);
     assert!(report.series[0].sorted);
     assert!(
         warnings
@@ -778,8 +800,8 @@ fn files_without_rows_are_passed_over_whatever_they_hold() {
     );
     common::write(&path("3"), &[common::row(MINUTE, 1.0)], 2);
     let request = request(root.path()).path_template(template("{root}/{symbol}/*.parquet"));
-    let (stamps, report, _) = run(request).expect("slices");
-    assert_eq!(stamps, [0, MINUTE]);
+    let (slice_timestamps, report, _) = run(request).expect("slices");
+    assert_eq!(slice_timestamps, [0, MINUTE]);
     assert_eq!((report.series[0].files, report.series[0].rows), (3, 2));
 }
 
@@ -791,8 +813,8 @@ fn rows_beyond_nanoseconds_count_as_outside_of_a_window_that_excludes_them() {
     write(&path, timestamps(TimeUnit::Second, seconds.clone()));
     assert_eq!(failure(request(root.path())).location().row, Some(2));
     let ended = request(root.path()).end_ns(Some(DAY));
-    let (stamps, report, _) = run(ended.clone()).expect("slices");
-    assert_eq!(stamps, [0, MINUTE]);
+    let (slice_timestamps, report, _) = run(ended.clone()).expect("slices");
+    assert_eq!(slice_timestamps, [0, MINUTE]);
     assert_eq!(report.series[0].outside_window(), 1);
     assert!(run(request(root.path()).start_ns(Some(0))).is_err());
     let zone = Zone::named("Asia/Tokyo").expect("a zone");
@@ -935,8 +957,8 @@ fn what_is_listed_is_read_as_it_is_listed() {
             .inputs(Some(list.clone()))
     };
     fs::write(&list, document(&[series("A/B", &file(""))])).expect("a list");
-    assert_eq!(stamps(listed()), minutes(3));
-    assert_eq!(stamps(listed().all_symbols()), minutes(3));
+    assert_eq!(slice_timestamps(listed()), minutes(3));
+    assert_eq!(slice_timestamps(listed().all_symbols()), minutes(3));
     // The printed list can be read again.
     let found = inputs(&listed().build().expect("a request"), &ReadOptions::new());
     let found = found.expect("a list");
@@ -951,7 +973,7 @@ fn what_is_listed_is_read_as_it_is_listed() {
         Some(TimestampUnit::Milliseconds)
     );
     fs::write(&list, document_of(&found)).expect("a list");
-    assert_eq!(stamps(listed()), minutes(3));
+    assert_eq!(slice_timestamps(listed()), minutes(3));
     // Contradictory and invalid lists.
     fs::write(&list, document(&[series("A/B", &file(""))])).expect("a list");
     for (builder, code) in [
@@ -1039,11 +1061,11 @@ fn of_two_rows_of_a_date_each_shows_from_its_own_end_on() {
         &root.path().join("A_H1.parquet"),
         in_zone(Some("UTC"), hours),
     );
-    let daily = |stamps: Vec<i64>| {
-        let closes: Vec<_> = (0..stamps.len()).map(|row| 100.0 + row as f64).collect();
+    let daily = |times: Vec<i64>| {
+        let closes: Vec<_> = (0..times.len()).map(|row| 100.0 + row as f64).collect();
         let columns = [(
             "UTC time".to_owned(),
-            in_zone(Some("America/New_York"), stamps),
+            in_zone(Some("America/New_York"), times),
         )];
         let values = ["Open", "High", "Low", "Close", "Volume"].map(|name| {
             let column: ArrayRef = Arc::new(Float64Array::from(closes.clone()));
@@ -1053,11 +1075,11 @@ fn of_two_rows_of_a_date_each_shows_from_its_own_end_on() {
         common::write_columns(&root.path().join("A_D1.parquet"), columns, 3);
     };
     let shown = |policy: DuplicatePolicy| -> Vec<Option<f64>> {
-        let further: omega_slices::HigherTimeframe = "D1".parse().expect("a timeframe");
+        let higher: omega_slices::HigherTimeframe = "D1".parse().expect("a timeframe");
         let request = request(root.path())
             .path_template(template("{root}/{symbol}_{timeframe}.parquet"))
             .timeframe("H1".parse().expect("a timeframe"))
-            .higher_timeframes([further])
+            .higher_timeframes([higher])
             .days(Some(Days::Local))
             .duplicates(policy)
             .build()
@@ -1104,23 +1126,23 @@ proptest! {
         common::write(&root.path().join("A_H1.parquet"), &rows, 7);
         // The clocks go forward on day 69.
         let shown = |day: i64| if naive { ns("2024-01-01") + day * DAY } else { midnight_ns(day) };
-        let stamps: Vec<_> = days.iter().map(|&day| shown(day)).collect();
+        let times: Vec<_> = days.iter().map(|&day| shown(day)).collect();
         let values: Vec<_> = days.iter().map(|&day| day as f64).collect();
-        let zoned = in_zone((!naive).then_some("America/New_York"), stamps);
+        let zoned = in_zone((!naive).then_some("America/New_York"), times);
         let columns = [("UTC time".to_owned(), zoned)].into_iter();
         let columns = columns.chain(["Open", "High", "Low", "Close", "Volume"].map(|name| {
             (name.to_owned(), Arc::new(Float64Array::from(values.clone())) as ArrayRef)
         }));
         common::write_columns(&root.path().join("A_D1.parquet"), columns.collect(), 3);
-        let further = match max_age_hours {
+        let higher = match max_age_hours {
             Some(hours) => format!("D1:max-age={hours}h"),
             None => "D1".to_owned(),
         };
-        let further: omega_slices::HigherTimeframe = further.parse().expect("a timeframe");
+        let higher: omega_slices::HigherTimeframe = higher.parse().expect("a timeframe");
         let builder = request(root.path())
             .path_template(template("{root}/{symbol}_{timeframe}.parquet"))
             .timeframe("H1".parse().expect("a timeframe"))
-            .higher_timeframes([further])
+            .higher_timeframes([higher])
             .days(Some(Days::Local))
             .start_ns(Some(first + 100 * 60 * MINUTE))
             .zone(naive.then(|| Zone::named("America/New_York").expect("a zone")));

@@ -333,8 +333,8 @@ fn nothing_drives_a_terminal() {
         let odd = folder.join("odd.parquet");
         let mut columns = common::plain_values(2, 1.0);
         columns[0].0 = name.to_owned();
-        let stamps = common::timestamps(TimeUnit::Second, vec![Some(60), Some(120)]);
-        columns.push(("UTC time".to_owned(), stamps));
+        let times = common::timestamps(TimeUnit::Second, vec![Some(60), Some(120)]);
+        columns.push(("UTC time".to_owned(), times));
         common::write_columns(&odd, columns, 10);
         let template = own(&odd);
         let one = [

@@ -26,7 +26,7 @@ use common::{MINUTE, Row};
 const SYMBOLS: [&str; 3] = ["A", "B", "C"];
 const SIDES: [(PriceType, &str); 2] = [(PriceType::Bid, "BID"), (PriceType::Ask, "ASK")];
 
-const FURTHER: [&str; 2] = ["M5", "M30"];
+const HIGHER: [&str; 2] = ["M5", "M30"];
 const INDICATORS: [&str; 2] = ["rsi", "beta"];
 
 /// A case: the rows of the files of each series, and the options of the request.
@@ -47,7 +47,7 @@ struct Case {
     /// The maximum age of a carried candle.
     max_age: Option<i64>,
     /// For each higher timeframe, the maximum age of its candle, and the rows by symbol and side.
-    further: Vec<(Option<i64>, Vec<Vec<Row>>)>,
+    higher: Vec<(Option<i64>, Vec<Vec<Row>>)>,
     known_at: DecisionTime,
     /// Open and close of each session, ascending.
     hours: Option<Vec<(i64, i64)>>,
@@ -139,7 +139,7 @@ fn case() -> impl Strategy<Value = Case> {
         prop::option::weighted(0.2, hours()),
     );
     let besides = (
-        (of_timeframe(5), of_timeframe(30), 0..=FURTHER.len()),
+        (of_timeframe(5), of_timeframe(30), 0..=HIGHER.len()),
         prop::option::weighted(0.4, prop::collection::vec(rows(1), SYMBOLS.len())),
     );
     (series, files, words, besides).prop_map(|(series, files, words, besides)| {
@@ -163,7 +163,7 @@ fn case() -> impl Strategy<Value = Case> {
             duplicates,
             normalize,
             max_age,
-            further: [five, thirty].into_iter().take(timeframes).collect(),
+            higher: [five, thirty].into_iter().take(timeframes).collect(),
             known_at,
             hours,
             indicators,
@@ -181,7 +181,7 @@ type Cells = (Vec<Shown>, Vec<Option<u64>>);
 impl Case {
     fn write(&self, root: &Path) {
         self.write_candles(root, "M1", self.files, &self.series);
-        for (timeframe, (_, series)) in FURTHER.iter().zip(&self.further) {
+        for (timeframe, (_, series)) in HIGHER.iter().zip(&self.higher) {
             self.write_candles(root, timeframe, 1, series);
         }
         for (symbol, rows) in SYMBOLS.iter().zip(self.indicators.iter().flatten()) {
@@ -245,12 +245,9 @@ impl Case {
     fn request(&self, root: &Path) -> RequestBuilder {
         let template = |text| Some(PathTemplate::parse(text).expect("a template"));
         let age = |ns: i64| format!("{}s", ns / 1_000_000_000).parse().expect("an age");
-        let further = FURTHER
-            .iter()
-            .zip(&self.further)
-            .map(|(text, (max_age, _))| {
-                HigherTimeframe::new(text.parse().expect("a timeframe"), max_age.map(age))
-            });
+        let higher = HIGHER.iter().zip(&self.higher).map(|(text, (max_age, _))| {
+            HigherTimeframe::new(text.parse().expect("a timeframe"), max_age.map(age))
+        });
         Request::builder(root)
             .symbols(SYMBOLS)
             .path_template(template("{root}/{symbol}/{timeframe}_{SIDE}_*.parquet"))
@@ -266,7 +263,7 @@ impl Case {
                 Fill::None
             })
             .max_age(self.max_age.map(age))
-            .higher_timeframes(further)
+            .higher_timeframes(higher)
             .known_at(self.known_at)
             .session_file(self.hours.as_ref().map(|_| root.join("hours.csv")))
             .indicators(self.indicators.iter().flat_map(|_| INDICATORS))
@@ -312,9 +309,9 @@ impl Case {
             .iter()
             .map(|rows| self.map(rows, self.files, MINUTE, |at| in_window(at) || leads_in(at)))
             .collect();
-        let further: Vec<(i64, Option<i64>, Vec<Map>)> = FURTHER
+        let higher: Vec<(i64, Option<i64>, Vec<Map>)> = HIGHER
             .iter()
-            .zip(&self.further)
+            .zip(&self.higher)
             .map(|(text, (max_age, series))| {
                 let maps = series
                     .iter()
@@ -345,7 +342,7 @@ impl Case {
         let slice = |at: i64| {
             let carried = |map: &Map| latest(map, at, at, Some(self.max_age.unwrap_or(0)));
             let mut candles: Vec<Shown> = primary.iter().map(carried).collect();
-            for (timeframe_ns, max_age, maps) in &further {
+            for (timeframe_ns, max_age, maps) in &higher {
                 let until = self.known_ns(at) - timeframe_ns;
                 candles.extend(maps.iter().map(|map| latest(map, at, until, *max_age)));
             }
@@ -401,9 +398,9 @@ impl Case {
             series.iter().map(known).collect()
         };
         let stamped = |row: i64| self.floored(row, MINUTE) <= at;
-        let further = FURTHER
+        let higher = HIGHER
             .iter()
-            .zip(&self.further)
+            .zip(&self.higher)
             .map(|(text, (max_age, series))| {
                 let timeframe_ns = minutes(text);
                 let is_complete =
@@ -412,7 +409,7 @@ impl Case {
             });
         Self {
             series: keep(&self.series, &stamped),
-            further: further.collect(),
+            higher: higher.collect(),
             indicators: self
                 .indicators
                 .as_ref()
@@ -498,10 +495,10 @@ fn decoded(stream: &[u8]) -> Vec<RecordBatch> {
 
 /// The slices of a request, from the owned iterator.
 fn slices(request: &Request, options: &ReadOptions) -> Vec<(i64, Cells)> {
-    let further = request.higher_timeframes().iter();
+    let higher = request.higher_timeframes().iter();
     let timeframes = [request.timeframe()]
         .into_iter()
-        .chain(further.map(HigherTimeframe::timeframe));
+        .chain(higher.map(HigherTimeframe::timeframe));
     let series = || {
         let of_timeframe = |timeframe: &Timeframe| {
             let timeframe = timeframe.as_str().to_owned();
@@ -659,7 +656,7 @@ proptest! {
             }
             for (price_type, _) in SIDES {
                 check_side(batch, "", price_type)?;
-                for (timeframe, _) in FURTHER.iter().zip(&case.further) {
+                for (timeframe, _) in HIGHER.iter().zip(&case.higher) {
                     check_side(batch, &format!("{timeframe}_"), price_type)?;
                 }
             }
@@ -678,17 +675,17 @@ fn check_side(
         .map(|field| batch[&*format!("{prefix}{price_type}_{field}")].as_primitive::<Float64Type>())
         .collect();
     let valid = batch[&*format!("{prefix}valid_{price_type}")].as_boolean();
-    let stamps = batch.column_by_name(&format!("{prefix}{price_type}_timestamp"));
-    let stamps = stamps.map(AsArray::as_primitive::<TimestampNanosecondType>);
+    let timestamps = batch.column_by_name(&format!("{prefix}{price_type}_timestamp"));
+    let timestamps = timestamps.map(AsArray::as_primitive::<TimestampNanosecondType>);
     for row in 0..batch.num_rows() {
         let present = columns[0].is_valid(row);
         for column in &columns {
             prop_assert_eq!(column.is_valid(row), present);
             prop_assert!(present || column.values()[row].is_nan());
         }
-        if let Some(stamps) = stamps {
-            prop_assert_eq!(stamps.is_valid(row), present);
-            prop_assert!(present || stamps.value(row) == 0);
+        if let Some(timestamps) = timestamps {
+            prop_assert_eq!(timestamps.is_valid(row), present);
+            prop_assert!(present || timestamps.value(row) == 0);
         }
         let finite = columns
             .iter()

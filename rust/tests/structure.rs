@@ -1,9 +1,9 @@
-//! The rules of the crates: who may import whom, and what stands in one place only.
+//! Checks the rules of the crates: which crates each may import, and what only one place may name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each crate, and those of ours that it may import.
+/// Each crate, and the crates of the project that it may import.
 const MAY_IMPORT: [(&str, &[&str]); 5] = [
     ("slices-core", &[]),
     ("slices-parquet", &["slices_core"]),
@@ -31,7 +31,7 @@ fn folder(name: &str) -> PathBuf {
     }
 }
 
-/// The source files of a crate: paths, and their text without comments and unit tests.
+/// The source files of a crate: their paths, and their text without comments and unit tests.
 fn sources(name: &str) -> Vec<(PathBuf, String)> {
     let mut folders = vec![folder(name).join("src")];
     let mut found = Vec::new();
@@ -50,7 +50,7 @@ fn sources(name: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Without lines that are comments, and without unit tests, which stand last.
+/// The text without comment lines and unit tests, which stand last.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
     let lines = text
@@ -59,7 +59,7 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Fails where a source of a crate contains a text, naming file and line.
+/// Fails if a source file of a crate contains a text. Names the file and the line.
 fn refuse(name: &str, text: &str, allowed: impl Fn(&Path) -> bool) {
     for (path, code) in sources(name) {
         let found = code.lines().find(|line| line.contains(text));
@@ -110,7 +110,7 @@ fn every_crate_says_what_it_is_and_what_it_may_import() {
 fn one_crate_names_the_parquet_library() {
     for (name, _) in MAY_IMPORT {
         for (path, code) in sources(name) {
-            // Our own crate's name ends like the library's.
+            // The name of our crate ends like the library's.
             let code = code.replace("slices_parquet::", "");
             let names_it = code.contains("parquet::");
             assert!(!names_it || name == "slices-parquet", "{}", path.display());
@@ -132,7 +132,7 @@ fn core_does_no_input_or_output_and_starts_no_thread() {
         "eprintln!",
     ] {
         refuse("slices-core", text, |path| {
-            // An error knows whether it is that of a closed pipe.
+            // An error knows whether it came from a closed pipe.
             text == "std::io" && path.ends_with("error.rs")
         });
     }

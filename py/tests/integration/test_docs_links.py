@@ -48,3 +48,18 @@ def test_the_prose_of_every_page() -> None:
     script = REPOSITORY / "scripts" / "prose.py"
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, ""), run.stderr
+
+
+def test_the_code_map_names_what_its_files_hold() -> None:
+    """Each name beside a path occurs in a file of its row."""
+    page = (REPOSITORY / "docs" / "contributing" / "code-map.md").read_text(encoding="utf-8")
+    _, table = page.split("## Where to find what\n")
+    rows = [row.strip("|").split(" | ")[1] for row in table.splitlines() if row.startswith("| Where ")]
+    assert len(rows) > 20
+    for row in rows:
+        spans = re.findall(r"`([^`]+)`", row)
+        paths = [REPOSITORY / span for span in spans if "/" in span]
+        text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+        for name in (span for span in spans if "/" not in span):
+            last = re.split(r"::|\.", name)[-1].rstrip("!")
+            assert re.search(rf"\b{last}\b", text), f"{name} is in no file of: {row}"

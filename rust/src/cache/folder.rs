@@ -113,8 +113,8 @@ impl EntryFolder {
         let path = self.file_of(key, PARTIAL_EXTENSION);
         let mut tell_waiting = Some(tell_waiting);
         loop {
-            let making = match self.begin(&path, key)? {
-                Begun::Ours(making) => making,
+            let entry_writer = match self.begin(&path, key)? {
+                Begun::Ours(entry_writer) => entry_writer,
                 Begun::TooLate => continue,
                 Begun::Theirs(file) => {
                     if let Some(tell_waiting) = tell_waiting.take() {
@@ -127,7 +127,7 @@ impl EntryFolder {
             if let Some(entry) = self.find(key) {
                 return Ok(Claim::Found(entry));
             }
-            return Ok(Claim::Ours(making.start_heartbeat()?));
+            return Ok(Claim::Ours(entry_writer.start_heartbeat()?));
         }
     }
 

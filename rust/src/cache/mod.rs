@@ -105,14 +105,14 @@ impl SliceCache {
             return checked(entry);
         }
         let tell_waiting = || tell(Event::Waiting);
-        let making = match self
+        let entry_writer = match self
             .folder
             .claim(&key.digits, self.stall_timeout, tell_waiting)?
         {
             Claim::Found(entry) => return checked(entry),
-            Claim::Ours(making) => making,
+            Claim::Ours(entry_writer) => entry_writer,
         };
-        let entry = self.make(request, inputs, options, making, &key, &mut tell)?;
+        let entry = self.make(request, inputs, options, entry_writer, &key, &mut tell)?;
         self.folder.evict(self.size_bytes, entry.path());
         Ok(entry)
     }
@@ -122,7 +122,7 @@ impl SliceCache {
         request: &Request,
         inputs: Inputs,
         options: &ReadOptions,
-        making: EntryWriter,
+        entry_writer: EntryWriter,
         key: &EntryKey,
         tell: &mut impl FnMut(Event),
     ) -> Result<Entry> {
@@ -130,13 +130,17 @@ impl SliceCache {
         let mut batches = SliceBatches::open_inputs(request, inputs, options)?;
         let follow_links = options.follows_links();
         let options = WriteOptions::new(Format::File);
-        let written =
-            slices_ipc::write(&mut batches, options, making.writer(), |batches, bytes| {
+        let written = slices_ipc::write(
+            &mut batches,
+            options,
+            entry_writer.writer(),
+            |batches, bytes| {
                 if !batches.is_at_end() {
                     tell(Event::Batch(batches.progress(), bytes));
                 }
-            });
-        written.map_err(|error| making.name(error))?;
+            },
+        );
+        written.map_err(|error| entry_writer.name(error))?;
         // The files may be newer than those of the key.
         let resolved = discovery::resolve(request, follow_links)?;
         let now = key::key_of(request, &Inputs { hours, resolved })?;
@@ -149,7 +153,7 @@ impl SliceCache {
             .with_hint("run again when no other process writes there");
             return Err(key.name_change(&now, changed));
         }
-        making.complete()
+        entry_writer.complete()
     }
 
     /// All entries, the last used first.

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::cli::args::ErrorFormat;
 
 /// The exit status of an error.
-pub fn exit_status(class: ErrorKind) -> u8 {
-    match class {
+pub fn exit_status(kind: ErrorKind) -> u8 {
+    match kind {
         ErrorKind::Usage => 2,
         ErrorKind::Input => 3,
         ErrorKind::System => 4,

@@ -1,18 +1,18 @@
-//! Owns counting by time: a row of counters per bin, in bins that widen as the time that they span grows.
-//! Pure.
+//! Counts by time in bins, with several counters per bin. The bins widen as the time that they span
+//! grows. Does no I/O.
 
 use std::ops::RangeInclusive;
 
 use slices_core::request::Timeframe;
 
-/// The most bins that so many series are counted in: fewer for very many, so that all of them together
-/// stay within some tens of megabytes.
+/// The most bins for a number of series. Very many series get fewer, so that all bins together take
+/// some tens of megabytes at most.
 pub(crate) fn most_bins(series: usize) -> usize {
     const CELLS: usize = 1_000_000;
     (CELLS / series.max(1)).clamp(64, 512)
 }
 
-/// Consecutive bins, each of `1 << shift` bars of a timeframe: bin `n` begins with bar `n << shift`.
+/// Consecutive bins, each of `1 << shift` bars of a timeframe: bar `b` lies in bin `b >> shift`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bins {
     shift: u32,
@@ -33,7 +33,7 @@ impl Bins {
         (self.last - self.first + 1) as usize
     }
 
-    /// The narrowest bins that both lie in, as long as these are no more than `most`.
+    /// The narrowest bins that cover both, if there are at most `most`; otherwise wider ones.
     pub fn covering(self, other: Self, most: usize) -> Self {
         let shift = self.shift.max(other.shift);
         let (one, two) = (self.widened_to(shift), other.widened_to(shift));
@@ -57,36 +57,37 @@ impl Bins {
         }
     }
 
-    /// When the bin at a place begins, the one behind the last included; the nearest timestamp that an
-    /// `i64` can hold where it holds no such one.
+    /// Start of the bin at an index, or of the one behind the last. Clamped to the range of `i64`.
     pub fn start_ns(&self, place: usize, timeframe: &Timeframe) -> i64 {
         timeframe.bar_open_ns((self.first + place as i64) << self.shift)
     }
 
-    /// How long a bin is, in bars.
+    /// Length of a bin, in bars.
     pub fn bars(&self) -> u64 {
         1 << self.shift
     }
 }
 
-/// Counters by time. A bin is a power of two of bars, the smallest one with which the bins from the first
-/// timestamp to the last are no more than allowed. So which bins there are follows from these two
-/// timestamps alone, in whatever order they come.
+/// Counters by time.
+///
+/// The length of a bin is the smallest power of two of bars that keeps the number of bins within
+/// the limit. So the first and the last timestamp alone decide the bins, in whatever order
+/// timestamps come.
 #[derive(Debug, Clone)]
 pub(crate) struct TimeCounts {
     timeframe: Timeframe,
-    /// Counters of a bin.
+    /// Number of counters per bin.
     width: usize,
     most: usize,
     bins: Option<Bins>,
-    /// Those of one bin after the other.
+    /// The counters, bin by bin.
     counts: Vec<u64>,
-    /// The timestamps of the bin that was counted in last, and its place.
+    /// The timestamps of the bin used last, and its index.
     recent: Option<(RangeInclusive<i64>, usize)>,
 }
 
 impl TimeCounts {
-    /// No bin yet; later at most `most` of them, with `width` counters each.
+    /// Creates counters without a bin; later at most `most` bins, with `width` counters each.
     pub fn new(timeframe: &Timeframe, width: usize, most: usize) -> Self {
         debug_assert!(width > 0 && most > 1);
         Self {
@@ -99,22 +100,22 @@ impl TimeCounts {
         }
     }
 
-    /// How many bins there may be.
+    /// The most bins.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// The bins that were counted in, from the first to the last; `None` where nothing was.
+    /// The bins in use, from the first to the last; `None` before the first count.
     pub fn bins(&self) -> Option<Bins> {
         self.bins
     }
 
-    /// The counters of all bins, one bin after the other.
+    /// The counters of all bins, bin by bin.
     pub fn rows(&self) -> impl Iterator<Item = &[u64]> {
         self.counts.chunks_exact(self.width)
     }
 
-    /// The counters of the bin that a timestamp lies in.
+    /// The counters of the bin of a timestamp.
     pub fn at(&mut self, timestamp_ns: i64) -> &mut [u64] {
         let place = match &self.recent {
             Some((timestamps, place)) if timestamps.contains(&timestamp_ns) => *place,
@@ -131,12 +132,12 @@ impl TimeCounts {
         let place = ((bar >> bins.shift) - bins.first) as usize;
         let start_ns = bins.start_ns(place, &self.timeframe);
         let next_ns = bins.start_ns(place + 1, &self.timeframe);
-        // The very last timestamp is looked up anew each time.
+        // The largest timestamp is looked up anew each time.
         self.recent = Some((start_ns..=next_ns - 1, place));
         place
     }
 
-    /// Brings the counters into bins that cover those they are in, and are no narrower.
+    /// Moves the counters into bins that cover the present ones and are no narrower.
     pub fn extend_to(&mut self, bins: Bins) {
         if self.bins == Some(bins) {
             return;
@@ -158,7 +159,7 @@ impl TimeCounts {
             return;
         }
         for place in 0..own.len() {
-            // Never behind its own place, so no counter is met twice.
+            // The target never lies behind the source, so no counter is added twice.
             let into = (((own.first + place as i64) >> by) - wide.first) as usize;
             for counter in 0..self.width {
                 let count = std::mem::take(&mut self.counts[place * self.width + counter]);
@@ -186,7 +187,7 @@ mod tests {
         ]
     }
 
-    /// The bins as they are described: the smallest power of two that makes no more than `most`.
+    /// The bins by their definition: the smallest power of two that gives at most `most`.
     fn naive(timeframe: &Timeframe, timestamps: &[i64], most: i64) -> BTreeMap<i64, u64> {
         let bars = || timestamps.iter().map(|&at| timeframe.bar(at));
         let (Some(first), Some(last)) = (bars().min(), bars().max()) else {

@@ -1,4 +1,4 @@
-//! Owns the heat map's figures: for each symbol and bin of time, how many timestamps it covers how.
+//! Computes the heat map: for each symbol and bin of time, at how many timestamps it has candles.
 
 use std::iter::Sum;
 use std::ops::Add;
@@ -6,10 +6,11 @@ use std::ops::Add;
 use crate::coverage::bins::{Bins, TimeCounts};
 use slices_core::request::{Request, Timeframe};
 
-/// Symbol × time, in bins of time of the same length, all within window and session of the request.
+/// Symbol × time, in bins of equal length, within window and session of the request.
 ///
-/// The bins reach from the first to the last timestamp of the union or of a dropped row. A bin holds one
-/// bar of the timeframe, or so many, a power of two, that there are no more than a few hundred bins.
+/// The bins reach from the first to the last timestamp of the union or of a dropped row. A bin
+/// holds a power of two of bars of the timeframe, at least one. There are at most a few hundred
+/// bins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeatMap {
     symbols: Vec<String>,
@@ -17,21 +18,22 @@ pub struct HeatMap {
     bins: Option<Bins>,
     /// Timestamps of the union, per bin.
     timestamps: Vec<u64>,
-    /// Of one symbol after the other, in request order, the cell of each bin.
+    /// The cells of each bin, symbol by symbol in request order.
     cells: Vec<HeatMapCell>,
 }
 
-/// What one symbol has in one bin: `present + one_sided + missing` are the timestamps of the union there.
+/// The counts of one symbol in one bin: `present + one_sided + missing` is the number of timestamps
+/// of the union.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeatMapCell {
     /// Timestamps at which it has all requested price types.
     pub present: u64,
-    /// Timestamps at which it has some of them, and others not.
+    /// Timestamps at which it has some of them, and lacks others.
     pub one_sided: u64,
-    /// Timestamps at which it has none, and another symbol has one.
+    /// Timestamps at which it has none, but another symbol has one.
     pub missing: u64,
-    /// Rows of its files that the session filter or the rule of duplicates dropped.
+    /// Rows of its files that the session filter or the duplicate rule dropped.
     pub dropped: u64,
 }
 
@@ -54,13 +56,13 @@ impl Sum for HeatMapCell {
     }
 }
 
-/// The counters of a bin in which a tally counts over so many symbols.
+/// The indexes of the counters of a bin in the tally of a number of symbols.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CellLanes {
+pub(super) struct CellCounters {
     symbols: usize,
 }
 
-impl CellLanes {
+impl CellCounters {
     /// Timestamps of the union.
     pub const TIMESTAMPS: usize = 0;
 
@@ -82,8 +84,8 @@ impl CellLanes {
 }
 
 impl HeatMap {
-    /// From what a tally counted in [`CellLanes`], and the rows that were dropped of each series: for each
-    /// symbol in turn of its price types.
+    /// Builds the heat map from the counters of a tally ([`CellCounters`]) and the dropped rows of
+    /// each series. The series come symbol by symbol, with the price types of each.
     pub(super) fn new(
         request: &Request,
         symbols: &[String],
@@ -97,17 +99,19 @@ impl HeatMap {
             let all = dropped.iter_mut().chain([&mut walked]);
             all.for_each(|counts| counts.extend_to(bins));
         }
-        let lanes = CellLanes::new(symbols.len());
+        let counters = CellCounters::new(symbols.len());
         let rows: Vec<_> = walked.rows().collect();
         let price_types = request.price_types().len();
         let mut cells = Vec::with_capacity(symbols.len() * rows.len());
         for (symbol, dropped) in dropped.chunks(price_types).enumerate() {
             let first = cells.len();
             cells.extend(rows.iter().map(|row| {
-                let (one_sided, missing) =
-                    (row[lanes.one_sided(symbol)], row[lanes.missing(symbol)]);
+                let (one_sided, missing) = (
+                    row[counters.one_sided(symbol)],
+                    row[counters.missing(symbol)],
+                );
                 HeatMapCell {
-                    present: row[CellLanes::TIMESTAMPS] - one_sided - missing,
+                    present: row[CellCounters::TIMESTAMPS] - one_sided - missing,
                     one_sided,
                     missing,
                     dropped: 0,
@@ -123,7 +127,10 @@ impl HeatMap {
             symbols: symbols.to_vec(),
             timeframe: request.timeframe().clone(),
             bins,
-            timestamps: rows.iter().map(|row| row[CellLanes::TIMESTAMPS]).collect(),
+            timestamps: rows
+                .iter()
+                .map(|row| row[CellCounters::TIMESTAMPS])
+                .collect(),
             cells,
         }
     }
@@ -140,27 +147,27 @@ impl HeatMap {
         &self.timestamps
     }
 
-    /// The cells of the symbol at `symbol` of [`Self::symbols`], one per bin.
+    /// The cells of the symbol at index `symbol` of [`Self::symbols`], one per bin.
     #[must_use]
     pub fn cells(&self, symbol: usize) -> &[HeatMapCell] {
         let bins = self.timestamps.len();
         &self.cells[symbol * bins..][..bins]
     }
 
-    /// All cells of a symbol together.
+    /// The sum of all cells of a symbol.
     #[must_use]
     pub fn total(&self, symbol: usize) -> HeatMapCell {
         self.cells(symbol).iter().copied().sum()
     }
 
-    /// How many bars of the timeframe a bin holds.
+    /// Number of bars of the timeframe per bin.
     #[must_use]
     pub fn bars_per_bin(&self) -> u64 {
         self.bins.map_or(1, |bins| bins.bars())
     }
 
-    /// When a bin begins, nanoseconds UTC: inclusive. That of the bin behind the last one is where the last
-    /// one ends. The nearest timestamp that an `i64` can hold where it holds no such one.
+    /// Start of a bin, nanoseconds UTC, inclusive. The index behind the last bin gives the end of
+    /// the last one. Clamped to the range of `i64`.
     #[must_use]
     pub fn start_ns(&self, bin: usize) -> i64 {
         let start = |bins: Bins| bins.start_ns(bin, &self.timeframe);

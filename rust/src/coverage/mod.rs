@@ -1,10 +1,13 @@
-//! Coverage: how much of a request's timeline each series covers, and why there are so few slices.
+//! Measures coverage: how much of a request's timeline each series covers, and which series cost
+//! slices.
 //!
 //! [`Coverage::measure`] walks once over the union of all series, in the bounded memory of
-//! [`SliceBatches`], and counts; nothing here prints. What each figure means stands at its field.
+//! [`SliceBatches`], and counts. Nothing here prints. Each field says what it counts.
 //!
-//! * `tally` counts, slice by slice: presence, candles that contradict themselves, cells of the heat map.
-//! * `heat_map` owns the picture: symbol × time.
+//! * `tally` counts slice by slice: presence, candles that contradict themselves, cells of the heat
+//!   map.
+//! * `survey` counts series by series: dropped rows and missing bars.
+//! * `heat_map` computes the picture, in the bins of `bins`.
 
 mod bins;
 mod heat_map;
@@ -26,11 +29,11 @@ use slices_core::request::{PriceType, Request};
 use slices_core::text::listed;
 use slices_engine::multi_symbol::{Inputs, ReadOptions, SliceBatches};
 
-/// How much of a timeline each series and symbol covers, those that do most harm first.
+/// The part of a timeline that each series and symbol covers, those that cost most slices first.
 ///
-/// The union holds every timestamp at which any series has a candle, the intersection those at which
-/// every one has: all within window and session of the request. Serializes to the document of
-/// `coverage --json`, which is without the heat map.
+/// The union holds every timestamp at which any series has a candle. The intersection holds those
+/// at which every series has one. Both lie within window and session of the request. Serializes to
+/// the document of `coverage --json`, which leaves out the heat map.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Coverage {
@@ -46,18 +49,18 @@ pub struct Coverage {
     pub first_timestamp_ns: Option<i64>,
     /// The last timestamp of the union, nanoseconds UTC.
     pub last_timestamp_ns: Option<i64>,
-    /// One entry per symbol, by [`SymbolCoverage::alone`], then by how many timestamps are not complete,
-    /// both descending, then in request order.
+    /// One entry per symbol. Sorted by [`SymbolCoverage::alone`], then by the number of incomplete
+    /// timestamps, both descending, then in request order.
     pub symbols: Vec<SymbolCoverage>,
-    /// One entry per series, by [`SeriesCoverage::alone`], then by [`SeriesCoverage::misses`], both
-    /// descending, then in request order.
+    /// One entry per series. Sorted by [`SeriesCoverage::alone`], then by
+    /// [`SeriesCoverage::misses`], both descending, then in request order.
     pub series: Vec<SeriesCoverage>,
     /// Symbol × time.
     #[serde(skip)]
     pub heat_map: HeatMap,
 }
 
-/// One symbol over the timestamps of the union: `complete + one_sided + missing` is all of them.
+/// One symbol over the timestamps of the union: `complete + one_sided + missing` is their number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SymbolCoverage {
@@ -65,11 +68,12 @@ pub struct SymbolCoverage {
     pub symbol: String,
     /// Timestamps at which it has all requested price types.
     pub complete: u64,
-    /// Timestamps at which it has some of them, and others not.
+    /// Timestamps at which it has some of them, and lacks others.
     pub one_sided: u64,
     /// Timestamps at which it has none.
     pub missing: u64,
-    /// Timestamps that only this symbol keeps out of the intersection: every other one is complete.
+    /// Timestamps that only this symbol keeps out of the intersection: every other symbol is
+    /// complete.
     pub alone: u64,
     /// Timestamps at which the bid closes above the ask.
     pub crossed: u64,
@@ -79,14 +83,15 @@ pub struct SymbolCoverage {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SeriesCoverage {
-    /// What it holds, and what each rule dropped.
+    /// The rows and candles of the series, and the rows that each rule dropped.
     #[serde(flatten)]
     pub report: SeriesReport,
-    /// Its candles as a share of the timestamps of the union; `None` where there are none.
+    /// Its candles as a share of the timestamps of the union; `None` if the union is empty.
     pub share: Option<f64>,
     /// Timestamps of the union at which it has no candle.
     pub misses: u64,
-    /// Timestamps that only this series keeps out of the intersection: every other one has a candle.
+    /// Timestamps that only this series keeps out of the intersection: every other series has a
+    /// candle.
     pub alone: u64,
     /// Bars that are missing between its own candles.
     pub gaps: Gaps,
@@ -94,19 +99,19 @@ pub struct SeriesCoverage {
     pub inconsistent: Inconsistent,
 }
 
-/// Stretches between neighbouring candles of a series that hold bars which the session filter would keep.
+/// Stretches between neighbouring candles of a series with bars that the session filter would keep.
 ///
-/// Bars are those of the timeframe's grid, on which candles are floored with `normalize`; a candle stands
-/// for the bar that its timestamp lies in, and a bar lies in trading hours where its opening does. What is
-/// missing before the first candle and after the last is no gap.
+/// Bars are those of the timeframe's grid, on which `normalize` floors candles. A candle stands for
+/// the bar that holds its timestamp. A bar lies in trading hours if its opening does. Missing bars
+/// before the first candle and after the last are not gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Gaps {
-    /// How many such stretches there are.
+    /// Number of stretches.
     pub count: u64,
-    /// How many bars they hold, all together.
+    /// Number of bars in all stretches.
     pub bars: u64,
-    /// The one with the most bars, of several the first.
+    /// The stretch with the most bars; the first of several.
     pub longest: Option<Gap>,
 }
 
@@ -114,7 +119,7 @@ pub struct Gaps {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Gap {
-    /// How many bars are missing.
+    /// Number of missing bars.
     pub bars: u64,
     /// The candle before them, nanoseconds UTC.
     pub last_before_ns: i64,
@@ -122,8 +127,8 @@ pub struct Gap {
     pub first_after_ns: i64,
 }
 
-/// How many candles contradict themselves, by how; a candle may do so in several ways. No comparison holds
-/// with a value that is no number.
+/// The number of candles that contradict themselves, by kind. A candle may count in several kinds.
+/// A comparison with NaN never holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Inconsistent {
@@ -138,7 +143,7 @@ pub struct Inconsistent {
 }
 
 impl Inconsistent {
-    /// Whether there is none.
+    /// Whether all counts are 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -160,10 +165,10 @@ impl From<&GapCount> for Gaps {
 }
 
 impl Coverage {
-    /// Reads every candle of the request's series and counts. Timeline, carrying forward, higher
-    /// timeframes and indicators of the request do not count.
+    /// Reads every candle of the request's series and counts. Ignores timeline, carrying forward,
+    /// higher timeframes and indicators of the request.
     ///
-    /// `after_batch` is called now and then, and once at the end, for progress and for warnings.
+    /// Calls `after_batch` now and then, and once at the end, for progress and for warnings.
     ///
     /// ```no_run
     /// use omega_slices::{Coverage, ReadOptions, Request};
@@ -178,7 +183,7 @@ impl Coverage {
     ///
     /// # Errors
     ///
-    /// Those of [`SliceBatches::open`] and of its batches.
+    /// The errors of [`SliceBatches::open`] and of its batches.
     pub fn measure(
         request: &Request,
         options: &ReadOptions,
@@ -263,8 +268,9 @@ impl Coverage {
         }
     }
 
-    /// Says which series have a candle at less than `share` (0 to 1) of the union's timestamps, the ones
-    /// that miss most first. `None` where each has enough; a union without timestamps is never enough.
+    /// Returns a warning that names the series with candles at less than `share` (0 to 1) of the
+    /// union's timestamps, the worst first. `None` if each has enough. An empty union never has
+    /// enough.
     #[must_use]
     pub fn check(&self, share: f64) -> Option<Warning> {
         const SHOWN: usize = 20;
@@ -274,7 +280,7 @@ impl Coverage {
             .filter_map(|one| one.share.filter(|own| *own < share).map(|own| (own, one)))
             .collect();
         let message = if self.union_timestamps == 0 {
-            "no series has a candle: there is no timestamp to have a share of".to_owned()
+            "cannot compute shares: no series has a candle".to_owned()
         } else if under.is_empty() {
             return None;
         } else {

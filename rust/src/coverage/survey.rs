@@ -1,4 +1,4 @@
-//! Counts, while a series is read, when its rows were dropped and where its bars are missing.
+//! Counts dropped rows and missing bars of a series while it is read.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,10 +7,10 @@ use slices_core::request::Timeframe;
 use slices_core::session::SessionFilter;
 use slices_engine::{ObservedSeries, SeriesObserver};
 
-/// What a series is found to be like, beside its report.
+/// The counts of a series beside its report.
 pub(super) struct SeriesSurvey {
-    /// Rows that the session filter or the rule of duplicates dropped. Where timestamps are floored, those
-    /// of duplicates are: that is the same bar.
+    /// Rows that the session filter or the duplicate rule dropped. Duplicates count at their
+    /// floored timestamp, if the request floors.
     pub dropped: TimeCounts,
     pub gaps: GapCount,
 }
@@ -24,7 +24,7 @@ impl SeriesSurvey {
     }
 }
 
-/// A survey that the series fills while it is read, and that is looked at afterwards.
+/// A survey that the observer fills, and that is read at the end.
 pub(super) type SharedSurvey = Arc<Mutex<SeriesSurvey>>;
 
 /// Fills a shared survey.
@@ -56,17 +56,17 @@ pub(super) struct MissingBars {
     pub first_after_ns: i64,
 }
 
-/// Counts the stretches between neighbouring candles that hold bars of the timeframe's grid which the
+/// Counts the stretches between neighbouring candles with bars of the timeframe's grid that the
 /// session filter would keep.
 pub(super) struct GapCount {
     timeframe: Timeframe,
     session: SessionFilter,
     previous_ns: Option<i64>,
-    /// How many such stretches there are.
+    /// Number of stretches.
     pub gaps: u64,
-    /// How many bars they hold.
+    /// Number of bars in all stretches.
     pub bars: u64,
-    /// The one with the most bars, of several the first.
+    /// The stretch with the most bars; the first of several.
     pub longest: Option<MissingBars>,
 }
 
@@ -82,12 +82,12 @@ impl GapCount {
         }
     }
 
-    /// The next candles: strictly ascending, and later than all before.
+    /// Adds the next candles: strictly increasing, and later than all before.
     fn add(&mut self, timestamps: &[i64]) {
         let duration_ns = self.timeframe.duration_ns().unsigned_abs();
         for &timestamp_ns in timestamps {
             let previous_ns = self.previous_ns.replace(timestamp_ns);
-            // Candles no further apart than a bar is long have no bar between them.
+            // Candles at most one bar apart have no bar between them.
             if let Some(previous_ns) = previous_ns
                 && timestamp_ns.abs_diff(previous_ns) > duration_ns
             {
@@ -112,17 +112,17 @@ impl GapCount {
         }
     }
 
-    /// The bars between those of two candles that open in trading hours. Goes by stretches of trading
-    /// hours, not by bars: a closure of years is a step or, at most, one for each of its weeks.
+    /// The bars between those of two candles that open in trading hours. Steps over stretches of
+    /// trading hours, not over bars. So a closure of years takes at most one step per week.
     fn open_bars(&mut self, before_ns: i64, after_ns: i64) -> u64 {
         let end = self.timeframe.bar(after_ns);
         let mut bar = self.timeframe.bar(before_ns) + 1;
         let mut open_bars = 0;
         while bar < end {
-            // It opens between the two candles, so an `i64` holds it.
+            // The bar opens between the two candles, so `i64` holds its opening.
             let (is_open, stretch_end_ns) = self.session.stretch(self.timeframe.bar_open_ns(bar));
             let next = match stretch_end_ns {
-                // The first bar that opens no earlier.
+                // The first bar that opens at or after the end of the stretch.
                 Some(stretch_end_ns) => end.min(self.timeframe.bar(stretch_end_ns - 1) + 1),
                 None => end,
             };

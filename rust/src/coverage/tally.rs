@@ -1,4 +1,4 @@
-//! Owns counting over the slices of a union: who has a candle where, and which candles contradict
+//! Counts over the slices of a union: which symbols have candles, and which candles contradict
 //! themselves.
 
 use arrow::array::{Array, AsArray, BooleanArray};
@@ -6,24 +6,23 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Float64Type;
 
 use super::Inconsistent;
-use super::heat_map::CellLanes;
+use super::heat_map::CellCounters;
 use crate::coverage::bins::{TimeCounts, most_bins};
 use slices_core::candle::{VALUES_PER_CANDLE, valid_column, value_column};
 use slices_core::request::{ColumnNames, PriceType, Request};
 use slices_engine::multi_symbol::SliceBatch;
 
-/// Rows whose values are looked at together: only where one of them is at fault, one after the other.
+/// Number of rows to check together. Rows are checked one by one only if a chunk has a fault.
 const CHUNK_ROWS: usize = 1_024;
 
-/// Where `close` stands among the values of a candle.
+/// Index of the close among the values of a candle.
 const CLOSE: usize = 3;
 
-/// What has been counted so far. Series are numbered as everywhere: for each symbol in turn its price
-/// types.
+/// The counts so far. Series come symbol by symbol, with the price types of each.
 pub(super) struct Tally {
     symbols: usize,
     price_types: Vec<PriceType>,
-    lanes: CellLanes,
+    counters: CellCounters,
     cells: TimeCounts,
     /// Slices in which every series has a candle.
     complete: u64,
@@ -31,16 +30,16 @@ pub(super) struct Tally {
     alone_by_symbol: Vec<u64>,
     inconsistent: Vec<Inconsistent>,
     crossed: Vec<u64>,
-    /// For each price type, which symbols have none in a slice: 64 in a word.
+    /// For each price type, the symbols without a candle in a slice: 64 in a word.
     absent: Vec<Vec<u64>>,
 }
 
 /// The candles of one price type in a batch.
 struct Candles<'a> {
-    /// Open, high, low, close, volume; NaN where there is no candle.
+    /// Open, high, low, close, volume; NaN without a candle.
     values: [&'a [f64]; VALUES_PER_CANDLE],
     present: Option<&'a NullBuffer>,
-    /// Where a candle is, and its values are finite.
+    /// Whether there is a candle and its values are finite.
     valid: &'a BooleanArray,
 }
 
@@ -60,8 +59,8 @@ impl<'a> Candles<'a> {
     }
 }
 
-/// What is wrong with some candles: open, high, low, close and volume of each. Nothing is where there is
-/// none, since no comparison holds with NaN.
+/// Finds faults of candles, from open, high, low, close and volume. A missing candle has none,
+/// since a comparison with NaN never holds.
 struct Faults<'a>([&'a [f64]; VALUES_PER_CANDLE]);
 
 impl Faults<'_> {
@@ -89,11 +88,11 @@ impl Tally {
     pub fn new(request: &Request, symbols: usize) -> Self {
         let price_types = request.price_types().to_vec();
         let series = symbols * price_types.len();
-        let lanes = CellLanes::new(symbols);
+        let counters = CellCounters::new(symbols);
         Self {
             symbols,
-            lanes,
-            cells: TimeCounts::new(request.timeframe(), lanes.count(), most_bins(series)),
+            counters,
+            cells: TimeCounts::new(request.timeframe(), counters.count(), most_bins(series)),
             complete: 0,
             alone: vec![0; series],
             alone_by_symbol: vec![0; symbols],
@@ -125,7 +124,7 @@ impl Tally {
 
     fn add_presence(&mut self, slice: usize, timestamp_ns: i64, candles: &[Candles<'_>]) {
         let counts = self.cells.at(timestamp_ns);
-        counts[CellLanes::TIMESTAMPS] += 1;
+        counts[CellCounters::TIMESTAMPS] += 1;
         let first_row = slice * self.symbols;
         let mut absent_series = 0;
         for (absent, candles) in self.absent.iter_mut().zip(candles) {
@@ -153,9 +152,9 @@ impl Tally {
                 let symbol = word * 64 + bit;
                 only = Some(symbol);
                 counts[if missing >> bit & 1 == 1 {
-                    self.lanes.missing(symbol)
+                    self.counters.missing(symbol)
                 } else {
-                    self.lanes.one_sided(symbol)
+                    self.counters.one_sided(symbol)
                 }] += 1;
             }
         }
@@ -180,7 +179,7 @@ impl Tally {
             let chunk = first..rows.min(first + CHUNK_ROWS);
             let len = chunk.len();
             let faults = Faults(candles.values.map(|values| &values[chunk.clone()]));
-            // Without an early end, so that many are compared at a time.
+            // Without an early end, so that the compiler compares many at once.
             if (0..len).filter(|&row| faults.any(row)).count() == 0 {
                 continue;
             }
@@ -222,34 +221,34 @@ impl Tally {
         self.complete
     }
 
-    /// For each series at how many slices it alone has no candle, and its candles that contradict
-    /// themselves.
+    /// For each series, the number of slices at which it alone has no candle, and its faulty
+    /// candles.
     pub fn series(&self) -> impl Iterator<Item = (u64, Inconsistent)> {
         let inconsistent = self.inconsistent.iter().copied();
         self.alone.iter().copied().zip(inconsistent)
     }
 
-    /// For each symbol at how many slices no other one misses a candle, and it does.
+    /// For each symbol, the number of slices at which it alone lacks a candle.
     pub fn alone_by_symbol(&self) -> &[u64] {
         &self.alone_by_symbol
     }
 
-    /// For each symbol at how many slices its bid closes above its ask.
+    /// For each symbol, the number of slices at which its bid closes above its ask.
     pub fn crossed(&self) -> &[u64] {
         &self.crossed
     }
 
-    /// The counters of the heat map, in [`CellLanes`].
+    /// The counters of the heat map, by [`CellCounters`].
     pub fn into_cells(self) -> TimeCounts {
         self.cells
     }
 }
 
-/// The `len` (1 to 64) bits from `first` on, turned: set where they are not.
+/// The `len` (1 to 64) bits from `first` on, inverted.
 fn unset_bits(bits: &BooleanBuffer, first: usize, len: usize) -> u64 {
     let first = bits.offset() + first;
     let bytes = &bits.values()[first / 8..];
-    // 64 bits may lie in nine bytes.
+    // 64 bits may span nine bytes.
     let mut nine = [0; 16];
     let taken = bytes.len().min(9);
     nine[..taken].copy_from_slice(&bytes[..taken]);

@@ -1,4 +1,4 @@
-//! Writes Parquet files with false claims, byte by byte: page headers and footers in Thrift's
+//! Writes Parquet files with false sizes, byte by byte: page headers and footers in Thrift's
 //! compact protocol, with any number in any place.
 
 use std::fs;
@@ -40,7 +40,7 @@ impl Thrift {
         self
     }
 
-    /// A list of encoded elements of one kind, which claims `count` elements.
+    /// A list of encoded elements of one kind, which declares `count` elements.
     pub fn list(mut self, id: i16, kind: u8, count: u64, elements: &[Vec<u8>]) -> Self {
         self.head(id, 9);
         self.bytes.push(0xf0 | kind);
@@ -102,7 +102,7 @@ pub const LZ4: i64 = 5;
 pub const ZSTD: i64 = 6;
 pub const LZ4_RAW: i64 = 7;
 
-/// A page: the claims of its header, and its bytes.
+/// A page: what its header declares, and its bytes.
 #[derive(Debug, Clone)]
 pub struct Page {
     pub is_dictionary: bool,
@@ -151,7 +151,7 @@ pub struct Column {
     pub pages: Vec<Page>,
 }
 
-/// A file of one row group. Its claims can be changed before it is written.
+/// A file of one row group. Its sizes and counts can be changed before it is written.
 #[derive(Debug, Clone)]
 pub struct Forged {
     pub rows: i64,
@@ -236,9 +236,9 @@ impl Forged {
             None => footer.list(4, 12, 1, &[group]),
         };
         let footer = footer.raw(&self.more).end();
-        let claimed = self.footer_bytes.unwrap_or(footer.len() as u32);
+        let declared = self.footer_bytes.unwrap_or(footer.len() as u32);
         file.extend(footer);
-        file.extend(claimed.to_le_bytes());
+        file.extend(declared.to_le_bytes());
         file.extend(b"PAR1");
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, file).expect("a file");

@@ -165,10 +165,10 @@ pub fn long_data(minutes: i64) -> tempfile::TempDir {
 
 /// Writes `rows` candles, one every `step_ns`, in plain pages of the usual size.
 pub fn write_long(path: &Path, rows: i64, step_ns: i64, tag: f64) {
-    let stamps = (0..rows).map(|row| Some(row * step_ns)).collect();
+    let times = (0..rows).map(|row| Some(row * step_ns)).collect();
     let mut columns = vec![(
         "UTC time".to_owned(),
-        timestamps(TimeUnit::Nanosecond, stamps),
+        timestamps(TimeUnit::Nanosecond, times),
     )];
     for name in ["Open", "High", "Low", "Close", "Volume"] {
         let values = (0..rows).map(|row| tag * 1_000.0 + (row % 1_000) as f64);

@@ -565,7 +565,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn axis_and_timeline_are_what_the_oracle_says(series in series()) {
+        fn time_index_and_timeline_are_what_the_oracle_says(series in series()) {
             let borrowed: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
             let index = TimeIndex::of(&borrowed);
             prop_assert_eq!(&index.timestamps, &oracle(TimelineRule::Union, 1, &series));
@@ -613,7 +613,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_held_is_the_latest_candle_old_enough(
+        fn asof_shows_the_latest_candle_old_enough(
             series in series(), delay in ages(), max_age in prop::option::of(ages()),
         ) {
             let index = &series[0];
@@ -632,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn identical_series_are_one_stretch() {
+    fn identical_series_are_one_row_run() {
         let one = [1, 2, 3];
         let index = TimeIndex::of(&[&one, &one]);
         assert_eq!(index.timestamps, one);
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_is_cut_to_a_range() {
+    fn a_row_run_is_cut_to_a_range() {
         let sequential = RowRun::Sequential {
             position: 10,
             row: 100,

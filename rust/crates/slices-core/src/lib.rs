@@ -1,7 +1,7 @@
-//! The words and rules of synchronised candles: requests, symbols, time, alignment, errors and hints, the
-//! schema of the stream.
+//! Defines the words and rules of synchronised candles: requests, symbols, time, alignment, errors
+//! and hints, and the schema of the stream.
 //!
-//! Imports nothing of ours. Opens no file, starts no thread, builds no Arrow array.
+//! Imports no other crate of the project. Opens no file, starts no thread, builds no Arrow array.
 
 pub mod alignment;
 pub mod candle;

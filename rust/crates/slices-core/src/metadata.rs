@@ -1,4 +1,4 @@
-//! Writes and reads the metadata of a stream. Its keys stand here and nowhere else.
+//! Writes and reads the metadata of a stream. No other module names its keys.
 
 use std::collections::HashMap;
 
@@ -30,10 +30,10 @@ const TIMEFRAME_KEY: &str = "timeframe";
 pub const REQUEST_KEY: &str = "request";
 /// The key of the program that wrote the stream.
 pub const PRODUCER_KEY: &str = "producer";
-/// The key of how long after their timestamp slices are known.
+/// The key of the time until slices are known.
 const KNOWN_AFTER_KEY: &str = "known_after_ns";
 
-/// What a stream says of itself.
+/// The metadata of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamMetadata {
     /// The version of the schema.
@@ -42,27 +42,28 @@ pub struct StreamMetadata {
     pub symbols: Vec<String>,
     /// The primary timeframe.
     pub timeframe: String,
-    /// The request that it answers.
+    /// The request that the stream answers.
     pub request: Value,
-    /// The program that wrote it.
+    /// The program that wrote the stream.
     pub producer: String,
-    /// How long after their timestamp slices are known, in nanoseconds; `None` for the timeframe.
+    /// Time from the timestamp of a slice until it is known, in nanoseconds; `None` for the
+    /// timeframe.
     pub known_after_ns: Option<i64>,
 }
 
-/// Why the metadata of a stream is not that of slices.
+/// The reason why metadata is not that of a stream of slices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataFault {
-    /// It is not one of ours.
+    /// It has another schema name.
     OtherSchema,
-    /// It has a version that this release does not read.
+    /// It has a version that this release cannot read.
     OtherVersion(String),
     /// An entry is missing or invalid.
     Incomplete,
 }
 
 impl StreamMetadata {
-    /// The metadata of the stream that answers a request, as key and value.
+    /// The metadata of the stream that answers a request, as keys and values.
     #[must_use]
     pub fn entries(
         request: &Request,
@@ -87,11 +88,11 @@ impl StreamMetadata {
             .collect()
     }
 
-    /// Reads the metadata of a stream; `entry` gives the value of a key.
+    /// Reads the metadata of a stream. `entry` returns the value of a key.
     ///
     /// # Errors
     ///
-    /// Why it is not that of slices.
+    /// The reason why it is not the metadata of slices.
     pub fn read<'a>(entry: impl Fn(&str) -> Option<&'a str>) -> Result<Self, MetadataFault> {
         if entry(SCHEMA_NAME_KEY) != Some(SCHEMA_NAME) {
             return Err(MetadataFault::OtherSchema);

@@ -1,10 +1,10 @@
-//! Names the sides of the market.
+//! Defines the price types, which are the sides of the market.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The side of a candle. Readers derive `mid`; no file stores it.
+/// The price type of a candle. Readers derive `mid`; no file stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PriceType {

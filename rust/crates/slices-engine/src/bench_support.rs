@@ -1,4 +1,5 @@
-//! Entry points for benchmarks: decode and interleave, each alone. Not part of the public interface.
+//! Entry points for benchmarks: decode and interleave, each alone. Not part of the public
+//! interface.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;

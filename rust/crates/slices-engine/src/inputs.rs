@@ -40,7 +40,9 @@ pub struct InputSeries {
 ///
 /// # Errors
 ///
-/// The errors of [`SliceBatches::open`](crate::multi_symbol::SliceBatches::open) for missing files and malformed footers.
+/// The errors of [`SliceBatches::open`] for missing files and malformed footers.
+///
+/// [`SliceBatches::open`]: crate::multi_symbol::SliceBatches::open
 pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
     let resolved = discovery::resolve(request, options.follows_links())?;
     let rules = options.series_rules(request, None, resolved.series.len());

@@ -1,15 +1,17 @@
-//! From the files of many symbols to batches of synchronised slices.
+//! Turns the files of many symbols into batches of synchronised slices.
 //!
-//! Each module knows only the ones above it in this list:
+//! A module imports only modules that stand above it in this list:
 //!
 //! 1. `delta_runs`, `thread_pool`: runs of timestamps; threads.
-//! 2. [`discovery`], [`input_list`]: which files there are.
-//! 3. `series`: one ordered, filtered series from its files: its candle times, its values.
-//! 4. `gather`: brings values and timestamps together, following a plan.
+//! 2. [`discovery`], [`input_list`]: the files of each series.
+//! 3. `series`: one ordered, filtered series: its candle times and its values.
+//! 4. `gather`: moves values and timestamps into columns, following a plan.
 //! 5. `prefetch`, `planner`: make the plan from the candle times of all series.
-//! 6. `assemble`, [`multi_symbol`], [`inputs`]: record batches; slices, batches, iterators; lists of inputs.
+//! 6. `assemble`, [`multi_symbol`], [`inputs`]: record batches; slices, batches, iterators; lists
+//!    of inputs.
 //!
-//! May import `slices-core` and `slices-parquet`. Knows neither streams nor coverage, comparison and cache.
+//! May import `slices-core` and `slices-parquet`. Does not know streams, coverage, comparison or
+//! the cache.
 
 mod assemble;
 #[doc(hidden)]

@@ -1,5 +1,5 @@
-//! Owns reading ahead on the control side: all series are opened on the worker threads, and the
-//! next chunk of candle times of each is read before it is asked for.
+//! Opens all series on the worker threads, and reads the next chunk of candle times of each before
+//! it is needed.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::thread_pool::{Priority, SerialTask, ThreadPool};
 use slices_core::error::Result;
 use slices_core::report::{SeriesReport, Warning};
 
-/// One series whose candle times are read one chunk ahead.
+/// One series, whose candle times are read one chunk ahead.
 pub struct Prefetcher {
     steps: SerialTask<SeriesState, (), SeriesStep>,
-    /// Whether a step was asked for and its chunk not taken yet.
+    /// Whether a step was submitted whose chunk was not taken yet.
     pending: bool,
-    /// What the first step read, while it waits.
+    /// The chunk of the first step, until it is taken.
     read: Option<Box<ReadStep>>,
-    /// Whether the last step has been seen.
+    /// Whether the end of the series was reached.
     ended: bool,
     report: Option<SeriesReport>,
     warnings: Vec<Warning>,
@@ -32,13 +32,13 @@ struct ClosedSeries {
 }
 
 enum SeriesState {
-    /// While it is being opened.
+    /// While the series is being opened.
     Opening,
     Closed(Box<ClosedSeries>),
     Open(Box<TimestampReader>),
 }
 
-/// What one step gives: the first one opens the series too.
+/// The result of a step. The first step also opens the series.
 struct SeriesStep {
     opened: Option<Arc<SeriesSource>>,
     read: Box<ReadStep>,
@@ -51,7 +51,7 @@ struct ReadStep {
 }
 
 impl Prefetcher {
-    /// Has the series opened. [`Prefetcher::open`] waits for it.
+    /// Submits the opening of a series. [`Prefetcher::open`] waits for it.
     pub fn start(
         thread_pool: &ThreadPool,
         files: SeriesFiles,
@@ -79,14 +79,14 @@ impl Prefetcher {
     ///
     /// # Errors
     ///
-    /// Whatever opening it and reading its first chunk met; reported once.
+    /// Any error of opening the series and reading its first chunk; reported once.
     pub fn open(&mut self) -> Result<Arc<SeriesSource>> {
         let step = self.steps.take()?;
         self.read = Some(step.read);
         Ok(step.opened.expect("the first step opens the series"))
     }
 
-    /// The next chunk. `None` is the end, for good.
+    /// The next chunk; `None` at the end, and from then on.
     pub fn take(&mut self) -> Result<Option<CandleTimes>> {
         if self.ended {
             return Ok(None);
@@ -103,12 +103,12 @@ impl Prefetcher {
         Ok(read.chunk)
     }
 
-    /// Has the next chunk read, before all other work.
+    /// Submits the read of the next chunk before all other work.
     pub fn read_now(&mut self) {
         self.submit(Priority::First);
     }
 
-    /// Has the next chunk read, after all work that waits.
+    /// Submits the read of the next chunk behind all waiting work.
     pub fn prefetch(&mut self) {
         self.submit(Priority::InTurn);
     }
@@ -120,12 +120,12 @@ impl Prefetcher {
         }
     }
 
-    /// What has been taken of the series; complete once it has ended.
+    /// The counts of the chunks taken so far; complete once the series has ended.
     pub fn report(&self) -> Option<&SeriesReport> {
         self.report.as_ref()
     }
 
-    /// What a person should know about the rows that were taken; each once.
+    /// Takes the warnings about the chunks taken so far; each appears once.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
     }

@@ -1,8 +1,8 @@
 //! Reads the messages of a stream one by one, and checks the lengths in them.
 //!
-//! A length is only a claim. Memory is reserved as bytes arrive, and the claimed size of a
-//! compressed buffer is checked against the rows of its batch. (The Arrow library reserves whatever
-//! a compressed buffer claims, and the process dies if that fails.)
+//! A length may be wrong. Memory is reserved as bytes arrive. The declared size of a compressed
+//! buffer is checked against the rows of its batch: the Arrow library would reserve it, and the
+//! process would die if that fails.
 
 use std::io::{self, Read};
 
@@ -113,13 +113,13 @@ impl Message {
             return Ok(None);
         }
         if length > HEADER_BYTES_MAX {
-            return Err(wrong("a header claims to be longer than the limit"));
+            return Err(wrong("message header declares more bytes than the limit"));
         }
         read_exactly(input, length, &mut bytes)?;
         let body = bytes.len();
         let body_bytes = header(&bytes[PREFIX_BYTES..])?.bodyLength();
-        let body_bytes =
-            usize::try_from(body_bytes).map_err(|_| wrong("a body claims a negative length"))?;
+        let body_bytes = usize::try_from(body_bytes)
+            .map_err(|_| wrong("message declares a body of negative length"))?;
         read_exactly(input, body_bytes, &mut bytes)?;
         Ok(Some(Self { bytes, body }))
     }
@@ -131,23 +131,23 @@ impl Message {
         Ok((try_fb_to_schema(schema)?.into(), header.version()))
     }
 
-    /// The kind of the message, after a check of the sizes that its buffers claim.
+    /// The kind of the message, after a check of the sizes that its buffers declare.
     fn check(&self) -> Result<MessageHeader, ArrowError> {
         let header = header(&self.bytes[PREFIX_BYTES..self.body])?;
         let body = &self.bytes[self.body..];
         if let Some(batch) = header.header_as_record_batch() {
             let rows = u64::try_from(batch.length()).unwrap_or(u64::MAX);
             if rows > BATCH_ROWS_MAX {
-                return Err(wrong("a batch claims to have more rows than the limit"));
+                return Err(wrong("batch declares more rows than the limit"));
             }
             let most = rows * VALUE_BYTES + PADDING_BYTES;
-            check_claims(batch, body, most, BATCH_BYTES_MAX)?;
+            check_sizes(batch, body, most, BATCH_BYTES_MAX)?;
         } else if let Some(batch) = header
             .header_as_dictionary_batch()
             .and_then(|one| one.data())
         {
             // Texts have any length, so the limit is absolute.
-            check_claims(batch, body, DICTIONARY_BYTES_MAX, DICTIONARY_BYTES_MAX)?;
+            check_sizes(batch, body, DICTIONARY_BYTES_MAX, DICTIONARY_BYTES_MAX)?;
         }
         Ok(header.header_type())
     }
@@ -162,8 +162,8 @@ fn header(bytes: &[u8]) -> Result<arrow::ipc::Message<'_>, ArrowError> {
     root_as_message(bytes).map_err(|error| wrong(&format!("cannot read a header: {error}")))
 }
 
-/// Checks the claimed sizes of compressed buffers against a limit for each and for all.
-fn check_claims(
+/// Checks the declared sizes of compressed buffers against a limit for each and for all.
+fn check_sizes(
     batch: BatchHeader<'_>,
     body: &[u8],
     most: u64,
@@ -177,15 +177,15 @@ fn check_claims(
         let place = usize::try_from(buffer.offset()).ok();
         let bytes = place.and_then(|place| body.get(place..)?.first_chunk());
         // Shorter buffers are empty. -1 marks an uncompressed buffer.
-        let claim = bytes.map_or(0, |bytes| i64::from_le_bytes(*bytes));
-        if buffer.length() <= 0 || claim == -1 {
+        let declared = bytes.map_or(0, |bytes| i64::from_le_bytes(*bytes));
+        if buffer.length() <= 0 || declared == -1 {
             continue;
         }
-        let claim = u64::try_from(claim).unwrap_or(u64::MAX);
-        together = together.saturating_add(claim);
-        if claim > most || together > most_together {
+        let declared = u64::try_from(declared).unwrap_or(u64::MAX);
+        together = together.saturating_add(declared);
+        if declared > most || together > most_together {
             return Err(wrong(
-                "a compressed buffer claims to be longer than it can be",
+                "compressed buffer declares more bytes than the limit",
             ));
         }
     }

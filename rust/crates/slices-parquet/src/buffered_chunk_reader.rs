@@ -1,5 +1,5 @@
-//! Owns reading the bytes of one column chunk in few reads: a small chunk at once, a large one page by
-//! page, each with the header of the next.
+//! Reads the bytes of one column chunk in few reads. Reads a small chunk at once, and a large one
+//! page by page, each with the header of the next page.
 
 use std::io::{BufReader, Chain, Read};
 use std::sync::{Mutex, PoisonError};
@@ -15,31 +15,31 @@ use super::limits::ChunkLimits;
 use super::pages::DictionaryPage;
 use super::snappy;
 
-/// A chunk of at most so many bytes is read at once.
+/// A chunk of at most this size is read at once.
 const SMALL_CHUNK_BYTES: u64 = 32 << 10;
 
-/// What is read beyond a page for the header of the next one, which takes some 60 bytes. A longer
-/// header is read from the file.
+/// Number of bytes to read beyond a page, for the header of the next one. A header takes some 60
+/// bytes; a longer one is read from the file.
 const HEADER_BYTES: u64 = 256;
 
-/// One column chunk of a file. Every page is asked for once, one after the other.
+/// One column chunk of a file. The library asks for every page once, in order.
 pub(super) struct BufferedChunkReader {
     file: PositionedFile,
-    /// Where the chunk begins and ends in the file.
+    /// The byte range of the chunk in the file.
     start: u64,
     end: u64,
     limits: ChunkLimits,
     window: Mutex<Window>,
 }
 
-/// Bytes of the file that have been read and may be asked for next.
+/// Bytes of the file that were read ahead.
 struct Window {
     start: u64,
     bytes: Bytes,
 }
 
 impl Window {
-    /// Everything from `start` on; nothing where that lies outside.
+    /// The bytes from `start` on; none if `start` lies outside.
     fn rest_from(&self, start: u64) -> Bytes {
         let end = self.start + self.bytes.len() as u64;
         self.from(start, end.saturating_sub(start))
@@ -54,7 +54,7 @@ impl Window {
 }
 
 impl BufferedChunkReader {
-    /// A chunk of the file.
+    /// Creates a reader of a column chunk.
     pub fn new(file: PositionedFile, chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
         let limits = ChunkLimits::new(chunk)?;
         let start = limits.start();
@@ -79,19 +79,19 @@ impl BufferedChunkReader {
         })
     }
 
-    /// The first page, where it is a dictionary that may be read in part.
+    /// The first page, if it is a dictionary that may be read in part.
     pub fn first_page(&self) -> Option<DictionaryPage> {
         let head = HEADER_BYTES.min(self.end.saturating_sub(self.start));
         DictionaryPage::read(&self.file.get_bytes(self.start, head as usize).ok()?)
     }
 
-    /// The first `wanted` bytes of the first page's values. `None` where that is most of them, or where
-    /// anything is not as it should be: then the page has to be read as a whole.
+    /// The first `wanted` bytes of the values of the first page. `None` if that is most of them, or
+    /// if anything is unexpected. Then the page must be read as a whole.
     pub fn beginning_of(&self, dictionary: &DictionaryPage, wanted: usize) -> Option<Bytes> {
         if wanted > dictionary.value_bytes / 2 {
             return None;
         }
-        // What cannot be compressed takes a little more than it stands for.
+        // Bytes that do not compress take a little more space than before.
         let read = (wanted + wanted / 6 + 64).min(dictionary.compressed_bytes);
         let start = self.start.checked_add(dictionary.start as u64)?;
         if start.checked_add(read as u64)? > self.end {
@@ -115,7 +115,7 @@ impl ChunkReader for BufferedChunkReader {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = window.rest_from(start);
         if known.is_empty() {
-            // A page was passed over: its header and the next one are read at once, and once.
+            // A page was skipped. Read its header and the next one together.
             let length = HEADER_BYTES.min(self.end.saturating_sub(start));
             known = self.file.get_bytes(start, length as usize)?;
             *window = Window {
@@ -138,7 +138,7 @@ impl ChunkReader for BufferedChunkReader {
         let page_end = start.saturating_add(length as u64);
         let header = HEADER_BYTES.min(self.end.saturating_sub(page_end)) as usize;
         let bytes = self.file.get_bytes(start, length.saturating_add(header))?;
-        // A copy: the page's memory is not kept for the sake of a header.
+        // Copy the header, so that it does not keep the memory of the page.
         *window = Window {
             start: page_end,
             bytes: Bytes::copy_from_slice(&bytes[length..]),

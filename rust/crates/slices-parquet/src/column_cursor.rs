@@ -1,7 +1,7 @@
-//! Reads one column of a series forwards, over all row groups and files that hold its rows.
+//! Reads one column of a series forward, over all row groups and files that hold its rows.
 //!
-//! Values of eight bytes go from the page into the caller's memory. Where a file stores another type, or a
-//! page another encoding, the Parquet library decodes the row group into arrays from there on.
+//! Values of eight bytes go from the page into the caller's memory. If a file stores another type,
+//! or a page another encoding, the Parquet library decodes the rest of the row group into arrays.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::fixed_width::{ColumnRead, FixedWidth, FixedWidthColumn};
 use super::parquet_file::{ParquetFile, RowRange};
 use slices_core::error::{Error, Result};
 
-/// Rows per array where the library decodes.
+/// Number of rows per array that the library decodes.
 const ARRAY_ROWS: usize = 4_096;
 
 /// Rows of one row group of a file.
@@ -25,17 +25,17 @@ const ARRAY_ROWS: usize = 4_096;
 pub struct FileRange {
     file: Arc<ParquetFile>,
     range: RowRange,
-    /// How many rows come before it.
+    /// Number of rows before it in the series.
     first_row: u64,
 }
 
-/// The rows of a series in reading order, over all its files. Cheap to clone: the columns of a series share
-/// one list.
+/// The rows of a series in reading order, over all its files. Cheap to clone: the columns of a
+/// series share one list.
 #[derive(Debug, Clone)]
 pub struct FileRanges(Arc<[FileRange]>);
 
 impl FileRanges {
-    /// The rows of some row groups, in this order; empty ranges are left out.
+    /// Lists rows of row groups in this order, without empty ranges.
     pub fn new(ranges: impl IntoIterator<Item = (Arc<ParquetFile>, RowRange)>) -> Self {
         let mut first_row = 0;
         let ranges = ranges.into_iter().filter(|(_, range)| range.rows > 0);
@@ -52,7 +52,7 @@ impl FileRanges {
     }
 }
 
-/// Which column of each file is read.
+/// The column that a cursor reads from each file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileColumn {
     /// The column of timestamps.
@@ -70,21 +70,22 @@ impl FileColumn {
     }
 }
 
-/// What becomes of the rows behind the last range of a cursor.
+/// Who reads the rows behind the last range of a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastRange {
-    /// They are not read.
+    /// No reader does.
     Whole,
-    /// Another reader reads what is left of the row group, or fails. So a part of the dictionary may do.
+    /// Another reader reads the rest of the row group, or fails. So this cursor may read a
+    /// dictionary in part.
     Beginning,
 }
 
-/// A value that a cursor reads.
+/// A value that a cursor can read.
 pub trait ColumnValue: FixedWidth + ArrowNativeType {
-    /// The physical type that holds it as it is.
+    /// The physical type that stores it unchanged.
     const PHYSICAL_TYPE: PhysicalType;
 
-    /// The values of a decoded array. Those under nulls are anything.
+    /// The values of a decoded array. Values under nulls are arbitrary.
     fn from_array(array: &ArrayRef) -> ScalarBuffer<Self>;
 }
 
@@ -104,40 +105,41 @@ impl ColumnValue for i64 {
     }
 }
 
-/// One column, read forwards.
+/// Reads one column forward.
 pub struct ColumnCursor<T: ColumnValue> {
     ranges: FileRanges,
     column: FileColumn,
-    /// Rows that are read at a time by a wide dictionary; none where that is 0.
+    /// Number of rows to read at a time with a wide dictionary; 0 to read none ahead.
     ahead_rows: usize,
     last_range: LastRange,
-    /// The range that is read, and rows of it that were read.
+    /// The index of the current range.
     range: usize,
+    /// Number of rows of this range that were read.
     read: usize,
-    /// The file of that range, open while its ranges are read.
+    /// The file of this range, open while its ranges are read.
     open: Option<PositionedFile>,
     decoder: Option<Decoder<T>>,
 }
 
-/// Decodes what is left of a range.
+/// Decodes the rest of a range.
 enum Decoder<T: ColumnValue> {
     Pages {
         column: Box<FixedWidthColumn>,
-        /// Values that were read ahead, and how many of them were handed on.
+        /// Values that were read ahead, and the number of them already returned.
         ahead: Vec<T>,
         used: usize,
     },
     Arrays {
         batches: Box<ArrayBatches>,
-        /// Decoded, and not handed on yet.
+        /// Decoded values that were not returned yet.
         decoded: ScalarBuffer<T>,
-        /// The first null of what is decoded, counted from its first value.
+        /// The index of the first null in `decoded`.
         first_null: Option<usize>,
     },
 }
 
 impl<T: ColumnValue> ColumnCursor<T> {
-    /// From the first row on.
+    /// Creates a cursor at the first row.
     pub fn new(ranges: FileRanges, column: FileColumn) -> Self {
         Self {
             ranges,
@@ -151,20 +153,20 @@ impl<T: ColumnValue> ColumnCursor<T> {
         }
     }
 
-    /// The same; of a column that is read in turns with others, `rows` rows are read at a time where coming
-    /// back for fewer does not pay.
+    /// Sets the number of rows to read at a time with a wide dictionary. Use it if several columns
+    /// are read in turns.
     pub fn with_ahead_rows(mut self, rows: usize) -> Self {
         self.ahead_rows = rows;
         self
     }
 
-    /// The same; `last` says what becomes of the rows behind the last range.
+    /// Sets who reads the rows behind the last range.
     pub fn with_last_range(mut self, last: LastRange) -> Self {
         self.last_range = last;
         self
     }
 
-    /// The same, from a row on: those before it are not decoded.
+    /// Moves the cursor to a row. Does not decode the rows before it.
     pub fn starting_at(mut self, row: u64) -> Self {
         let after = self.ranges.0.partition_point(|one| one.first_row <= row);
         if let Some(range) = after.checked_sub(1) {
@@ -175,12 +177,13 @@ impl<T: ColumnValue> ColumnCursor<T> {
         self
     }
 
-    /// Fills `into` with the next rows, of which there must be as many. Returns the place of the first null,
-    /// whose value is anything for integers and NaN for numbers.
+    /// Fills `into` with the next rows; that many must remain. Returns the index of the first null.
+    /// The value of a null is NaN for numbers and arbitrary for integers.
     ///
     /// # Errors
     ///
-    /// [`slices_core::Code::CorruptInput`] where a file is damaged, changed, or holds other rows than its footer says.
+    /// [`slices_core::Code::CorruptInput`] if a file is damaged or changed, or holds other rows
+    /// than its footer declares.
     pub fn read(&mut self, into: &mut [T]) -> Result<Option<usize>> {
         let mut filled = 0;
         let mut first_null = None;
@@ -206,7 +209,7 @@ impl<T: ColumnValue> ColumnCursor<T> {
         Ok(first_null)
     }
 
-    /// Reads some of the next rows of a range: those that are decoded, or those of a page.
+    /// Reads some of the next rows of a range: the decoded ones, or those of a page.
     fn step(&mut self, file: &ParquetFile, range: RowRange, into: &mut [T]) -> Result<ColumnRead> {
         loop {
             let left = range.rows - self.read;
@@ -279,7 +282,7 @@ impl<T: ColumnValue> ColumnCursor<T> {
         }
     }
 
-    /// Begins to decode what is left of a range.
+    /// Creates the decoder of the rest of a range.
     fn open(&self, file: &ParquetFile, range: RowRange) -> Result<Decoder<T>> {
         let leaf = self.column.of(file).leaf;
         if file.physical_type(leaf) != T::PHYSICAL_TYPE {
@@ -314,7 +317,7 @@ impl<T: ColumnValue> ColumnCursor<T> {
         }
     }
 
-    /// Lets the library decode what is left of a range.
+    /// Creates the library's decoder of the rest of a range.
     fn arrays(&self, file: &ParquetFile, range: RowRange) -> Decoder<T> {
         let open = self
             .open
@@ -333,7 +336,7 @@ impl<T: ColumnValue> ColumnCursor<T> {
         }
     }
 
-    /// Checks that a row group that was read to its end has no row left.
+    /// Checks that a row group has no more rows after its last one.
     fn check_rows(&mut self, file: &ParquetFile, range: RowRange) -> Result<()> {
         let open = self
             .open
@@ -356,7 +359,7 @@ impl<T: ColumnValue> ColumnCursor<T> {
         Ok(())
     }
 
-    /// Goes to the next range. A file whose ranges have all been read must be what it was when it was opened.
+    /// Moves to the next range. After the last range of a file, checks that the file is unchanged.
     fn leave_range(&mut self, file: &Arc<ParquetFile>) -> Result<()> {
         self.decoder = None;
         self.range += 1;

@@ -238,8 +238,8 @@ pub(super) fn integers(column: &ArrayRef) -> Vec<i64> {
     }
 }
 
-/// The numbers of a column of timestamps, dates or integers as they are stored; `None` for texts. Values
-/// under nulls are anything.
+/// The stored numbers of a column of timestamps, dates or integers; `None` for texts. Values under
+/// nulls are arbitrary.
 pub(super) fn stored_numbers(column: &ArrayRef) -> Option<ScalarBuffer<i64>> {
     Some(match column.data_type() {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {

@@ -260,7 +260,7 @@ impl Read for PositionedRead {
         let read = self.file.read_at(buffer, self.offset)?;
         if read == 0 && !buffer.is_empty() {
             // No page ends with the file, so a damaged length leads here. Without an error, the
-            // library would read on for the claimed length.
+            // library would read on for the declared length.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.offset += read as u64;
@@ -351,7 +351,7 @@ mod tests {
 
     use super::*;
 
-    /// A damaged header may claim exabytes; the library reads on until an error.
+    /// A damaged header may declare exabytes; the library reads on until an error.
     #[test]
     fn reading_beyond_the_end_is_an_error_and_not_nothing() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");

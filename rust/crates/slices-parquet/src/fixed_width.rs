@@ -1,10 +1,12 @@
-//! Owns decoding one column of eight-byte values, plain or by a dictionary, straight from its pages into
-//! the caller's memory: what prices and timestamps nearly always are.
+//! Decodes one column of eight-byte values from its pages into the caller's memory. Prices and
+//! timestamps are nearly always such values, plain or by a dictionary.
 //!
-//! Pages come from the Parquet library, which reads their headers, verifies checksums and decompresses
-//! them. A page in any other encoding is left to the library too: [`ColumnRead::unsupported_encoding`]. A dictionary is
-//! decompressed when the first page needs it; where few rows are wanted first and all others later, only
-//! as far as these few need: whether all of it is sound shows later.
+//! The Parquet library reads the headers of pages, verifies checksums and decompresses. It also
+//! decodes pages in any other encoding: see [`ColumnRead::unsupported_encoding`].
+//!
+//! A dictionary is decompressed when the first page needs it. If only a few rows are read now and
+//! the others later, it is decompressed for these rows only. The later read finds damage in the
+//! rest.
 
 use std::sync::Arc;
 
@@ -20,15 +22,15 @@ use super::file::PositionedFile;
 use super::pages::DictionaryPage;
 use super::rle_bit_packed::RleBitPacked;
 
-/// Indexes and levels that are unpacked at a time: they stay in the first level of the cache.
+/// Number of indexes or levels to unpack at a time. They stay in the first-level cache.
 const UNPACKED: usize = 512;
 
-/// A dictionary of more bytes leaves the first level of the cache no room.
+/// A larger dictionary leaves no room in the first-level cache.
 const WIDE_DICTIONARY_BYTES: usize = 32 << 10;
 
 /// A value of eight bytes.
 pub trait FixedWidth: Copy {
-    /// What stands in the place of a null.
+    /// The value in the place of a null.
     const NULL: Self;
 
     fn from_le_bytes(bytes: [u8; 8]) -> Self;
@@ -50,14 +52,15 @@ impl FixedWidth for i64 {
     }
 }
 
-/// What one read has given.
+/// The result of one read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ColumnRead {
-    /// Rows that were read; fewer than asked for at the end, and before a page of an unsupported encoding.
+    /// Number of rows read. Fewer than requested at the end, and before a page of an unsupported
+    /// encoding.
     pub rows: usize,
-    /// The first of them that is null.
+    /// The first of these rows that is null.
     pub first_null: Option<usize>,
-    /// Whether the rows that follow stand in a page that is left to the library.
+    /// Whether the next rows are in a page that the library must decode.
     pub unsupported_encoding: bool,
 }
 
@@ -70,22 +73,22 @@ impl ColumnRead {
     }
 }
 
-/// The rows of one column chunk, read forwards.
+/// Reads the rows of one column chunk forward.
 pub(super) struct FixedWidthColumn {
     pages: SerializedPageReader<BufferedChunkReader>,
-    window: Arc<BufferedChunkReader>,
+    chunk_reader: Arc<BufferedChunkReader>,
     may_be_null: bool,
-    /// Where its beginning may be enough.
+    /// The dictionary page, if a part of it may be enough.
     dictionary_beginning: Option<DictionaryPage>,
     dictionary: Bytes,
     page: DataPage,
     unsupported_encoding: bool,
 }
 
-/// What is left of a page.
+/// The unread part of a page.
 struct DataPage {
     rows: usize,
-    /// For each row, 1 where it is not null. `None` where no row is.
+    /// For each row 1, or 0 for a null. `None` for a page without nulls.
     levels: Option<RleBitPacked>,
     values: Values,
 }
@@ -97,21 +100,21 @@ enum Values {
 }
 
 impl FixedWidthColumn {
-    /// A chunk of a row group of `rows` rows. If only those before `first` will be read now, another
-    /// reader must read the others before anybody may rely on these.
+    /// Creates a reader of a column chunk of `rows` rows. If it will read only those before
+    /// `first`, another reader must read the others before anything relies on these.
     pub fn new(
         file: PositionedFile,
         chunk: &ColumnChunkMetaData,
         rows: usize,
         first: Option<usize>,
     ) -> Result<Self, ParquetError> {
-        let window = Arc::new(BufferedChunkReader::new(file, chunk)?);
+        let chunk_reader = Arc::new(BufferedChunkReader::new(file, chunk)?);
         let wants_few = first.is_some_and(|first| first < rows / 2)
             && chunk.compression() == Compression::SNAPPY;
         Ok(Self {
-            pages: SerializedPageReader::new(window.clone(), chunk, rows, None)?,
-            dictionary_beginning: wants_few.then(|| window.first_page()).flatten(),
-            window,
+            pages: SerializedPageReader::new(chunk_reader.clone(), chunk, rows, None)?,
+            dictionary_beginning: wants_few.then(|| chunk_reader.first_page()).flatten(),
+            chunk_reader,
             may_be_null: chunk.column_descr().max_def_level() > 0,
             dictionary: Bytes::new(),
             page: DataPage::empty(),
@@ -119,7 +122,7 @@ impl FixedWidthColumn {
         })
     }
 
-    /// Fills `into` with the next rows, as far as they reach.
+    /// Fills `into` with the next rows, or with fewer at the end.
     pub fn read<T: FixedWidth>(&mut self, into: &mut [T]) -> Result<ColumnRead, ParquetError> {
         let mut read = ColumnRead::default();
         while read.rows < into.len() && (self.page.rows > 0 || self.next_page()?) {
@@ -133,8 +136,8 @@ impl FixedWidthColumn {
         Ok(read)
     }
 
-    /// Passes over the next rows, as far as they reach. Pages as a whole are not decompressed; in a page that
-    /// is read, levels and indexes are, but no value is looked up.
+    /// Skips the next rows, or fewer at the end. Does not decompress pages that are skipped as a
+    /// whole. In other pages, it unpacks levels and indexes, and looks up no value.
     pub fn skip(&mut self, rows: usize) -> Result<ColumnRead, ParquetError> {
         let mut read = ColumnRead::default();
         while read.rows < rows {
@@ -145,7 +148,7 @@ impl FixedWidthColumn {
                     && let Some(levels) = next.num_levels.or(next.is_dict.then_some(0))
                     && levels <= left
                 {
-                    // A dictionary is kept for the page that needs it.
+                    // The dictionary is kept for the page that needs it.
                     self.pages.skip_next_page()?;
                     read.rows += levels;
                     continue;
@@ -162,13 +165,13 @@ impl FixedWidthColumn {
         Ok(read)
     }
 
-    /// Whether the dictionary is so large that it pays to read many rows whenever it is in the cache.
+    /// Whether the dictionary is so large that many rows should be read while it is in the cache.
     pub fn has_wide_dictionary(&self) -> bool {
         self.dictionary.len() > WIDE_DICTIONARY_BYTES
             && matches!(self.page.values, Values::Indexes(_))
     }
 
-    /// Goes on to the next page that has rows. `false` where there is none, or none for us.
+    /// Loads the next page with rows. `false` at the end, and before an unsupported encoding.
     fn next_page(&mut self) -> Result<bool, ParquetError> {
         while !self.unsupported_encoding && self.page.rows == 0 {
             if self
@@ -176,11 +179,11 @@ impl FixedWidthColumn {
                 .peek_next_page()?
                 .is_some_and(|next| next.is_dict)
             {
-                // It is asked for by the first page that needs it.
+                // The first page that needs the dictionary loads it.
                 self.pages.skip_next_page()?;
                 continue;
             }
-            // Its memory serves for the next one.
+            // Free the memory for the next page.
             self.page = DataPage::empty();
             let Some(page) = self.pages.get_next_page()? else {
                 return Ok(false);
@@ -193,7 +196,7 @@ impl FixedWidthColumn {
         Ok(self.page.rows > 0)
     }
 
-    /// Has as much of the dictionary as a page needs. `false` where it is encoded in another way.
+    /// Loads the part of the dictionary that a page needs. `false` if it has another encoding.
     fn load_dictionary(&mut self, page: &DataPage) -> Result<bool, ParquetError> {
         let Values::Indexes(indexes) = &page.values else {
             return Ok(true);
@@ -201,7 +204,7 @@ impl FixedWidthColumn {
         if let Some(dictionary) = &self.dictionary_beginning {
             let entries = indexes.largest().map(|largest| largest as usize + 1);
             if let Ok(entries) = entries
-                && let Some(beginning) = self.window.beginning_of(dictionary, entries * 8)
+                && let Some(beginning) = self.chunk_reader.beginning_of(dictionary, entries * 8)
             {
                 self.dictionary = beginning;
                 return Ok(true);
@@ -231,7 +234,7 @@ impl DataPage {
         }
     }
 
-    /// `None` where the page is encoded in a way that is left to the library.
+    /// `None` for an unsupported encoding.
     fn new(page: &Page, may_be_null: bool) -> Result<Option<Self>, ParquetError> {
         let (levels, values) = match page {
             Page::DataPage {
@@ -271,7 +274,7 @@ impl DataPage {
         let values = match page.encoding() {
             Encoding::PLAIN => Values::Plain(values),
             Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
-                // A page of nulls alone may hold nothing at all.
+                // A page that has only nulls may be empty.
                 let width = values.first().copied().unwrap_or_default();
                 let indexes = values.slice(values.len().min(1)..);
                 Values::Indexes(RleBitPacked::new(indexes, width)?)
@@ -285,7 +288,7 @@ impl DataPage {
         }))
     }
 
-    /// Fills `into` with the next rows, no more than there are. The first of them that is null.
+    /// Fills `into` with the next rows; the page must have that many. Returns the first null.
     fn read<T: FixedWidth>(
         &mut self,
         dictionary: &[u8],
@@ -302,7 +305,9 @@ impl DataPage {
             let unpacked = &mut unpacked[..into.len()];
             levels.read(unpacked)?;
             if unpacked.iter().any(|&level| level > 1) {
-                return Err(ParquetError::General("a level is impossible".to_owned()));
+                return Err(ParquetError::General(
+                    "definition level is above 1".to_owned(),
+                ));
             }
             let present = unpacked.iter().filter(|&&level| level == 1).count();
             self.values.read(dictionary, &mut into[..present])?;
@@ -317,7 +322,7 @@ impl DataPage {
 }
 
 impl DataPage {
-    /// Passes over the next rows, no more than there are.
+    /// Skips the next rows; the page must have that many.
     fn skip(&mut self, rows: usize) -> Result<(), ParquetError> {
         self.rows -= rows;
         let Some(levels) = &mut self.levels else {
@@ -337,7 +342,7 @@ impl DataPage {
 }
 
 impl Values {
-    /// Passes over the next values. There must be as many.
+    /// Skips the next values; that many must remain.
     fn skip(&mut self, count: usize) -> Result<(), ParquetError> {
         match self {
             Self::Plain(bytes) => {
@@ -360,7 +365,7 @@ impl Values {
         Ok(())
     }
 
-    /// Fills `into` with the next values. There must be so many.
+    /// Fills `into` with the next values; that many must remain.
     fn read<T: FixedWidth>(
         &mut self,
         dictionary: &[u8],
@@ -392,7 +397,7 @@ impl Values {
     }
 }
 
-/// The first `count` values of a page that holds nothing but values.
+/// The first `count` values of a page that holds only values.
 fn values_of(page: &Bytes, count: u32) -> Result<Bytes, ParquetError> {
     let len = (count as usize).saturating_mul(8);
     if len > page.len() {
@@ -401,7 +406,7 @@ fn values_of(page: &Bytes, count: u32) -> Result<Bytes, ParquetError> {
     Ok(page.slice(..len))
 }
 
-/// The first `first` bytes of a page, the next `second`, and the rest.
+/// Splits a page into its first `first` bytes, the next `second` bytes, and the rest.
 fn three_parts(
     page: &Bytes,
     first: u32,
@@ -411,7 +416,7 @@ fn three_parts(
     let end = first.saturating_add(second);
     if end > page.len() {
         return Err(ParquetError::EOF(
-            "the levels of a page are longer than the page".to_owned(),
+            "levels of a page are longer than the page".to_owned(),
         ));
     }
     Ok((
@@ -422,17 +427,17 @@ fn three_parts(
 }
 
 fn too_few_values() -> ParquetError {
-    ParquetError::EOF("a page holds fewer values than its header says".to_owned())
+    ParquetError::EOF("page holds fewer values than its header declares".to_owned())
 }
 
 fn beyond_dictionary() -> ParquetError {
-    ParquetError::General("an index lies beyond the dictionary".to_owned())
+    ParquetError::General("index is beyond the end of the dictionary".to_owned())
 }
 
-/// Moves the first `present` values to the rows that they belong to, and nulls to the others.
+/// Moves the first `present` values to their rows, and writes nulls to the others.
 fn spread<T: FixedWidth>(rows: &mut [T], present: usize, levels: &[u32]) {
     let mut from = present;
-    // From the end, so that no value is overwritten before it was moved.
+    // Starts at the end, so that each value moves before its place is overwritten.
     for (row, &level) in levels.iter().enumerate().rev() {
         rows[row] = if level == 1 {
             from -= 1;

@@ -1,8 +1,9 @@
-//! Parquet bytes to columns, safely: the footer of a file, its columns and their types, decoding them into
-//! nanoseconds and float64, and the promise that the file stays the same while it is read.
+//! Turns the bytes of Parquet files into columns, within limits. Reads the footer of a file, finds
+//! its columns, and decodes them into nanoseconds and float64. Detects changes of the file while it
+//! is read.
 //!
-//! Decoder errors and panics become [`slices_core::Code::CorruptInput`] with the file's name. Nothing here knows
-//! windows, sessions or order.
+//! Decoder errors and panics become [`slices_core::Code::CorruptInput`] with the file's name.
+//! Nothing here knows windows, sessions or order.
 //!
 //! May import `slices-core`. The only crate that names the Parquet library.
 

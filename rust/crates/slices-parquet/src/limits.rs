@@ -1,9 +1,10 @@
-//! Owns how far a Parquet file is believed: what it claims of itself is held against what there is, before
-//! the library sets memory aside for it.
+//! Limits what a Parquet file may declare. Checks it against the file before the library reserves
+//! memory for it.
 //!
-//! The library reserves what a page header says that the page takes, or its dictionary, and some of its
-//! decompressors write as much as the bytes give, whatever the header said. So every page header goes by
-//! here before the library acts on it, and every page before it is decompressed.
+//! The library reserves the size that a page header declares for a page or its dictionary. Some of
+//! its decompressors write as much as the bytes give, whatever the header declares. So this module
+//! checks every page header before the library uses it, and every page before the library
+//! decompresses it.
 
 use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,30 +19,30 @@ use super::file::PositionedFile;
 use super::pages::{DeclaredPage, PageKind};
 use super::thrift::{CompactReader, Kind};
 
-/// The most bytes of one page, compressed or not: 16 million numbers. Writers make pages of a megabyte; a
-/// few make one page of a whole column.
+/// The most bytes of one page, compressed or not: 16 million numbers. Writers make pages of a
+/// megabyte; a few make one page of a whole column.
 const PAGE_BYTES_MAX: usize = 128 << 20;
 
 /// The most bytes of a footer.
 const FOOTER_BYTES_MAX: usize = 64 << 20;
 
-/// Groups of columns within groups.
+/// The deepest nesting of groups of columns.
 const SCHEMA_DEPTH_MAX: usize = 64;
 
-/// The most rows for each byte of a file. A file of nothing but equal steps and equal prices has some
-/// thousand: beyond that, a small file would only keep us busy.
+/// The most rows for each byte of a file. A file of equal steps and equal prices has some thousand.
+/// Beyond that, a small file would only take time.
 pub(super) const ROWS_PER_BYTE_MAX: u64 = 16_384;
 
 /// The most bytes of a page header. One with its statistics takes some 60.
 const HEADER_BYTES_MAX: u64 = 16 << 10;
 
-/// What is read of a header at first.
+/// Number of bytes that a first read of a header takes.
 const HEADER_BYTES: u64 = 512;
 
-/// What the pages of one column chunk have claimed, and may.
+/// The limits of the pages of one column chunk.
 #[derive(Debug)]
 pub(super) struct ChunkLimits {
-    /// Where it begins and ends in the file.
+    /// The byte range of the chunk in the file.
     start: u64,
     end: u64,
     compression: Compression,
@@ -50,20 +51,22 @@ pub(super) struct ChunkLimits {
     seen: Mutex<Seen>,
 }
 
-/// The last pages whose headers have gone by.
+/// The last pages whose headers were checked.
 #[derive(Debug, Default)]
 struct Seen {
     dictionary: Option<SeenPage>,
     data: Option<SeenPage>,
 }
 
-/// A page: where its bytes begin, how many they are, and how many they claim to stand for.
+/// A page whose header was checked.
 #[derive(Debug, Clone, Copy)]
 struct SeenPage {
+    /// Where its bytes begin in the file.
     start: u64,
     bytes: usize,
-    stands_for: usize,
-    /// How many of them stand before what is compressed; all, where nothing is.
+    /// Number of bytes after decompression, as the header declares.
+    uncompressed_bytes: usize,
+    /// Number of bytes before the compressed part; all of them if the page is not compressed.
     plain_bytes: usize,
 }
 
@@ -89,20 +92,20 @@ impl ChunkLimits {
         self.start
     }
 
-    /// Where the chunk ends by its own account, which may be behind the end of the file.
+    /// Where the chunk ends as the footer declares, which may lie behind the end of the file.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// Looks at what the library is about to read at `start`: a page header, or a page whose header has
-    /// gone by. `known` are its first bytes, as far as they are there without reading.
+    /// Checks what the library is about to read at `start`: a page header, or a page whose header
+    /// was checked. `known` are the bytes there that are already in memory.
     pub fn check_header(
         &self,
         file: &PositionedFile,
         start: u64,
         known: &[u8],
     ) -> Result<(), ParquetError> {
-        // Where a page has no bytes, the header of the next one may stand.
+        // If a page has no bytes, the header of the next one may start here.
         let is_page = match self.lock().page_at(start) {
             Some(page) if page.bytes > 0 || start >= self.end => return Ok(()),
             page => page.is_some(),
@@ -118,22 +121,22 @@ impl ChunkLimits {
             if is_page {
                 return Ok(());
             }
-            return Err(implausible("a page header makes no sense"));
+            return Err(implausible("page header is invalid"));
         };
-        let stands_for = plausible_bytes(page.uncompressed_bytes)?;
-        let bytes = plausible_bytes(page.compressed_bytes)?;
+        let uncompressed_bytes = declared_bytes(page.uncompressed_bytes)?;
+        let bytes = declared_bytes(page.compressed_bytes)?;
         let mut seen = SeenPage {
             start: start + page.header_bytes as u64,
             bytes,
-            stands_for,
+            uncompressed_bytes,
             plain_bytes: 0,
         };
         match page.kind {
             PageKind::Dictionary { values } => {
-                let most = (stands_for / self.value_bytes) as u64;
+                let most = (uncompressed_bytes / self.value_bytes) as u64;
                 if !u64::try_from(values).is_ok_and(|values| values <= most) {
                     return Err(implausible(&format!(
-                        "a dictionary claims {values} values in {stands_for} bytes"
+                        "dictionary page declares {values} values in {uncompressed_bytes} bytes"
                     )));
                 }
                 self.lock().dictionary = Some(seen);
@@ -143,7 +146,7 @@ impl ChunkLimits {
                 is_compressed,
             } => {
                 seen.plain_bytes = if is_compressed {
-                    plausible_bytes(plain_bytes)?
+                    declared_bytes(plain_bytes)?
                 } else {
                     bytes
                 };
@@ -153,14 +156,14 @@ impl ChunkLimits {
         Ok(())
     }
 
-    /// Looks at a page that the library is about to decompress.
+    /// Checks a page that the library is about to decompress.
     pub fn check_page(&self, start: u64, page: &Bytes) -> Result<(), ParquetError> {
         let Some(seen) = self.lock().page_at(start) else {
             return Ok(());
         };
-        // Where levels are longer than the page, the library says so.
+        // If levels are longer than the page, the library reports it.
         let (Some(most), Some(page)) = (
-            seen.stands_for.checked_sub(seen.plain_bytes),
+            seen.uncompressed_bytes.checked_sub(seen.plain_bytes),
             (seen.plain_bytes < page.len()).then(|| page.slice(seen.plain_bytes..)),
         ) else {
             return Ok(());
@@ -175,12 +178,12 @@ impl ChunkLimits {
             Compression::BROTLI(_) => {
                 left_beyond(brotli::Decompressor::new(page.reader(), 1 << 12), most)
             }
-            // The others write no more than they are told to.
+            // The others write no more than the caller's buffer holds.
             _ => false,
         };
         if left {
             return Err(implausible(&format!(
-                "a page holds more than the {most} bytes that it claims"
+                "page decompresses to more than the {most} bytes that its header declares"
             )));
         }
         Ok(())
@@ -192,8 +195,8 @@ impl ChunkLimits {
     }
 }
 
-/// Where a column chunk begins and ends in its file. The library's own method panics where a damaged footer
-/// makes either negative.
+/// The byte range of a column chunk in its file. The library's own method panics if a damaged
+/// footer makes a bound negative.
 pub(super) fn chunk_bytes(chunk: &ColumnChunkMetaData) -> Result<(u64, u64), ParquetError> {
     let start = chunk.dictionary_page_offset();
     let start = start.unwrap_or_else(|| chunk.data_page_offset());
@@ -204,8 +207,9 @@ pub(super) fn chunk_bytes(chunk: &ColumnChunkMetaData) -> Result<(u64, u64), Par
     Ok((start, start.saturating_add(bytes)))
 }
 
-/// How many bytes one byte can stand for.
+/// The most bytes that one byte of gzip can decompress to.
 const GZIP_EXPANSION_MAX: usize = 1_032;
+/// The most bytes that one byte of LZ4 can decompress to.
 const LZ4_EXPANSION_MAX: usize = 255;
 
 fn may_grow_beyond_a_page(page: &Bytes, expansion_max: usize) -> bool {
@@ -219,20 +223,20 @@ impl Seen {
     }
 }
 
-/// Whether a decompressor gives more bytes than `most`. Nothing is kept of them; what it fails of is for
-/// the library to fail of.
+/// Whether a decompressor gives more than `most` bytes. Keeps none of them. Leaves errors of the
+/// data to the library.
 fn left_beyond(decompressor: impl Read, most: usize) -> bool {
     let mut counted = decompressor.take(most as u64 + 1);
     io::copy(&mut counted, &mut io::sink()).is_ok_and(|bytes| bytes > most as u64)
 }
 
-fn plausible_bytes(claimed: i64) -> Result<usize, ParquetError> {
-    let bytes = usize::try_from(claimed).ok();
+fn declared_bytes(declared: i64) -> Result<usize, ParquetError> {
+    let bytes = usize::try_from(declared).ok();
     bytes
         .filter(|bytes| *bytes <= PAGE_BYTES_MAX)
         .ok_or_else(|| {
             implausible(&format!(
-                "a page claims to take {claimed} bytes; at most {PAGE_BYTES_MAX} are read"
+                "page header declares {declared} bytes: at most {PAGE_BYTES_MAX} are read"
             ))
         })
 }
@@ -241,12 +245,12 @@ fn implausible(what: &str) -> ParquetError {
     ParquetError::General(what.to_owned())
 }
 
-/// Looks at the footer, before the library sets memory aside for what it lists, or goes as deep as its
-/// schema does. Whether it says that columns are encrypted.
+/// Checks the footer before the library reserves memory for its lists, or follows its schema by
+/// recursion. Returns whether its columns are encrypted.
 pub(super) fn check_footer(file: &PositionedFile) -> Result<bool, ParquetError> {
-    /// Of the footer: its length, and the magic behind it.
+    /// The end of the footer: its length and the magic bytes.
     const TRAILER_BYTES: u64 = 8;
-    // What is too short is for the library to complain about.
+    // The library reports a file that is too short.
     let Some(end) = file.len().checked_sub(TRAILER_BYTES) else {
         return Ok(false);
     };
@@ -256,7 +260,7 @@ pub(super) fn check_footer(file: &PositionedFile) -> Result<bool, ParquetError> 
         .map_or(0, |length| u32::from_le_bytes(*length)) as usize;
     if length > FOOTER_BYTES_MAX {
         return Err(implausible(&format!(
-            "the footer claims to take {length} bytes; at most {FOOTER_BYTES_MAX} are read"
+            "footer declares {length} bytes: at most {FOOTER_BYTES_MAX} are read"
         )));
     }
     let Some(start) = end
@@ -267,29 +271,29 @@ pub(super) fn check_footer(file: &PositionedFile) -> Result<bool, ParquetError> 
     };
     let footer = file.get_bytes(start, length)?;
     read_footer(&mut CompactReader::new(&footer))
-        .ok_or_else(|| implausible("the footer makes no sense, or goes too deep"))
+        .ok_or_else(|| implausible("footer is invalid, or its schema is nested too deeply"))
 }
 
-/// The most bytes of a page index of one column: a page has some 40 there.
+/// The most bytes of a page index of one column. A page takes some 40 bytes there.
 const INDEX_BYTES_MAX: usize = 16 << 20;
 
-/// Checks how many bytes an index declares, before they are read.
+/// Checks the length that an index declares, before it is read.
 pub(super) fn check_index(length: usize) -> Result<(), ParquetError> {
     if length > INDEX_BYTES_MAX {
         return Err(implausible(&format!(
-            "a page index claims to take {length} bytes; at most {INDEX_BYTES_MAX} are read"
+            "page index declares {length} bytes: at most {INDEX_BYTES_MAX} are read"
         )));
     }
     Ok(())
 }
 
-/// Checks that every list of an index is there, before the library sets memory aside for it.
+/// Checks that every list of an index is complete, before the library reserves memory for it.
 pub(super) fn check_index_lists(index: &[u8]) -> Result<(), ParquetError> {
     let whole = CompactReader::new(index).skip(Kind::Struct);
-    whole.ok_or_else(|| implausible("a page index makes no sense"))
+    whole.ok_or_else(|| implausible("page index is invalid"))
 }
 
-/// Reads a whole footer. Whether it names a way in which columns are encrypted.
+/// Reads a whole footer. Returns whether it names an encryption of columns.
 fn read_footer(fields: &mut CompactReader<'_>) -> Option<bool> {
     const SCHEMA: i16 = 2;
     const ENCRYPTION: i16 = 8;
@@ -304,10 +308,10 @@ fn read_footer(fields: &mut CompactReader<'_>) -> Option<bool> {
     Some(is_encrypted)
 }
 
-/// Goes through the nodes of a schema, which stand one behind the other, each before its children.
+/// Checks the nodes of a schema, which are stored one after the other, each before its children.
 fn read_schema(fields: &mut CompactReader<'_>) -> Option<()> {
     const CHILDREN: i16 = 5;
-    // For each node that holds the next one, how many come after it there.
+    // The number of children left in each open node.
     let mut open: Vec<u64> = Vec::new();
     fields.elements(|fields, kind, after| {
         let mut children = 0;
@@ -332,10 +336,10 @@ fn read_schema(fields: &mut CompactReader<'_>) -> Option<()> {
     })
 }
 
-/// A file from which the library reads the pages of some columns, each looked at before.
+/// A file that checks each page of some columns before the library reads it.
 pub(super) struct LimitedFile {
     file: PositionedFile,
-    /// By where they begin.
+    /// Sorted by their start.
     chunks: Vec<ChunkLimits>,
 }
 
@@ -351,8 +355,8 @@ impl LimitedFile {
         Ok(Self { file, chunks })
     }
 
-    /// The chunk that holds a place of the file. Some writers forget the length of the first header, so the
-    /// last page may reach beyond the end; nothing else is read of such a file.
+    /// The chunk that holds an offset of the file. Some writers leave out the length of the first
+    /// header, so the last page may reach beyond the end. The library reads nothing else.
     fn chunk_at(&self, start: u64) -> Option<&ChunkLimits> {
         let after = self.chunks.partition_point(|chunk| chunk.start <= start);
         self.chunks[..after].last()
@@ -396,7 +400,8 @@ mod tests {
 
     #[test]
     fn a_footer_that_names_a_way_of_encryption_is_told_from_a_damaged_one() {
-        // The compact form of Thrift: the step to the next field and its kind, a struct (12) or a list (9).
+        // Thrift's compact protocol: the step to the next field and its kind, a struct (12) or a
+        // list (9).
         for (footer, expected) in [
             (&[0x8c, 0x00, 0x00][..], Some(true)),
             (&[0x7c, 0x00, 0x1c, 0x00, 0x00], Some(true)),

@@ -1,5 +1,5 @@
-//! Owns the page index of a column: rows and bounds of each page, as the writer listed them behind the
-//! data. The Parquet library decodes it; what it declares is checked first.
+//! Reads the page index of a column: the rows and bounds of each page, which the writer stored
+//! behind the data. Checks what the index declares before the Parquet library decodes it.
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
@@ -11,10 +11,10 @@ use super::file::PositionedFile;
 use super::limits::{check_index, check_index_lists};
 use super::pages::StoredBounds;
 
-/// Rows and bounds of each page of a column chunk of `rows` rows, as its page index lists them.
+/// Rows and bounds of each page of a column chunk of `rows` rows, by its page index.
 ///
-/// `None` where there is no index, or where it does not say for certain: a page may hold nulls, or the
-/// lists do not agree.
+/// `None` if the index is missing or uncertain: a page may hold nulls, or the lists contradict each
+/// other.
 pub(super) fn indexed_pages(
     file: &PositionedFile,
     chunk: &ColumnChunkMetaData,
@@ -22,7 +22,7 @@ pub(super) fn indexed_pages(
 ) -> Option<Vec<StoredBounds>> {
     let columns = index_bytes(chunk.column_index_offset(), chunk.column_index_length())?;
     let offsets = index_bytes(chunk.offset_index_offset(), chunk.offset_index_length())?;
-    // A damaged index is no reason to fail: the pages themselves are read with less knowledge.
+    // A damaged index does not fail the run: the reader falls back to the pages.
     let (bounds, locations) = file
         .guarded(|| {
             let columns = read_index(file, columns)?;
@@ -49,7 +49,7 @@ pub(super) fn indexed_pages(
         .collect()
 }
 
-/// Where an index lies: its first byte, and how many bytes it takes.
+/// The position of an index in the file: its first byte and its length.
 fn index_bytes(offset: Option<i64>, length: Option<i32>) -> Option<(u64, usize)> {
     let offset = u64::try_from(offset?).ok()?;
     let length = usize::try_from(length?).ok()?;
@@ -133,7 +133,7 @@ mod tests {
             Some(&indexed),
             declared_pages(&file, &chunk, 1_000).as_ref()
         );
-        // Of more or fewer rows than the group has, the last page has others.
+        // With another number of rows, the last page differs.
         assert_ne!(Some(indexed), indexed_pages(&file, &chunk, 1_001));
         assert_eq!(indexed_pages(&file, &chunk, 960), None);
     }

@@ -1,9 +1,9 @@
-//! Owns what the headers of the pages of a column say: how many rows a page has, and between which
-//! timestamps they lie. Nothing is decompressed for it.
+//! Reads the headers of the pages of a column: the rows of a page and the bounds of its timestamps.
+//! Decompresses nothing.
 //!
-//! The Parquet library steps over the statistics in page headers, so the few fields that matter are
-//! read here. Whatever is missing, unknown or does not add up makes the answer `None`: then the
-//! rows themselves have to be looked at.
+//! The Parquet library skips the statistics in page headers, so this module reads the few fields
+//! that matter. If a field is missing, unknown or inconsistent, the answer is `None`, and the
+//! caller reads the rows.
 
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::ChunkReader;
@@ -15,15 +15,15 @@ use super::thrift::{CompactReader, Kind};
 use super::{PageBounds, SeriesFile};
 use slices_core::error::Result;
 
-/// The field of the statistics, in the header of a page of the second version.
+/// The id of the statistics in the header of a page of the second version.
 const STATISTICS_OF_VERSION_2: i16 = 8;
 
-/// A header with its statistics takes some 60 bytes; one that does not fit here is given up.
+/// A header with its statistics takes some 60 bytes. One that does not fit here is skipped.
 const HEADER_BYTES: u64 = 512;
 
 impl SeriesFile {
-    /// Rows and bounds of each page of a row group's timestamps; of the whole group where the pages
-    /// do not say it. `None` where nothing says it for certain.
+    /// Rows and bounds of each page of a row group's timestamps, or of the whole group if the pages
+    /// have no bounds. `None` if nothing states them for certain.
     pub fn timestamp_pages(&self, row_group: usize) -> Result<Option<Vec<PageBounds>>> {
         let Some((min, max)) = self.stored_bounds(row_group) else {
             return Ok(None);
@@ -32,7 +32,7 @@ impl SeriesFile {
         let open = file.opened()?;
         let group = file.metadata.metadata().row_group(row_group);
         let chunk = group.column(file.timestamp.leaf);
-        // Together they must say what the footer says of all of them.
+        // The bounds of all pages together must be those in the footer.
         let adds_up = |pages: &Vec<StoredBounds>| {
             pages.iter().map(|page| page.min).min() == Some(min)
                 && pages.iter().map(|page| page.max).max() == Some(max)
@@ -55,7 +55,7 @@ impl SeriesFile {
     }
 }
 
-/// Rows and bounds of each page of a column chunk of `rows` rows, as the headers of the pages say.
+/// Rows and bounds of each page of a column chunk of `rows` rows, by the headers of the pages.
 pub(super) fn declared_pages(
     file: &PositionedFile,
     chunk: &ColumnChunkMetaData,
@@ -81,7 +81,7 @@ pub(super) fn declared_pages(
     Some(pages)
 }
 
-/// How many rows a page has, and between which values they lie, as they are stored.
+/// Number of rows of a page, and the bounds of its values as they are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoredBounds {
     pub rows: usize,
@@ -89,18 +89,18 @@ pub(super) struct StoredBounds {
     pub max: i64,
 }
 
-/// A dictionary page that may be read in part: plain values, and no checksum over all of it.
+/// A dictionary page that may be read in part: plain values, without a checksum of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DictionaryPage {
-    /// Where its compressed bytes begin, counted from the page's header, and how many they are.
+    /// Where its compressed bytes begin, counted from the page's header.
     pub start: usize,
     pub compressed_bytes: usize,
-    /// What they stand for.
+    /// Number of bytes after decompression.
     pub value_bytes: usize,
 }
 
 impl DictionaryPage {
-    /// Of a page that begins with `bytes`. `None` where it is no such page.
+    /// Reads the header at the start of `bytes`. `None` for any other page.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = CompactReader::new(bytes);
         let page = PageHeader::read(&mut fields)?;
@@ -114,7 +114,7 @@ impl DictionaryPage {
     }
 }
 
-/// What a page header claims of its page.
+/// What a page header declares about its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DeclaredPage {
     pub header_bytes: usize,
@@ -129,18 +129,19 @@ pub(super) enum PageKind {
         values: i64,
     },
     Data {
-        /// Levels that stand before what is compressed; in the first version of pages they are part of it.
+        /// Bytes of levels before the compressed part. The first version of pages compresses them
+        /// too.
         plain_bytes: i64,
         is_compressed: bool,
     },
 }
 
 impl DeclaredPage {
-    /// Of a page that begins with `bytes`. `None` where no header begins there, or it does not end there.
+    /// Reads the header at the start of `bytes`. `None` if the header is missing or cut.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = CompactReader::new(bytes);
         let page = PageHeader::read(&mut fields)?;
-        // Of a page of two kinds, nobody knows which one counts.
+        // A page of two kinds is ambiguous.
         if page.kinds > 1 {
             return None;
         }
@@ -160,17 +161,17 @@ impl DeclaredPage {
     }
 }
 
-/// What matters of a page header.
+/// The fields of a page header that matter here.
 #[derive(Default)]
 struct PageHeader {
     uncompressed_bytes: Option<i64>,
     compressed_bytes: Option<i64>,
     has_checksum: bool,
-    /// How many of the kinds of pages it describes.
+    /// Number of page kinds that the header describes; valid is one.
     kinds: usize,
-    /// `None` for a page that is no dictionary.
+    /// `None` for other pages than dictionaries.
     dictionary: Option<Dictionary>,
-    /// `None` for a page that holds no rows, such as a dictionary.
+    /// `None` for a page without rows, such as a dictionary.
     data: Option<DataPage>,
 }
 
@@ -186,9 +187,9 @@ struct DataPage {
     nulls: Option<i64>,
     min: Option<i64>,
     max: Option<i64>,
-    /// Of levels that are never compressed, of definition and of repetition.
+    /// Bytes of the levels that are never compressed: definition and repetition.
     level_bytes: [i64; 2],
-    /// Whether nothing is compressed, whatever the column is.
+    /// Whether the page is not compressed, even in a compressed column.
     is_plain: bool,
 }
 
@@ -205,7 +206,7 @@ impl PageHeader {
                     page.has_checksum = true;
                 }
                 (7, Kind::Struct) => page.dictionary = Some(Dictionary::read(fields)?),
-                // The two versions of data pages; their statistics stand in different fields.
+                // The two versions of data pages have their statistics in different fields.
                 (5, Kind::Struct) => page.data = Some(DataPage::read(fields, 5)?),
                 (8, Kind::Struct) => {
                     page.data = Some(DataPage::read(fields, STATISTICS_OF_VERSION_2)?);
@@ -220,7 +221,7 @@ impl PageHeader {
 
 impl Dictionary {
     fn read(fields: &mut CompactReader<'_>) -> Option<Self> {
-        // The numbers of the plain encoding, and of the one that dictionaries alone once had.
+        // The plain encoding, and an older one for plain dictionaries.
         const PLAIN: [i64; 2] = [0, 2];
         let mut dictionary = Self::default();
         fields.each(|fields, id, kind| {
@@ -318,7 +319,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands there, reading it ends, and without a panic.
+        /// Any bytes are read to an end without a panic.
         #[test]
         fn damaged_headers_are_given_up(at in 0..HEADER.len(), byte: u8, len in 0..HEADER.len()) {
             let mut bytes = HEADER.to_vec();

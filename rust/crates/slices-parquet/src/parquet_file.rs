@@ -1,4 +1,4 @@
-//! Opens one Parquet file: its footer, its columns, and errors that name it.
+//! Opens one Parquet file: reads its footer and finds its columns. Makes the errors that name it.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
 use super::series_file::FileOptions;
 use slices_core::error::{Code, Error, Result};
 
-/// Consecutive rows of one row group: `skip` rows after its first one, `rows` of them.
+/// Consecutive rows of one row group: `rows` rows after the first `skip` ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowRange {
     /// The row group, by its index.
@@ -32,20 +32,20 @@ pub struct RowRange {
 #[derive(Debug)]
 pub struct ParquetFile {
     input: Arc<InputFile>,
-    /// The open file, while anybody reads from it: all readers of a file share one descriptor.
+    /// The open file while it is read. All readers of a file share one descriptor.
     shared: Mutex<Weak<File>>,
-    /// The same, where it stays open for as long as this lives.
-    _held: Option<PositionedFile>,
+    /// The open file, if it stays open for as long as this value lives.
+    _open: Option<PositionedFile>,
     pub(super) metadata: ArrowReaderMetadata,
     pub(super) timestamp: Column,
     /// Columns of numbers: the five values of a candle, or indicators.
     pub(super) values: Vec<Column>,
 }
 
-/// What stands in a footer.
+/// The content of a footer.
 pub(super) enum Footer {
     Rows(ParquetFile),
-    /// The file has no row, of whatever columns.
+    /// The file has no rows. Its columns are not checked.
     NoRows(Arc<InputFile>, ArrowReaderMetadata),
 }
 
@@ -54,14 +54,14 @@ impl ParquetFile {
     ///
     /// # Errors
     ///
-    /// Those of [`super::SeriesFile::open`] that are about footer and columns.
+    /// The errors of [`super::SeriesFile::open`] about footer and columns.
     pub(super) fn open(options: &FileOptions<'_>) -> Result<Footer> {
         let path = options.path;
         let file = open_file(path, options.within.cloned())?;
         let timestamp = options.timestamp;
         let metadata = file.guarded(|| {
-            // The embedded Arrow schema adds nothing but one unit, and a zone: without it every timestamp
-            // keeps the unit it is stored in, and dictionaries come as plain values.
+            // Skip the embedded Arrow schema, which would only add one unit and a zone. Without it,
+            // timestamps keep their stored unit, and dictionaries become plain values.
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
             if check_footer(&file)? {
                 return Ok(None);
@@ -83,7 +83,7 @@ impl ParquetFile {
             if metadata.metadata().file_metadata().num_rows() != 0 {
                 return Err(Error::input(
                     Code::CorruptInput,
-                    "the footer says that there are rows, its row groups that there are none",
+                    "footer declares rows, but its row groups have none",
                 )
                 .at_file(path));
             }
@@ -114,7 +114,7 @@ impl ParquetFile {
         let opened = Self {
             input: file.input().clone(),
             shared: Mutex::new(file.downgrade()),
-            _held: options.held.then_some(file),
+            _open: options.stays_open.then_some(file),
             metadata,
             timestamp: timestamp_column,
             values,
@@ -123,24 +123,24 @@ impl ParquetFile {
         Ok(Footer::Rows(opened))
     }
 
-    /// The type of the timestamps as the Arrow library reads them.
+    /// The Arrow type of the timestamps.
     pub(super) fn timestamp_type(&self) -> DataType {
         let field = self.metadata.schema().field_with_name(&self.timestamp.name);
         let field = field.expect("the column was found when the file was opened");
         field.data_type().clone()
     }
 
-    /// The path that it was opened by.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         self.input.path()
     }
 
-    /// Whether the file is still under its name, and what it was when it was opened.
+    /// Checks that the file still has its name, and is unchanged since it was opened.
     pub fn check_named(&self) -> Result<()> {
         self.input.check_named()
     }
 
-    /// How many rows each row group holds.
+    /// Number of rows of each row group.
     pub fn row_group_rows(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
         let groups = self.metadata.metadata().row_groups();
         // Checked when the file was opened.
@@ -164,18 +164,18 @@ impl ParquetFile {
             .collect()
     }
 
-    /// The names of the columns that are read: timestamps first, then numbers.
+    /// The names of the columns to read: timestamps first, then numbers.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
         let columns = [&self.timestamp].into_iter().chain(&self.values);
         columns.map(|column| column.name.as_str())
     }
 
-    /// How many bytes the file has, and when it was changed last, in nanoseconds since 1970.
+    /// Size of the file in bytes, and its modification time in nanoseconds since 1970.
     pub fn size_and_modified_ns(&self) -> (u64, i64) {
         (self.input.bytes(), self.input.modified_ns())
     }
 
-    /// The open file; opened again, and seen to be the same, where nobody has held it open.
+    /// The open file. Opens it again if it was closed, and checks that it is unchanged.
     pub(super) fn opened(&self) -> Result<PositionedFile> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = PositionedFile::upgrade(&shared, &self.input) {
@@ -186,7 +186,7 @@ impl ParquetFile {
         Ok(file)
     }
 
-    /// Decodes some columns over `ranges`, in their order, into arrays of at most `batch_rows` rows.
+    /// Decodes columns over `ranges` in their order, into arrays of at most `batch_rows` rows.
     pub(super) fn arrays(
         &self,
         file: &PositionedFile,
@@ -214,18 +214,18 @@ impl ParquetFile {
             total = total
                 .checked_add(group.num_rows())
                 .filter(|_| group.num_rows() >= 0)
-                .ok_or_else(|| self.corrupt("the footer holds impossible row counts"))?;
+                .ok_or_else(|| self.corrupt("footer declares an impossible number of rows"))?;
         }
         let most = self.input.bytes().saturating_mul(ROWS_PER_BYTE_MAX);
         if total as u64 > most {
             let bytes = self.input.bytes();
             return Err(self.corrupt(format!(
-                "the footer says {total} rows, of which {bytes} bytes can hold {most} at most"
+                "footer declares {total} rows: a file of {bytes} bytes holds at most {most}"
             )));
         }
         if total != metadata.file_metadata().num_rows() {
             return Err(self.corrupt(format!(
-                "the footer says {} rows, its row groups {total}",
+                "footer declares {} rows, but its row groups {total}",
                 metadata.file_metadata().num_rows()
             )));
         }
@@ -233,12 +233,12 @@ impl ParquetFile {
     }
 
     pub(super) fn more_rows(&self) -> Error {
-        self.corrupt("the file holds more rows than its footer says")
+        self.corrupt("the file holds more rows than its footer declares")
     }
 
     pub(super) fn fewer_rows(&self, decoded: usize, expected: usize) -> Error {
         self.corrupt(format!(
-            "the file holds fewer rows than its footer says ({decoded} of {expected})"
+            "the file holds fewer rows than its footer declares ({decoded} of {expected})"
         ))
     }
 
@@ -247,7 +247,7 @@ impl ParquetFile {
     }
 }
 
-/// The error for a file that is of another format than Parquet.
+/// The error for a file in another format than Parquet.
 fn other_format(file: &PositionedFile) -> Option<Error> {
     let bytes = usize::try_from(Length::len(file)).ok()?.min(TELLING_BYTES);
     let first = file.get_bytes(0, bytes).ok()?;

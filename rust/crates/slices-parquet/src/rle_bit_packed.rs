@@ -105,7 +105,7 @@ impl RleBitPacked {
         let mut part = [0; 512];
         loop {
             match &mut ahead.run {
-                // Handle it as a whole: a damaged run may claim any length.
+                // Handle it as a whole: a damaged run may declare any length.
                 Run::Same { number, left } if *left > 0 => {
                     largest = largest.max(*number);
                     *left = 0;
@@ -319,13 +319,13 @@ mod tests {
                 let step = step.min(numbers.len() - read.len());
                 let mut part = vec![0; step];
                 let is_one_run = step > 0 && hybrid.begins_with(numbers[read.len()], step)
-                    .expect("so many numbers");
-                hybrid.read(&mut part).expect("so many numbers");
+                    .expect("that many numbers");
+                hybrid.read(&mut part).expect("that many numbers");
                 prop_assert!(!is_one_run || part.iter().all(|&number| number == part[0]));
                 read.extend(part);
             }
             let mut rest = vec![0; numbers.len() - read.len()];
-            hybrid.read(&mut rest).expect("so many numbers");
+            hybrid.read(&mut rest).expect("that many numbers");
             read.extend(rest);
             prop_assert_eq!(read, numbers);
             prop_assert!(hybrid.read(&mut [0]).is_err());
@@ -339,7 +339,7 @@ mod tests {
             let mut hybrid = RleBitPacked::new(bytes.into(), width).expect("a width of at most 32");
             let _ = hybrid.largest();
             let mut numbers = [0; 100];
-            // A run may claim any length.
+            // A run may declare any length.
             for _ in 0..100 {
                 if hybrid.read(&mut numbers).is_err() {
                     break;

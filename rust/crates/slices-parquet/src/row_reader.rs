@@ -1,4 +1,4 @@
-//! Reads rows of one file in order: their timestamps, and their values where a rule looks at them.
+//! Reads the rows of one file in order: their timestamps, and their values if a rule needs them.
 
 use std::sync::Arc;
 
@@ -17,23 +17,24 @@ use super::time_column::{Ticks, TimeColumn};
 use slices_core::candle::VALUES_PER_CANDLE;
 use slices_core::error::Result;
 
-/// Which columns a pass over a file decodes.
+/// The columns that a pass over a file decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
     /// The timestamps alone.
     Timestamps,
-    /// Only in files whose columns of numbers are the five values of a candle.
+    /// Timestamps and values. Only for files whose columns of numbers are the five values of a
+    /// candle.
     Candles,
 }
 
-/// Consecutive decoded rows, as they stand in the file.
+/// Consecutive decoded rows, in file order.
 #[derive(Debug)]
 pub struct RawRows {
     /// The stamps, nanoseconds UTC.
     pub timestamps: ScalarBuffer<i64>,
-    /// The end of each candle less its timeframe, where that is not its stamp.
+    /// The end of each candle minus its timeframe, if that differs from its stamp.
     pub begins: Option<ScalarBuffer<i64>>,
-    /// The five value columns; `None` in a pass over timestamps.
+    /// The five value columns; `None` for a pass over timestamps.
     pub values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
 }
 
@@ -52,7 +53,7 @@ impl RawRows {
     }
 }
 
-/// Reads one file once, from its first row to its last.
+/// Reads one file once, from the first row to the last.
 pub struct RowReader {
     file: Arc<ParquetFile>,
     time: TimeColumn,
@@ -64,7 +65,7 @@ pub struct RowReader {
     decoded_rows: usize,
 }
 
-/// Consecutive rows, as they stand in the file.
+/// Consecutive rows with their timestamps as they are stored.
 struct Decoded {
     ticks: Ticks,
     values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
@@ -76,7 +77,7 @@ enum Decoder {
     Arrays(Box<RowArrays>),
 }
 
-/// Timestamps of any type, and values beside them.
+/// Timestamps of any type, with or without values.
 struct RowArrays {
     file: PositionedFile,
     batches: ArrayBatches,
@@ -85,7 +86,7 @@ struct RowArrays {
 }
 
 impl SeriesFile {
-    /// Decodes the rows of `ranges` (in their order), at most `batch_rows` at a time.
+    /// Decodes the rows of `ranges` in their order, at most `batch_rows` at a time.
     pub fn read(
         &self,
         projection: Projection,
@@ -95,7 +96,8 @@ impl SeriesFile {
         self.read_beginning(projection, ranges, batch_rows, LastRange::Whole)
     }
 
-    /// The same; `last` says whether another reader reads what is left of the last row group, or fails.
+    /// As [`Self::read`]; `last` says whether another reader reads the rest of the last row group,
+    /// or fails.
     pub fn read_beginning(
         &self,
         projection: Projection,
@@ -188,7 +190,7 @@ impl RowReader {
         }))
     }
 
-    /// What the timestamps of the next rows say, before anything is made of it.
+    /// The timestamps of the next rows as they are stored; `None` after the last ones.
     pub(super) fn next_times(&mut self) -> Result<Option<Vec<StoredTime>>> {
         let Some(Decoded { ticks, .. }) = self.decode()? else {
             return Ok(None);
@@ -199,7 +201,7 @@ impl RowReader {
         Ok(Some(times))
     }
 
-    /// The next rows as they stand in the file; `None` after the last ones.
+    /// Decodes the next rows; `None` after the last ones.
     fn decode(&mut self) -> Result<Option<Decoded>> {
         match &mut self.decoder {
             Decoder::Timestamps(cursor) => {
@@ -242,14 +244,14 @@ impl RowReader {
     }
 }
 
-/// Where the rows that are decoded next stand in the file.
+/// Maps positions in the next batch to rows of the file.
 struct RowPlaces<'a> {
     starts: &'a [(usize, u64)],
     decoded_rows: usize,
 }
 
 impl RowPlaces<'_> {
-    /// The row in the file, counted from 0, of the row at `position` of those that are decoded next.
+    /// The row in the file, counted from 0, at a position in the next batch.
     fn row(&self, position: usize) -> u64 {
         let decoded = self.decoded_rows + position;
         let range = self.starts.partition_point(|&(start, _)| start <= decoded);

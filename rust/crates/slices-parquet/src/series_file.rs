@@ -1,4 +1,4 @@
-//! Opens one file of a series: what its timestamps mean, beside what its footer and columns are.
+//! Opens one file of a series, and finds out what its timestamps mean.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,36 +21,36 @@ use slices_core::hint::{Setting, hint};
 use slices_core::panic_guard::catch_panic;
 use slices_core::request::{TimestampUnit, Zone};
 
-/// Which file is read, and how.
+/// The file to read, and how to read it.
 #[derive(Debug, Clone, Copy)]
 pub struct FileOptions<'a> {
     /// The path of the file.
     pub path: &'a Path,
-    /// The folder that it must not lead out of.
+    /// The folder that the path must not lead out of.
     pub within: Option<&'a Arc<Path>>,
-    /// What it holds.
+    /// The content of the file.
     pub contents: FileContents,
     /// The name of the column of timestamps.
     pub timestamp: &'a str,
     /// The names of the columns of numbers.
     pub values: &'a [String],
-    /// How its timestamps are read.
+    /// The rules that convert its timestamps.
     pub time: &'a Arc<TimeRules>,
-    /// The unit of integers in this file, and the zone of its wall clocks and days.
+    /// The unit of timestamps that are integers.
     pub unit: Option<TimestampUnit>,
     /// The zone of its wall clocks and days.
     pub zone: Option<&'a Zone>,
-    /// Whether somebody wants to know the zone of the column, whatever it is good for.
+    /// Whether the caller needs the zone of the column, even if no rule uses it.
     pub asks_zone: bool,
-    /// Whether it stays open; otherwise it is open while somebody reads from it.
-    pub held: bool,
+    /// Whether the file stays open. Otherwise it is open only while it is read.
+    pub stays_open: bool,
 }
 
 /// A file of a series.
 pub enum Opened {
-    /// One with rows.
+    /// A file with rows.
     File(Box<SeriesFile>),
-    /// One without rows, of whatever columns.
+    /// A file without rows. Its columns are not checked.
     Empty(EmptyFile),
 }
 
@@ -58,23 +58,23 @@ pub enum Opened {
 #[derive(Debug)]
 pub struct EmptyFile {
     input: Arc<InputFile>,
-    /// As of [`SourceFile::smallest_offset_s`]; `None` where it has no column of timestamps.
+    /// As [`SeriesFile::smallest_offset_s`]; `None` if it has no column of timestamps.
     smallest_offset_s: Option<i64>,
 }
 
 impl EmptyFile {
-    /// Whether the file is still under its name, and what it was when it was opened.
+    /// Checks that the file still has its name, and is unchanged since it was opened.
     pub fn check_named(&self) -> Result<()> {
         self.input.check_named()
     }
 
-    /// How many bytes the file has, and when it was changed last, in nanoseconds since 1970.
+    /// Size of the file in bytes, and its modification time in nanoseconds since 1970.
     pub fn size_and_modified_ns(&self) -> (u64, i64) {
         (self.input.bytes(), self.input.modified_ns())
     }
 
-    /// The smallest distance from UTC that the zone of its days ever had since 1970, in seconds: so that
-    /// it does not depend on the rows that a file happens to have.
+    /// The smallest offset from UTC since 1970 in the zone of its days, in seconds. It does not
+    /// depend on the rows of the file.
     pub fn smallest_offset_s(&self) -> Option<i64> {
         self.smallest_offset_s
     }
@@ -87,32 +87,34 @@ pub struct SeriesFile {
     pub(super) time: TimeColumn,
     /// The unit of timestamps that are integers.
     unit: Option<TimestampUnit>,
-    /// The zone that is read: of the column itself, or the one that is given.
+    /// The zone in use: that of the column, or the given one.
     zone: Option<Zone>,
     own_zone: Option<Zone>,
 }
 
-/// So many consecutive rows, none of them null and all within these timestamps, ends included, if
-/// the file says the truth.
+/// Consecutive rows without nulls, all within these timestamps. The file states this, and may be
+/// wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageBounds {
     /// Number of rows.
     pub rows: usize,
-    /// The smallest timestamp, nanoseconds UTC.
+    /// The smallest timestamp, nanoseconds UTC, inclusive.
     pub min_ns: i64,
-    /// The largest timestamp, nanoseconds UTC.
+    /// The largest timestamp, nanoseconds UTC, inclusive.
     pub max_ns: i64,
 }
 
 impl SeriesFile {
-    /// Opens a file, reads its footer and checks its column of timestamps and those of numbers.
+    /// Opens a file, reads its footer, and checks its column of timestamps and those of numbers.
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] where it leads out of its folder, [`Code::UnsupportedInput`] where it is of
-    /// another format, [`Code::CorruptInput`] where it is no readable Parquet file,
-    /// [`Code::SchemaMismatch`] where a column is missing or of a wrong type, [`Code::AmbiguousInput`]
-    /// where nothing says which days its days are, a system failure where no descriptor is left.
+    /// - [`Code::SymbolNotFound`]: the path leads out of its folder.
+    /// - [`Code::UnsupportedInput`]: the file has another format.
+    /// - [`Code::CorruptInput`]: the file is not a readable Parquet file.
+    /// - [`Code::SchemaMismatch`]: a column is missing or has a wrong type.
+    /// - [`Code::AmbiguousInput`]: nothing states in which zone its days are.
+    /// - A system error: no file descriptor is left.
     pub fn open(options: FileOptions<'_>) -> Result<Opened> {
         let file = match ParquetFile::open(&options)? {
             Footer::Rows(file) => Arc::new(file),
@@ -150,7 +152,7 @@ impl SeriesFile {
         &self.file
     }
 
-    /// Finds out how the column's values become stamps.
+    /// Chooses the clock that converts the values of the column into stamps.
     fn set_clock(&mut self, data_type: &DataType, options: &FileOptions<'_>) -> Result<()> {
         let at_column = |error: Error| {
             error
@@ -201,7 +203,7 @@ impl SeriesFile {
             None => None,
             Some(name) => match Zone::of_column(&name) {
                 Some(zone) => Some(zone),
-                // Its name matters only where days do.
+                // The name of the zone matters for days only.
                 None if options
                     .time
                     .timeframe
@@ -244,22 +246,22 @@ impl SeriesFile {
         Ok(())
     }
 
-    /// Between which stamps the rows of a row group lie, by its statistics.
+    /// The bounds of the stamps of a row group, by its statistics.
     ///
-    /// `None` where the statistics do not say so for certain, or where the group may hold nulls: then
-    /// the rows themselves have to be looked at.
+    /// `None` if the statistics do not state them for certain, or the group may hold nulls. Then
+    /// the caller must read the rows.
     pub fn timestamp_bounds(&self, row_group: usize) -> Option<(i64, i64)> {
         let (min, max) = self.stored_bounds(row_group)?;
         Some(self.stamps_between(min, max))
     }
 
-    /// Between which stamps rows lie that hold values between two.
+    /// The bounds of the stamps of rows whose stored values lie between two values.
     pub(super) fn stamps_between(&self, min: i64, max: i64) -> (i64, i64) {
         let [min, max] = [min, max].map(|value| self.time.stored_time(value));
         self.time.clock.clone().outer_bounds(min, max)
     }
 
-    /// The smallest and largest value of a row group's timestamps by its statistics, as they are stored.
+    /// The smallest and largest stored timestamp of a row group, by its statistics.
     pub(super) fn stored_bounds(&self, row_group: usize) -> Option<(i64, i64)> {
         let column = self
             .file
@@ -278,12 +280,12 @@ impl SeriesFile {
             }
             _ => return None,
         };
-        // Of values without a sign, the larger half would be negative.
+        // The larger half of unsigned values would be negative.
         (!self.time.unsigned || min >= 0 && max >= 0).then_some((min, max))
     }
 
-    /// The decoder turns old-style 96-bit timestamps into nanoseconds without looking whether they
-    /// fit. In milliseconds they always do, so one pass in that unit finds those that do not.
+    /// The library converts 96-bit timestamps into nanoseconds without a check of the range. In
+    /// milliseconds they always fit, so a pass in that unit finds those that do not.
     fn find_far_rows(&mut self) -> Result<()> {
         let file = self.file.opened()?;
         let ranges = self.file.all_rows();
@@ -325,22 +327,22 @@ impl SeriesFile {
         Ok(())
     }
 
-    /// The unit of integers, where it was said or has to be found.
+    /// The unit of integers, given or found.
     pub fn unit(&self) -> Option<TimestampUnit> {
         self.unit
     }
 
-    /// The zone that the column itself names; known where somebody asked.
+    /// The zone that the column names, if the caller or a rule needs it.
     pub fn own_zone(&self) -> Option<&Zone> {
         self.own_zone.as_ref()
     }
 
-    /// The zone that is read: the column's own, or the one that was given.
+    /// The zone in use: that of the column, or the given one.
     pub fn zone(&self) -> Option<&Zone> {
         self.zone.as_ref()
     }
 
-    /// The smallest distance from UTC that the zone of its days ever had since 1970, in seconds.
+    /// The smallest offset from UTC since 1970 in the zone of its days, in seconds; 0 without one.
     pub fn smallest_offset_s(&self) -> i64 {
         let zone = self
             .zone
@@ -349,14 +351,14 @@ impl SeriesFile {
         zone.map_or(0, Zone::smallest_offset_s)
     }
 
-    /// Sets from which row on the times of each doubled hour are later than the change of the clocks.
+    /// Sets the row from which on the times of each doubled hour are after the clock change.
     pub fn set_second_passes(&mut self, from_rows: BTreeMap<i64, u64>) {
         if self.time.clock.infers() {
             self.time.clock.set_second_passes(from_rows);
         }
     }
 
-    /// The error where the order of rows does not tell the two passes of a doubled hour apart.
+    /// The error for a doubled hour whose two passes the order of rows does not tell apart.
     pub fn not_inferred(&self, row: u64, wall_ns: i64, steps_twice: bool) -> Error {
         let error = self.time.clock.ambiguous(wall_ns);
         let why = if steps_twice {
@@ -382,19 +384,19 @@ fn nanoseconds_per(unit: TimestampUnit) -> i64 {
         TimestampUnit::Seconds => 1_000_000_000,
         TimestampUnit::Milliseconds => 1_000_000,
         TimestampUnit::Microseconds => 1_000,
-        // The unit by magnitude is one of the others, once a file is open.
+        // An open file has replaced the unit by magnitude by one of the others.
         TimestampUnit::Nanoseconds | TimestampUnit::Magnitude => 1,
     }
 }
 
-/// The zone that a column names: by its writer's schema where that can be read, else by its type.
+/// The zone that a column names: in its writer's schema if readable, otherwise in its type.
 fn zone_name(metadata: &ArrowReaderMetadata, column: &str, of_type: &str) -> String {
     let named = catch_panic(|| own_zone(metadata, column)).ok().flatten();
     named.unwrap_or_else(|| of_type.to_owned())
 }
 
-/// The smallest distance from UTC of the zone of days in a file without rows; `None` where it has no such
-/// column of timestamps as could be read.
+/// The smallest offset from UTC of the zone of days in a file without rows. `None` if it has no
+/// readable column of timestamps.
 fn smallest_offset_without_rows(
     metadata: &ArrowReaderMetadata,
     options: &FileOptions<'_>,

@@ -73,7 +73,7 @@ fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
         unit: None,
         zone: None,
         asks_zone: false,
-        held: true,
+        stays_open: true,
     })?;
     let Opened::File(file) = opened else {
         return Ok(Vec::new());

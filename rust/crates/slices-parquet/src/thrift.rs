@@ -1,5 +1,5 @@
 //! Decodes Thrift's compact protocol, as needed for Parquet headers and footers. Returns `None` for
-//! truncated or invalid input. Reserves no memory for claimed sizes, and limits the nesting.
+//! truncated or invalid input. Reserves no memory for declared sizes, and limits the nesting.
 
 use super::varint;
 

@@ -1,4 +1,4 @@
-//! Turns the timestamps of a file from what its column holds into stamps.
+//! Converts the timestamps of a file from their stored form into stamps.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use slices_core::hint::{Setting, hint};
 use slices_core::request::format_timestamp;
 use slices_core::units::NANOSECONDS_PER_DAY;
 
-/// The column of timestamps of a file, and the clock that it is read by. Each reader has its own clone, since
-/// the clock keeps what it looked up last.
+/// The column of timestamps of a file, and the clock that converts it. Each reader has its own
+/// clone, since the clock keeps its last look-up.
 #[derive(Debug, Clone)]
 pub(super) struct TimeColumn {
     file: Arc<ParquetFile>,
     pub clock: FileClock,
-    /// Whether timestamps are integers without a sign.
+    /// Whether timestamps are unsigned integers.
     pub unsigned: bool,
-    /// Rows of old-style timestamps that 64-bit nanoseconds do not hold, and which end of these they are
-    /// beyond. Ascending.
+    /// Rows of 96-bit timestamps beyond the range of 64-bit nanoseconds, and beyond which end.
+    /// Ascending.
     far_rows: Arc<[(Range<u64>, StoredTime)]>,
 }
 
 /// Timestamps as they are stored.
 pub(super) enum Ticks {
-    /// Numbers of the column's unit.
+    /// Numbers in the unit of the column.
     Numbers(ScalarBuffer<i64>),
-    /// What texts say.
+    /// Times parsed from text.
     Times(Vec<StoredTime>),
 }
 
@@ -59,7 +59,7 @@ impl TimeColumn {
         self.far_rows = far_rows.into();
     }
 
-    /// The stamps of consecutive rows. `row` is the number of the file's row at a position.
+    /// The stamps of consecutive rows. `row` maps a position to the row number in the file.
     pub fn stamps(&mut self, ticks: Ticks, row: impl Fn(usize) -> u64) -> Result<Stamps> {
         let only_stamps = |stamps_ns| Stamps {
             stamps_ns,
@@ -98,14 +98,14 @@ impl TimeColumn {
                 };
                 let stamps = clock.stamp(times.into_iter(), &row, too_far);
                 let stamps = stamps.map_err(|error| self.at_timestamps(error))?;
-                // What it looked up serves for the next rows too.
+                // Its last look-up helps with the next rows.
                 self.clock = clock;
                 Ok(stamps)
             }
         }
     }
 
-    /// What consecutive rows say, before anything is made of it.
+    /// The times of consecutive rows as they are stored.
     pub fn times(&self, ticks: &Ticks, row: impl Fn(usize) -> u64) -> Vec<StoredTime> {
         let numbers = match ticks {
             Ticks::Times(times) => return times.clone(),
@@ -122,7 +122,7 @@ impl TimeColumn {
         numbers.map(time).collect()
     }
 
-    /// What a stored value says.
+    /// The time of a stored value.
     pub fn stored_time(&self, value: i64) -> StoredTime {
         let (scale, is_wall) = match self.clock.stored() {
             Stored::Instants(scale) => (scale, false),
@@ -144,7 +144,7 @@ impl TimeColumn {
         }
     }
 
-    /// Beyond which end of 64-bit nanoseconds an old-style timestamp lies.
+    /// The end of 64-bit nanoseconds that a row's 96-bit timestamp lies beyond.
     fn far_row(&self, row: u64) -> Option<StoredTime> {
         let next = self.far_rows.partition_point(|(rows, _)| rows.end <= row);
         let (rows, time) = self.far_rows.get(next)?;
@@ -216,7 +216,7 @@ impl TimeColumn {
             .with_hint("write date and time in one column, or request a timeframe of days")
     }
 
-    /// The stamps of numbers that only have to be multiplied.
+    /// The stamps of numbers that only need a factor.
     fn scaled(&self, mut numbers: Vec<i64>, row: impl Fn(usize) -> u64) -> Result<Vec<i64>> {
         let scale = match self.clock.stored() {
             Stored::Instants(scale) | Stored::Wall(scale) => scale,
@@ -226,7 +226,7 @@ impl TimeColumn {
         if scale == 1 && !self.unsigned {
             return Ok(numbers);
         }
-        // Symmetric limits: i64::MIN itself is no multiple of any scale above 1.
+        // The limits are symmetric, since a scale above 1 never gives i64::MIN.
         let limit = i64::MAX / scale;
         let is_outside =
             |value: &i64| !(-limit..=limit).contains(value) || self.unsigned && *value < 0;
@@ -247,7 +247,7 @@ impl TimeColumn {
         Ok(numbers)
     }
 
-    /// Whether all numbers fit into nanoseconds.
+    /// Whether all numbers fit into 64-bit nanoseconds.
     fn all_fit(&self, numbers: &[i64]) -> bool {
         let (Stored::Instants(scale) | Stored::Wall(scale)) = self.clock.stored() else {
             return false;
@@ -288,7 +288,7 @@ impl TimeColumn {
     }
 }
 
-/// The numbers, without a copy where nobody else has them.
+/// The numbers; copied only if they are shared.
 fn owned(numbers: ScalarBuffer<i64>) -> Vec<i64> {
     match numbers.into_inner().into_vec() {
         Ok(numbers) => numbers,

@@ -84,7 +84,7 @@ request_options! {
         /// Keep all rows.
         #[default]
         None = "none",
-        /// The FX week in Sydney local time; for timeframes of a day or more, drop weekends (UTC)
+        /// The FX week in Sydney local time. For timeframes of a day or more, drops weekends (UTC)
         /// and placeholder candles (volume 0 and open = high = low = close).
         Fx = "fx",
     }

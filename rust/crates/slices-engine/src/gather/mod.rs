@@ -58,8 +58,8 @@ impl ColumnGatherer {
     /// Gathers the column of each batch of a plan; returns none for [`GatherTask::Finish`].
     pub fn step(&mut self, task: GatherTask) -> Result<Vec<GatheredColumn>> {
         match (task, &mut *self) {
-            (GatherTask::Gather(plan), Self::Dense(lanes)) => lanes.gather(&plan),
-            (GatherTask::Gather(plan), Self::Stepped(lines)) => lines.gather(&plan),
+            (GatherTask::Gather(plan), Self::Dense(gatherer)) => gatherer.gather(&plan),
+            (GatherTask::Gather(plan), Self::Stepped(gatherer)) => gatherer.gather(&plan),
             (GatherTask::Finish, _) => {
                 for source in self.sources() {
                     source.cursor.finish()?;
@@ -71,8 +71,8 @@ impl ColumnGatherer {
 
     fn sources(&mut self) -> &mut [Source] {
         match self {
-            Self::Dense(lanes) => &mut lanes.sources,
-            Self::Stepped(lines) => &mut lines.sources,
+            Self::Dense(gatherer) => &mut gatherer.sources,
+            Self::Stepped(gatherer) => &mut gatherer.sources,
         }
     }
 }

@@ -37,8 +37,8 @@ pub(super) fn write_steps<T: Copy>(
     }
 }
 
-/// The runs of a series in some slices of a block: the first slice of each run, counted from the
-/// first slice, or of each gap (`None`).
+/// The runs of a series in some slices of a block. Each has its first slice, counted from the first
+/// one. `None` is a gap.
 pub(super) fn shown(
     block: &Block,
     series: &SeriesRows,

@@ -401,8 +401,8 @@ pub fn inputs(series: &SeriesFiles, rules: &Arc<SeriesRules>) -> Result<Vec<Inpu
 ///
 /// # Errors
 ///
-/// Any error of the files ([`SeriesFile::open`]), and [`slices_core::Code::UnsortedInput`] if the rules
-/// require time order.
+/// Any error of the files ([`SeriesFile::open`]), and [`slices_core::Code::UnsortedInput`] if the
+/// rules require time order.
 pub fn open(
     series: &SeriesFiles,
     rules: Arc<SeriesRules>,

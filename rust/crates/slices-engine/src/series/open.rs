@@ -28,9 +28,9 @@ impl OpenedFiles {
         let mut files = Vec::with_capacity(series.files.len());
         let mut empty = Vec::new();
         // Of many files, keep only those open that are being read.
-        let held = series.files.len() == 1;
+        let stays_open = series.files.len() == 1;
         for (place, entry) in series.files.iter().enumerate() {
-            match open_file(series, entry, rules, &rules.time, Asks::Rows { held })? {
+            match open_file(series, entry, rules, &rules.time, Asks::Rows { stays_open })? {
                 Opened::File(file) => files.push((place, *file)),
                 Opened::Empty(file) => empty.push(file),
             }
@@ -111,7 +111,7 @@ impl OpenedFiles {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
     /// To read its rows; `held` keeps the file open in between.
-    Rows { held: bool },
+    Rows { stays_open: bool },
     /// To describe it, with its zone.
     Zone,
 }
@@ -147,7 +147,7 @@ fn open_file(
         unit: listed.and_then(|listed| listed.unit).or(time.unit),
         zone,
         asks_zone: asks == Asks::Zone || listed_zone.is_some(),
-        held: matches!(asks, Asks::Rows { held: true }),
+        stays_open: matches!(asks, Asks::Rows { stays_open: true }),
     })?;
     let (size, modified_ns) = match &opened {
         Opened::File(file) => file.file().size_and_modified_ns(),

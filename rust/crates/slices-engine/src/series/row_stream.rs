@@ -1,34 +1,33 @@
-//! Owns the timestamps of a series as they stand in its files, in steps of any length, from any row on.
+//! Streams the rows of a series in file order, from any row on, in chunks of any length.
 
 use super::{SeriesRules, SeriesSource};
 use crate::delta_runs::DeltaRuns;
 use slices_core::error::Result;
 use slices_parquet::{LastRange, Projection, RawRows, RowReader};
 
-/// The timestamps of all rows of a series that are decoded, as they stand in the files.
+/// The decoded rows of a series, in file order.
 pub(super) struct RowStream {
-    pass: Projection,
+    projection: Projection,
     file: usize,
     reader: Option<Box<RowReader>>,
-    /// All timestamps that are left, where an earlier pass could keep them.
+    /// The remaining timestamps, if an earlier pass kept them.
     runs: Option<DeltaRuns>,
-    /// Rows of the next file that is opened that were handed out before.
+    /// Number of rows of the next file that were already returned.
     skip: u64,
-    /// Decoded, and not handed out yet.
+    /// Decoded rows that were not returned yet.
     decoded: Option<RawRows>,
-    /// The next row to be handed out.
+    /// The next row to return.
     position: u64,
-    /// The row before which the stream ends; what needs no other row is read for less.
+    /// The row before which the stream ends. Then a dictionary may be read in part.
     end: u64,
 }
 
 impl RowStream {
-    /// From the first row to the one before `end`; by `delta_runs`, where an earlier pass could keep all
-    /// timestamps.
-    pub fn new(pass: Projection, runs: Option<DeltaRuns>, end: u64) -> Self {
+    /// Streams the rows before `end`. Uses `runs` if an earlier pass kept all timestamps.
+    pub fn new(projection: Projection, runs: Option<DeltaRuns>, end: u64) -> Self {
         Self {
             end,
-            pass,
+            projection,
             file: 0,
             reader: None,
             runs,
@@ -38,12 +37,12 @@ impl RowStream {
         }
     }
 
-    /// The next row to be handed out.
+    /// The next row to return.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// At most `limit` of the next rows; `None` after the last ones. Never an empty chunk.
+    /// At most `limit` of the next rows, never an empty chunk. `None` after the last one.
     pub fn next(
         &mut self,
         source: &SeriesSource,
@@ -77,10 +76,12 @@ impl RowStream {
                 } else {
                     LastRange::Whole
                 };
-                let reader =
-                    planned
-                        .file
-                        .read_beginning(self.pass, &ranges, rules.chunk_rows, last)?;
+                let reader = planned.file.read_beginning(
+                    self.projection,
+                    &ranges,
+                    rules.chunk_rows,
+                    last,
+                )?;
                 self.reader = Some(Box::new(reader));
             }
             self.decoded = match &mut self.reader {
@@ -103,13 +104,13 @@ impl RowStream {
         Ok(Some(decoded.slice(0, len)))
     }
 
-    /// Goes to a row whose predecessors were handed out before, and on from there to the end of the
-    /// series: by the timestamps of all rows from it on, where these were kept.
+    /// Moves to a row, and streams from there to the end of the series. Uses `runs` if they hold
+    /// the timestamps of all rows from there on.
     pub fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<DeltaRuns>) {
         *self = Self {
             skip: row,
             position: row,
-            ..Self::new(self.pass, runs, source.rows())
+            ..Self::new(self.projection, runs, source.rows())
         };
         while let Some(planned) = source.files.get(self.file)
             && self.skip >= planned.rows

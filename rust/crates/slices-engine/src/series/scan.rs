@@ -1,6 +1,5 @@
-//! Owns the pass over the timestamps of a series that comes before anything is decoded for good: which
-//! rows lie within reach, whether they are in order, and the timestamps themselves where they can be
-//! written down in little.
+//! Reads the timestamps of a series before anything else. Finds the rows within reach and whether
+//! they are in order. Keeps the timestamps if they take little memory.
 
 use std::ops::Range;
 
@@ -10,14 +9,14 @@ use crate::series::segments::Order;
 use slices_core::error::Result;
 use slices_parquet::{Projection, RowRange, SeriesFile};
 
-/// The pass over the timestamps of a series, over its files in name order.
+/// A pass over the timestamps of a series, file by file in name order.
 pub(super) struct Scan<'a> {
     rules: &'a SeriesRules,
     previous_ns: i64,
     in_order: bool,
-    /// Whether a timestamp may occur twice. (The smallest one there is counts as seen before.)
+    /// Whether a timestamp may occur twice. True if the smallest possible timestamp occurs at all.
     pub repeats: bool,
-    /// The timestamps of all rows that the second pass will decode, while they can be kept.
+    /// The timestamps of all rows that the second pass decodes, while they can be kept.
     pub runs: Option<DeltaRuns>,
 }
 
@@ -28,13 +27,13 @@ impl<'a> Scan<'a> {
             previous_ns: i64::MIN,
             in_order: true,
             repeats: false,
-            // They hold timestamps alone.
+            // Delta runs hold timestamps only, not the begins of candles.
             runs: (!rules.time.needs_begins()).then(DeltaRuns::default),
         }
     }
 
-    /// The rows of a file from the first to the last within reach, per row group. Row groups whose
-    /// statistics place them outside are not read.
+    /// The rows of a file from the first to the last within reach, per row group. Skips row groups
+    /// whose statistics lie outside.
     pub fn file(&mut self, file: &SeriesFile) -> Result<Vec<RowRange>> {
         let mut ranges = Vec::new();
         for group in file.file().all_rows() {
@@ -45,8 +44,8 @@ impl<'a> Scan<'a> {
         Ok(ranges)
     }
 
-    /// The part of some rows from the first to the last within reach. `check` is called for the rows as they
-    /// are read, with the place of the first of them among those rows.
+    /// Returns the part of some rows from the first to the last within reach. Calls `check` for
+    /// each batch of rows with the index of its first row.
     pub fn rows_within(
         &mut self,
         file: &SeriesFile,
@@ -72,7 +71,7 @@ impl<'a> Scan<'a> {
             row += timestamps.len();
         }
         if first.is_some_and(|first| last - first + 1 != kept) {
-            // Rows out of reach between two batches: the range has them, the runs do not.
+            // The range has rows out of reach between two batches; the runs do not.
             self.runs = None;
         }
         Ok(first.map(|first| RowRange {
@@ -82,7 +81,7 @@ impl<'a> Scan<'a> {
         }))
     }
 
-    /// Whether what was seen is in order.
+    /// The order of the rows seen so far.
     pub fn order(&self) -> Order {
         if self.in_order {
             Order::Ascending
@@ -91,7 +90,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Notes decoded rows, all of which are kept, within reach or not.
+    /// Adds decoded rows. All of them are kept, within reach or not.
     pub fn rows(&mut self, timestamps: &[i64]) {
         self.part_inside(timestamps);
         self.keep(timestamps);
@@ -102,12 +101,13 @@ impl<'a> Scan<'a> {
             .is_none_or(|(min, max)| min <= self.rules.end_ns && self.rules.start_ns <= max)
     }
 
-    /// Notes the order of the rows within reach; the part from the first to the last of them.
+    /// Adds the order of the rows within reach. Returns the part from the first to the last of
+    /// them.
     fn part_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
         if !self.rules.has_window() {
             return self.all_inside(timestamps);
         }
-        // Without an early end, so that many are compared at a time: most pages of a file lie outside.
+        // Without an early end, so that the compiler compares many at once. Most pages lie outside.
         let in_reach = |at: &&i64| self.rules.in_reach(**at);
         match timestamps.iter().filter(in_reach).count() {
             0 => return None,
@@ -129,7 +129,7 @@ impl<'a> Scan<'a> {
 
     fn all_inside(&mut self, timestamps: &[i64]) -> Option<Range<usize>> {
         let (&first, &last) = (timestamps.first()?, timestamps.last()?);
-        // Without an early end, so that many are compared at a time.
+        // Without an early end, so that the compiler compares many at once.
         let pairs = || timestamps.windows(2);
         let descents = pairs().filter(|pair| pair[0] > pair[1]).count();
         let repeats = pairs().filter(|pair| pair[0] == pair[1]).count();

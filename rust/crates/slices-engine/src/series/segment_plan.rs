@@ -1,5 +1,5 @@
-//! Owns the decision which rows of the files of a series are read, and in which segments: by what the
-//! files say of their pages, or by a pass over all timestamps.
+//! Decides which rows of a series are read, and in which segments. Uses the bounds of pages, or a
+//! pass over all timestamps.
 
 use std::ops::Range;
 
@@ -11,24 +11,26 @@ use slices_core::error::{Code, Error, Result};
 use slices_core::request::{UnsortedPolicy, format_timestamp};
 use slices_parquet::{PageBounds, RowRange, SeriesFile};
 
-/// So few chunks are looked through at once, without segments.
+/// A selection of at most this many chunks is scanned at once, without segments.
 const SCANNED_AT_ONCE_CHUNKS: u64 = 12;
 
-/// Which rows of the files are read, in which segments.
+/// Which rows of the files are read, and in which segments.
 pub(super) struct SegmentPlan {
-    /// Per file.
+    /// The row ranges of each file.
     pub ranges: Vec<Vec<RowRange>>,
     pub segments: Vec<Segment>,
-    /// What was relied on, where it was.
+    /// The bounds that the plan relies on; the rows are checked against them.
     pub bounds: SegmentBounds,
     pub may_repeat: bool,
     pub runs: Option<DeltaRuns>,
 }
 
 impl SegmentPlan {
-    /// By what the files say of their pages. Few rows are looked through at once; of many, only pages at the
-    /// ends of the window are decoded. `None` where the files do not say enough, or where the rules are that
-    /// any disorder ends the run, however late in the file.
+    /// Plans by the bounds of pages. Scans a small selection at once. Of a large one, decodes only
+    /// the pages at the ends of the window.
+    ///
+    /// `None` if the files do not state enough, or if any disorder ends the run, however late in
+    /// the file.
     pub fn by_pages(files: &[SeriesFile], rules: &SeriesRules) -> Result<Option<Self>> {
         if rules.unsorted == UnsortedPolicy::Error || rules.fails_on_duplicates() {
             return Ok(None);
@@ -68,7 +70,7 @@ impl SegmentPlan {
         }))
     }
 
-    /// By a pass over the timestamps of the pages that are read, and of those beside them.
+    /// Plans by a scan of the selected pages and those beside them.
     fn by_scan_of_pages(
         files: &[SeriesFile],
         selected: &[Vec<PagesOfGroup>],
@@ -87,7 +89,7 @@ impl SegmentPlan {
         Ok(Self::of_scan(ranges, scan))
     }
 
-    /// By a pass over all timestamps.
+    /// Plans by a scan of all timestamps.
     pub fn by_scan(files: &[SeriesFile], rules: &SeriesRules) -> Result<Self> {
         let mut scan = Scan::new(rules);
         let mut ranges = Vec::with_capacity(files.len());
@@ -112,15 +114,15 @@ impl SegmentPlan {
     }
 }
 
-/// The pages of a row group, as far as the file tells them apart, and those of them that are read.
+/// The pages of a row group, and the part of them that is read.
 struct PagesOfGroup {
     row_group: usize,
     pages: Vec<PageBounds>,
     read: Range<usize>,
 }
 
-/// The pages of each row group of a file that may hold rows within reach. `None` where the file does not say
-/// it for certain.
+/// The pages of each row group of a file that may hold rows within reach. `None` if the file does
+/// not state it for certain.
 fn selected_pages(file: &SeriesFile, rules: &SeriesRules) -> Result<Option<Vec<PagesOfGroup>>> {
     let mut selected = Vec::new();
     for (row_group, rows) in file.file().row_group_rows().enumerate() {
@@ -130,8 +132,8 @@ fn selected_pages(file: &SeriesFile, rules: &SeriesRules) -> Result<Option<Vec<P
         let Some(pages) = file.timestamp_pages(row_group)? else {
             return Ok(None);
         };
-        // From the first page that ends after the start to the last that begins before the end; those
-        // between are read even where they claim to lie elsewhere.
+        // From the first page that ends after the start to the last that begins before the end.
+        // Those between are read even if their bounds lie elsewhere.
         let first = pages.iter().position(|page| rules.start_ns <= page.max_ns);
         let first = first.unwrap_or(pages.len());
         let last = pages.iter().rposition(|page| page.min_ns <= rules.end_ns);
@@ -139,8 +141,8 @@ fn selected_pages(file: &SeriesFile, rules: &SeriesRules) -> Result<Option<Vec<P
         selected.push(PagesOfGroup {
             row_group,
             pages,
-            // All pages before the first one end before the window. So the range may be empty, and then says
-            // between which pages the window lies, but it never ends before it starts.
+            // All pages before the first one end before the window. So the range may be empty, and
+            // then says between which pages the window lies. It never ends before it starts.
             read: first..end,
         });
     }
@@ -148,7 +150,7 @@ fn selected_pages(file: &SeriesFile, rules: &SeriesRules) -> Result<Option<Vec<P
 }
 
 impl PagesOfGroup {
-    /// How many rows are read.
+    /// Number of rows to read.
     fn rows(&self) -> usize {
         self.range(self.read.clone()).rows
     }
@@ -163,16 +165,17 @@ impl PagesOfGroup {
         }
     }
 
-    /// The pages that are read, and one more on each side.
+    /// The pages to read, and one more on each side.
     fn with_neighbours(&self) -> Range<usize> {
         self.read.start.saturating_sub(1)..self.pages.len().min(self.read.end + 1)
     }
 
-    /// Looks through the timestamps of some pages: their rows from the first to the last within reach.
+    /// Scans the timestamps of some pages. Returns their rows from the first to the last within
+    /// reach.
     ///
     /// # Errors
     ///
-    /// [`Code::CorruptInput`] where a timestamp contradicts the bounds of its page.
+    /// [`Code::CorruptInput`] if a timestamp contradicts the bounds of its page.
     fn scan(
         &self,
         file: &SeriesFile,
@@ -198,18 +201,18 @@ impl PagesOfGroup {
     }
 }
 
-/// Fails where a page beside those that are read contradicts its bounds. In a file in order no other page
-/// can hide rows of the window.
+/// Fails if a page beside the selected ones contradicts its bounds. In a file in order, no other
+/// page can hide rows of the window.
 fn check_neighbours(file: &SeriesFile, group: &PagesOfGroup, rules: &SeriesRules) -> Result<()> {
     let all = group.with_neighbours();
     for beside in [all.start..group.read.start, group.read.end..all.end] {
-        // Its order says nothing of that of the series.
+        // The order of these rows says nothing about the series.
         group.scan(file, beside, &mut Scan::new(rules), rules)?;
     }
     Ok(())
 }
 
-/// The error for a timestamp outside the bounds that the file gives for it.
+/// The error for a timestamp outside the bounds of its page.
 pub(super) fn contradiction(timestamp_ns: i64, page: &PageBounds, rules: &SeriesRules) -> Error {
     Error::input(
         Code::CorruptInput,
@@ -221,5 +224,5 @@ pub(super) fn contradiction(timestamp_ns: i64, page: &PageBounds, rules: &Series
         ),
     )
     .at_column(&rules.timestamp)
-    .with_hint("the file is damaged, or its writer is; write it again")
+    .with_hint("write the file again: its page statistics are wrong")
 }

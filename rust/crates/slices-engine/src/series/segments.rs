@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_held_against_the_bounds_of_their_own_page() {
+    fn rows_are_checked_against_the_bounds_of_their_own_page() {
         let pages = [(0, 9, 3), (5, 5, 2), (20, 0, 1)].map(page);
         let bounds = SegmentBounds::new(&pages);
         let outside = |first_row, timestamps: &[i64]| {

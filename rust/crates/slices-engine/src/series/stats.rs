@@ -1,4 +1,4 @@
-//! Counts what a series holds while it is read, and knows what to warn of at its end.
+//! Counts the candles of a series while it is read, and makes the warnings at its end.
 
 use crate::series::steps::Steps;
 use crate::series::{SeriesObserver, SeriesRules, SeriesSource};
@@ -6,14 +6,15 @@ use slices_core::error::Code;
 use slices_core::report::{SeriesName, SeriesReport, Warning};
 use slices_core::units::NANOSECONDS_PER_DAY;
 
-/// What is known of a series so far.
+/// The counts of a series so far.
 pub(super) struct SeriesStats {
     pub report: SeriesReport,
     observer: Box<dyn SeriesObserver>,
-    /// `None` for indicators, which may be of any step.
+    /// `None` for indicators, which may have any step.
     steps: Option<Steps>,
-    /// Days that are floored, and those of them that are not stamped at midnight UTC.
+    /// Number of floored days.
     days: u64,
+    /// Number of floored days that are not stamped at midnight UTC.
     days_off_midnight: u64,
 }
 
@@ -34,7 +35,7 @@ impl SeriesStats {
         }
     }
 
-    /// Notes the next candles of the series.
+    /// Adds the next candles of the series.
     pub fn add_candles(&mut self, timestamps: &[i64]) {
         self.report.add_candles(timestamps);
         if let Some(steps) = &mut self.steps {
@@ -43,14 +44,14 @@ impl SeriesStats {
         self.observer.candles(timestamps);
     }
 
-    /// Notes days that are about to be floored.
+    /// Adds days that are about to be floored.
     pub fn add_days(&mut self, timestamps: &[i64]) {
         let is_off = |at: &&i64| **at % NANOSECONDS_PER_DAY != 0;
         self.days += timestamps.len() as u64;
         self.days_off_midnight += timestamps.iter().filter(is_off).count() as u64;
     }
 
-    /// What a person should know of the series, now that it has ended.
+    /// The warnings about the series, once it has ended.
     pub fn warnings(&self, source: &SeriesSource) -> Vec<Warning> {
         let warning = |code: Code, message: String| {
             Warning::new(code.name(), message)
@@ -84,7 +85,7 @@ impl SeriesStats {
         local_days.into_iter().chain(mismatch).collect()
     }
 
-    /// Tells the observer of rows in the window that a rule dropped.
+    /// Reports to the observer the rows in the window that a rule dropped.
     pub fn add_dropped(&mut self, mut timestamps: impl Iterator<Item = i64>) {
         self.observer.dropped(&mut timestamps);
     }

@@ -1,8 +1,8 @@
-//! Owns the control side of a series: it turns rows into candles that strictly increase in time,
-//! from the first of the first chunk to the last of the last, and says which row each came from.
+//! Turns the rows of a series into candles in strictly increasing time order, and keeps the row
+//! number of each.
 //!
 //! The rows come in segments, one after the other in time. A segment that is known to be in order
-//! is streamed; any other one is looked through whole, and sorted where it has to be.
+//! is streamed. Any other segment is read as a whole, and sorted if needed.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -32,12 +32,12 @@ pub struct TimestampReader {
     rows: RowStream,
     segments: VecDeque<Segment>,
     bounds: SegmentBounds,
-    /// The candles of a segment that was looked through whole, and how many were handed on.
+    /// The candles of a segment that was read as a whole, and how many were returned.
     whole: Option<(CandleTimes, usize)>,
-    /// Whether timestamps may repeat from one chunk to the next; then every chunk is held back
+    /// Whether a timestamp may end one chunk and start the next. If so, a chunk waits in `pending`
     /// until the next one shows whether its last candle is superseded.
     may_repeat: bool,
-    held: Option<CandleTimes>,
+    pending: Option<CandleTimes>,
     duplicates: Duplicates,
     stats: SeriesStats,
     ended: bool,
@@ -67,7 +67,7 @@ impl TimestampReader {
             Some(plan) => plan,
             None => SegmentPlan::by_scan(&files, &rules)?,
         };
-        // Rows of one date are looked at together; they are few.
+        // Rows of one date are resolved together; they are few.
         let is_whole = rules.time.needs_begins();
         if is_whole {
             plan.segments = look_at_all(&plan.segments).into_iter().collect();
@@ -90,7 +90,7 @@ impl TimestampReader {
             rows: if filter.needs_values() {
                 RowStream::new(Projection::Candles, None, source.rows())
             } else {
-                // After the first segment it goes on by itself, much later.
+                // Ends after the first segment. The rest starts much later, by `go_to`.
                 let first = plan.segments.first().map_or(0, |segment| segment.rows);
                 RowStream::new(Projection::Timestamps, plan.runs, first)
             },
@@ -99,7 +99,7 @@ impl TimestampReader {
             bounds: plan.bounds,
             whole: None,
             may_repeat: (rules.normalize || plan.may_repeat) && !is_whole,
-            held: None,
+            pending: None,
             duplicates: Duplicates::new(&rules),
             stats,
             ended: false,
@@ -122,7 +122,7 @@ impl TimestampReader {
             if chunk.begins.is_none() {
                 self.stats.add_candles(timestamps);
             } else {
-                // Of one date there may be several, each until the next is complete.
+                // A date may have several candles, each shown until the next is complete.
                 let last = self.stats.report.last_timestamp_ns;
                 let mut dates: Vec<_> =
                     last.into_iter().chain(timestamps.iter().copied()).collect();
@@ -139,12 +139,12 @@ impl TimestampReader {
         Ok(chunk)
     }
 
-    /// What has been read so far, and dropped by which rule.
+    /// The counts so far: rows read, and rows dropped by each rule.
     pub fn report(&self) -> &SeriesReport {
         &self.stats.report
     }
 
-    /// What a person should know about this series, as far as it has been read; each once.
+    /// Takes the warnings so far; each appears once.
     pub fn take_warnings(&mut self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings)
     }
@@ -152,32 +152,32 @@ impl TimestampReader {
     fn next_unnamed(&mut self) -> Result<Option<CandleTimes>> {
         loop {
             let after = self.next_filtered()?;
-            // Asked afterwards: a segment may have turned out to be such a one.
+            // Check this after the read: the segment may have turned out to repeat timestamps.
             if !self.may_repeat {
                 return Ok(after);
             }
             let Some(after) = after else {
-                return Ok(self.held.take());
+                return Ok(self.pending.take());
             };
-            let Some(before) = self.held.take() else {
-                self.held = Some(self.unique(after)?);
+            let Some(before) = self.pending.take() else {
+                self.pending = Some(self.unique(after)?);
                 continue;
             };
             self.check_border(&before, &after)?;
             let after = self.unique(after)?;
             let (before, after) = self.resolve_border(before, after)?;
             if after.is_empty() {
-                self.held = Some(before);
+                self.pending = Some(before);
                 continue;
             }
-            self.held = Some(after);
+            self.pending = Some(after);
             if !before.is_empty() {
                 return Ok(Some(before));
             }
         }
     }
 
-    /// Window, session, flooring and order: the next candles, if need be with repeated timestamps.
+    /// The next candles after window, session, flooring and order. Timestamps may repeat.
     fn next_filtered(&mut self) -> Result<Option<CandleTimes>> {
         loop {
             if let Some((candles, used)) = &mut self.whole {
@@ -199,7 +199,7 @@ impl TimestampReader {
                     self.segments.pop_front();
                     self.load(&segment)?;
                     if !self.segments.is_empty() {
-                        // The rest is read much later; until then nothing is kept for it.
+                        // The rest is read much later, so keep nothing for it.
                         self.rows.go_to(self.rows.position(), &self.source, None);
                     }
                     continue;
@@ -226,7 +226,7 @@ impl TimestampReader {
         }
     }
 
-    /// Looks through a long segment in a pass that keeps little of it, and goes back to its start.
+    /// Scans a long segment in a pass that keeps little memory, and goes back to its start.
     fn scan(&mut self, segment: &Segment) -> Result<Segment> {
         let start = self.rows.position();
         let mut scan = Scan::new(&self.rules);
@@ -246,7 +246,7 @@ impl TimestampReader {
         Ok(Segment { order, ..*segment })
     }
 
-    /// Looks through a whole segment and sorts it where it has to be.
+    /// Reads a whole segment, and sorts it if needed.
     fn load(&mut self, segment: &Segment) -> Result<()> {
         let all_rows = self.rows.position()..self.rows.position() + segment.rows;
         let mut parts = Vec::new();
@@ -283,15 +283,15 @@ impl TimestampReader {
         }
         let mut unique = self.unique(all)?;
         if unique.begins.is_some() {
-            // Rows of one date may have been put into the order of their ends.
+            // Rows of one date may be in the order of their ends.
             unique.shuffled = Some(all_rows);
         }
         self.whole = Some((unique, 0));
         Ok(())
     }
 
-    /// Order was planned, and pages were left out, by what the file says of its pages: fails where
-    /// that turns out to be wrong.
+    /// Fails if a row contradicts the bounds of its page. The order of segments and the skipped
+    /// pages rely on them.
     fn check_bounds(&self, first_row: u64, timestamps: &[i64]) -> Result<()> {
         let Some((row, page)) = self.bounds.contradicted(first_row, timestamps) else {
             return Ok(());
@@ -300,7 +300,7 @@ impl TimestampReader {
         Err(self.source.at_row(error, first_row + row as u64))
     }
 
-    /// Drops all but one row of every run of equal timestamps; the candles are in order.
+    /// Keeps one row of each timestamp. The candles must be in order.
     fn unique(&mut self, filtered: CandleTimes) -> Result<CandleTimes> {
         let timestamps = &filtered.timestamps;
         if timestamps.windows(2).all(|pair| pair[0] < pair[1]) {
@@ -322,12 +322,12 @@ impl TimestampReader {
         Ok(filtered.take(&kept))
     }
 
-    /// Fails where a chunk may not follow another. Comes before anything is said about the rows of
-    /// the later chunk: the first row at fault is the one to be named.
+    /// Fails if a chunk may not follow another. Runs before any check of the later chunk, so that
+    /// the error names the first wrong row.
     fn check_border(&mut self, before: &CandleTimes, after: &CandleTimes) -> Result<()> {
         match before.border(after) {
             Some((last, first)) if last > first => {
-                // The pass over the timestamps saw them in order.
+                // The scan saw them in order.
                 let message = "the file changed while it was being read";
                 let error = Error::input(Code::CorruptInput, message);
                 Err(self.source.at_row(error, after.rows.row(0)))
@@ -341,7 +341,7 @@ impl TimestampReader {
         }
     }
 
-    /// Lets one row win where a timestamp ends one chunk and begins the next.
+    /// Keeps one row if a timestamp ends one chunk and starts the next.
     fn resolve_border(
         &mut self,
         before: CandleTimes,
@@ -395,7 +395,8 @@ fn sorted_in_memory(series: &SeriesName, file: &Path, row: u64) -> Warning {
 fn row_index(rows: usize) -> Result<u32> {
     u32::try_from(rows).map_err(|_| {
         Error::system(format!(
-            "a series of {rows} rows that is not in order is too long to sort"
+            "cannot sort a series of {rows} rows: at most {} can be sorted",
+            u32::MAX
         ))
         .with_hint("sort the file, or narrow the window")
     })

@@ -1,4 +1,4 @@
-//! Reads one value of a series, such as its close, forwards over all its files.
+//! Reads one value column of a series, such as the close, forward over all files.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use crate::series::SeriesSource;
 use slices_core::error::Result;
 use slices_parquet::{ColumnCursor, FileColumn};
 
-/// Rows that are read at a time where their values are not wanted.
+/// Number of rows to read at a time while skipping.
 const UNWANTED_ROWS: usize = 1_024;
 
-/// One of the values of a series, row after row.
+/// One value column of a series, row by row.
 ///
-/// Every row is decoded, wanted or not: whether a file is sound must not depend on which of its rows become
-/// slices.
+/// Decodes every row, wanted or not. Otherwise the rows that become slices would decide whether an
+/// error in a file is found.
 pub struct ValueCursor {
     source: Arc<SeriesSource>,
     column: ColumnCursor<f64>,
     /// The next row to be read.
     position: u64,
-    /// Rows that are not in time order, read in whole: the first of them, and their values.
+    /// Rows that are not in time order: the first of them, and the values of all.
     shuffled: (u64, Vec<f64>),
 }
 
 impl ValueCursor {
-    /// Of a column that is read in turns with others, `ahead_rows` rows are read at a time where coming back
-    /// for fewer does not pay.
+    /// Creates a cursor at the first row. If several columns are read in turns, `ahead_rows` rows
+    /// are decoded at a time where fewer do not pay.
     pub fn new(source: Arc<SeriesSource>, field: usize, ahead_rows: usize) -> Self {
         let column = ColumnCursor::new(source.ranges.clone(), FileColumn::Value(field));
         Self {
@@ -36,7 +36,7 @@ impl ValueCursor {
         }
     }
 
-    /// The same, from a row on: those before it are not decoded.
+    /// Creates a cursor at a row. Does not decode the rows before it.
     pub fn starting_at(source: Arc<SeriesSource>, field: usize, row: u64) -> Self {
         let cursor = Self::new(source, field, 0);
         Self {
@@ -51,7 +51,7 @@ impl ValueCursor {
         self.position
     }
 
-    /// Fills `into` with the next values, NaN for a null. There must be as many.
+    /// Fills `into` with the next values, NaN for a null. That many rows must remain.
     pub fn read(&mut self, into: &mut [f64]) -> Result<()> {
         let read = self.column.read(into);
         read.map_err(|error| self.source.named(error))?;
@@ -59,7 +59,7 @@ impl ValueCursor {
         Ok(())
     }
 
-    /// Reads on to `row`, which must not lie behind.
+    /// Skips to `row`, which must not lie before the position.
     pub fn skip_to(&mut self, row: u64) -> Result<()> {
         while self.position < row {
             let mut unwanted = [0.0; UNWANTED_ROWS];
@@ -69,7 +69,7 @@ impl ValueCursor {
         Ok(())
     }
 
-    /// The value at `row`, which must not lie behind.
+    /// The value at `row`, which must not lie before the position.
     pub fn value_at(&mut self, row: u64) -> Result<f64> {
         self.skip_to(row)?;
         let mut one = [0.0];
@@ -77,7 +77,7 @@ impl ValueCursor {
         Ok(one[0])
     }
 
-    /// The value at `row`, one of `rows` that may be asked for in any order.
+    /// The value at `row`, one of `rows`, which may be requested in any order.
     pub fn value_in(&mut self, rows: &Range<u64>, row: u64) -> Result<f64> {
         debug_assert!(rows.contains(&row));
         if self.position <= rows.start {
@@ -91,7 +91,7 @@ impl ValueCursor {
         Ok(values[(row - first) as usize])
     }
 
-    /// Reads all that is left, and so checks what can only be checked then.
+    /// Reads the remaining rows, which checks the rest of the files.
     pub fn finish(&mut self) -> Result<()> {
         self.shuffled = (0, Vec::new());
         self.skip_to(self.source.rows())
