@@ -260,6 +260,7 @@ def test_a_producer_that_is_stopped(market: Path, tally: Tally, monkeypatch: pyt
     tally.streams += 1
 
 
+@pytest.mark.slow
 def test_a_slow_producer_gives_signs_of_life(silent: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without them, seconds without a slice would count as a fault here."""
     monkeypatch.setattr(process, "_SILENCE_MAX_S", 2.0)

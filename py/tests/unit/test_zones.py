@@ -174,6 +174,7 @@ def test_the_order_of_rows_tells_the_passes_of_a_doubled_hour(
             assert [one.timestamp_ns for one in slices] == times
 
 
+@pytest.mark.slow
 def test_all_zones_on_the_executable(tmp_path: Path) -> None:
     """Every zone of tzdata, at each change of its clocks up to 2040, and near the last year."""
     tables: dict[bytes, str] = {}

@@ -25,7 +25,7 @@ fn open(path: &Path, column: &str) -> Result<Box<SeriesFile>> {
         unit: None,
         zone: None,
         asks_zone: false,
-        held: true,
+        stays_open: true,
     })?;
     match opened {
         Opened::File(file) => Ok(file),
