@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use crate::discovery::SeriesFiles;
-use crate::series::{
-    self, CandleTimes, SeriesObserver, SeriesRules, SeriesSource, TimestampReader,
-};
+use crate::series::{self, CandleTimes, OpenSeries, SeriesObserver, SeriesRules, TimestampReader};
 use crate::thread_pool::{Priority, SerialTask, ThreadPool};
 use slices_core::error::Result;
 use slices_core::report::{SeriesReport, Warning};
@@ -40,7 +38,7 @@ enum SeriesState {
 
 /// The result of a step. The first step also opens the series.
 struct SeriesStep {
-    opened: Option<Arc<SeriesSource>>,
+    opened: Option<Arc<OpenSeries>>,
     read: Box<ReadStep>,
 }
 
@@ -80,7 +78,7 @@ impl Prefetcher {
     /// # Errors
     ///
     /// Any error of opening the series and reading its first chunk; reported once.
-    pub fn open(&mut self) -> Result<Arc<SeriesSource>> {
+    pub fn open(&mut self) -> Result<Arc<OpenSeries>> {
         let step = self.steps.take()?;
         self.read = Some(step.read);
         Ok(step.opened.expect("the first step opens the series"))
@@ -142,8 +140,8 @@ impl SeriesState {
                 rules,
                 observer,
             } = *closed;
-            let (source, reader) = series::open(&files, rules, observer)?;
-            opened = Some(source);
+            let (series, reader) = series::open(&files, rules, observer)?;
+            opened = Some(series);
             *self = Self::Open(Box::new(reader));
         }
         let Self::Open(reader) = self else {

@@ -1,8 +1,9 @@
-//! Converts the stored timestamps of a file into instants, and these into stamps. Does no I/O.
+//! Converts the stored timestamps of a file into instants, and these into the timestamps of candles.
+//! Does no I/O.
 //!
 //! A value becomes an instant by its unit, its text, or the local time of a zone. The instant of a
 //! close becomes that of the open. With local days, the instant becomes midnight UTC of its date.
-//! Later steps see only this stamp.
+//! Later steps see only this timestamp.
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -55,7 +56,7 @@ pub struct TimeRules {
     pub normalize: bool,
     /// What the timestamps decide.
     pub part: Part,
-    /// The stamps in reach: those that may be used, both ends included.
+    /// The timestamps in reach: those that may be used, both ends included.
     pub reach_ns: RangeInclusive<i64>,
 }
 
@@ -85,17 +86,17 @@ impl TimeRules {
         self.days_per_candle().is_some()
     }
 
-    /// Whether stamps are dates.
+    /// Whether timestamps are dates.
     pub fn is_dated(&self) -> bool {
         self.days == Some(Days::Local) && self.days_per_candle().is_some()
     }
 
-    /// Whether a stamp inside a date, rather than at its start, is an error.
+    /// Whether a timestamp inside a date, rather than at its start, is an error.
     fn checks_dates(&self) -> bool {
         self.is_dated() && self.part == Part::Primary && !self.normalize
     }
 
-    /// Whether the instant from which the age of a candle counts is needed beside its stamp.
+    /// Whether the instant from which the age of a candle counts is needed beside its timestamp.
     pub fn needs_begins(&self) -> bool {
         self.is_dated() && self.part == Part::Higher
     }
@@ -140,10 +141,10 @@ pub(super) enum StoredTime {
     TooLarge,
 }
 
-/// The stamps of consecutive rows.
-pub(super) struct Stamps {
-    pub stamps_ns: Vec<i64>,
-    /// The end of each candle minus its timeframe, if that is not its stamp: ages count from there.
+/// The timestamps of consecutive rows.
+pub(super) struct CandleTimestamps {
+    pub timestamps_ns: Vec<i64>,
+    /// The end of each candle minus its timeframe, if that is not its timestamp: ages count from there.
     pub begins_ns: Option<Vec<i64>>,
 }
 
@@ -208,8 +209,8 @@ impl FileClock {
                 || self.calendar.is_none() && !self.rules.is_dated())
     }
 
-    /// Converts consecutive instants or local times (nanoseconds, all in range) into stamps. Gives
-    /// the same stamps as [`Self::stamp`], many at a time. Requires [`Self::only_shifts`].
+    /// Converts consecutive instants or local times (nanoseconds, all in range) into timestamps. Gives
+    /// the same timestamps as [`Self::timestamp`], many at a time. Requires [`Self::only_shifts`].
     pub fn shift(&mut self, times_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
         if let Err((at, error)) = self.shift_walls(times_ns, &row) {
             // An earlier row may have an invalid date, which comes first.
@@ -318,60 +319,60 @@ impl FileClock {
         }
     }
 
-    /// The stamp for a value out of range. `None` if the value may be in reach.
-    pub fn far_stamp(&self, time: StoredTime) -> Option<i64> {
+    /// The timestamp for a value out of range. `None` if the value may be in reach.
+    pub fn far_timestamp(&self, time: StoredTime) -> Option<i64> {
         self.is_excluded(time).then_some(match time {
             StoredTime::TooSmall => i64::MIN,
             _ => i64::MAX,
         })
     }
 
-    /// Converts consecutive values into stamps. `row` returns the row number in the file at a
+    /// Converts consecutive values into timestamps. `row` returns the row number in the file at a
     /// position; `too_far` creates the error of a value out of range.
-    pub fn stamp(
+    pub fn timestamp(
         &mut self,
         times: impl ExactSizeIterator<Item = StoredTime>,
         row: impl Fn(usize) -> u64,
         too_far: impl Fn(usize) -> Error,
-    ) -> Result<Stamps> {
-        let mut stamps_ns = Vec::with_capacity(times.len());
+    ) -> Result<CandleTimestamps> {
+        let mut timestamps_ns = Vec::with_capacity(times.len());
         let mut begins_ns = self
             .rules
             .needs_begins()
             .then(|| Vec::with_capacity(times.len()));
         for (position, time) in times.enumerate() {
-            let (stamp_ns, begin_ns) = match self.row(time, || row(position))? {
-                Some(stamp) => stamp,
+            let (timestamp_ns, begin_ns) = match self.row(time, || row(position))? {
+                Some(timestamp) => timestamp,
                 None => {
-                    let far = self.far_stamp(time).ok_or_else(|| too_far(position))?;
+                    let far = self.far_timestamp(time).ok_or_else(|| too_far(position))?;
                     (far, far)
                 }
             };
-            stamps_ns.push(stamp_ns);
+            timestamps_ns.push(timestamp_ns);
             if let Some(begins_ns) = &mut begins_ns {
                 begins_ns.push(begin_ns);
             }
         }
-        Ok(Stamps {
-            stamps_ns,
+        Ok(CandleTimestamps {
+            timestamps_ns,
             begins_ns,
         })
     }
 
-    /// The stamp of one row, and the instant from which its age counts. `None` if the value is out
+    /// The timestamp of one row, and the instant from which its age counts. `None` if the value is out
     /// of range.
     fn row(&mut self, time: StoredTime, row: impl Fn() -> u64) -> Result<Option<(i64, i64)>> {
         let Some(instant_ns) = self.instant(time, &row)? else {
             return Ok(None);
         };
         let open_ns = self.opened(instant_ns);
-        let stamp_ns = self.checked_date(time, open_ns, row)?;
+        let timestamp_ns = self.checked_date(time, open_ns, row)?;
         let begin_ns = if self.rules.needs_begins() {
             self.begins(open_ns)
         } else {
-            stamp_ns
+            timestamp_ns
         };
-        Ok(Some((stamp_ns, begin_ns)))
+        Ok(Some((timestamp_ns, begin_ns)))
     }
 
     fn instant(&mut self, time: StoredTime, row: impl Fn() -> u64) -> Result<Option<i64>> {
@@ -447,21 +448,21 @@ impl FileClock {
         }
     }
 
-    /// The stamp of a candle by its open, after the check of its date.
+    /// The timestamp of a candle by its open, after the check of its date.
     fn checked_date(
         &mut self,
         time: StoredTime,
         open_ns: i64,
         row: impl Fn() -> u64,
     ) -> Result<i64> {
-        let stamp_ns = self.dated(open_ns);
+        let timestamp_ns = self.dated(open_ns);
         if self.rules.checks_dates() {
-            self.check_date(time, open_ns, stamp_ns, row)?;
+            self.check_date(time, open_ns, timestamp_ns, row)?;
         }
-        Ok(stamp_ns)
+        Ok(timestamp_ns)
     }
 
-    /// The stamp of a candle by its open.
+    /// The timestamp of a candle by its open.
     fn dated(&mut self, open_ns: i64) -> i64 {
         if !self.rules.is_dated() {
             return open_ns;
@@ -498,13 +499,13 @@ impl FileClock {
         &mut self,
         time: StoredTime,
         open_ns: i64,
-        stamp_ns: i64,
+        timestamp_ns: i64,
         row: impl Fn() -> u64,
     ) -> Result<()> {
         let into_date_ns = self.shown(open_ns).rem_euclid(NANOSECONDS_PER_DAY);
         if matches!(time, StoredTime::Date(_))
             || !MORNING_NS.contains(&into_date_ns)
-            || !self.rules.reach_ns.contains(&stamp_ns)
+            || !self.rules.reach_ns.contains(&timestamp_ns)
         {
             return Ok(());
         }
@@ -512,7 +513,7 @@ impl FileClock {
         let begins = self
             .calendar
             .as_mut()
-            .map(|clock| clock.instants(stamp_ns).nearest());
+            .map(|clock| clock.instants(timestamp_ns).nearest());
         if begins == Some(open_ns) {
             return Ok(());
         }
@@ -562,7 +563,7 @@ impl FileClock {
         zone.map_or_else(String::new, |zone| format!(" in {zone}"))
     }
 
-    /// The range of stamps of rows whose values lie between two values (both included). Saturates.
+    /// The range of timestamps of rows whose values lie between two values (both included). Saturates.
     pub fn bounds(&mut self, smallest: StoredTime, largest: StoredTime) -> (i64, i64) {
         let [earliest, latest] = [smallest, largest].map(|time| match time {
             StoredTime::TooSmall => [i64::MIN; 2],
@@ -634,13 +635,15 @@ mod tests {
         FileClock::new(Arc::new(rules), stored, own, zone.as_ref())
     }
 
-    fn stamps(clock: &mut FileClock, times: Vec<StoredTime>) -> Result<Stamps> {
+    fn timestamps(clock: &mut FileClock, times: Vec<StoredTime>) -> Result<CandleTimestamps> {
         let too_far = |_| Error::input(Code::CorruptInput, "too far");
-        clock.stamp(times.into_iter(), |position| position as u64, too_far)
+        clock.timestamp(times.into_iter(), |position| position as u64, too_far)
     }
 
-    fn stamp(clock: &mut FileClock, time: StoredTime) -> i64 {
-        stamps(clock, vec![time]).expect("a stamp").stamps_ns[0]
+    fn timestamp(clock: &mut FileClock, time: StoredTime) -> i64 {
+        timestamps(clock, vec![time])
+            .expect("a timestamp")
+            .timestamps_ns[0]
     }
 
     #[test]
@@ -655,7 +658,7 @@ mod tests {
             ("2024-06-03T15:00", "2024-06-04"), // 17:00
             ("2024-06-03T10:00", "2024-06-04"), // noon
         ] {
-            let stamped = stamp(&mut paris, StoredTime::Instant(ns(instant)));
+            let stamped = timestamp(&mut paris, StoredTime::Instant(ns(instant)));
             assert_eq!(stamped, ns(date), "{instant}");
         }
     }
@@ -677,9 +680,9 @@ mod tests {
                     Part::Other
                 };
             });
-            let morning = stamps(&mut days, vec![StoredTime::Wall(ns("2024-06-03T09:00"))]);
+            let morning = timestamps(&mut days, vec![StoredTime::Wall(ns("2024-06-03T09:00"))]);
             assert_eq!(morning.is_err(), fails);
-            let evening = stamp(&mut days, StoredTime::Wall(ns("2024-06-03T17:00")));
+            let evening = timestamp(&mut days, StoredTime::Wall(ns("2024-06-03T17:00")));
             assert_eq!(evening, ns("2024-06-04"));
         }
     }
@@ -690,11 +693,11 @@ mod tests {
             rules.stamped = Stamped::Close;
         });
         let closed = StoredTime::Instant(ns("2024-03-31T23:00"));
-        assert_eq!(stamp(&mut london, closed), ns("2024-03-31T00:00"));
+        assert_eq!(timestamp(&mut london, closed), ns("2024-03-31T00:00"));
         let mut hours = clock("H1", Stored::Instants(1), Some("Europe/London"), |rules| {
             rules.stamped = Stamped::Close;
         });
-        assert_eq!(stamp(&mut hours, closed), ns("2024-03-31T22:00"));
+        assert_eq!(timestamp(&mut hours, closed), ns("2024-03-31T22:00"));
     }
 
     #[test]
@@ -709,8 +712,8 @@ mod tests {
             },
         );
         let opens = StoredTime::Instant(ns("2024-03-10T05:00"));
-        let read = stamps(&mut days, vec![opens]).expect("stamps");
-        assert_eq!(read.stamps_ns, [ns("2024-03-10")]);
+        let read = timestamps(&mut days, vec![opens]).expect("timestamps");
+        assert_eq!(read.timestamps_ns, [ns("2024-03-10")]);
         // A day of 23 hours ends at 04:00Z.
         assert_eq!(read.begins_ns, Some(vec![ns("2024-03-10T04:00")]));
     }
@@ -718,16 +721,16 @@ mod tests {
     #[test]
     fn far_times_matter_only_where_the_window_has_no_end_before_them() {
         let mut open = clock("D1", Stored::Instants(1), None, |_| {});
-        assert!(stamps(&mut open, vec![StoredTime::TooLarge]).is_err());
+        assert!(timestamps(&mut open, vec![StoredTime::TooLarge]).is_err());
         let mut ended = clock("D1", Stored::Instants(1), None, |rules| {
             rules.reach_ns = i64::MIN..=ns("2024-01-01");
         });
-        assert_eq!(stamp(&mut ended, StoredTime::TooLarge), i64::MAX);
-        assert!(stamps(&mut ended, vec![StoredTime::TooSmall]).is_err());
+        assert_eq!(timestamp(&mut ended, StoredTime::TooLarge), i64::MAX);
+        assert!(timestamps(&mut ended, vec![StoredTime::TooSmall]).is_err());
     }
 
     proptest! {
-        /// The fast conversion gives the same stamps as the conversion of single values.
+        /// The fast conversion gives the same timestamps as the conversion of single values.
         #[test]
         fn shifting_is_stamping(
             zone in prop::sample::select(vec!["America/New_York", "Australia/Lord_Howe", "UTC"]),
@@ -751,7 +754,7 @@ mod tests {
             let make = if is_wall { StoredTime::Wall } else { StoredTime::Instant };
             let times: Vec<_> = shifted.iter().map(|&time_ns| make(time_ns)).collect();
             at_once.shift(&mut shifted, |_| 0).expect("no error");
-            prop_assert_eq!(stamps(&mut one_by_one, times).expect("no error").stamps_ns, shifted);
+            prop_assert_eq!(timestamps(&mut one_by_one, times).expect("no error").timestamps_ns, shifted);
         }
 
         #[test]
@@ -786,7 +789,7 @@ mod tests {
             let make = if is_wall { StoredTime::Wall } else { StoredTime::Instant };
             let times: Vec<_> = shifted.iter().map(|&time_ns| make(time_ns)).collect();
             let found = at_once.shift(&mut shifted, |at| at as u64).map(|()| shifted);
-            let expected = stamps(&mut one_by_one, times).map(|stamps| stamps.stamps_ns);
+            let expected = timestamps(&mut one_by_one, times).map(|timestamps| timestamps.timestamps_ns);
             let comparable = |result: Result<Vec<i64>>| {
                 result.map_err(|error| (error.to_string(), error.location().row))
             };
@@ -804,8 +807,8 @@ mod tests {
         };
         for wall in ["2024-11-03T01:30", "2024-03-10T02:30"] {
             let wall = StoredTime::Wall(ns(wall));
-            assert!(stamps(&mut new_york(i64::MIN..=i64::MAX), vec![wall]).is_err());
-            assert!(stamps(&mut new_york(ns("2024-12-01")..=i64::MAX), vec![wall]).is_ok());
+            assert!(timestamps(&mut new_york(i64::MIN..=i64::MAX), vec![wall]).is_err());
+            assert!(timestamps(&mut new_york(ns("2024-12-01")..=i64::MAX), vec![wall]).is_ok());
         }
     }
 }

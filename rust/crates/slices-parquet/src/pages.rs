@@ -44,7 +44,7 @@ impl SeriesFile {
         let whole = || StoredBounds { rows, min, max };
         let pages = pages.unwrap_or_else(|| vec![whole()]);
         let stamped = pages.into_iter().map(|page| {
-            let (min_ns, max_ns) = self.stamps_between(page.min, page.max);
+            let (min_ns, max_ns) = self.timestamps_between(page.min, page.max);
             PageBounds {
                 rows: page.rows,
                 min_ns,

@@ -51,7 +51,7 @@ impl SeriesFile {
         })
     }
 
-    /// The smallest and the largest stamp of the file, both included.
+    /// The smallest and the largest timestamp of the file, both included.
     pub fn stamp_range(&self) -> Result<(i64, i64)> {
         let mut clock = self.time.clock.clone();
         if self.time.clock.stored() != Stored::Text {

@@ -30,9 +30,9 @@ pub enum Projection {
 /// Consecutive decoded rows, in file order.
 #[derive(Debug)]
 pub struct RawRows {
-    /// The stamps, nanoseconds UTC.
+    /// The timestamps, nanoseconds UTC.
     pub timestamps: ScalarBuffer<i64>,
-    /// The end of each candle minus its timeframe, if that differs from its stamp.
+    /// The end of each candle minus its timeframe, if that differs from its timestamp.
     pub begins: Option<ScalarBuffer<i64>>,
     /// The five value columns; `None` for a pass over timestamps.
     pub values: Option<[ScalarBuffer<f64>; VALUES_PER_CANDLE]>,
@@ -181,11 +181,13 @@ impl RowReader {
             starts: &self.starts,
             decoded_rows: self.decoded_rows,
         };
-        let stamps = self.time.stamps(ticks, |position| place.row(position))?;
+        let timestamps = self
+            .time
+            .timestamps(ticks, |position| place.row(position))?;
         self.decoded_rows += rows;
         Ok(Some(RawRows {
-            timestamps: stamps.stamps_ns.into(),
-            begins: stamps.begins_ns.map(Into::into),
+            timestamps: timestamps.timestamps_ns.into(),
+            begins: timestamps.begins_ns.map(Into::into),
             values,
         }))
     }

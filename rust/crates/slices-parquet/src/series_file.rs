@@ -152,7 +152,7 @@ impl SeriesFile {
         &self.file
     }
 
-    /// Chooses the clock that converts the values of the column into stamps.
+    /// Chooses the clock that converts the values of the column into timestamps.
     fn set_clock(&mut self, data_type: &DataType, options: &FileOptions<'_>) -> Result<()> {
         let at_column = |error: Error| {
             error
@@ -246,17 +246,17 @@ impl SeriesFile {
         Ok(())
     }
 
-    /// The bounds of the stamps of a row group, by its statistics.
+    /// The bounds of the timestamps of a row group, by its statistics.
     ///
     /// `None` if the statistics do not state them for certain, or the group may hold nulls. Then
     /// the caller must read the rows.
     pub fn timestamp_bounds(&self, row_group: usize) -> Option<(i64, i64)> {
         let (min, max) = self.stored_bounds(row_group)?;
-        Some(self.stamps_between(min, max))
+        Some(self.timestamps_between(min, max))
     }
 
-    /// The bounds of the stamps of rows whose stored values lie between two values.
-    pub(super) fn stamps_between(&self, min: i64, max: i64) -> (i64, i64) {
+    /// The bounds of the timestamps of rows whose stored values lie between two values.
+    pub(super) fn timestamps_between(&self, min: i64, max: i64) -> (i64, i64) {
         let [min, max] = [min, max].map(|value| self.time.stored_time(value));
         self.time.clock.clone().outer_bounds(min, max)
     }
@@ -311,7 +311,7 @@ impl SeriesFile {
                     _ => continue,
                 };
                 let far = row + at as u64;
-                if self.time.clock.far_stamp(time).is_none() {
+                if self.time.clock.far_timestamp(time).is_none() {
                     return Err(self
                         .time
                         .out_of_range(column.value(at), "milliseconds", far));

@@ -1,4 +1,4 @@
-//! Converts the timestamps of a file from their stored form into stamps.
+//! Converts the timestamps of a file from their stored form into those of candles.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::ScalarBuffer;
 
-use super::clock::{FileClock, Stamps, Stored, StoredTime};
+use super::clock::{CandleTimestamps, FileClock, Stored, StoredTime};
 use super::columns::{bytes, stored_numbers};
 use super::parquet_file::ParquetFile;
 use super::text_time::{self, TextTime};
@@ -59,25 +59,29 @@ impl TimeColumn {
         self.far_rows = far_rows.into();
     }
 
-    /// The stamps of consecutive rows. `row` maps a position to the row number in the file.
-    pub fn stamps(&mut self, ticks: Ticks, row: impl Fn(usize) -> u64) -> Result<Stamps> {
-        let only_stamps = |stamps_ns| Stamps {
-            stamps_ns,
+    /// The timestamps of consecutive rows. `row` maps a position to the row number in the file.
+    pub fn timestamps(
+        &mut self,
+        ticks: Ticks,
+        row: impl Fn(usize) -> u64,
+    ) -> Result<CandleTimestamps> {
+        let only_timestamps = |timestamps_ns| CandleTimestamps {
+            timestamps_ns,
             begins_ns: None,
         };
         match ticks {
             Ticks::Numbers(numbers) if self.clock.only_scales() && self.far_rows.is_empty() => {
-                self.scaled(owned(numbers), row).map(only_stamps)
+                self.scaled(owned(numbers), row).map(only_timestamps)
             }
             Ticks::Numbers(numbers)
                 if self.clock.only_shifts()
                     && self.far_rows.is_empty()
                     && self.all_fit(&numbers) =>
             {
-                let mut stamps = self.scaled(owned(numbers), &row)?;
-                let shifted = self.clock.shift(&mut stamps, row);
+                let mut timestamps = self.scaled(owned(numbers), &row)?;
+                let shifted = self.clock.shift(&mut timestamps, row);
                 shifted.map_err(|error| self.at_timestamps(error))?;
-                Ok(only_stamps(stamps))
+                Ok(only_timestamps(timestamps))
             }
             ticks => {
                 let times = self.times(&ticks, &row);
@@ -96,11 +100,11 @@ impl TimeColumn {
                             Setting::End,
                         ]),
                 };
-                let stamps = clock.stamp(times.into_iter(), &row, too_far);
-                let stamps = stamps.map_err(|error| self.at_timestamps(error))?;
+                let timestamps = clock.timestamp(times.into_iter(), &row, too_far);
+                let timestamps = timestamps.map_err(|error| self.at_timestamps(error))?;
                 // Its last look-up helps with the next rows.
                 self.clock = clock;
-                Ok(stamps)
+                Ok(timestamps)
             }
         }
     }
@@ -216,7 +220,7 @@ impl TimeColumn {
             .with_hint("write date and time in one column, or request a timeframe of days")
     }
 
-    /// The stamps of numbers that only need a factor.
+    /// The timestamps of numbers that only need a factor.
     fn scaled(&self, mut numbers: Vec<i64>, row: impl Fn(usize) -> u64) -> Result<Vec<i64>> {
         let scale = match self.clock.stored() {
             Stored::Instants(scale) | Stored::Wall(scale) => scale,
@@ -239,7 +243,7 @@ impl TimeColumn {
             *value = match time {
                 StoredTime::TooSmall | StoredTime::TooLarge => self
                     .clock
-                    .far_stamp(time)
+                    .far_timestamp(time)
                     .ok_or_else(|| self.too_far(*value, row(position)))?,
                 _ => *value * scale,
             };

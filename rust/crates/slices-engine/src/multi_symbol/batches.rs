@@ -15,7 +15,7 @@ use crate::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::planner::{Join, Planner, SliceRule};
 use crate::prefetch::Prefetcher;
-use crate::series::{ObservedSeries, SeriesObserver, SeriesSource};
+use crate::series::{ObservedSeries, OpenSeries, SeriesObserver};
 use crate::thread_pool::ThreadPool;
 use slices_core::alignment::TimelineRule;
 use slices_core::candle::StreamSchema;
@@ -75,7 +75,7 @@ pub struct SliceBatches {
     schema: SchemaRef,
     layout: Arc<BatchContext>,
     planner: Planner,
-    sources: Vec<Arc<SeriesSource>>,
+    all_series: Vec<Arc<OpenSeries>>,
     columns: Columns,
     assembler: Assembler,
     /// Plans in work, oldest first.
@@ -138,11 +138,11 @@ impl SliceBatches {
         // that of the first series.
         let mut opened: Vec<_> = series.iter_mut().rev().map(Prefetcher::open).collect();
         opened.reverse();
-        let sources = opened.into_iter().collect::<Result<Vec<_>>>()?;
+        let all_series = opened.into_iter().collect::<Result<Vec<_>>>()?;
         let symbols: Arc<[String]> = resolved.symbols.into();
         let layout = Arc::new(StreamSchema::new(request, symbols.len()));
         let shaping = symbols.len() * request.price_types().len();
-        let known_after_ns = known_after_ns(request, &sources[..shaping]);
+        let known_after_ns = known_after_ns(request, &all_series[..shaping]);
         let joins = roles
             .into_iter()
             .map(|role| join(request, role, known_after_ns))
@@ -171,14 +171,14 @@ impl SliceBatches {
                 batches,
                 rules.of(Role::Primary).chunk_rows(),
             ),
-            columns: Columns::new(&layout, symbols.len(), &sources, &thread_pool, &buffers),
+            columns: Columns::new(&layout, symbols.len(), &all_series, &thread_pool, &buffers),
             assembler: Assembler::new(schema.clone(), layout, &symbols, batch_slices, buffers),
             timeline: request.timeline().clone(),
             shaping,
             strict: options.is_strict(),
             symbols,
             schema,
-            sources,
+            all_series,
             planned: VecDeque::new(),
             ready: VecDeque::new(),
             planned_end: None,
@@ -210,7 +210,7 @@ impl SliceBatches {
     pub fn progress(&self) -> Progress {
         Progress {
             candles: self.planner.candles(),
-            planned: self.sources.iter().map(|source| source.rows()).sum(),
+            planned: self.all_series.iter().map(|series| series.rows()).sum(),
             slices: self.slices,
         }
     }
@@ -315,9 +315,9 @@ impl SliceBatches {
                 self.columns.take(0)?;
                 // Each file was consistent when it was read. They belong together only if all still
                 // exist unchanged.
-                self.sources
+                self.all_series
                     .iter()
-                    .try_for_each(|source| source.check_named())
+                    .try_for_each(|series| series.check_named())
             }
         }
     }
@@ -361,13 +361,13 @@ impl std::iter::FusedIterator for SliceBatches {}
 
 /// How long after its date a day has ended in all zones of the series that shape the timeline.
 /// `None` if slices are stamped with instants.
-fn known_after_ns(request: &Request, shaping: &[Arc<SeriesSource>]) -> Option<i64> {
+fn known_after_ns(request: &Request, shaping: &[Arc<OpenSeries>]) -> Option<i64> {
     if !request.is_dated() {
         return None;
     }
     let offsets = shaping
         .iter()
-        .filter_map(|source| source.smallest_offset_s());
+        .filter_map(|series| series.smallest_offset_s());
     let offset_ns = offsets.min().unwrap_or(0) * NANOSECONDS_PER_SECOND;
     Some(request.timeframe().duration_ns() - offset_ns)
 }

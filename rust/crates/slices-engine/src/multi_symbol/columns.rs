@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::assemble::GroupColumns;
 use crate::gather::{BufferPool, ColumnGatherer, GatherTask, GatheredColumn, TimestampGatherer};
 use crate::multi_symbol::ReadOptions;
-use crate::series::{SeriesSource, ValueCursor};
+use crate::series::{OpenSeries, ValueCursor};
 use crate::thread_pool::{Priority, SerialTask, ThreadPool};
 use slices_core::candle::{ColumnGroup, StreamSchema};
 use slices_core::error::Result;
@@ -23,7 +23,7 @@ impl Columns {
     pub fn new(
         layout: &StreamSchema,
         symbols: usize,
-        sources: &[Arc<SeriesSource>],
+        all_series: &[Arc<OpenSeries>],
         thread_pool: &ThreadPool,
         buffers: &(BufferPool<f64>, BufferPool<i64>),
     ) -> Self {
@@ -39,8 +39,8 @@ impl Columns {
             let series = || (0..symbols).map(|symbol| group.series(symbol));
             let values = (0..group.values.len()).map(|field| {
                 let cursors = series().map(|number| {
-                    let source = sources[number].clone();
-                    (number, ValueCursor::new(source, field, ahead_rows))
+                    let series = all_series[number].clone();
+                    (number, ValueCursor::new(series, field, ahead_rows))
                 });
                 let gatherer = ColumnGatherer::new(cursors, stands_still, buffers.0.clone());
                 thread_pool.serial_task(gatherer, ColumnGatherer::step)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::values::ValueCursor;
-use super::{CandleTimes, SeriesRules, SeriesSource};
+use super::{CandleTimes, OpenSeries, SeriesRules};
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::Warning;
@@ -60,11 +60,7 @@ impl Duplicates {
     ///
     /// [`Code::DuplicateTimestamp`] if the policy forbids duplicates, and any error of reading
     /// values.
-    pub fn choose(
-        &mut self,
-        source: &Arc<SeriesSource>,
-        candles: &CandleTimes,
-    ) -> Result<Vec<u32>> {
+    pub fn choose(&mut self, series: &Arc<OpenSeries>, candles: &CandleTimes) -> Result<Vec<u32>> {
         let timestamps = &candles.timestamps[..];
         if let Some(first_ns) = timestamps.first() {
             self.counted_ns = self.counted_ns.split_off(first_ns);
@@ -85,9 +81,9 @@ impl Duplicates {
             let mut members: Vec<_> = (at..at + len)
                 .map(|place| (candles.rows.row(place), place))
                 .collect();
-            members.sort_by_key(|(row, _)| source.rank(*row));
+            members.sort_by_key(|(row, _)| series.rank(*row));
             if self.policy == DuplicatePolicy::Error {
-                return Err(repeated(source, timestamps[at], members[1].0));
+                return Err(repeated(series, timestamps[at], members[1].0));
             }
             match &candles.begins {
                 None => kept.push(members[self.kept_of(len)].1 as u32),
@@ -99,7 +95,7 @@ impl Duplicates {
             });
             at += len;
         }
-        self.compare(source, &groups)?;
+        self.compare(series, &groups)?;
         Ok(kept)
     }
 
@@ -139,18 +135,18 @@ impl Duplicates {
     /// As [`Self::choose`].
     pub fn keeps_before(
         &mut self,
-        source: &Arc<SeriesSource>,
+        series: &Arc<OpenSeries>,
         timestamp_ns: i64,
         (before, after): (u64, u64),
     ) -> Result<bool> {
         let mut rows = vec![before, after];
-        rows.sort_by_key(|row| source.rank(*row));
+        rows.sort_by_key(|row| series.rank(*row));
         if self.policy == DuplicatePolicy::Error {
-            return Err(repeated(source, timestamp_ns, rows[1]));
+            return Err(repeated(series, timestamp_ns, rows[1]));
         }
         let kept = rows[self.kept_of(2)];
         let group = Group { timestamp_ns, rows };
-        self.compare(source, std::slice::from_ref(&group))?;
+        self.compare(series, std::slice::from_ref(&group))?;
         if let Some(first) = self
             .first
             .take_if(|first| first.timestamp_ns == timestamp_ns)
@@ -159,10 +155,10 @@ impl Duplicates {
             // names.
             let mut others = vec![first.kept, first.other, before, after];
             others.retain(|row| *row != kept);
-            others.sort_by_key(|row| source.rank(*row));
+            others.sort_by_key(|row| series.rank(*row));
             let mut named = first.other;
             for row in others {
-                if self.differ(source, kept, row)? {
+                if self.differ(series, kept, row)? {
                     named = row;
                     break;
                 }
@@ -177,9 +173,9 @@ impl Duplicates {
     }
 
     /// Whether two rows differ in a value.
-    fn differ(&mut self, source: &Arc<SeriesSource>, a: u64, b: u64) -> Result<bool> {
+    fn differ(&mut self, series: &Arc<OpenSeries>, a: u64, b: u64) -> Result<bool> {
         for field in 0..self.cursors.len() {
-            let values = self.values(source, field, &[a.min(b), a.max(b)])?;
+            let values = self.values(series, field, &[a.min(b), a.max(b)])?;
             if !is_same(values[0], values[1]) {
                 return Ok(true);
             }
@@ -196,7 +192,7 @@ impl Duplicates {
     }
 
     /// Counts the groups with differing rows.
-    fn compare(&mut self, source: &Arc<SeriesSource>, groups: &[Group]) -> Result<()> {
+    fn compare(&mut self, series: &Arc<OpenSeries>, groups: &[Group]) -> Result<()> {
         if groups.is_empty() {
             return Ok(());
         }
@@ -216,7 +212,7 @@ impl Duplicates {
             .map(|group| vec![false; group.rows.len()])
             .collect();
         for field in 0..self.cursors.len() {
-            let values = self.values(source, field, &rows)?;
+            let values = self.values(series, field, &rows)?;
             let value = |row: u64| values[rows.partition_point(|&known| known < row)];
             for ((group, &base), differ) in groups.iter().zip(&bases).zip(&mut differ) {
                 let of_base = value(group.rows[base]);
@@ -230,7 +226,7 @@ impl Duplicates {
                 continue;
             };
             if self.policy == DuplicatePolicy::Identical {
-                return Err(differing(source, group, group.rows[other]));
+                return Err(differing(series, group, group.rows[other]));
             }
             if self.counted_ns.insert(group.timestamp_ns) {
                 self.conflicts += 1;
@@ -247,12 +243,7 @@ impl Duplicates {
     }
 
     /// The values of a column in some ascending rows.
-    fn values(
-        &mut self,
-        source: &Arc<SeriesSource>,
-        field: usize,
-        rows: &[u64],
-    ) -> Result<Vec<f64>> {
+    fn values(&mut self, series: &Arc<OpenSeries>, field: usize, rows: &[u64]) -> Result<Vec<f64>> {
         let mut values = Vec::with_capacity(rows.len());
         for &row in rows {
             let cursor = self.cursors[field].take();
@@ -260,7 +251,7 @@ impl Duplicates {
                 .filter(|cursor| (cursor.position()..cursor.position() + NEAR_ROWS).contains(&row));
             let mut cursor = match near {
                 Some(cursor) => cursor,
-                None => ValueCursor::starting_at(source.clone(), field, row),
+                None => ValueCursor::starting_at(series.clone(), field, row),
             };
             values.push(cursor.value_at(row)?);
             self.cursors[field] = Some(cursor);
@@ -269,10 +260,10 @@ impl Duplicates {
     }
 
     /// The warning about differing rows; `None` if all are equal.
-    pub fn warning(&self, source: &SeriesSource) -> Option<Warning> {
+    pub fn warning(&self, series: &OpenSeries) -> Option<Warning> {
         let first = self.first.as_ref()?;
-        let (kept_file, kept_row) = source.place(first.kept);
-        let (other_file, other_row) = source.place(first.other);
+        let (kept_file, kept_row) = series.place(first.kept);
+        let (other_file, other_row) = series.place(first.other);
         let which = match self.policy {
             DuplicatePolicy::First => "first",
             _ => "last",
@@ -285,7 +276,7 @@ impl Duplicates {
             "{}: {} {timestamps} {have} rows that differ, first {}: row {kept_row} of {} was kept, \
              the {which} by name and row, instead of row {other_row} of {}; choose a policy for \
              duplicates: last, first, identical or error",
-            source.name,
+            series.name,
             self.conflicts,
             format_timestamp(first.timestamp_ns),
             kept_file.display(),
@@ -294,7 +285,7 @@ impl Duplicates {
         Some(
             Warning::new(Code::ConflictingDuplicates.name(), message)
                 .at_file(kept_file)
-                .at_series(&source.name),
+                .at_series(&series.name),
         )
     }
 }
@@ -304,28 +295,28 @@ fn is_same(a: f64, b: f64) -> bool {
     a == b || a.is_nan() && b.is_nan()
 }
 
-fn repeated(source: &SeriesSource, timestamp_ns: i64, row: u64) -> Error {
+fn repeated(series: &OpenSeries, timestamp_ns: i64, row: u64) -> Error {
     let message = format!(
         "duplicate timestamp {}: the series contains it twice",
         format_timestamp(timestamp_ns)
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
-    source.at_row(error, row).with_hint(hint![
+    series.at_row(error, row).with_hint(hint![
         "remove one of the rows or choose ",
         Setting::Duplicates.to("identical"),
         ", last or first"
     ])
 }
 
-fn differing(source: &SeriesSource, group: &Group, row: u64) -> Error {
-    let (file, other) = source.place(group.rows[0]);
+fn differing(series: &OpenSeries, group: &Group, row: u64) -> Error {
+    let (file, other) = series.place(group.rows[0]);
     let message = format!(
         "duplicate timestamp {}: the values differ from row {other} of {}",
         format_timestamp(group.timestamp_ns),
         file.display()
     );
     let error = Error::input(Code::DuplicateTimestamp, message);
-    source.at_row(error, row).with_hint(hint![
+    series.at_row(error, row).with_hint(hint![
         "remove one of the rows or choose ",
         Setting::Duplicates.to("last"),
         " or first"

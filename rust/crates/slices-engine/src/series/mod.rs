@@ -13,7 +13,7 @@ mod row_filter;
 mod row_stream;
 mod rows;
 mod scan;
-mod segment_plan;
+mod segmentation;
 mod segments;
 mod stats;
 mod steps;
@@ -239,10 +239,10 @@ impl SeriesRules {
 }
 
 /// The rows of a series to decode, in the order of its files.
-pub struct SeriesSource {
+pub struct OpenSeries {
     name: SeriesName,
     /// The files, in reading order.
-    files: Vec<PlannedFile>,
+    files: Vec<SelectedFile>,
     /// The rows of all of them.
     ranges: FileRanges,
     /// Files without rows.
@@ -252,7 +252,7 @@ pub struct SeriesSource {
 }
 
 /// A file of the series, and its rows from the first to the last one in the window.
-struct PlannedFile {
+struct SelectedFile {
     file: SeriesFile,
     ranges: Vec<RowRange>,
     /// Number of these rows.
@@ -261,7 +261,7 @@ struct PlannedFile {
     place: usize,
 }
 
-impl PlannedFile {
+impl SelectedFile {
     fn new((place, file): (usize, SeriesFile), ranges: Vec<RowRange>) -> Self {
         Self {
             file,
@@ -322,7 +322,7 @@ impl PlannedFile {
     }
 }
 
-impl SeriesSource {
+impl OpenSeries {
     /// Number of rows to decode.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
@@ -337,7 +337,7 @@ impl SeriesSource {
         let files = self
             .files
             .iter()
-            .map(|planned| planned.file.file().check_named());
+            .map(|selected| selected.file.file().check_named());
         let empty = self.empty.iter().map(EmptyFile::check_named);
         let mut checks = files.chain(empty);
         checks.try_for_each(|check| check.map_err(|error| self.named(error)))
@@ -349,7 +349,7 @@ impl SeriesSource {
         let files = self
             .files
             .iter()
-            .map(|planned| planned.file.smallest_offset_s());
+            .map(|selected| selected.file.smallest_offset_s());
         let empty = self.empty.iter().filter_map(EmptyFile::smallest_offset_s);
         files.chain(empty).min()
     }
@@ -357,11 +357,11 @@ impl SeriesSource {
     /// The precedence of duplicate rows: the index of their file by name, then the row in it.
     fn rank(&self, row: u64) -> (usize, u64) {
         let mut left = row;
-        for planned in &self.files {
-            if left < planned.rows {
-                return (planned.place, left);
+        for selected in &self.files {
+            if left < selected.rows {
+                return (selected.place, left);
             }
-            left -= planned.rows;
+            left -= selected.rows;
         }
         unreachable!("row {row} of {} rows", self.rows())
     }
@@ -374,11 +374,11 @@ impl SeriesSource {
 
     fn place(&self, row: u64) -> (&Path, u64) {
         let mut left = row;
-        for planned in &self.files {
-            if left < planned.rows {
-                return (planned.file.file().path(), planned.row_in_file(left));
+        for selected in &self.files {
+            if left < selected.rows {
+                return (selected.file.file().path(), selected.row_in_file(left));
             }
-            left -= planned.rows;
+            left -= selected.rows;
         }
         unreachable!("row {row} of {} rows", self.rows())
     }
@@ -407,6 +407,6 @@ pub fn open(
     series: &SeriesFiles,
     rules: Arc<SeriesRules>,
     observer: Box<dyn SeriesObserver>,
-) -> Result<(Arc<SeriesSource>, TimestampReader)> {
+) -> Result<(Arc<OpenSeries>, TimestampReader)> {
     TimestampReader::open(series, rules, observer).map_err(|error| series.name.on(error))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::series::stats::SeriesStats;
-use crate::series::{CandleTimes, Rows, SeriesRules, SeriesSource};
+use crate::series::{CandleTimes, OpenSeries, Rows, SeriesRules};
 use slices_core::candle::VALUES_PER_CANDLE;
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
@@ -47,7 +47,7 @@ impl RowFilter {
         &mut self,
         raw: &RawRows,
         first_row: u64,
-        source: &SeriesSource,
+        series: &OpenSeries,
         stats: &mut SeriesStats,
     ) -> Result<CandleTimes> {
         if let Some(begins) = &raw.begins
@@ -55,7 +55,7 @@ impl RowFilter {
                 .iter()
                 .any(|&begin_ns| begin_ns < self.rules.first_begin_ns)
         {
-            return self.filter_late(raw, begins, first_row, source, stats);
+            return self.filter_late(raw, begins, first_row, series, stats);
         }
         let timestamps = &raw.timestamps;
         let all = timestamps.iter();
@@ -93,7 +93,7 @@ impl RowFilter {
             if self.rules.time.guesses_days() {
                 stats.add_days(&filtered.timestamps);
             }
-            filtered.timestamps = self.floored(&filtered, source)?.into();
+            filtered.timestamps = self.floored(&filtered, series)?.into();
         }
         Ok(filtered)
     }
@@ -104,7 +104,7 @@ impl RowFilter {
         raw: &RawRows,
         begins: &[i64],
         first_row: u64,
-        source: &SeriesSource,
+        series: &OpenSeries,
         stats: &mut SeriesStats,
     ) -> Result<CandleTimes> {
         let is_young = |place: &usize| begins[*place] >= self.rules.first_begin_ns;
@@ -112,7 +112,7 @@ impl RowFilter {
         let mut parts = Vec::new();
         for run in young.chunk_by(|a, b| a + 1 == *b) {
             let part = raw.slice(run[0], run.len());
-            parts.push(self.filter_rows(&part, first_row + run[0] as u64, source, stats)?);
+            parts.push(self.filter_rows(&part, first_row + run[0] as u64, series, stats)?);
         }
         Ok(CandleTimes::concat(&parts))
     }
@@ -134,7 +134,7 @@ impl RowFilter {
         kept
     }
 
-    fn floored(&self, filtered: &CandleTimes, source: &SeriesSource) -> Result<Vec<i64>> {
+    fn floored(&self, filtered: &CandleTimes, series: &OpenSeries) -> Result<Vec<i64>> {
         let mut floored = Vec::with_capacity(filtered.len());
         for (position, &timestamp_ns) in filtered.timestamps.iter().enumerate() {
             floored.push(self.rules.timeframe.floor(timestamp_ns).ok_or_else(|| {
@@ -146,7 +146,7 @@ impl RowFilter {
                         self.rules.timeframe
                     ),
                 );
-                source
+                series
                     .at_row(error, filtered.rows.row(position))
                     .at_column(&self.rules.timestamp)
                     .with_hint(hint![

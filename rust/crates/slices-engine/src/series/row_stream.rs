@@ -1,6 +1,6 @@
 //! Streams the rows of a series in file order, from any row on, in chunks of any length.
 
-use super::{SeriesRules, SeriesSource};
+use super::{OpenSeries, SeriesRules};
 use crate::delta_runs::DeltaRuns;
 use slices_core::error::Result;
 use slices_parquet::{LastRange, Projection, RawRows, RowReader};
@@ -45,7 +45,7 @@ impl RowStream {
     /// At most `limit` of the next rows, never an empty chunk. `None` after the last one.
     pub fn next(
         &mut self,
-        source: &SeriesSource,
+        series: &OpenSeries,
         rules: &SeriesRules,
         limit: u64,
     ) -> Result<Option<RawRows>> {
@@ -64,19 +64,19 @@ impl RowStream {
             }));
         }
         while self.decoded.is_none() {
-            let Some(planned) = source.files.get(self.file) else {
+            let Some(selected) = series.files.get(self.file) else {
                 return Ok(None);
             };
-            if self.reader.is_none() && planned.rows > 0 {
+            if self.reader.is_none() && selected.rows > 0 {
                 let skip = std::mem::take(&mut self.skip);
                 let rows = skip..skip + self.end - self.position;
-                let ranges = planned.ranges_between(rows.clone());
-                let last = if !rules.has_window() && planned.cuts_last_range(&rows) {
+                let ranges = selected.ranges_between(rows.clone());
+                let last = if !rules.has_window() && selected.cuts_last_range(&rows) {
                     LastRange::Beginning
                 } else {
                     LastRange::Whole
                 };
-                let reader = planned.file.read_beginning(
+                let reader = selected.file.read_beginning(
                     self.projection,
                     &ranges,
                     rules.chunk_rows,
@@ -106,16 +106,16 @@ impl RowStream {
 
     /// Moves to a row, and streams from there to the end of the series. Uses `runs` if they hold
     /// the timestamps of all rows from there on.
-    pub fn go_to(&mut self, row: u64, source: &SeriesSource, runs: Option<DeltaRuns>) {
+    pub fn go_to(&mut self, row: u64, series: &OpenSeries, runs: Option<DeltaRuns>) {
         *self = Self {
             skip: row,
             position: row,
-            ..Self::new(self.projection, runs, source.rows())
+            ..Self::new(self.projection, runs, series.rows())
         };
-        while let Some(planned) = source.files.get(self.file)
-            && self.skip >= planned.rows
+        while let Some(selected) = series.files.get(self.file)
+            && self.skip >= selected.rows
         {
-            self.skip -= planned.rows;
+            self.skip -= selected.rows;
             self.file += 1;
         }
     }

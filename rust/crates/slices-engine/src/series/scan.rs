@@ -86,7 +86,7 @@ impl<'a> Scan<'a> {
         if self.in_order {
             Order::Ascending
         } else {
-            Order::LookAtAll
+            Order::Whole
         }
     }
 

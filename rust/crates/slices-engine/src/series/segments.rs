@@ -16,7 +16,7 @@ pub(super) struct Segment {
 pub(super) enum Order {
     Ascending,
     /// Out of order, or few enough to be read and checked as a whole.
-    LookAtAll,
+    Whole,
     /// Unknown; a pass that keeps little memory finds out.
     Scan,
 }
@@ -46,7 +46,7 @@ pub(super) fn segments(pages: &[PageBounds]) -> (Vec<Segment>, bool) {
             may_repeat |= after == Some(max_ns);
             segments.push(Segment {
                 rows,
-                order: Order::LookAtAll,
+                order: Order::Whole,
             });
             (rows, max_ns) = (0, i64::MIN);
         }
@@ -72,9 +72,9 @@ pub(super) fn as_one(segments: &[Segment]) -> Option<Segment> {
 }
 
 /// All segments as one to be checked as a whole; `None` for an empty list.
-pub(super) fn look_at_all(segments: &[Segment]) -> Option<Segment> {
+pub(super) fn as_whole(segments: &[Segment]) -> Option<Segment> {
     as_one(segments).map(|segment| Segment {
-        order: Order::LookAtAll,
+        order: Order::Whole,
         ..segment
     })
 }

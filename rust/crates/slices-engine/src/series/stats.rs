@@ -1,7 +1,7 @@
 //! Counts the candles of a series while it is read, and makes the warnings at its end.
 
 use crate::series::steps::Steps;
-use crate::series::{SeriesObserver, SeriesRules, SeriesSource};
+use crate::series::{OpenSeries, SeriesObserver, SeriesRules};
 use slices_core::error::Code;
 use slices_core::report::{SeriesName, SeriesReport, Warning};
 use slices_core::units::NANOSECONDS_PER_DAY;
@@ -52,13 +52,13 @@ impl SeriesStats {
     }
 
     /// The warnings about the series, once it has ended.
-    pub fn warnings(&self, source: &SeriesSource) -> Vec<Warning> {
+    pub fn warnings(&self, series: &OpenSeries) -> Vec<Warning> {
         let warning = |code: Code, message: String| {
             Warning::new(code.name(), message)
-                .at_file(&source.first_path)
-                .at_series(&source.name)
+                .at_file(&series.first_path)
+                .at_series(&series.name)
         };
-        let name = &source.name;
+        let name = &series.name;
         let local_days = (self.days_off_midnight > self.days / 2).then(|| {
             let message = format!(
                 "{name}: {} of {} candles are not stamped at 00:00Z, as if their writer had lost a \

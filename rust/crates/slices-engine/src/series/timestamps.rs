@@ -13,10 +13,10 @@ use super::open::OpenedFiles;
 use super::row_filter::{RowFilter, left_out};
 use super::row_stream::RowStream;
 use super::scan::Scan;
-use super::segment_plan::{SegmentPlan, contradiction};
-use super::segments::{Order, Segment, SegmentBounds, look_at_all};
+use super::segmentation::{Segmentation, contradiction};
+use super::segments::{Order, Segment, SegmentBounds, as_whole};
 use super::stats::SeriesStats;
-use super::{CandleTimes, PlannedFile, SeriesObserver, SeriesRules, SeriesSource};
+use super::{CandleTimes, OpenSeries, SelectedFile, SeriesObserver, SeriesRules};
 use crate::discovery::SeriesFiles;
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
@@ -27,7 +27,7 @@ use slices_parquet::{FileRanges, Projection};
 /// The candles of one series, chunk by chunk.
 pub struct TimestampReader {
     rules: Arc<SeriesRules>,
-    source: Arc<SeriesSource>,
+    series: Arc<OpenSeries>,
     filter: RowFilter,
     rows: RowStream,
     segments: VecDeque<Segment>,
@@ -49,7 +49,7 @@ impl TimestampReader {
         series: &SeriesFiles,
         rules: Arc<SeriesRules>,
         observer: Box<dyn SeriesObserver>,
-    ) -> Result<(Arc<SeriesSource>, Self)> {
+    ) -> Result<(Arc<OpenSeries>, Self)> {
         let OpenedFiles {
             files,
             places,
@@ -61,23 +61,23 @@ impl TimestampReader {
         let by_pages = if filter.needs_values() || rules.time.needs_begins() {
             None
         } else {
-            SegmentPlan::by_pages(&files, &rules)?
+            Segmentation::by_pages(&files, &rules)?
         };
-        let mut plan = match by_pages {
-            Some(plan) => plan,
-            None => SegmentPlan::by_scan(&files, &rules)?,
+        let mut segmentation = match by_pages {
+            Some(segmentation) => segmentation,
+            None => Segmentation::by_scan(&files, &rules)?,
         };
         // Rows of one date are resolved together; they are few.
         let is_whole = rules.time.needs_begins();
         if is_whole {
-            plan.segments = look_at_all(&plan.segments).into_iter().collect();
+            segmentation.segments = as_whole(&segmentation.segments).into_iter().collect();
         }
-        let files = places.into_iter().zip(files).zip(plan.ranges);
+        let files = places.into_iter().zip(files).zip(segmentation.ranges);
         let files: Vec<_> = files
-            .map(|(file, ranges)| PlannedFile::new(file, ranges))
+            .map(|(file, ranges)| SelectedFile::new(file, ranges))
             .collect();
-        let ranges = files.iter().flat_map(PlannedFile::file_ranges);
-        let source = Arc::new(SeriesSource {
+        let ranges = files.iter().flat_map(SelectedFile::file_ranges);
+        let series = Arc::new(OpenSeries {
             name: series.name.clone(),
             ranges: FileRanges::new(ranges),
             files,
@@ -88,33 +88,36 @@ impl TimestampReader {
         stats.report.timestamp_units = units;
         let reader = Self {
             rows: if filter.needs_values() {
-                RowStream::new(Projection::Candles, None, source.rows())
+                RowStream::new(Projection::Candles, None, series.rows())
             } else {
                 // Ends after the first segment. The rest starts much later, by `go_to`.
-                let first = plan.segments.first().map_or(0, |segment| segment.rows);
-                RowStream::new(Projection::Timestamps, plan.runs, first)
+                let first = segmentation
+                    .segments
+                    .first()
+                    .map_or(0, |segment| segment.rows);
+                RowStream::new(Projection::Timestamps, segmentation.runs, first)
             },
             filter,
-            segments: plan.segments.into(),
-            bounds: plan.bounds,
+            segments: segmentation.segments.into(),
+            bounds: segmentation.bounds,
             whole: None,
-            may_repeat: (rules.normalize || plan.may_repeat) && !is_whole,
+            may_repeat: (rules.normalize || segmentation.may_repeat) && !is_whole,
             pending: None,
             duplicates: Duplicates::new(&rules),
             stats,
             ended: false,
             warnings: Vec::new(),
             rules,
-            source: source.clone(),
+            series: series.clone(),
         };
-        Ok((source, reader))
+        Ok((series, reader))
     }
 
     /// The next candles of the series; `None` after the last ones. Never an empty chunk.
     pub fn next_chunk(&mut self) -> Result<Option<CandleTimes>> {
         let chunk = self
             .next_unnamed()
-            .map_err(|error| self.source.named(error))?;
+            .map_err(|error| self.series.named(error))?;
         if let Some(chunk) = &chunk {
             let before = |&at: &i64| at < self.rules.first_ns;
             let lead_in = chunk.timestamps.partition_point(before);
@@ -132,9 +135,9 @@ impl TimestampReader {
         } else if !self.ended {
             self.ended = true;
             if self.rules.warns_of_conflicts {
-                self.warnings.extend(self.duplicates.warning(&self.source));
+                self.warnings.extend(self.duplicates.warning(&self.series));
             }
-            self.warnings.extend(self.stats.warnings(&self.source));
+            self.warnings.extend(self.stats.warnings(&self.series));
         }
         Ok(chunk)
     }
@@ -194,13 +197,13 @@ impl TimestampReader {
             };
             match segment.order {
                 Order::Ascending => {}
-                Order::LookAtAll => {
+                Order::Whole => {
                     let segment = *segment;
                     self.segments.pop_front();
                     self.load(&segment)?;
                     if !self.segments.is_empty() {
                         // The rest is read much later, so keep nothing for it.
-                        self.rows.go_to(self.rows.position(), &self.source, None);
+                        self.rows.go_to(self.rows.position(), &self.series, None);
                     }
                     continue;
                 }
@@ -212,14 +215,14 @@ impl TimestampReader {
                 }
             }
             let first_row = self.rows.position();
-            let Some(raw) = self.rows.next(&self.source, &self.rules, segment.rows)? else {
+            let Some(raw) = self.rows.next(&self.series, &self.rules, segment.rows)? else {
                 self.segments.pop_front();
                 continue;
             };
             segment.rows -= raw.timestamps.len() as u64;
             let filtered =
                 self.filter
-                    .filter_rows(&raw, first_row, &self.source, &mut self.stats)?;
+                    .filter_rows(&raw, first_row, &self.series, &mut self.stats)?;
             if !filtered.is_empty() {
                 return Ok(Some(filtered));
             }
@@ -233,7 +236,7 @@ impl TimestampReader {
         while self.rows.position() < start + segment.rows {
             let first_row = self.rows.position();
             let left = start + segment.rows - first_row;
-            let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
+            let Some(raw) = self.rows.next(&self.series, &self.rules, left)? else {
                 break;
             };
             self.check_bounds(first_row, &raw.timestamps)?;
@@ -242,7 +245,7 @@ impl TimestampReader {
         self.may_repeat |= scan.repeats;
         let order = scan.order();
         let runs = scan.runs;
-        self.rows.go_to(start, &self.source, runs);
+        self.rows.go_to(start, &self.series, runs);
         Ok(Segment { order, ..*segment })
     }
 
@@ -253,13 +256,13 @@ impl TimestampReader {
         while self.rows.position() < all_rows.end {
             let first_row = self.rows.position();
             let left = all_rows.end - first_row;
-            let Some(raw) = self.rows.next(&self.source, &self.rules, left)? else {
+            let Some(raw) = self.rows.next(&self.series, &self.rules, left)? else {
                 break;
             };
             self.check_bounds(first_row, &raw.timestamps)?;
             parts.push(
                 self.filter
-                    .filter_rows(&raw, first_row, &self.source, &mut self.stats)?,
+                    .filter_rows(&raw, first_row, &self.series, &mut self.stats)?,
             );
         }
         let mut all = CandleTimes::concat(&parts);
@@ -268,12 +271,12 @@ impl TimestampReader {
             let row = all.rows.row(earlier + 1);
             if self.rules.unsorted == UnsortedPolicy::Error {
                 let error = unsorted(&all.timestamps[earlier..=earlier + 1]);
-                return Err(self.source.at_row(error, row));
+                return Err(self.series.at_row(error, row));
             }
             if self.stats.report.sorted {
-                let (path, row) = self.source.place(row);
+                let (path, row) = self.series.place(row);
                 self.warnings
-                    .push(sorted_in_memory(&self.source.name, path, row));
+                    .push(sorted_in_memory(&self.series.name, path, row));
             }
             self.stats.report.sorted = false;
             let mut order: Vec<u32> = (0..row_index(all.len())?).collect();
@@ -297,7 +300,7 @@ impl TimestampReader {
             return Ok(());
         };
         let error = contradiction(timestamps[row], &page, &self.rules);
-        Err(self.source.at_row(error, first_row + row as u64))
+        Err(self.series.at_row(error, first_row + row as u64))
     }
 
     /// Keeps one row of each timestamp. The candles must be in order.
@@ -307,7 +310,7 @@ impl TimestampReader {
             return Ok(filtered);
         }
         let end = timestamps.len();
-        let kept = self.duplicates.choose(&self.source, &filtered)?;
+        let kept = self.duplicates.choose(&self.series, &filtered)?;
         self.stats.report.conflicting_duplicates = self.duplicates.conflicts();
         let lead_in = timestamps.partition_point(|&at| at < self.rules.first_ns);
         let kept_of_it = kept.partition_point(|&at| (at as usize) < lead_in);
@@ -330,11 +333,11 @@ impl TimestampReader {
                 // The scan saw them in order.
                 let message = "the file changed while it was being read";
                 let error = Error::input(Code::CorruptInput, message);
-                Err(self.source.at_row(error, after.rows.row(0)))
+                Err(self.series.at_row(error, after.rows.row(0)))
             }
             Some((last, first)) if last == first && self.rules.fails_on_duplicates() => {
                 let rows = (before.rows.row(before.len() - 1), after.rows.row(0));
-                let kept = self.duplicates.keeps_before(&self.source, first, rows);
+                let kept = self.duplicates.keeps_before(&self.series, first, rows);
                 kept.map(drop)
             }
             _ => Ok(()),
@@ -351,7 +354,7 @@ impl TimestampReader {
             return Ok((before, after));
         };
         let rows = (before.rows.row(before.len() - 1), after.rows.row(0));
-        let keeps_before = self.duplicates.keeps_before(&self.source, shared, rows)?;
+        let keeps_before = self.duplicates.keeps_before(&self.series, shared, rows)?;
         self.stats.report.conflicting_duplicates = self.duplicates.conflicts();
         let dropped = Some(shared).filter(|&at| at >= self.rules.first_ns);
         self.stats.report.duplicates += u64::from(dropped.is_some());

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::series::SeriesSource;
+use crate::series::OpenSeries;
 use slices_core::error::Result;
 use slices_parquet::{ColumnCursor, FileColumn};
 
@@ -15,7 +15,7 @@ const UNWANTED_ROWS: usize = 1_024;
 /// Decodes every row, wanted or not. Otherwise the rows that become slices would decide whether an
 /// error in a file is found.
 pub struct ValueCursor {
-    source: Arc<SeriesSource>,
+    series: Arc<OpenSeries>,
     column: ColumnCursor<f64>,
     /// The next row to be read.
     position: u64,
@@ -26,19 +26,19 @@ pub struct ValueCursor {
 impl ValueCursor {
     /// Creates a cursor at the first row. If several columns are read in turns, `ahead_rows` rows
     /// are decoded at a time where fewer do not pay.
-    pub fn new(source: Arc<SeriesSource>, field: usize, ahead_rows: usize) -> Self {
-        let column = ColumnCursor::new(source.ranges.clone(), FileColumn::Value(field));
+    pub fn new(series: Arc<OpenSeries>, field: usize, ahead_rows: usize) -> Self {
+        let column = ColumnCursor::new(series.ranges.clone(), FileColumn::Value(field));
         Self {
             column: column.with_ahead_rows(ahead_rows),
-            source,
+            series,
             position: 0,
             shuffled: (0, Vec::new()),
         }
     }
 
     /// Creates a cursor at a row. Does not decode the rows before it.
-    pub fn starting_at(source: Arc<SeriesSource>, field: usize, row: u64) -> Self {
-        let cursor = Self::new(source, field, 0);
+    pub fn starting_at(series: Arc<OpenSeries>, field: usize, row: u64) -> Self {
+        let cursor = Self::new(series, field, 0);
         Self {
             column: cursor.column.starting_at(row),
             position: row,
@@ -54,7 +54,7 @@ impl ValueCursor {
     /// Fills `into` with the next values, NaN for a null. That many rows must remain.
     pub fn read(&mut self, into: &mut [f64]) -> Result<()> {
         let read = self.column.read(into);
-        read.map_err(|error| self.source.named(error))?;
+        read.map_err(|error| self.series.named(error))?;
         self.position += into.len() as u64;
         Ok(())
     }
@@ -94,6 +94,6 @@ impl ValueCursor {
     /// Reads the remaining rows, which checks the rest of the files.
     pub fn finish(&mut self) -> Result<()> {
         self.shuffled = (0, Vec::new());
-        self.skip_to(self.source.rows())
+        self.skip_to(self.series.rows())
     }
 }

@@ -15,7 +15,7 @@ use slices_parquet::{PageBounds, RowRange, SeriesFile};
 const SCANNED_AT_ONCE_CHUNKS: u64 = 12;
 
 /// Which rows of the files are read, and in which segments.
-pub(super) struct SegmentPlan {
+pub(super) struct Segmentation {
     /// The row ranges of each file.
     pub ranges: Vec<Vec<RowRange>>,
     pub segments: Vec<Segment>,
@@ -25,7 +25,7 @@ pub(super) struct SegmentPlan {
     pub runs: Option<DeltaRuns>,
 }
 
-impl SegmentPlan {
+impl Segmentation {
     /// Plans by the bounds of pages. Scans a small selection at once. Of a large one, decodes only
     /// the pages at the ends of the window.
     ///
