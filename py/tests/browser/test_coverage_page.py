@@ -205,7 +205,7 @@ def test_dragging_zooms_and_every_view_keeps_it(page: Page) -> None:
     page.click("text=Missing")
     assert zoomed(page) == (start, end)
     assert point_at(page, "GBPUSD", 4)[0][0] == "GBPUSD"
-    page.click("text=Whole map")
+    page.get_by_role("button", name="Whole map").click()
     page.wait_for_function(WHOLE)
     assert zoomed(page) == (0, 10)
 

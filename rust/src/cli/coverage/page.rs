@@ -161,7 +161,7 @@ fn map_section(map: &HeatMap) -> String {
 <h2 id="map-title">Symbols over time</h2>
 <p class="quiet">A row is a symbol, the costliest on top; a column is a bin of {bin}, UTC. Missing counts
 only timestamps of the union: where no symbol has a candle, nothing is missing and the map stays blank. Drag over the map
-to zoom in, double-click to see the whole map, and point at a cell to read its counts.</p>
+to zoom in, double-click to see it whole, and point at a cell to read its counts.</p>
 <div class="views" role="group" aria-label="What the map shows">{buttons}<button type="button" class="apart" id="whole">Whole map</button></div>
 <figure>
 <div id="map" role="img" aria-labelledby="map-title" aria-describedby="view-caption"></div>

@@ -46,7 +46,7 @@ pub struct TimestampReader {
 
 impl TimestampReader {
     pub(super) fn open(
-        series: &SeriesFiles,
+        found: &SeriesFiles,
         rules: Arc<SeriesRules>,
         observer: Box<dyn SeriesObserver>,
     ) -> Result<(Arc<OpenSeries>, Self)> {
@@ -55,7 +55,7 @@ impl TimestampReader {
             places,
             empty,
             units,
-        } = OpenedFiles::open(series, &rules)?;
+        } = OpenedFiles::open(found, &rules)?;
         let rows = files.iter().map(|file| file.file().rows()).sum();
         let filter = RowFilter::new(&rules);
         let by_pages = if filter.needs_values() || rules.time.needs_begins() {
@@ -78,13 +78,13 @@ impl TimestampReader {
             .collect();
         let ranges = files.iter().flat_map(SelectedFile::file_ranges);
         let series = Arc::new(OpenSeries {
-            name: series.name.clone(),
+            name: found.name.clone(),
             ranges: FileRanges::new(ranges),
             files,
             empty,
-            first_path: series.files[0].path.clone(),
+            first_path: found.files[0].path.clone(),
         });
-        let mut stats = SeriesStats::new(&series.name, series.files.len(), rows, &rules, observer);
+        let mut stats = SeriesStats::new(&found.name, found.files.len(), rows, &rules, observer);
         stats.report.timestamp_units = units;
         let reader = Self {
             rows: if filter.needs_values() {
