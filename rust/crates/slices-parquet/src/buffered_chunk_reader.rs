@@ -115,9 +115,9 @@ impl ChunkReader for BufferedChunkReader {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = window.rest_from(start);
         if known.is_empty() {
-            // A page was skipped. Read its header and the next one together.
+            // A page was skipped. The next page that is read checks the file, and its headers too.
             let length = HEADER_BYTES.min(self.end.saturating_sub(start));
-            known = self.file.get_bytes(start, length as usize)?;
+            known = self.file.peek(start, length as usize)?;
             *window = Window {
                 start,
                 bytes: known.clone(),

@@ -163,6 +163,33 @@ impl PositionedFile {
         }
     }
 
+    /// Reads bytes without the check that the file is unchanged: [`Self::check`] has to come before
+    /// anything relies on them.
+    pub fn peek(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.len()) {
+            // Check before reserving memory: a damaged length must not cost gigabytes.
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} lie beyond the end of the file"
+            )));
+        }
+        // Read into uninitialised capacity, without writing zeros first.
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let offset = start + bytes.len() as u64;
+            let read = match pread(&self.file, spare_capacity(&mut bytes), offset) {
+                Err(Errno::INTR) => continue,
+                outcome => outcome.map_err(io::Error::from)?,
+            };
+            if read == 0 {
+                return Err(ParquetError::EOF("the file became shorter".to_owned()));
+            }
+        }
+        // The capacity may be larger than requested.
+        bytes.truncate(length);
+        Ok(bytes.into())
+    }
+
     /// A weak handle, which ends with the last reader of the file.
     pub fn downgrade(&self) -> Weak<File> {
         Arc::downgrade(&self.file)
@@ -219,31 +246,11 @@ impl ChunkReader for PositionedFile {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.len()) {
-            // Check before reserving memory: a damaged length must not cost gigabytes.
-            return Err(ParquetError::EOF(format!(
-                "{length} bytes at {start} lie beyond the end of the file"
-            )));
-        }
-        // Read into uninitialised capacity, without writing zeros first.
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            let offset = start + bytes.len() as u64;
-            let read = match pread(&self.file, spare_capacity(&mut bytes), offset) {
-                Err(Errno::INTR) => continue,
-                outcome => outcome.map_err(io::Error::from)?,
-            };
-            if read == 0 {
-                return Err(ParquetError::EOF("the file became shorter".to_owned()));
-            }
-        }
-        // The capacity may be larger than requested.
-        bytes.truncate(length);
+        let bytes = self.peek(start, length)?;
         // Check before returning the bytes: changed bytes must not reach a slice. The headers read
         // earlier are then consistent too.
         match self.check() {
-            Ok(()) => Ok(bytes.into()),
+            Ok(()) => Ok(bytes),
             Err(changed) => Err(ParquetError::General(changed.message().to_owned())),
         }
     }

@@ -170,27 +170,15 @@ struct LaneSpace {
     room: usize,
 }
 
-/// A step that brings values into a lane. `place` counts places of the tile, `at` rows of the lane.
+/// A step that brings values into rows of a lane, from row `at` on.
 #[derive(Clone, Copy)]
 enum LaneStep {
     /// Reads consecutive rows of the series.
     Read { row: u64, at: usize, len: usize },
-    /// Shows rows that were read, one at each place.
-    Place { place: usize, at: usize, len: usize },
-    /// Shows one row that was read, at all places.
-    Spread {
-        place: usize,
-        from: usize,
-        at: usize,
-        len: usize,
-    },
-    /// Shows one row at all places, which was read last or is read alone.
-    Repeat {
-        place: usize,
-        row: u64,
-        at: usize,
-        len: usize,
-    },
+    /// Repeats a row of the lane that was read.
+    Spread { from: usize, at: usize, len: usize },
+    /// Repeats one row of the series, which was read last or is read alone.
+    Repeat { row: u64, at: usize, len: usize },
 }
 
 /// The values of one symbol for a tile: rows as they were read, and which of them belong where.
@@ -200,7 +188,7 @@ struct Lane {
     placed: Vec<RowRun>,
     /// The first run that may still be moved.
     next: usize,
-    /// What the piece in work needs.
+    /// How the rows of the current piece are read.
     steps: Vec<LaneStep>,
     /// Whether everything in `rows` is a finite number.
     finite: bool,
@@ -234,7 +222,7 @@ impl Lane {
         });
     }
 
-    /// Reads the values of a symbol for a tile: first plans which rows go where, then reads them.
+    /// Reads the values of a symbol for a tile: plans which rows belong where, then reads them.
     fn read(&mut self, tile: &Tile<'_>, source: &mut Source) -> Result<()> {
         self.begin();
         let mut used = 0;
@@ -251,8 +239,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Plans how the rows of a series get to some positions. Returns how many rows of the lane are
-    /// used then.
+    /// Plans how the rows of a series get into the lane, and places them. Returns how many rows of
+    /// the lane are used then.
     fn plan(
         &mut self,
         series: &SeriesRows,
@@ -262,19 +250,12 @@ impl Lane {
     ) -> usize {
         let mut used = space.used;
         let mut take = |len: usize| {
-            let at = used;
             used += len;
-            at
+            used - len
         };
         let mut touched = series.touched_by(positions);
         let place_of = |run: &RowRun| space.place + run.position() - positions.start;
         let is_repeated = |run: &RowRun| run.repeated_ns().is_some();
-        let repeat = |run: &RowRun, at: usize| LaneStep::Repeat {
-            place: place_of(run),
-            row: run.row(),
-            at,
-            len: run.len(),
-        };
         self.steps.clear();
         let mut room = space.room;
         if let Some((first, rest)) = touched.split_first()
@@ -284,8 +265,10 @@ impl Lane {
         {
             // Read before, for slices before these.
             let run = first.within(positions);
-            self.steps.push(repeat(&run, take(run.len())));
-            room -= run.len();
+            let (at, len) = (take(run.len()), run.len());
+            self.steps.push(LaneStep::Repeat { row, at, len });
+            self.place(place_of(&run), at, len);
+            room -= len;
             touched = rest;
         }
         let runs = touched.iter().map(|run| run.within(positions));
@@ -309,32 +292,24 @@ impl Lane {
             });
             for run in runs {
                 let from = first + (run.row() - rows.start) as usize;
-                self.steps.push(if is_repeated(&run) {
-                    LaneStep::Spread {
-                        place: place_of(&run),
-                        from,
-                        at: take(run.len()),
-                        len: run.len(),
-                    }
+                let len = run.len();
+                if is_repeated(&run) {
+                    let at = take(len);
+                    self.steps.push(LaneStep::Spread { from, at, len });
+                    self.place(place_of(&run), at, len);
                 } else {
-                    LaneStep::Place {
-                        place: place_of(&run),
-                        at: from,
-                        len: run.len(),
-                    }
-                });
+                    self.place(place_of(&run), from, len);
+                }
             }
         } else {
             for run in runs {
-                let (at, len) = (take(run.len()), run.len());
-                if is_repeated(&run) {
-                    self.steps.push(repeat(&run, at));
+                let (row, at, len) = (run.row(), take(run.len()), run.len());
+                self.steps.push(if is_repeated(&run) {
+                    LaneStep::Repeat { row, at, len }
                 } else {
-                    let row = run.row();
-                    self.steps.push(LaneStep::Read { row, at, len });
-                    let place = place_of(&run);
-                    self.steps.push(LaneStep::Place { place, at, len });
-                }
+                    LaneStep::Read { row, at, len }
+                });
+                self.place(place_of(&run), at, len);
             }
         }
         used
@@ -342,33 +317,20 @@ impl Lane {
 
     /// Reads what was planned.
     fn execute(&mut self, series: &SeriesRows, source: &mut Source) -> Result<()> {
-        for step in 0..self.steps.len() {
-            match self.steps[step] {
+        for step in &self.steps {
+            match *step {
                 LaneStep::Read { row, at, len } => {
                     let end = at + len;
                     series.read(&mut source.cursor, row, &mut self.rows[at..end])?;
                     source.latest = Some((row + len as u64 - 1, self.rows[end - 1]));
                 }
-                LaneStep::Place { place, at, len } => self.place(place, at, len),
-                LaneStep::Spread {
-                    place,
-                    from,
-                    at,
-                    len,
-                } => {
+                LaneStep::Spread { from, at, len } => {
                     let value = self.rows[from];
                     self.rows[at..at + len].fill(value);
-                    self.place(place, at, len);
                 }
-                LaneStep::Repeat {
-                    place,
-                    row,
-                    at,
-                    len,
-                } => {
+                LaneStep::Repeat { row, at, len } => {
                     let value = source.value_at(series, row)?;
                     self.rows[at..at + len].fill(value);
-                    self.place(place, at, len);
                 }
             }
         }
