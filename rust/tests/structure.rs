@@ -97,6 +97,50 @@ fn dependencies_are_those_that_a_crate_may_import() {
     }
 }
 
+/// The module that stands in a crate's root, of a source file: a file or a folder.
+fn module(name: &str, path: &Path) -> String {
+    let inside = path.strip_prefix(folder(name).join("src"));
+    let first = inside.expect("a source file").iter().next();
+    let first = Path::new(first.expect("a name")).with_extension("");
+    first.to_string_lossy().into_owned()
+}
+
+#[test]
+fn modules_of_a_crate_import_each_other_in_no_circle() {
+    for (name, _) in MAY_IMPORT {
+        let files = sources(name);
+        let mut left: Vec<_> = files.iter().map(|(path, _)| module(name, path)).collect();
+        left.retain(|module| !["lib", "main"].contains(&module.as_str()));
+        left.sort();
+        left.dedup();
+        assert!(left.len() > 2, "{name}: {left:?}");
+        let imports = |from: &str, to: &str| {
+            files.iter().any(|(path, code)| {
+                // A file in the root reaches its neighbours by `super`, too.
+                let is_in_root = path.parent() == Some(&folder(name).join("src"));
+                let ways = if is_in_root {
+                    &["crate", "super"][..]
+                } else {
+                    &["crate"]
+                };
+                let named = |way: &&str| {
+                    [";", "::"]
+                        .iter()
+                        .any(|end| code.contains(&format!("{way}::{to}{end}")))
+                };
+                module(name, path) == from && from != to && ways.iter().any(named)
+            })
+        };
+        // Take away what imports nothing that is left, until only circles are.
+        while let Some(at) =
+            (0..left.len()).find(|&at| !left.iter().any(|to| imports(&left[at], to)))
+        {
+            left.remove(at);
+        }
+        assert!(left.is_empty(), "{name} has a circle among {left:?}");
+    }
+}
+
 #[test]
 fn every_crate_says_what_it_is_and_what_it_may_import() {
     for (name, _) in &MAY_IMPORT[..4] {

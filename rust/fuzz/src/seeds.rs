@@ -21,7 +21,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
 
-use crate::sync::OPTION_BYTES;
+/// Number of bytes before a file that encode the request.
+pub const OPTION_BYTES: usize = 3;
 
 const MINUTE_NS: i64 = 60_000_000_000;
 

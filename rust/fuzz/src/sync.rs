@@ -14,10 +14,7 @@ use tempfile::TempDir;
 
 use crate::findings;
 use crate::output::{self, Output};
-use crate::seeds;
-
-/// Number of bytes before a file that encode the request.
-pub const OPTION_BYTES: usize = 3;
+use crate::seeds::{self, OPTION_BYTES};
 
 /// Symbols whose series shape the timeline; the files of the second one are valid.
 const SYMBOLS: [&str; 2] = ["A", "B"];

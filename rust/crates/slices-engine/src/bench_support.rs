@@ -8,6 +8,7 @@ use crate::discovery;
 use crate::gather;
 use crate::multi_symbol::ReadOptions;
 use crate::series::{self, SeriesRules, ValueCursor};
+use crate::series_files::SeriesFiles;
 use slices_core::error::{Error, Result};
 use slices_core::request::Request;
 
@@ -42,7 +43,7 @@ pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
     })
 }
 
-fn decode_series(files: &discovery::SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
+fn decode_series(files: &SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
     let (source, mut timestamps) = series::open(files, rules.clone(), Box::new(()))?;
     while timestamps.next_chunk()?.is_some() {}
     for field in 0..rules.fields() {

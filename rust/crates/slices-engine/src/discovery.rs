@@ -10,7 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::input_list::{self, ListedFile};
+use crate::input_list;
+use crate::series_files::{FileEntry, Resolved, Role, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::SeriesName;
@@ -18,56 +19,6 @@ use slices_core::request::{
     MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Reading, Request, Symbols, TemplateFields,
     Timeframe, check_timeline, owner,
 };
-
-/// The role of a series in the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Candles of the primary timeframe.
-    Primary,
-    /// Candles of a higher timeframe, by its index in the request.
-    Higher(usize),
-    /// Indicators.
-    Indicators,
-}
-
-/// A file of a series, and what a list of inputs says about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileEntry {
-    /// The path of the file.
-    pub path: PathBuf,
-    /// Set if a list of inputs names the file.
-    pub listed: Option<Arc<ListedFile>>,
-}
-
-impl From<PathBuf> for FileEntry {
-    fn from(path: PathBuf) -> Self {
-        Self { path, listed: None }
-    }
-}
-
-/// A series of a request and its files, in name order or in the order of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeriesFiles {
-    /// The series.
-    pub name: SeriesName,
-    /// What it is for.
-    pub role: Role,
-    /// Its files.
-    pub files: Vec<FileEntry>,
-    /// The folder that the files must stay in, with links resolved.
-    pub within: Option<Arc<Path>>,
-}
-
-/// The symbols and series of a request. Candles of the primary timeframe come first: for each
-/// symbol, one series per price type, in the order of the request. Each higher timeframe follows in
-/// the same way, then one series of indicators per symbol.
-#[derive(Debug)]
-pub struct Resolved {
-    /// The symbols, in the order of the stream.
-    pub symbols: Vec<String>,
-    /// The series, in the order of the stream.
-    pub series: Vec<SeriesFiles>,
-}
 
 /// Finds the files of every requested series. They must stay in the folder that the user spelled,
 /// unless `follow_links` is set.

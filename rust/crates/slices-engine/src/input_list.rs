@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::discovery::{FileEntry, Resolved, Role, SeriesFiles};
+use crate::series_files::{FileEntry, ListedFile, Resolved, Role, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
 use slices_core::report::SeriesName;
 use slices_core::request::{
@@ -19,21 +19,6 @@ use slices_core::request::{
 
 /// Maximum size: enough for a thousand symbols with one file a day for ten years.
 const LIST_BYTES_MAX: u64 = 1 << 30;
-
-/// What a list says about a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListedFile {
-    /// Column names, by `timestamp`, the fields of a candle, or the names of indicators.
-    pub columns: BTreeMap<String, String>,
-    /// The unit of integer timestamps.
-    pub unit: Option<TimestampUnit>,
-    /// The zone of wall clocks and days.
-    pub zone: Option<Zone>,
-    /// The size in bytes.
-    pub size: Option<u64>,
-    /// The time of the last write, nanoseconds since 1970.
-    pub modified_ns: Option<i64>,
-}
 
 /// The whole document.
 #[derive(Debug, Deserialize)]

@@ -3,7 +3,7 @@
 //! A module imports only modules that stand above it in this list:
 //!
 //! 1. `delta_runs`, `thread_pool`: runs of timestamps; threads.
-//! 2. [`discovery`], [`input_list`]: the files of each series.
+//! 2. [`series_files`], then [`input_list`], then [`discovery`]: the files of each series.
 //! 3. `series`: one ordered, filtered series: its candle times and its values.
 //! 4. `gather`: moves values and timestamps into columns, following a plan.
 //! 5. `prefetch`, `planner`: make the plan from the candle times of all series.
@@ -25,6 +25,7 @@ pub mod multi_symbol;
 mod planner;
 mod prefetch;
 mod series;
+pub mod series_files;
 mod thread_pool;
 
 pub use series::{ObservedSeries, SeriesObserver};

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::discovery::SeriesFiles;
 use crate::series::{self, CandleTimes, OpenSeries, SeriesObserver, SeriesRules, TimestampReader};
+use crate::series_files::SeriesFiles;
 use crate::thread_pool::{Priority, SerialTask, ThreadPool};
 use slices_core::error::Result;
 use slices_core::report::{SeriesReport, Warning};

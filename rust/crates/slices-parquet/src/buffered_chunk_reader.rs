@@ -12,7 +12,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::{PositionedFile, PositionedRead};
 use super::limits::ChunkLimits;
-use super::pages::DictionaryPage;
+use super::page_header::DictionaryPage;
 use super::snappy;
 
 /// A chunk of at most this size is read at once.

@@ -19,7 +19,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::buffered_chunk_reader::BufferedChunkReader;
 use super::file::PositionedFile;
-use super::pages::DictionaryPage;
+use super::page_header::DictionaryPage;
 use super::rle_bit_packed::RleBitPacked;
 
 /// Number of indexes or levels to unpack at a time. They stay in the first-level cache.

@@ -16,7 +16,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::PositionedFile;
-use super::pages::{DeclaredPage, PageKind};
+use super::page_header::{DeclaredPage, PageKind};
 use super::thrift::{CompactReader, Kind};
 
 /// The most bytes of one page, compressed or not: 16 million numbers. Writers make pages of a

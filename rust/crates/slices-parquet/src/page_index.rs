@@ -9,7 +9,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::file::PositionedFile;
 use super::limits::{check_index, check_index_lists};
-use super::pages::StoredBounds;
+use super::page_header::StoredBounds;
 
 /// Rows and bounds of each page of a column chunk of `rows` rows, by its page index.
 ///

@@ -10,12 +10,40 @@ use parquet::basic::Type as PhysicalType;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::arrays::ArrayBatches;
-use super::columns::{Column, find_column, is_number, is_time, is_timestamp, with_seconds};
+use super::clock::TimeRules;
+use super::columns::{
+    Column, FileContents, find_column, is_number, is_time, is_timestamp, with_seconds,
+};
 use super::file::{InputFile, PositionedFile, open_file};
 use super::formats::{ENCRYPTED, TELLING_BYTES, format_of};
 use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
-use super::series_file::FileOptions;
 use slices_core::error::{Code, Error, Result};
+use slices_core::request::{TimestampUnit, Zone};
+
+/// The file to read, and how to read it.
+#[derive(Debug, Clone, Copy)]
+pub struct FileOptions<'a> {
+    /// The path of the file.
+    pub path: &'a Path,
+    /// The folder that the path must not lead out of.
+    pub within: Option<&'a Arc<Path>>,
+    /// The content of the file.
+    pub contents: FileContents,
+    /// The name of the column of timestamps.
+    pub timestamp: &'a str,
+    /// The names of the columns of numbers.
+    pub values: &'a [String],
+    /// The rules that convert its timestamps.
+    pub time: &'a Arc<TimeRules>,
+    /// The unit of timestamps that are integers.
+    pub unit: Option<TimestampUnit>,
+    /// The zone of its wall clocks and days.
+    pub zone: Option<&'a Zone>,
+    /// Whether the caller needs the zone of the column, even if no rule uses it.
+    pub asks_zone: bool,
+    /// Whether the file stays open. Otherwise it is open only while it is read.
+    pub stays_open: bool,
+}
 
 /// Consecutive rows of one row group: `rows` rows after the first `skip` ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Opens one file of a series, and finds out what its timestamps mean.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -12,39 +11,14 @@ use parquet::file::statistics::Statistics;
 
 use super::arrays::ArrayBatches;
 use super::clock::{FileClock, Stored, StoredTime, TimeRules};
-use super::columns::{FileContents, is_time, nanoseconds_per_unit, own_zone, with_column_type};
+use super::columns::{is_time, nanoseconds_per_unit, own_zone, with_column_type};
 use super::file::InputFile;
-use super::parquet_file::{Footer, ParquetFile};
+use super::parquet_file::{FileOptions, Footer, ParquetFile};
 use super::time_column::TimeColumn;
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::panic_guard::catch_panic;
 use slices_core::request::{TimestampUnit, Zone};
-
-/// The file to read, and how to read it.
-#[derive(Debug, Clone, Copy)]
-pub struct FileOptions<'a> {
-    /// The path of the file.
-    pub path: &'a Path,
-    /// The folder that the path must not lead out of.
-    pub within: Option<&'a Arc<Path>>,
-    /// The content of the file.
-    pub contents: FileContents,
-    /// The name of the column of timestamps.
-    pub timestamp: &'a str,
-    /// The names of the columns of numbers.
-    pub values: &'a [String],
-    /// The rules that convert its timestamps.
-    pub time: &'a Arc<TimeRules>,
-    /// The unit of timestamps that are integers.
-    pub unit: Option<TimestampUnit>,
-    /// The zone of its wall clocks and days.
-    pub zone: Option<&'a Zone>,
-    /// Whether the caller needs the zone of the column, even if no rule uses it.
-    pub asks_zone: bool,
-    /// Whether the file stays open. Otherwise it is open only while it is read.
-    pub stays_open: bool,
-}
 
 /// A file of a series.
 pub enum Opened {

@@ -7,7 +7,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::assemble::Assembler;
-use crate::discovery::Role;
 use crate::gather::{BufferPool, GatherTask, Plan, TILE_SLICES};
 use crate::multi_symbol::columns::Columns;
 use crate::multi_symbol::slice::BatchContext;
@@ -16,6 +15,7 @@ use crate::multi_symbol::{Inputs, ReadOptions, SliceBatch};
 use crate::planner::{Join, Planner, SliceRule};
 use crate::prefetch::Prefetcher;
 use crate::series::{ObservedSeries, OpenSeries, SeriesObserver};
+use crate::series_files::Role;
 use crate::thread_pool::ThreadPool;
 use slices_core::alignment::TimelineRule;
 use slices_core::candle::StreamSchema;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::discovery::{self, Resolved};
+use crate::discovery;
 use crate::multi_symbol::ReadOptions;
+use crate::series_files::Resolved;
 use slices_core::error::Result;
 use slices_core::request::Request;
 use slices_core::session::Hours;

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
-use crate::discovery::Role;
 use crate::multi_symbol::batches::PLANS_AHEAD;
 use crate::series::SeriesRules;
+use crate::series_files::Role;
 use slices_core::request::Request;
 use slices_core::session::Hours;
 

@@ -30,8 +30,8 @@ use self::open::OpenedFiles;
 pub use self::rows::Rows;
 pub use self::timestamps::TimestampReader;
 pub use self::values::ValueCursor;
-use crate::discovery::{Role, SeriesFiles};
 use crate::input_list::InputFileDocument;
+use crate::series_files::{Role, SeriesFiles};
 use slices_core::error::{Error, Result};
 use slices_core::report::SeriesName;
 use slices_core::request::{

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::SeriesRules;
-use crate::discovery::{FileEntry, SeriesFiles};
 use crate::input_list::{InputFileDocument, contradiction};
+use crate::series_files::{FileEntry, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
 use slices_core::report::FileUnit;
 use slices_parquet::{

@@ -17,7 +17,7 @@ use super::segmentation::{Segmentation, contradiction};
 use super::segments::{Order, Segment, SegmentBounds, as_whole};
 use super::stats::SeriesStats;
 use super::{CandleTimes, OpenSeries, SelectedFile, SeriesObserver, SeriesRules};
-use crate::discovery::SeriesFiles;
+use crate::series_files::SeriesFiles;
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::{SeriesName, SeriesReport, Warning};
