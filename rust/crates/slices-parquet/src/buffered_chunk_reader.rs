@@ -36,6 +36,8 @@ pub(super) struct BufferedChunkReader {
 struct Window {
     start: u64,
     bytes: Bytes,
+    /// Whether the file was checked after they were read.
+    checked: bool,
 }
 
 impl Window {
@@ -69,6 +71,7 @@ impl BufferedChunkReader {
         let window = Window {
             start,
             bytes: file.get_bytes(start, first as usize)?,
+            checked: true,
         };
         Ok(Self {
             file,
@@ -115,12 +118,14 @@ impl ChunkReader for BufferedChunkReader {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = window.rest_from(start);
         if known.is_empty() {
-            // A page was skipped. The next page that is read checks the file, and its headers too.
+            // A page was skipped. The next page that is read checks the file, and so the headers
+            // that were read before it.
             let length = HEADER_BYTES.min(self.end.saturating_sub(start));
             known = self.file.peek(start, length as usize)?;
             *window = Window {
                 start,
                 bytes: known.clone(),
+                checked: false,
             };
         }
         self.limits.check_header(&self.file, start, &known)?;
@@ -132,6 +137,10 @@ impl ChunkReader for BufferedChunkReader {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = window.from(start, length as u64) {
+            if !window.checked {
+                self.file.check_unchanged()?;
+                window.checked = true;
+            }
             self.limits.check_page(start, &bytes)?;
             return Ok(bytes);
         }
@@ -142,9 +151,88 @@ impl ChunkReader for BufferedChunkReader {
         *window = Window {
             start: page_end,
             bytes: Bytes::copy_from_slice(&bytes[length..]),
+            checked: true,
         };
         let page = bytes.slice(..length);
         self.limits.check_page(start, &page)?;
         Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::{Seek, SeekFrom, Write};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::super::file::open_file;
+    use super::super::page_header::DeclaredPage;
+    use super::*;
+
+    /// Writes a chunk of small pages that is read page by page. Returns it and the starts of its
+    /// pages.
+    fn write_small_pages(path: &Path) -> (ColumnChunkMetaData, Vec<u64>) {
+        let numbers = Arc::new(Int64Array::from_iter_values(0..20_000)) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("n", numbers)]).expect("one column");
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_data_page_row_count_limit(8)
+            .set_write_batch_size(8)
+            .build();
+        let file = File::create(path).expect("a new file");
+        let mut writer =
+            ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
+        writer.write(&batch).expect("room for the batch");
+        writer.close().expect("a footer");
+        let opened = File::open(path).expect("the file");
+        let read = SerializedFileReader::new(opened).expect("a Parquet file");
+        let chunk = read.metadata().row_group(0).column(0).clone();
+        let all = fs::read(path).expect("the file");
+        let mut start = ChunkLimits::new(&chunk).expect("a sound chunk").start();
+        let mut starts = Vec::new();
+        while starts.len() < 20_000 / 8 {
+            let page = DeclaredPage::read(&all[start as usize..]).expect("a page header");
+            starts.push(start);
+            start += page.header_bytes as u64 + page.compressed_bytes as u64;
+        }
+        (chunk, starts)
+    }
+
+    /// The header of a page behind skipped ones is read without a check, and a small page comes
+    /// with it: the bytes of the page must not pass unchecked.
+    #[test]
+    fn a_small_page_behind_skipped_ones_is_checked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("n.parquet");
+        let (chunk, starts) = write_small_pages(&path);
+        let file = open_file(&path, None).expect("the file");
+        let reader = BufferedChunkReader::new(file, &chunk).expect("a reader");
+        let page_after = |reader: &BufferedChunkReader, start: u64| {
+            let mut header = Vec::new();
+            let read = reader.get_read(start).expect("a header");
+            let page = read.take(HEADER_BYTES).read_to_end(&mut header);
+            page.expect("the bytes of a header");
+            let page = DeclaredPage::read(&header).expect("a page header");
+            let (start, bytes) = (start + page.header_bytes as u64, page.compressed_bytes);
+            reader.get_bytes(start, bytes as usize)
+        };
+        page_after(&reader, starts[100]).expect("a page of an unchanged file");
+
+        let mut other = File::options().write(true).open(&path).expect("the file");
+        let last = starts[1_001] - 8;
+        other
+            .seek(SeekFrom::Start(last))
+            .expect("a place in the file");
+        other.write_all(&[7; 8]).expect("room for eight bytes");
+        other.seek(SeekFrom::End(0)).expect("the end of the file");
+        other.write_all(b"more").expect("room for four bytes");
+        let error = page_after(&reader, starts[1_000]).expect_err("a changed file");
+        assert!(error.to_string().contains("it became longer"), "{error}");
     }
 }

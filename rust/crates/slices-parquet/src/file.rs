@@ -163,8 +163,8 @@ impl PositionedFile {
         }
     }
 
-    /// Reads bytes without the check that the file is unchanged: [`Self::check`] has to come before
-    /// anything relies on them.
+    /// Reads bytes without the check that the file is unchanged. [`Self::check_unchanged`] has to
+    /// come before anything relies on them.
     pub fn peek(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let end = start.checked_add(length as u64);
         if end.is_none_or(|end| end > self.len()) {
@@ -213,6 +213,12 @@ impl PositionedFile {
         self.input.check(&metadata)
     }
 
+    /// [`Self::check`] within a call of the library.
+    pub fn check_unchanged(&self) -> Result<(), ParquetError> {
+        let checked = self.check();
+        checked.map_err(|changed| ParquetError::General(changed.message().to_owned()))
+    }
+
     /// Runs the decoder; its errors and panics become errors of the file, or of a change to it.
     pub fn guarded<T>(&self, decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
         let damaged = |message: String| {
@@ -249,10 +255,8 @@ impl ChunkReader for PositionedFile {
         let bytes = self.peek(start, length)?;
         // Check before returning the bytes: changed bytes must not reach a slice. The headers read
         // earlier are then consistent too.
-        match self.check() {
-            Ok(()) => Ok(bytes),
-            Err(changed) => Err(ParquetError::General(changed.message().to_owned())),
-        }
+        self.check_unchanged()?;
+        Ok(bytes)
     }
 }
 
