@@ -20,6 +20,12 @@ use slices_core::request::{
     Timeframe, check_timeline, owner,
 };
 
+/// One letter of this many may differ, be missing or be swapped in a name that is suggested.
+const LETTERS_PER_TYPO: usize = 3;
+
+/// Number of names that a hint suggests at most.
+const NEAR_NAMES: usize = 3;
+
 /// Finds the files of every requested series. They must stay in the folder that the user spelled,
 /// unless `follow_links` is set.
 ///
@@ -104,6 +110,7 @@ impl<'a> FileLocator<'a> {
                 "invalid data root {:?}: expected UTF-8",
                 request.data()
             ))
+            .with_hint("rename the folder, or reach it through a link with a name in UTF-8")
         })?;
         // A missing folder is reported as missing later.
         let real =
@@ -415,22 +422,7 @@ impl<'a> FileLocator<'a> {
             .map(Some)
             .collect();
         self.check_stars(None, &sides)?;
-        let mut symbols = BTreeSet::new();
-        for &price_type in self.request.price_types() {
-            for template in &self.templates {
-                let fields = TemplateFields {
-                    root: self.root,
-                    symbol: None,
-                    timeframe: Some(self.timeframe.as_str()),
-                    price_type: Some(price_type),
-                };
-                let files = matching_files(&template.pattern(fields))?;
-                for file in files {
-                    let readings = self.readings(template, &file, fields);
-                    symbols.extend(owner(&readings).map(|reading| reading.symbol.clone()));
-                }
-            }
-        }
+        let symbols = self.found_symbols(self.request.price_types())?;
         if symbols.is_empty() {
             return Err(self.no_root().unwrap_or_else(|| {
                 Error::input(
@@ -470,10 +462,26 @@ impl<'a> FileLocator<'a> {
         Ok(symbols)
     }
 
+    /// Symbols with a file of the timeframe and of any of the price types.
+    fn found_symbols(&self, price_types: &[PriceType]) -> Result<BTreeSet<String>> {
+        let mut symbols = BTreeSet::new();
+        for &price_type in price_types {
+            for template in &self.templates {
+                let fields = self.fields_of_any_symbol(Some(price_type));
+                let files = matching_files(&template.pattern(fields))?;
+                for file in files {
+                    let readings = self.readings(template, &file, fields);
+                    symbols.extend(owner(&readings).map(|reading| reading.symbol.clone()));
+                }
+            }
+        }
+        Ok(symbols)
+    }
+
     /// The error for a series without a file, by the first missing part.
     fn missing(&self, symbol: &str, price_type: Option<PriceType>) -> Result<Error> {
         if let Some(error) = self.no_root() {
-            return Ok(error.at_series(symbol, price_type));
+            return Ok(error);
         }
         let timeframe = self.timeframe;
         let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));
@@ -515,7 +523,12 @@ impl<'a> FileLocator<'a> {
             .iter()
             .any(|template| template.as_str().contains("{root}"));
         (uses_root && !root.is_dir()).then(|| {
-            Error::input(Code::SymbolNotFound, "the data root is not a folder")
+            let message = if may_exist(root) {
+                "the data root is not a folder"
+            } else {
+                "the data root does not exist"
+            };
+            Error::input(Code::SymbolNotFound, message)
                 .at_file(root)
                 .with_hint(hint![
                     "name the root folder with ",
@@ -560,18 +573,28 @@ impl<'a> FileLocator<'a> {
         )
     }
 
+    /// What to do about a symbol without a file: its other spelling, if a symbol with files has a
+    /// similar name.
     fn symbol_hint(&self, symbol: &str) -> String {
-        let mut near: Vec<String> = fs::read_dir(self.request.data())
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name != symbol && name.eq_ignore_ascii_case(symbol))
+        let found = self.found_symbols(&PriceType::ALL).unwrap_or_default();
+        if let Some(other) = found.iter().find(|one| one.eq_ignore_ascii_case(symbol)) {
+            return format!("did you mean {other}? Names are case-sensitive");
+        }
+        let distance = |other: &String| {
+            strsim::osa_distance(&symbol.to_ascii_lowercase(), &other.to_ascii_lowercase())
+        };
+        let mut near: Vec<_> = found
+            .iter()
+            .map(|other| (distance(other), other))
+            .filter(|(distance, _)| distance * LETTERS_PER_TYPO <= symbol.chars().count())
             .collect();
         near.sort_unstable();
-        match near.first() {
-            Some(name) => format!("did you mean {name}? Names are case-sensitive"),
-            None => self.layout_hint(),
+        let names = near.iter().map(|(_, name)| name.as_str());
+        let names: Vec<_> = names.take(NEAR_NAMES).collect();
+        if names.is_empty() {
+            self.layout_hint()
+        } else {
+            format!("did you mean {}?", names.join(" or "))
         }
     }
 }

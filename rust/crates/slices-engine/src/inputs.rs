@@ -51,7 +51,9 @@ pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
         let absolute = documents.into_iter().map(|mut document| {
             document.path = path::absolute(&document.path).map_err(|error| {
                 let message = format!("cannot find the current folder: {error}");
-                Error::system(message).with_source(error)
+                Error::system(message)
+                    .with_source(error)
+                    .with_hint("start it in a folder that exists and is readable")
             })?;
             Ok(document)
         });

@@ -332,7 +332,8 @@ impl TimestampReader {
             Some((last, first)) if last > first => {
                 // The scan saw them in order.
                 let message = "the file changed while it was being read";
-                let error = Error::input(Code::CorruptInput, message);
+                let error = Error::input(Code::CorruptInput, message)
+                    .with_hint("run again when no process writes there");
                 Err(self.series.at_row(error, after.rows.row(0)))
             }
             Some((last, first)) if last == first && self.rules.fails_on_duplicates() => {
