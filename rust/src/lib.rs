@@ -36,6 +36,7 @@ pub use slices_core::request::{
     SymbolPattern, Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone,
     check_local_path, format_timestamp, parse_timestamp, uri_scheme, zone_rules_release,
 };
+pub use slices_core::text::short_timestamp;
 pub use slices_core::{Code, Error, ErrorKind, Location, Result};
 pub use slices_engine::input_list::InputFileDocument;
 pub use slices_engine::inputs::{InputList, InputSeries, inputs};

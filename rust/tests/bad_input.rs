@@ -53,7 +53,10 @@ fn read(builder: RequestBuilder) -> Result<usize, Error> {
 fn failure(builder: RequestBuilder) -> Error {
     match read(builder) {
         Ok(slices) => panic!("{slices} slices instead of an error"),
-        Err(error) => error,
+        Err(error) => {
+            assert!(error.hint().is_some(), "an error without a hint: {error}");
+            error
+        }
     }
 }
 
@@ -62,10 +65,10 @@ fn what_is_missing_is_named_by_its_own_code() {
     let (folder, _) = data();
     let root = folder.path();
     let timeframe = |text: &str| text.parse::<Timeframe>().expect("a timeframe");
-    assert_eq!(
-        failure(request(&root.join("none"))).code(),
-        Code::SymbolNotFound
-    );
+    let error = failure(request(&root.join("none")));
+    assert_eq!(error.code(), Code::SymbolNotFound);
+    assert_eq!(error.message(), "the data root does not exist");
+    assert_eq!(error.location().symbol, None);
     let unknown = failure(request(root).symbols(["B"]));
     assert_eq!(unknown.code(), Code::SymbolNotFound);
     assert_eq!(unknown.location().symbol.as_deref(), Some("B"));
@@ -86,15 +89,32 @@ fn what_is_missing_is_named_by_its_own_code() {
         failure(request(root).all_symbols().timeframe(timeframe("H1"))).code(),
         Code::SymbolNotFound
     );
-    let error = failure(request(root).symbols(["a"]));
-    assert!(
-        error
-            .hint()
-            .expect("a hint")
-            .to_string()
-            .contains("did you mean A"),
-        "{error}"
-    );
+}
+
+#[test]
+fn a_misspelt_symbol_is_told_the_names_near_it() {
+    let (folder, _) = data();
+    for symbol in ["EURUSD", "GBPUSD", "GBPAUD", "USDJPY"] {
+        common::write(
+            &common::path(folder.path(), symbol, "M1", "BID"),
+            &minutes(0..10),
+            10,
+        );
+    }
+    for (symbol, expected) in [
+        ("a", "did you mean A? Names are case-sensitive"),
+        ("eurusd", "did you mean EURUSD? Names are case-sensitive"),
+        ("GBPUS", "did you mean GBPUSD?"),
+        ("EURSUD", "did you mean EURUSD?"),
+        ("GBPASD", "did you mean GBPAUD or GBPUSD?"),
+        ("B", "files are searched as"),
+        ("USDSEK", "files are searched as"),
+    ] {
+        let error = failure(request(folder.path()).symbols([symbol]));
+        assert_eq!(error.code(), Code::SymbolNotFound);
+        let hint = error.hint().expect("a hint").to_string();
+        assert!(hint.starts_with(expected), "{symbol}: {hint}");
+    }
 }
 
 #[test]

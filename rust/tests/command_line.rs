@@ -420,6 +420,17 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
+fn help_fits_into_a_hundred_columns() {
+    for command in ["sync", "inputs", "coverage", "inspect", "diff", "cache"] {
+        let mut help = Command::new(env!("CARGO_BIN_EXE_omega-slices"));
+        let help = text(&run(help.args([command, "--help"]).env("COLUMNS", "100")).stdout);
+        let wide = help.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None, "{command}");
+        assert!(help.lines().count() > 10, "{command}: {help}");
+    }
+}
+
+#[test]
 fn a_progress_bar_is_drawn_on_stderr_where_it_is_asked_for() {
     let data = data();
     let output = run(sync(data.path()).args(["--progress", "always"]));

@@ -435,7 +435,7 @@ fn the_first_lines_say_why_there_are_so_few_slices() {
         [
             "8 of 10 timestamps (80.00 %) from 1970-01-01T00:00:00Z to 1970-01-01T00:09:00Z are in the \
              intersection; 2 are lost, since not every one of the 4 series has a candle there.",
-            "Of these, symbols cost alone: B 2 (ask 1, both 1).",
+            "Missing in one symbol only: B 2 (ask 1, both 1).",
         ]
     );
     assert_eq!(
@@ -458,8 +458,8 @@ fn what_several_symbols_lack_is_said_too() {
     assert_eq!(
         lines[1..3],
         [
-            "Of these, symbols cost alone: A 3 (bid 3), B 1 (ask 1).",
-            "At 5 two symbols or more lack a candle, most often: A at 5, B at 5.",
+            "Missing in one symbol only: A 3 (bid 3), B 1 (ask 1).",
+            "At 5 timestamps, two or more symbols lack a candle, most often: A at 5, B at 5.",
         ]
     );
 }

@@ -81,7 +81,10 @@ fn slice_timestamps(builder: RequestBuilder) -> Vec<i64> {
 fn failure(builder: RequestBuilder) -> Error {
     match run(builder) {
         Ok((slice_timestamps, ..)) => panic!("no error, but slices at {slice_timestamps:?}"),
-        Err(error) => error,
+        Err(error) => {
+            assert!(error.hint().is_some(), "an error without a hint: {error}");
+            error
+        }
     }
 }
 

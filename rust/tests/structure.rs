@@ -84,6 +84,17 @@ fn crates_import_downwards_only() {
     }
 }
 
+/// The executable is the first user of the library, and needs nothing that others cannot have.
+#[test]
+fn the_command_line_imports_the_library_alone() {
+    refuse("omega-slices", "slices_", |path| {
+        let inside = path
+            .strip_prefix(root().join("src"))
+            .expect("a source file");
+        !inside.starts_with("cli") && inside != Path::new("main.rs")
+    });
+}
+
 #[test]
 fn dependencies_are_those_that_a_crate_may_import() {
     for (name, allowed) in MAY_IMPORT {

@@ -119,7 +119,9 @@ impl Entry {
             output.flush()
         };
         copy().map_err(|error| {
-            Error::system(format!("cannot write the output: {error}")).with_source(error)
+            Error::system(format!("cannot write the output: {error}"))
+                .with_source(error)
+                .with_hint("make room there, or name another output")
         })
     }
 }

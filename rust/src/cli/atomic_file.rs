@@ -25,7 +25,10 @@ pub enum Named {
 /// The checked path of a file that does not exist yet.
 #[derive(Debug)]
 pub struct Target {
+    /// The path that the user named.
     path: PathBuf,
+    /// The file itself, with links resolved.
+    file: PathBuf,
     folder: PathBuf,
     force: bool,
 }
@@ -76,13 +79,13 @@ impl Target {
             Err(error) => return Err(failed("cannot inspect the output", path, error)),
         };
         // Follow a link: the file that it names is replaced, not the link.
-        let path = if existing {
+        let file = if existing {
             fs::canonicalize(path)
                 .map_err(|error| failed("cannot inspect the output", path, error))?
         } else {
             path.to_owned()
         };
-        let folder = match path.parent() {
+        let folder = match file.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
@@ -94,13 +97,14 @@ impl Target {
             );
         }
         Ok(Named::File(Self {
-            path,
+            path: path.to_owned(),
+            file,
             folder,
             force,
         }))
     }
 
-    /// The path of the file; a link is resolved.
+    /// The path that the user named.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -133,14 +137,15 @@ impl AtomicFile {
         }
     }
 
-    /// Gives the complete file its name, durably. Returns the path.
+    /// Gives the complete file its name, durably. Returns the path that the user named.
     pub fn commit(self) -> Result<PathBuf, Error> {
         let Target {
             path,
+            file,
             folder,
             force,
         } = self.target;
-        match self.data.name(&path, &folder, force) {
+        match self.data.name(&file, &folder, force) {
             Ok(()) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !force => {
                 Err(exists(&path))
@@ -235,4 +240,5 @@ pub fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     Error::system(format!("{what}: {error}"))
         .at_file(path)
         .with_source(error)
+        .with_hint("check room and permissions there, or name another output")
 }

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use omega_slices::diff::{Cell, Differing, FirstDifference, ListDifference, OneSided};
 use omega_slices::ipc::SliceReader;
-use omega_slices::{Diff, Error, Tolerance, check_local_path, diff};
+use omega_slices::{Diff, Error, Tolerance, check_local_path, diff, short_timestamp};
 use serde::Serialize;
-use slices_core::text::short_timestamp;
 
 use crate::cli::Answer;
 use crate::cli::args::DiffArguments;

@@ -80,7 +80,9 @@ impl Output {
                 // A separate file handle: Rust's stdout would search the data for line breaks.
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
                 let stdout = stdout.map_err(|error| {
-                    Error::system("cannot write to stdout: it is not open").with_source(error)
+                    Error::system("cannot write to stdout: it is not open")
+                        .with_source(error)
+                        .with_hint("redirect stdout, or name a file with --output")
                 })?;
                 // Saves switches between writer and reader. Fails if stdout is not a pipe or the
                 // system limit is lower; the pipe then keeps its size.

@@ -35,6 +35,8 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
         .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(|error| {
-            Error::system(format!("cannot write the report: {error}")).with_source(error)
+            Error::system(format!("cannot write the report: {error}"))
+                .with_source(error)
+                .with_hint("make room where stdout goes")
         })
 }

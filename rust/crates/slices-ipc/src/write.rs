@@ -186,7 +186,11 @@ pub fn write<W: Write + Send>(
                 let encoder = Encoder::new(options, output, &schema).map_err(output_failed)?;
                 write_received(&receiver, &written_sender, encoder, symbols)
             })
-            .map_err(|error| Error::system("cannot start the writing thread").with_source(error))?;
+            .map_err(|error| {
+                Error::system("cannot start the writing thread")
+                    .with_source(error)
+                    .with_hint("raise the limit of threads (ulimit -u)")
+            })?;
         let mut after_batch = |batches: &SliceBatches| {
             after_batch(batches, bytes.load(Ordering::Relaxed));
         };
@@ -278,5 +282,7 @@ fn output_failed(error: ArrowError) -> Error {
         ArrowError::IoError(_, error) => error,
         other => io::Error::other(other),
     };
-    Error::system(format!("cannot write the output: {error}")).with_source(error)
+    Error::system(format!("cannot write the output: {error}"))
+        .with_source(error)
+        .with_hint("make room there, or name another output")
 }

@@ -145,7 +145,8 @@ pub(super) fn find_column(
     if fields.next().is_some() {
         return Err(mismatch(format!(
             "ambiguous column {name:?}: the file has several of this name"
-        )));
+        ))
+        .with_hint("write the file with one column of this name"));
     }
     if !is_right(field.data_type()) {
         return Err(mismatch(format!(

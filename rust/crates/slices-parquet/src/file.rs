@@ -221,11 +221,7 @@ impl PositionedFile {
 
     /// Runs the decoder; its errors and panics become errors of the file, or of a change to it.
     pub fn guarded<T>(&self, decode: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-        let damaged = |message: String| {
-            Error::input(Code::CorruptInput, message)
-                .at_file(&self.input.path)
-                .with_hint("write or download the file again: it is damaged or not a Parquet file")
-        };
+        let damaged = |message| damaged(&self.input.path, message);
         let damaged = match catch_panic(decode) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
@@ -338,6 +334,13 @@ pub fn check_within(file: &File, path: &Path, within: Option<&Path>) -> Result<(
             Setting::FollowLinks,
             ", or copy the file there"
         ]))
+}
+
+/// The error for a file whose parts contradict each other, or cannot be decoded.
+pub(super) fn damaged(path: &Path, message: impl Into<String>) -> Error {
+    Error::input(Code::CorruptInput, message)
+        .at_file(path)
+        .with_hint("write or download the file again: it is damaged or not a Parquet file")
 }
 
 /// Describes a system error of opening or checking an input file.

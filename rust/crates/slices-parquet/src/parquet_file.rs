@@ -14,7 +14,7 @@ use super::clock::TimeRules;
 use super::columns::{
     Column, FileContents, find_column, is_number, is_time, is_timestamp, with_seconds,
 };
-use super::file::{InputFile, PositionedFile, open_file};
+use super::file::{InputFile, PositionedFile, damaged, open_file};
 use super::formats::{ENCRYPTED, TELLING_BYTES, format_of};
 use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
 use slices_core::error::{Code, Error, Result};
@@ -109,11 +109,8 @@ impl ParquetFile {
                 .all(|group| group.num_rows() == 0)
         {
             if metadata.metadata().file_metadata().num_rows() != 0 {
-                return Err(Error::input(
-                    Code::CorruptInput,
-                    "footer declares rows, but its row groups have none",
-                )
-                .at_file(path));
+                let message = "footer declares rows, but its row groups have none";
+                return Err(damaged(path, message));
             }
             return Ok(Footer::NoRows(file.input().clone(), metadata));
         }
@@ -271,7 +268,7 @@ impl ParquetFile {
     }
 
     pub(super) fn corrupt(&self, message: impl Into<String>) -> Error {
-        Error::input(Code::CorruptInput, message).at_file(self.path())
+        damaged(self.path(), message)
     }
 }
 

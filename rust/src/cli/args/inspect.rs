@@ -21,5 +21,5 @@ Examples:
   omega-slices inspect slices.arrow
   omega-slices sync --symbols EURUSD,GBPUSD | omega-slices inspect - --json
 
-Reads only the footer of a complete file, and a stream to its end. Incomplete input is shown up to the
-problem, with \"sealed: false\" in JSON. Exit status 3 means that it contains no slices at all.";
+Reads only the footer of a complete file, and a stream to its end. Incomplete input is shown up to
+the problem, with \"sealed: false\" in JSON. Exit status 3 means that it contains no slices at all.";

@@ -297,6 +297,7 @@ fn symbols_in_file(file: &PathBuf) -> Result<Vec<String>, Error> {
         Error::usage(format!("cannot read the file of symbols: {error}"))
             .at_file(file)
             .with_source(error)
+            .with_hint("name a text file with one symbol per line")
     })?;
     // Some editors start a file with an invisible byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -60,8 +60,8 @@ Examples:
 
 Rules apply in this order: --timestamp-unit, --zone, --stamped, --days, the window
 (--start, --end), --session or --session-file, --normalize, --unsorted, --duplicates, --timeline;
-then --fill, --with-timeframe and --indicators add to the slices. No slice depends on data later than
-itself. A complete stream or file ends with a batch without rows.";
+then --fill, --with-timeframe and --indicators add to the slices. No slice depends on data later
+than itself. A complete stream or file ends with a batch without rows.";
 
 impl SyncArguments {
     /// Returns the interval of the heartbeat, if an option sets one.

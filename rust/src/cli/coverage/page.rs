@@ -7,7 +7,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;
-use omega_slices::{Coverage, Error, HeatMap, PriceType, SeriesCoverage, SymbolCoverage};
+use omega_slices::{
+    Coverage, Error, HeatMap, PriceType, SeriesCoverage, SymbolCoverage, short_timestamp,
+};
 use plotly::common::HoverInfo;
 use plotly::configuration::{DisplayModeBar, DoubleClick, ModeBarButtonName};
 use plotly::layout::{Axis, AxisRange, AxisType, DragMode, HoverMode, Layout, Margin};
@@ -19,7 +21,6 @@ use crate::cli::atomic_file::{Named, Target};
 
 use super::text::{answer, grouped, percent};
 use crate::cli::messages::printable;
-use slices_core::text::short_timestamp;
 
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
 

@@ -1,8 +1,7 @@
 //! Formats the coverage report as text: first why slices are missing, then tables.
 
 use console::measure_text_width;
-use omega_slices::{Coverage, Gap, PriceType, SeriesCoverage, SymbolCoverage};
-use slices_core::text::short_timestamp;
+use omega_slices::{Coverage, Gap, PriceType, SeriesCoverage, SymbolCoverage, short_timestamp};
 
 use crate::cli::messages::printable;
 
@@ -92,10 +91,7 @@ pub fn answer(coverage: &Coverage) -> String {
         })
         .collect();
     if !costs.is_empty() {
-        text.push_str(&format!(
-            "Of these, symbols cost alone: {}",
-            costs.join(", ")
-        ));
+        text.push_str(&format!("Missing in one symbol only: {}", costs.join(", ")));
         let others = alone().skip(NAMED);
         let (count, sum) = others.fold((0, 0), |(count, sum), one| (count + 1, sum + one.alone));
         if count > 0 {
@@ -121,7 +117,7 @@ pub fn answer(coverage: &Coverage) -> String {
             })
             .collect();
         text.push_str(&format!(
-            "At {} two symbols or more lack a candle, most often: {}.\n",
+            "At {} timestamps, two or more symbols lack a candle, most often: {}.\n",
             grouped(together),
             worst.join(", ")
         ));

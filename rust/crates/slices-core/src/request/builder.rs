@@ -228,7 +228,8 @@ impl RequestBuilder {
                 .with_hint("choose from bid, ask and trade"));
         }
         if request.price_types.len() < asked {
-            return Err(Error::usage("the request names a price type twice"));
+            return Err(Error::usage("the request names a price type twice")
+                .with_hint("name each price type once"));
         }
         if let (Some(start), Some(end)) = (request.start_ns, request.end_ns)
             && start > end
@@ -262,7 +263,8 @@ impl RequestBuilder {
 fn check_places(request: &Request) -> Result<()> {
     let Some(inputs) = &request.inputs else {
         if request.data.as_os_str().is_empty() {
-            return Err(Error::usage("the data root is empty"));
+            return Err(Error::usage("the data root is empty")
+                .with_hint(hint!["name the root folder with ", Setting::Data]));
         }
         let templates = [&request.path_template, &request.indicator_template];
         let templates = templates.into_iter().flatten().map(PathTemplate::as_str);
@@ -445,7 +447,8 @@ fn check_sessions(request: &Request) -> Result<()> {
             " or ",
             Setting::SessionFile
         ])),
-        (None, Some(_)) => Err(Error::usage("a session name needs a file of sessions")),
+        (None, Some(_)) => Err(Error::usage("a session name needs a file of sessions")
+            .with_hint(hint!["name the file with ", Setting::SessionFile])),
         _ => Ok(()),
     }
 }
@@ -519,7 +522,9 @@ fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
         check_symbol(symbol, are_listed)?;
         if !seen.insert(symbol.as_str()) {
             return Err(
-                Error::usage(format!("the symbol {symbol:?} is requested twice")).at_symbol(symbol),
+                Error::usage(format!("the symbol {symbol:?} is requested twice"))
+                    .at_symbol(symbol)
+                    .with_hint("name each symbol once"),
             );
         }
     }
@@ -529,17 +534,17 @@ fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
 /// Rejects a symbol that cannot stand in a list of symbols. Rejects one that could leave the root
 /// too, unless files are listed and the symbol is part of no path.
 fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
-    let refuse = |why: &str| {
-        Err(Error::bad_request(
+    let invalid = |why: &str| {
+        Error::bad_request(
             Code::SymbolNotFound,
             format!("invalid symbol name {symbol:?}: {why}"),
         )
-        .at_symbol(symbol)
-        .with_hint("use the plain name of a file or folder below the data root"))
+        .with_hint("use the plain name of a file or folder below the data root")
     };
     if symbol.is_empty() {
-        return refuse("it is empty");
+        return Err(invalid("it is empty"));
     }
+    let refuse = |why: &str| Err(invalid(why).at_symbol(symbol));
     if !is_listed && (symbol == "." || symbol.contains("..")) {
         return refuse("it could leave the data root");
     }

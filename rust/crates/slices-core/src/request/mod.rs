@@ -64,9 +64,10 @@ impl ColumnNames {
     /// A usage error if the field is unknown or the name is empty.
     pub fn rename(&mut self, field: &str, column: &str) -> Result<()> {
         if column.is_empty() {
-            return Err(Error::usage(format!(
-                "the column name for {field:?} is empty"
-            )));
+            return Err(
+                Error::usage(format!("the column name for {field:?} is empty"))
+                    .with_hint("name the column of the file, as in timestamp=ts,open=o"),
+            );
         }
         let slot = match Self::VALUE_FIELDS.iter().position(|name| *name == field) {
             Some(index) => &mut self.values[index],

@@ -24,6 +24,7 @@ pub fn parse_timestamp(text: &str) -> Result<i64> {
         Error::usage(format!(
             "invalid timestamp {text:?}: expected a time from 1677-09-21 to 2262-04-11"
         ))
+        .with_hint("timestamps are 64-bit nanoseconds since 1970; choose a time in their range")
     })
 }
 

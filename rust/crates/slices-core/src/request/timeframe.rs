@@ -9,6 +9,9 @@ use crate::units::{NANOSECONDS_PER_DAY, NANOSECONDS_PER_SECOND};
 /// 1970-01-01 was a Thursday; weeks are counted from the Monday before it.
 const WEEK_ORIGIN_NS: i64 = -3 * NANOSECONDS_PER_DAY;
 
+/// What a timeframe looks like.
+const FORMS: &str = "expected a unit and a positive number, such as M5 or 5m";
+
 /// The length of a candle: a unit (`S`, `M`, `H`, `D`, `W`) and a positive count, as in `M15`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Timeframe {
@@ -88,7 +91,9 @@ impl FromStr for Timeframe {
                 Code::TimeframeNotFound,
                 format!("invalid timeframe {text:?}: {why}"),
             )
-            .with_hint("write it as S10, M1, H4, D1, W1 or as 10s, 1m, 4h, 1d, 1w")
+            .with_hint(
+                "write it as S10, M1, H4, D1, W1 or as 10s, 1m, 4h, 1d, 1w; months are no timeframe",
+            )
         };
         let canonical = canonical(text);
         let text = canonical.as_deref().unwrap_or(text);
@@ -99,14 +104,14 @@ impl FromStr for Timeframe {
             Some('H') => (3_600, 0),
             Some('D') => (86_400, 0),
             Some('W') => (604_800, WEEK_ORIGIN_NS),
-            _ => return Err(unknown("expected it to start with S, M, H, D or W")),
+            _ => return Err(unknown(FORMS)),
         };
         let digits = characters.as_str();
         if digits.is_empty()
             || digits.starts_with('0')
             || !digits.bytes().all(|byte| byte.is_ascii_digit())
         {
-            return Err(unknown("expected a positive number after the unit"));
+            return Err(unknown(FORMS));
         }
         let duration_ns = digits
             .parse::<i64>()
