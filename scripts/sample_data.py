@@ -2,7 +2,8 @@
 
 Shape: five FX symbols x bid and ask, M1 and the H1 that they make up, from Monday
 2024-01-01T22:00Z on for `--days` days (default 10). Minutes on which the market is closed (Friday
-22:00Z to Sunday 22:00Z) have no candle. Each file misses its own 0.2 % of the others at random, so
+22:00Z to Sunday 22:00Z) have no candle. In January `--session fx` begins and ends two hours earlier,
+so it has rows to leave out. Each file misses its own 0.2 % of the others at random, so
 that some minutes are one-sided; AUDUSD is listed from the third day on. Prices are random walks,
 rounded to the symbol's digits; the ask lies above the bid; volumes are whole. The same arguments,
 and the same numpy, give the same values.

@@ -84,8 +84,7 @@ def open_slices(
         the timeframe, in name order.
     timeframe : str
         How long the candles in the files are: a letter of ``SMHDW`` and a positive
-        integer, such as ``"M1"``; ``"1m"``, ``"4h"``, ``"1d"`` will do too.  Nothing is
-        resampled.
+        integer, such as ``"M1"``; or ``"1m"``, ``"4h"``, ``"1d"``.  Nothing is resampled.
     price_types : iterable of str
         Some of ``"bid"``, ``"ask"``, ``"trade"``.
     start, end : str, datetime, date or int, optional

@@ -31,7 +31,7 @@ MAGIC: Final = b"ARROW1"
 # message of no length.
 CONTINUATION: Final = b"\xff\xff\xff\xff"
 END_OF_STREAM: Final = CONTINUATION + b"\x00\x00\x00\x00"
-REMAKE_HINT: Final = "make the file anew with omega-slices sync"
+REMAKE_HINT: Final = "write the file again with omega-slices sync"
 
 
 class BatchIndex(NamedTuple):

@@ -260,5 +260,5 @@ def _mismatch(what: str) -> DeserializationError:
 def _not_ours(what: str) -> DeserializationError:
     return DeserializationError(
         f"it holds no slices that this package reads: {what}",
-        hint="make the file anew with omega-slices sync, or read it with the release that wrote it",
+        hint="write the file again with omega-slices sync, or read it with the release that wrote it",
     )

@@ -42,10 +42,13 @@ _CALENDAR: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _/&.+-]*[A-Za-z0-9])?")
 
 def check_text(what: str, text: object) -> None:
     if not isinstance(text, str):
-        raise RequestError(f"invalid {what}={text!r}: expected text")
+        raise RequestError(f"invalid {what}={text!r}: expected text", hint=f"give {what} as a str")
     # Neither can be handed to another program.
     if "\0" in text or any(unicodedata.category(letter) == "Cs" for letter in text):
-        raise RequestError(f"invalid {what}={text!r}: expected text without NUL and lone surrogates")
+        raise RequestError(
+            f"invalid {what}={text!r}: expected text without NUL and lone surrogates",
+            hint="no other program can be given such a text; leave these characters out",
+        )
 
 
 def check_pattern(pattern: str | None, symbols: tuple[str, ...] | None) -> None:
@@ -177,7 +180,10 @@ def check_price_types(price_types: tuple[str, ...]) -> None:
 def check_window(start: int | None, end: int | None) -> None:
     for what, edge in (("start", start), ("end", end)):
         if edge is not None and (type(edge) is not int or not NS_MIN <= edge <= NS_MAX):
-            raise RequestError(f"invalid {what}={edge!r}: expected nanoseconds that 64 bits hold")
+            raise RequestError(
+                f"invalid {what}={edge!r}: expected nanoseconds that 64 bits hold",
+                hint=f"give {what} as an int of nanoseconds since 1970, from {NS_MIN} to {NS_MAX}",
+            )
     if start is not None and end is not None and start > end:
         raise RequestError(
             f"start {format_time_ns(start)} is after end {format_time_ns(end)}", hint="swap them; both are inclusive"

@@ -87,9 +87,8 @@ def timeframe_ns(timeframe: str) -> int:
     match = _TIMEFRAME.fullmatch(timeframe) if isinstance(timeframe, str) else None
     if match is None:
         raise TimeframeNotFoundError(
-            f"invalid timeframe {timeframe!r}: expected a unit and an integer, such as M1",
-            hint="a timeframe is S, M, H, D or W and a positive integer, such as S10, M1, H4, D1; 10s, 1m, 4h, 1d will "
-            "do too",
+            f"invalid timeframe {timeframe!r}: expected a unit and a positive number, such as M5 or 5m",
+            hint="write it as S10, M1, H4, D1, W1 or as 10s, 1m, 4h, 1d, 1w; months are no timeframe",
         )
     unit, count = match.groups()
     # Nineteen digits already exceed 64 bits of nanoseconds; int() refuses thousands of them.

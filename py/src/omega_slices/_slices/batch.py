@@ -275,7 +275,7 @@ def _side(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLay
     if layout.path is not None and len({column.null_count for column in values}) > 1:
         raise DeserializationError(
             f"{layout.path!r} is damaged: its columns {', '.join(names)} disagree on which candles are there",
-            hint="make the file anew with omega-slices sync",
+            hint="write the file again with omega-slices sync",
             file=layout.path,
         )
     opens, highs, lows, closes, volumes = map(floats_view, values[:5])
