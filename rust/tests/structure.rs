@@ -71,6 +71,24 @@ fn refuse(name: &str, text: &str, allowed: impl Fn(&Path) -> bool) {
     }
 }
 
+/// rustfmt leaves comments alone.
+#[test]
+fn comments_fit_into_a_hundred_columns() {
+    for (name, _) in MAY_IMPORT {
+        for (path, _) in sources(name) {
+            let text = fs::read_to_string(&path).expect("a source file");
+            let is_wide = |line: &&str| {
+                let comment = line.trim_start();
+                // Hidden lines of examples cannot be wrapped.
+                let is_comment = comment.starts_with("//") && !comment.starts_with("/// # ");
+                is_comment && line.chars().count() > 100
+            };
+            let wide = text.lines().find(is_wide);
+            assert_eq!(wide, None, "{}", path.display());
+        }
+    }
+}
+
 #[test]
 fn crates_import_downwards_only() {
     let names = MAY_IMPORT.map(|(name, _)| name);

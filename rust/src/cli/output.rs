@@ -33,7 +33,8 @@ pub enum Pending {
 }
 
 impl Output {
-    /// Checks the output of a run before any work is done. Never replaces a file that the run reads.
+    /// Checks the output of a run before any work is done. Never replaces a file that the run
+    /// reads.
     pub fn of(arguments: &SyncArguments, request: &Request) -> Result<Self, Error> {
         let output = Self::check(arguments.output.as_deref(), arguments.force)?;
         if let Self::File(target, _) = &output {

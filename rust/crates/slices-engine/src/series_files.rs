@@ -1,5 +1,5 @@
-//! Names the files of each series: what discovery or a list of inputs finds, and every reader of files
-//! takes.
+//! Names the files of each series: what discovery or a list of inputs finds, and every reader of
+//! files takes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Entry points for benchmarks: our decoders, and the library's way to the same values. Not part of the
-//! public interface.
+//! Entry points for benchmarks: our decoders, and the library's way to the same values. Not part of
+//! the public interface.
 
 use std::path::Path;
 use std::sync::Arc;

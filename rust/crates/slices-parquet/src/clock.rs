@@ -1,5 +1,5 @@
-//! Converts the stored timestamps of a file into instants, and these into the timestamps of candles.
-//! Does no I/O.
+//! Converts the stored timestamps of a file into instants, and these into the timestamps of
+//! candles. Does no I/O.
 //!
 //! A value becomes an instant by its unit, its text, or the local time of a zone. The instant of a
 //! close becomes that of the open. With local days, the instant becomes midnight UTC of its date.
@@ -144,7 +144,8 @@ pub(super) enum StoredTime {
 /// The timestamps of consecutive rows.
 pub(super) struct CandleTimestamps {
     pub timestamps_ns: Vec<i64>,
-    /// The end of each candle minus its timeframe, if that is not its timestamp: ages count from there.
+    /// The end of each candle minus its timeframe, if that is not its timestamp: ages count from
+    /// there.
     pub begins_ns: Option<Vec<i64>>,
 }
 
@@ -209,8 +210,9 @@ impl FileClock {
                 || self.calendar.is_none() && !self.rules.is_dated())
     }
 
-    /// Converts consecutive instants or local times (nanoseconds, all in range) into timestamps. Gives
-    /// the same timestamps as [`Self::timestamp`], many at a time. Requires [`Self::only_shifts`].
+    /// Converts consecutive instants or local times (nanoseconds, all in range) into timestamps.
+    /// Gives the same timestamps as [`Self::timestamp`], many at a time. Requires
+    /// [`Self::only_shifts`].
     pub fn shift(&mut self, times_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
         if let Err((at, error)) = self.shift_walls(times_ns, &row) {
             // An earlier row may have an invalid date, which comes first.
@@ -359,8 +361,8 @@ impl FileClock {
         })
     }
 
-    /// The timestamp of one row, and the instant from which its age counts. `None` if the value is out
-    /// of range.
+    /// The timestamp of one row, and the instant from which its age counts. `None` if the value is
+    /// out of range.
     fn row(&mut self, time: StoredTime, row: impl Fn() -> u64) -> Result<Option<(i64, i64)>> {
         let Some(instant_ns) = self.instant(time, &row)? else {
             return Ok(None);
@@ -563,7 +565,8 @@ impl FileClock {
         zone.map_or_else(String::new, |zone| format!(" in {zone}"))
     }
 
-    /// The range of timestamps of rows whose values lie between two values (both included). Saturates.
+    /// The range of timestamps of rows whose values lie between two values (both included).
+    /// Saturates.
     pub fn bounds(&mut self, smallest: StoredTime, largest: StoredTime) -> (i64, i64) {
         let [earliest, latest] = [smallest, largest].map(|time| match time {
             StoredTime::TooSmall => [i64::MIN; 2],

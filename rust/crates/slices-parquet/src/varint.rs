@@ -1,7 +1,7 @@
 //! Reads integers of variable length, as Thrift, Snappy and run lengths write them.
 
-/// Reads an unsigned integer: seven bits a byte, the lowest first. `next` gives the next byte. `None` if
-/// the bytes end before it, or it has more than `bits` bits.
+/// Reads an unsigned integer: seven bits a byte, the lowest first. `next` gives the next byte.
+/// `None` if the bytes end before it, or it has more than `bits` bits.
 pub(super) fn unsigned(bits: u32, mut next: impl FnMut() -> Option<u8>) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..bits).step_by(7) {

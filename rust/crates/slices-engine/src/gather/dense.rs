@@ -1,5 +1,5 @@
-//! Owns columns whose values change from slice to slice: a few thousand rows of a few series are read,
-//! which then lie in the cache, and written side by side.
+//! Gathers columns whose values change from slice to slice. Reads a few thousand rows of a few
+//! series, which stay in the cache, and writes them side by side.
 
 use std::ops::Range;
 
@@ -8,17 +8,17 @@ use super::{BufferPool, GatheredColumn, Source, all_finite};
 use slices_core::alignment::RowRun;
 use slices_core::error::Result;
 
-/// Slices that are moved at a time. What is read of a group of series meanwhile stays in the cache,
-/// and so does what the decoder needs of one series (its dictionary) for so many rows.
+/// Number of slices to move at a time. The rows of a group of series stay in the cache meanwhile,
+/// and so does the dictionary of one series while it is read.
 pub const TILE_SLICES: usize = 3_072;
 
-/// Symbols that are moved together. Their values at one timestamp are neighbours in the column, so
-/// a cache line of it is written at once.
+/// Number of symbols to move together. Their values at one timestamp are neighbours in the column,
+/// so a cache line of it is written at once.
 const GROUP_SYMBOLS: usize = 8;
 
-/// The rows of one symbol that are read for a tile: one for each slice, and those between them, as far
-/// as there are not too many. Far from a power of two: neighbouring lanes would compete for the same
-/// lines of the cache.
+/// Number of rows of one symbol that are read for a tile: one for each slice, and those between
+/// them, unless there are too many. Far from a power of two, or neighbouring lanes would compete
+/// for the same lines of the cache.
 const LANE_ROWS: usize = TILE_SLICES + TILE_SLICES / 2 + 24;
 
 /// Fills one column, batch after batch.
@@ -77,7 +77,7 @@ impl DenseGatherer {
     }
 }
 
-/// Brings whole series of one length side by side, tile by tile as a gatherer does.
+/// Writes whole series of one length side by side, tile by tile as a gatherer does.
 pub fn interleave_all(series: &[Vec<f64>], cells: &mut [f64]) {
     let symbols = series.len();
     let mut lanes = new_lanes(symbols);
@@ -95,16 +95,16 @@ pub fn interleave_all(series: &[Vec<f64>], cells: &mut [f64]) {
     }
 }
 
-/// Some slices of a plan that are moved at a time, and the parts of axes that are read for them.
+/// Slices of a plan that are moved at a time, and the parts of time indexes that they need.
 struct Tile<'a> {
     pieces: Vec<Piece<'a>>,
-    /// The place of each slice, counted over all pieces.
+    /// The place of each slice: its position, counted over all pieces.
     places: Vec<u32>,
-    /// Places of all pieces together, no more than [`LANE_ROWS`].
+    /// Number of places of all pieces, at most [`LANE_ROWS`].
     len: usize,
 }
 
-/// Positions of the axis of a block that follow each other.
+/// Consecutive positions of the time index of a block.
 struct Piece<'a> {
     block: &'a Block,
     positions: Range<usize>,
@@ -139,7 +139,7 @@ impl<'a> Tile<'a> {
         whole
     }
 
-    /// Pieces of axes one after the other, each with the slices that lie in it.
+    /// Puts pieces one after the other, each with the slices that lie in it.
     fn of(pieces: impl Iterator<Item = (Piece<'a>, Range<usize>)>) -> Self {
         let mut tile = Self {
             pieces: Vec::new(),
@@ -158,24 +158,26 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// What stands in the place of a candle that is not there.
+/// The values of candles that are absent.
 static ABSENT: [f64; LANE_ROWS] = [f64::NAN; LANE_ROWS];
 
-/// Where a piece of a tile goes: its first place, the rows of the lane that are used, and how many are
-/// left for it.
+/// Where a piece of a tile goes in a lane.
 #[derive(Clone, Copy)]
 struct LaneSpace {
+    /// The first place of the piece.
     place: usize,
+    /// Number of rows of the lane that are used.
     used: usize,
+    /// Number of rows left for the piece.
     room: usize,
 }
 
-/// A step that brings values into rows of a lane, from row `at` on.
+/// A step that fills rows of a lane, from row `at` on.
 #[derive(Clone, Copy)]
 enum LaneStep {
     /// Reads consecutive rows of the series.
     Read { row: u64, at: usize, len: usize },
-    /// Repeats a row of the lane that was read.
+    /// Repeats a row of the lane that was read before.
     Spread { from: usize, at: usize, len: usize },
     /// Repeats one row of the series, which was read last or is read alone.
     Repeat { row: u64, at: usize, len: usize },
@@ -337,7 +339,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The values from a place of the tile on, and how many places they go on for. Places must ascend.
+    /// The values from a place of the tile on, as many as are consecutive. Places must ascend.
     fn from(&mut self, place: usize) -> &[f64] {
         while let Some(run) = self.placed.get(self.next) {
             if run.position() > place {
@@ -361,7 +363,7 @@ fn extent(touched: &[RowRun], positions: &Range<usize>) -> Option<Range<u64>> {
     Some(first.row()..last.last_row() + 1)
 }
 
-/// Moves the values at some places of the lanes to `cells`, which begin with those at the first place.
+/// Moves the values at some places of the lanes to `cells`, which begin with the first place.
 fn move_group(lanes: &mut [Lane], places: &[u32], cells: &mut [f64], symbols: usize) {
     let mut lines = cells.chunks_mut(symbols);
     let mut places = places;
@@ -386,10 +388,10 @@ fn move_group(lanes: &mut [Lane], places: &[u32], cells: &mut [f64], symbols: us
     }
 }
 
-/// Some values of eight symbols, line by line, from `len` values of each.
+/// Moves values of eight symbols, line by line, from `len` values of each.
 ///
-/// Written out, since only then does the compiler see eight slices of one length: with a loop over them
-/// it checks a bound for each value, which takes twice the time.
+/// Written out, so that the compiler sees eight slices of one length. With a loop over them it
+/// checks a bound for each value, which takes twice the time.
 fn move_whole_group<'a>(
     sources: &[&[f64]; GROUP_SYMBOLS],
     len: usize,
@@ -406,7 +408,7 @@ fn move_whole_group<'a>(
     }
 }
 
-/// Some values of fewer symbols, line by line.
+/// Moves values of fewer symbols, line by line.
 fn move_few<'a>(sources: &[&[f64]], lines: impl Iterator<Item = (usize, &'a mut [f64])>) {
     for (at, line) in lines {
         for (cell, source) in line.iter_mut().zip(sources) {
