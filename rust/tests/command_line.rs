@@ -486,6 +486,46 @@ fn names_that_are_no_text_are_passed_over_or_told() {
     assert_eq!(line["code"], 3008);
 }
 
+/// Whichever step runs out of file descriptors, an error leaves nothing behind.
+#[test]
+fn too_few_file_descriptors_leave_no_output() {
+    let data = data();
+    let binary = env!("CARGO_BIN_EXE_omega-slices");
+    let (mut failed, mut passed) = (0, 0);
+    for limit in 3..24 {
+        for force in ["", "--force"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let target = folder.path().join("slices.arrow");
+            if !force.is_empty() {
+                fs::write(&target, "old").expect("an old file");
+            }
+            let script = format!(
+                "ulimit -n {limit}; exec {binary} sync --data {} --symbols A,B --chunk-rows 16 {force} -o {}",
+                data.path().display(),
+                target.display()
+            );
+            let output = run(Command::new("sh").args(["-c", &script]));
+            let left: Vec<_> = fs::read_dir(folder.path())
+                .expect("the folder")
+                .map(|entry| entry.expect("an entry").file_name())
+                .collect();
+            let content = fs::read(&target).ok();
+            let said = text(&output.stderr);
+            if status(&output) == 0 {
+                passed += 1;
+                assert_eq!(left.len(), 1, "{left:?}");
+                assert!(content.is_some_and(|bytes| bytes.starts_with(b"ARROW1")));
+            } else {
+                failed += 1;
+                let old = (!force.is_empty()).then(|| b"old".to_vec());
+                assert_eq!(content, old, "limit {limit} {force}: {said}");
+                assert_eq!(left.len(), usize::from(old.is_some()), "{left:?}");
+            }
+        }
+    }
+    assert!(failed > 2 && passed > 2, "{failed} failed, {passed} passed");
+}
+
 #[test]
 fn a_replaced_file_keeps_its_permissions_and_a_link_its_target() {
     use std::os::unix::fs::{PermissionsExt, symlink};

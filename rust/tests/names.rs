@@ -31,6 +31,40 @@ fn root_and_elsewhere() -> (tempfile::TempDir, PathBuf, PathBuf) {
     (folder, root, elsewhere)
 }
 
+/// JSON holds no other text than UTF-8, and a list must name its files.
+#[test]
+fn a_file_whose_name_is_not_utf_8_is_read_but_not_listed() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let (_folder, root, _) = root_and_elsewhere();
+    let name = OsStr::from_bytes(b"A_M1_BID_\xff.parquet");
+    fs::rename(
+        common::path(&root, "A", "M1", "BID"),
+        root.join("A").join(name),
+    )
+    .expect("another name");
+    let request = |command: &str| {
+        let mut request = omega_slices();
+        request.args([command, "--symbols", "A", "--price-types", "bid"]);
+        request.args(["--error-format", "json", "--path-template"]);
+        request.arg("{root}/{symbol}/{symbol}_{timeframe}_{SIDE}_*.parquet");
+        run(request.arg("--data").arg(&root))
+    };
+    assert_eq!(status(&request("sync")), 0);
+    let listed = request("inputs");
+    assert_eq!(
+        (status(&listed), listed.stdout.len()),
+        (3, 0),
+        "{}",
+        text(&listed.stderr)
+    );
+    let error: Value = serde_json::from_slice(&listed.stderr).expect("an error");
+    assert_eq!(error["name"], "UNSUPPORTED_INPUT");
+    assert_eq!(error["symbol"], "A");
+    assert!(error["hint"].is_string() && error["file"].is_string());
+}
+
 fn of_symbols(root: &Path, symbols: &[&str]) -> Command {
     let mut command = omega_slices();
     command.args([

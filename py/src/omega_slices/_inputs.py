@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from omega_slices._backends.binary import find_binary
 from omega_slices._backends.inputs import inputs_of
 from omega_slices._calendars import check_calendar_of
-from omega_slices._model.options import Permissions
+from omega_slices._model.checks import checked_permissions
 from omega_slices._model.request_parser import default_root, make_request
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ def list_inputs(
     root = default_root() if data is None and options.get("inputs") is None else data
     request = make_request(root, **options)
     check_calendar_of(request)
-    return inputs_of(find_binary(), request, Permissions(follow_links=bool(follow_links)))
+    return inputs_of(find_binary(), request, checked_permissions(follow_links=follow_links))

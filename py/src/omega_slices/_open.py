@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 from omega_slices._backends.choice import choose_backend, parse_cache_options, parse_shadow_sample
 from omega_slices._backends.resolve import resolve_backend
 from omega_slices._calendars import check_calendar_of
-from omega_slices._model.checks import checked_count
-from omega_slices._model.options import ExecutionOptions, Permissions, RequestOptions
+from omega_slices._model.checks import checked_count, checked_permissions
+from omega_slices._model.options import ExecutionOptions, RequestOptions
 from omega_slices._model.request_parser import default_root, make_request
 from omega_slices._model.times import TimeLike
 from omega_slices._monitor import StreamMonitor
@@ -269,7 +269,7 @@ def open_slices(
     options = ExecutionOptions(
         threads=None if threads is None else checked_count("threads", threads, 1),
         cache=parse_cache_options(cache, cache_size),
-        permissions=Permissions(follow_links=bool(follow_links), strict=bool(strict)),
+        permissions=checked_permissions(follow_links=follow_links, strict=strict),
         shadow_sample=shadow_part,
     )
     resolved = resolve_backend(chosen, request, options)

@@ -57,6 +57,8 @@ def read_slices(path: str | os.PathLike[str]) -> SliceTable:
         `FileNotFoundError`.
     UnsupportedInputError
         The path is a URI.
+    RequestError
+        The path is neither text nor a path; also a `ValueError`.
 
     Examples
     --------
@@ -351,12 +353,12 @@ class SliceTable(SliceRange, SlicesDescribed):
             The step of the view is not 1; also a `ValueError`.
         """
         if isinstance(key, slice):
-            begin, end, step = key.indices(len(self))
-            if step != 1:
+            if key.step is not None and key.step != 1:
                 raise RequestError(
-                    f"a view of every {step}. slice is not possible: slices are views of their neighbours",
+                    f"invalid step {key.step!r}: expected 1, since views are of neighbouring slices",
                     hint="use a step of 1, and itertools.islice(table, start, stop, step) or a loop over table[i]",
                 )
+            begin, end, _ = key.indices(len(self))
             return SliceTable(self._file, self._start + begin, self._start + max(begin, end))
         position = plain_index(key)
         count = self._stop - self._start

@@ -406,11 +406,13 @@ def error_from_report(report: Mapping[str, object]) -> OmegaSlicesError:
     row = report.get("row")
     message = text("message") or f"the producer failed without a message: {dict(report)}"
     known = _CLASS_BY_CODE.get(code) if isinstance(code, int) else None
+    hint = hint_in_python(text("hint"), report.get("hint_parts"))
     if known is None:
         message = f"the producer failed with the unknown code {code!r}: {message}"
+        hint = hint or "install the package and the executable of one release"
     return (known or DeserializationError)(
         message,
-        hint=hint_in_python(text("hint"), report.get("hint_parts")),
+        hint=hint,
         file=text("file"),
         symbol=text("symbol"),
         price_type=text("price_type"),

@@ -89,7 +89,7 @@ def assert_slices_equal(
       expected    no slice
     """
     __tracebackhide__ = True
-    if not tolerance >= 0.0:
+    if not isinstance(tolerance, (int, float)) or not tolerance >= 0.0:
         raise RequestError(
             f"invalid tolerance={tolerance!r}: expected 0 or a positive number", hint="give 0 for equal values"
         )

@@ -295,7 +295,9 @@ impl Drop for EntryWriter {
 impl Unfinished {
     fn check(&self, path: &Path) -> Result<()> {
         if self.given_up {
-            return Err(Error::system("building the cache entry was cancelled").at_file(path));
+            return Err(Error::system("building the cache entry was cancelled")
+                .at_file(path)
+                .with_hint("run it again"));
         }
         Ok(())
     }

@@ -210,9 +210,11 @@ fn temporary_name(
 
 /// Gives an unnamed file a name; fails if the name is taken. Returns another handle to it.
 fn link(file: &File, path: &Path) -> io::Result<File> {
+    // First what may fail: after a link, an error would leave the file behind.
+    let handle = file.try_clone()?;
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
-    file.try_clone()
+    Ok(handle)
 }
 
 /// Copies the permissions of a file that is replaced, so that they do not widen.

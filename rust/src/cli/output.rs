@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use omega_slices::ipc::Format;
 use omega_slices::{Error, Request, input_files};
+use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 
 use crate::cli::args::{SeriesArguments, SyncArguments};
@@ -81,9 +82,19 @@ impl Output {
                 // A separate file handle: Rust's stdout would search the data for line breaks.
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
                 let stdout = stdout.map_err(|error| {
-                    Error::system("cannot write to stdout: it is not open")
+                    let (why, hint) = match Errno::from_io_error(&error) {
+                        Some(Errno::BADF) => (
+                            "it is not open".to_owned(),
+                            "redirect stdout, or name a file with --output",
+                        ),
+                        _ => (
+                            error.to_string(),
+                            "raise the limit of open files (ulimit -n) or request fewer symbols",
+                        ),
+                    };
+                    Error::system(format!("cannot write to stdout: {why}"))
                         .with_source(error)
-                        .with_hint("redirect stdout, or name a file with --output")
+                        .with_hint(hint)
                 })?;
                 // Saves switches between writer and reader. Fails if stdout is not a pipe or the
                 // system limit is lower; the pipe then keeps its size.

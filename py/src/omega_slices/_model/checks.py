@@ -16,7 +16,7 @@ from operator import index
 from typing import Final, SupportsIndex, get_args
 
 from omega_slices._model.candle import PRICE_TYPES, unknown_price_type
-from omega_slices._model.options import INPUT_COLUMNS, SESSIONS, SYMBOLS_MAX, Ambiguous, Fill
+from omega_slices._model.options import INPUT_COLUMNS, SESSIONS, SYMBOLS_MAX, Ambiguous, Fill, Permissions
 from omega_slices._model.times import NS_MAX, NS_MIN, age_ns, format_time_ns
 from omega_slices.errors import RequestError, SymbolNotFoundError
 
@@ -35,6 +35,9 @@ _PATTERN_PART: Final = re.compile(
 
 LEADER: Final = re.compile(r"leader:(.+)", re.DOTALL)
 QUORUM: Final = re.compile(r"quorum:([1-9][0-9]*)")
+
+# What the executable can count.
+_COUNT_MAX: Final = 2**64 - 1
 
 # NYSE, CME Globex Crypto, 24/7: names that pandas_market_calendars gives.
 _CALENDAR: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _/&.+-]*[A-Za-z0-9])?")
@@ -305,11 +308,19 @@ def check_columns(columns: dict[str, str]) -> None:
 
 
 def checked_count(what: str, value: SupportsIndex, least: int) -> int:
-    """Return an integer of any kind as a plain one, if it is large enough."""
+    """Return an integer of any kind as a plain one, if it is large enough and the executable can take it."""
     try:
         count = least - 1 if isinstance(value, bool) else index(value)
     except TypeError:
         count = least - 1
-    if count < least:
-        raise RequestError(f"invalid {what}={value!r}: expected an integer from {least} on", hint="give an integer")
+    if not least <= count <= _COUNT_MAX:
+        raise RequestError(
+            f"invalid {what}={value!r}: expected an integer from {least} to {_COUNT_MAX}", hint="give an integer"
+        )
     return count
+
+
+def checked_permissions(*, follow_links: bool = False, strict: bool = False) -> Permissions:
+    check_choice("follow_links", follow_links, (True, False))
+    check_choice("strict", strict, (True, False))
+    return Permissions(follow_links, strict)

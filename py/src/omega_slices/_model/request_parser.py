@@ -48,15 +48,26 @@ def make_request(data: str | os.PathLike[str] | None, **options: Unpack[RequestO
     fields: dict[str, Any] = {"symbols": None}
     for name, value in options.items():
         parse = _PARSERS.get(name)
-        fields[name] = value if parse is None else parse(value)
+        fields[name] = _plain(value if parse is None else parse(value))
     if data is not None or options.get("inputs") is None:
-        fields["data"] = _path_text("data", data, "give the root folder as text or as a pathlib.Path")
+        fields["data"] = _plain(_path_text("data", data, "give the root folder as text or as a pathlib.Path"))
     return Request(**{"data": None, **fields})
 
 
 def default_root() -> str:
     """Return the root folder of the input where none is given."""
     return os.environ.get(DATA_VARIABLE) or DEFAULT_DATA
+
+
+def _plain(value: object) -> object:
+    """Return a text of any class, such as ``numpy.str_``, as a `str`; also within a tuple or dict."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, dict):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    return value
 
 
 def _path_text(what: str, path: str | os.PathLike[str] | None, hint: str) -> str:

@@ -29,7 +29,7 @@ from omega_slices._model.schema import known_after_ns
 from omega_slices._slices.batch import SliceBatch
 from omega_slices._slices.derived_cache import DerivedCache
 from omega_slices._slices.layout import SliceLayout
-from omega_slices.errors import DeserializationError, OmegaSlicesError
+from omega_slices.errors import DeserializationError, OmegaSlicesError, RequestError
 
 # What stays in memory of a file that is touched all over.  A batch of views takes some
 # 30 kB, whatever it shows; one that had to be decompressed takes all of its columns.
@@ -81,8 +81,15 @@ class SliceFile:
         DeserializationError
             The file cannot be read, is not ours, incomplete, or of a newer version.  Where
             there is no such file, also a `FileNotFoundError`.
+        RequestError
+            The path is not a path.
         """
-        text = os.fsdecode(path)
+        try:
+            text = os.fsdecode(path)
+        except TypeError:
+            raise RequestError(
+                f"invalid path={path!r}: expected a path", hint="give the file as text or as a pathlib.Path"
+            ) from None
         check_local(text)
         self.path = os.path.abspath(text)
         buffer = map_file(self.path)

@@ -481,7 +481,7 @@ impl<'a> FileLocator<'a> {
     /// The error for a series without a file, by the first missing part.
     fn missing(&self, symbol: &str, price_type: Option<PriceType>) -> Result<Error> {
         if let Some(error) = self.no_root() {
-            return Ok(error);
+            return Ok(error.at_series(symbol, price_type));
         }
         let timeframe = self.timeframe;
         let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));

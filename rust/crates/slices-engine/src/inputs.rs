@@ -9,7 +9,7 @@ use crate::discovery;
 use crate::input_list::InputFileDocument;
 use crate::multi_symbol::ReadOptions;
 use crate::series;
-use slices_core::error::{Error, Result};
+use slices_core::error::{Code, Error, Result};
 use slices_core::request::{PriceType, Request};
 
 /// The series of a request and their files. Serializes to the document that
@@ -55,6 +55,13 @@ pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
                     .with_source(error)
                     .with_hint("start it in a folder that exists and is readable")
             })?;
+            if document.path.to_str().is_none() {
+                let message =
+                    "cannot list the file: its path is not UTF-8, and JSON holds no other";
+                let error = Error::input(Code::UnsupportedInput, message).at_file(&document.path);
+                let renamed = "rename the file or folder";
+                return Err(files.name.on(error).with_hint(renamed));
+            }
             Ok(document)
         });
         Ok(InputSeries {

@@ -201,9 +201,10 @@ where
     ///
     /// The error of the step, reported once.
     pub fn take(&self) -> Result<O> {
-        self.outputs
-            .recv()
-            .unwrap_or_else(|_| Err(Error::system("this part of the run has already failed")))
+        self.outputs.recv().unwrap_or_else(|_| {
+            Err(Error::system("this part of the run has already failed")
+                .with_hint("stop at the first error of a run"))
+        })
     }
 }
 

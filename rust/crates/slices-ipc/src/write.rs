@@ -197,9 +197,10 @@ pub fn write<W: Write + Send>(
         let read = send_all(batches, &sender, &written, &mut after_batch);
         // Otherwise the writer would wait for more.
         drop(sender);
-        let wrote = writer
-            .join()
-            .unwrap_or_else(|_| Err(Error::system("the writing thread failed")));
+        let wrote = writer.join().unwrap_or_else(|_| {
+            Err(Error::system("the writing thread failed")
+                .with_hint("report it as a defect, with the request"))
+        });
         read.and(wrote)
     })
 }
