@@ -40,7 +40,7 @@ def decoder() -> Path:
     """The example that decodes only; a test that needs it fails where it is missing."""
     places = [TARGET / profile / "examples" / "decode_only" for profile in ("release", "debug")]
     built = [place for place in places if os.access(place, os.X_OK)]
-    assert built, "decode_only is not built: run cargo test in rust/"
+    assert built, "decode_only is not built: run cargo build --example decode_only in rust/"
     return built[0]
 
 
