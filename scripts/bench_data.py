@@ -3,13 +3,14 @@
 Question: how fast does `omega-slices sync` move many regular, nearly complete series?
 
 Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z. Each file misses
-its own random `--missing` share of them. Prices are random walks rounded to five decimals, volumes
-random with two decimals. `--further H1,H4` also writes candles of these timeframes, made of the
-minutes that are there. With `--indicators N` each symbol gets moving averages `sma10`, `sma20`, …
-of the closes of its first price type.
+its own random `--missing` share of them; with `LOW:HIGH` the share is random too. Prices are random
+walks rounded to five decimals, volumes random with two decimals. `--further H1,H4` also writes
+candles of these timeframes, made of the minutes that are there. With `--indicators N` each symbol
+gets moving averages `sma10`, `sma20`, … of the closes of its first price type.
 
-Writer: pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows), so they look
-like the files that users already have. The same arguments and the same numpy give the same values.
+Writer: `--writer`, pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows) if
+not given; see bench_writers.py. The same arguments and the same numpy give the same values,
+whatever the writer.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
+from bench_writers import WRITERS
 
 TIMEFRAME = "M1"
 PRICE_TYPES = ("bid", "ask", "trade")
@@ -59,11 +60,11 @@ class Candles(NamedTuple):
     close: npt.NDArray[np.float64]
     volume: npt.NDArray[np.float64]
 
-    def write(self, path: Path) -> None:
-        """Write them with pyarrow's defaults."""
+    def write(self, path: Path, writer: str) -> None:
+        """Write them as a writer does."""
         names = ("Open", "High", "Low", "Close", "Volume")
         columns = dict(zip(names, self[1:], strict=True))
-        pq.write_table(pa.table({"UTC time": stamps(self.timestamps_ns), **columns}), path)
+        WRITERS[writer](pa.table({"UTC time": stamps(self.timestamps_ns), **columns}), path)
 
     def of_hours(self, hours: int) -> Candles:
         """Return the candles of the hours that they make up."""
@@ -97,17 +98,20 @@ def make_symbol(root: Path, index: int, options: argparse.Namespace) -> None:
     (root / symbol).mkdir(parents=True, exist_ok=True)
     for number, price_type in enumerate(options.price_types):
         shift: npt.NDArray[np.floating] | float = spread if price_type == "ask" else 0.0
-        kept = np.flatnonzero(rng.random(rows) >= options.missing)
+        least, most = options.missing
+        missing = least if least == most else rng.uniform(least, most)
+        kept = np.flatnonzero(rng.random(rows) >= missing)
         opens, highs, lows, closes = (np.round(values + shift, 5)[kept] for values in (open_, high, low, close))
         volumes = np.round(rng.gamma(2.0, 40.0, rows), 2)[kept]
         candles = Candles(timestamps_ns[kept], opens, highs, lows, closes, volumes)
-        candles.write(series_path(root, symbol, TIMEFRAME, price_type))
+        candles.write(series_path(root, symbol, TIMEFRAME, price_type), options.writer)
         for timeframe in options.further:
-            candles.of_hours(int(timeframe.removeprefix("H"))).write(series_path(root, symbol, timeframe, price_type))
+            hours = candles.of_hours(int(timeframe.removeprefix("H")))
+            hours.write(series_path(root, symbol, timeframe, price_type), options.writer)
         if number == 0 and options.indicators:
             table = {"UTC time": stamps(candles.timestamps_ns)}
             table |= {f"sma{10 * n}": mean(candles.close, 10 * n) for n in range(1, options.indicators + 1)}
-            pq.write_table(pa.table(table), series_path(root, symbol, TIMEFRAME, "ind"))
+            WRITERS[options.writer](pa.table(table), series_path(root, symbol, TIMEFRAME, "ind"))
 
 
 def make(options: argparse.Namespace) -> None:
@@ -125,6 +129,15 @@ def mean(values: npt.NDArray[np.float64], span: int) -> npt.NDArray[np.float64]:
     first = np.maximum(last - span, 0)
     means: npt.NDArray[np.float64] = (sums[last] - sums[first]) / (last - first)
     return means
+
+
+def share(text: str) -> tuple[float, float]:
+    """Parse a share, or the least and the most of one."""
+    low, _, high = text.partition(":")
+    shares = (float(low), float(high or low))
+    if not 0.0 <= shares[0] <= shares[1] < 1.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a share such as 0.001, or two such as 0:0.4")
+    return shares
 
 
 def price_type_list(text: str) -> list[str]:
@@ -153,7 +166,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--price-types", type=price_type_list, default=["bid", "ask"], metavar="LIST")
     parser.add_argument("--further", type=further_list, default=[], metavar="LIST", help="such as H1,H4")
     parser.add_argument("--indicators", type=int, default=0, metavar="N")
-    parser.add_argument("--missing", type=float, default=0.001, metavar="SHARE")
+    parser.add_argument("--missing", type=share, default=(0.001, 0.001), metavar="SHARE")
+    parser.add_argument("--writer", choices=sorted(WRITERS), default="pyarrow")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args(argv)
@@ -167,9 +181,10 @@ def main(argv: list[str]) -> int:
     started = time.perf_counter()
     make(options)
     megabytes = sum(path.stat().st_size for path in options.out.rglob("*.parquet")) / 1e6
+    missing = " to ".join(f"{share:.4%}" for share in dict.fromkeys(options.missing))
+    shape = f"{options.symbols} symbols x {','.join(options.price_types)} x {options.rows} rows by {options.writer}"
     print(
-        f"{options.symbols} symbols x {','.join(options.price_types)} x {options.rows} rows, {options.missing:.4%} "
-        f"missing, seed {options.seed}: {megabytes:.0f} MB in {time.perf_counter() - started:.1f} s"
+        f"{shape}, {missing} missing, seed {options.seed}: {megabytes:.0f} MB in {time.perf_counter() - started:.1f} s"
     )
     return 0
 
