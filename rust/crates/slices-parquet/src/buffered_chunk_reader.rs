@@ -38,6 +38,8 @@ struct Window {
     bytes: Bytes,
     /// Whether the file was checked after they were read.
     checked: bool,
+    /// Whether the last page of the chunk was handed out.
+    ended: bool,
 }
 
 impl Window {
@@ -72,6 +74,7 @@ impl BufferedChunkReader {
             start,
             bytes: file.get_bytes(start, first as usize)?,
             checked: true,
+            ended: false,
         };
         Ok(Self {
             file,
@@ -80,6 +83,15 @@ impl BufferedChunkReader {
             limits,
             window: Mutex::new(window),
         })
+    }
+
+    /// Frees what was read ahead, if the last page was handed out. A dictionary that is read later
+    /// is read from the file.
+    pub fn free_if_ended(&self) {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.ended {
+            window.bytes = Bytes::new();
+        }
     }
 
     /// The first page, if it is a dictionary that may be read in part.
@@ -126,6 +138,7 @@ impl ChunkReader for BufferedChunkReader {
                 start,
                 bytes: known.clone(),
                 checked: false,
+                ended: false,
             };
         }
         self.limits.check_header(&self.file, start, &known)?;
@@ -136,7 +149,9 @@ impl ChunkReader for BufferedChunkReader {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let page_end = start.saturating_add(length as u64);
         if let Some(bytes) = window.from(start, length as u64) {
+            window.ended |= page_end >= self.end;
             if !window.checked {
                 self.file.check_unchanged()?;
                 window.checked = true;
@@ -144,7 +159,6 @@ impl ChunkReader for BufferedChunkReader {
             self.limits.check_page(start, &bytes)?;
             return Ok(bytes);
         }
-        let page_end = start.saturating_add(length as u64);
         let header = HEADER_BYTES.min(self.end.saturating_sub(page_end)) as usize;
         let bytes = self.file.get_bytes(start, length.saturating_add(header))?;
         // Copy the header, so that it does not keep the memory of the page.
@@ -152,6 +166,7 @@ impl ChunkReader for BufferedChunkReader {
             start: page_end,
             bytes: Bytes::copy_from_slice(&bytes[length..]),
             checked: true,
+            ended: page_end >= self.end,
         };
         let page = bytes.slice(..length);
         self.limits.check_page(start, &page)?;

@@ -189,7 +189,10 @@ impl FixedWidthColumn {
                 return Ok(false);
             };
             match DataPage::new(&page, self.may_be_null)? {
-                Some(page) if self.load_dictionary(&page)? => self.page = page,
+                Some(page) if self.load_dictionary(&page)? => {
+                    self.page = page;
+                    self.chunk_reader.free_if_ended();
+                }
                 _ => self.unsupported_encoding = true,
             }
         }
