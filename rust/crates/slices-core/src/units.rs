@@ -10,3 +10,12 @@ pub const NANOSECONDS_PER_DAY: i64 = SECONDS_PER_DAY * NANOSECONDS_PER_SECOND;
 pub const SECONDS_PER_HOUR: i64 = 3_600;
 /// A day of 24 hours in seconds.
 pub const SECONDS_PER_DAY: i64 = 24 * SECONDS_PER_HOUR;
+
+/// The greatest number that divides both; the other one if one is 0.
+#[must_use]
+pub fn greatest_common_divisor(mut a: i64, mut b: i64) -> i64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

@@ -1,7 +1,7 @@
 //! Checks whether the steps of a series contradict its timeframe.
 
 use slices_core::request::Timeframe;
-use slices_core::units::NANOSECONDS_PER_HOUR;
+use slices_core::units::{NANOSECONDS_PER_HOUR, greatest_common_divisor};
 
 /// Minimum number of steps to conclude that a series has a longer timeframe.
 const TELLING_STEPS: u64 = 20;
@@ -145,13 +145,6 @@ fn are_regular(before: &[i64], after: &[i64], timeframe_ns: i64) -> bool {
     let pairs = before.iter().zip(after);
     let differences = pairs.map(|(a, b)| b.wrapping_sub(*a) ^ timeframe_ns);
     differences.fold(0, |all, difference| all | difference) == 0
-}
-
-fn greatest_common_divisor(mut a: i64, mut b: i64) -> i64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// A length in the largest unit in which it is a whole number.

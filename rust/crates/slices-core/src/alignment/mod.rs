@@ -11,127 +11,14 @@
 //! timeframe, it is the latest complete candle. No position shows a candle that is incomplete when
 //! the slice is known.
 
+mod row_run;
+mod time_grid;
+
 use std::ops::Range;
 
+pub use self::row_run::RowRun;
 use crate::error::Result;
 use crate::request::{Timeline, check_timeline};
-
-/// Consecutive positions of a time index, and the rows of one series at them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowRun {
-    /// Consecutive rows, one per position, with the same timestamp as the position.
-    Sequential {
-        /// The first position.
-        position: usize,
-        /// The row at the first position.
-        row: u64,
-        /// Number of positions.
-        len: usize,
-    },
-    /// One row at every position: a carried or complete candle.
-    Repeated {
-        /// The first position.
-        position: usize,
-        /// The row at all positions.
-        row: u64,
-        /// Number of positions.
-        len: usize,
-        /// The timestamp of the row, nanoseconds UTC.
-        timestamp_ns: i64,
-    },
-}
-
-impl RowRun {
-    /// The first position.
-    #[must_use]
-    pub fn position(&self) -> usize {
-        let (Self::Sequential { position, .. } | Self::Repeated { position, .. }) = *self;
-        position
-    }
-
-    /// The row at the first position.
-    #[must_use]
-    pub fn row(&self) -> u64 {
-        let (Self::Sequential { row, .. } | Self::Repeated { row, .. }) = *self;
-        row
-    }
-
-    /// Number of positions.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let (Self::Sequential { len, .. } | Self::Repeated { len, .. }) = *self;
-        len
-    }
-
-    /// Whether it has no positions.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The timestamp of a repeated row, nanoseconds UTC; `None` for sequential rows.
-    #[must_use]
-    pub fn repeated_ns(&self) -> Option<i64> {
-        match *self {
-            Self::Sequential { .. } => None,
-            Self::Repeated { timestamp_ns, .. } => Some(timestamp_ns),
-        }
-    }
-
-    /// The same positions, with another row at the first one.
-    #[must_use]
-    pub fn with_row(mut self, new_row: u64) -> Self {
-        let (Self::Sequential { row, .. } | Self::Repeated { row, .. }) = &mut self;
-        *row = new_row;
-        self
-    }
-
-    /// The run, cut or extended to `new_len` positions.
-    #[must_use]
-    pub fn with_len(mut self, new_len: usize) -> Self {
-        let (Self::Sequential { len, .. } | Self::Repeated { len, .. }) = &mut self;
-        *len = new_len;
-        self
-    }
-
-    /// The range of positions.
-    #[must_use]
-    pub fn positions(&self) -> Range<usize> {
-        self.position()..self.position() + self.len()
-    }
-
-    /// The part inside `positions`; empty if they do not overlap.
-    #[must_use]
-    pub fn within(&self, positions: &Range<usize>) -> Self {
-        let start = self.position().max(positions.start);
-        let end = self.positions().end.min(positions.end);
-        let new_len = end.saturating_sub(start);
-        match *self {
-            Self::Sequential { position, row, .. } => Self::Sequential {
-                position: start,
-                row: row + (start - position) as u64,
-                len: new_len,
-            },
-            Self::Repeated {
-                row, timestamp_ns, ..
-            } => Self::Repeated {
-                position: start,
-                row,
-                len: new_len,
-                timestamp_ns,
-            },
-        }
-    }
-
-    /// Its last row.
-    #[must_use]
-    pub fn last_row(&self) -> u64 {
-        match *self {
-            Self::Sequential { row, len, .. } => row + len.saturating_sub(1) as u64,
-            Self::Repeated { row, .. } => row,
-        }
-    }
-}
 
 /// Selects the positions that become slices. Series are ordered by symbol, with the same number of
 /// price types each.
@@ -181,9 +68,17 @@ impl TimeIndex {
     /// Builds the index of `series`; each is strictly increasing.
     #[must_use]
     pub fn of(series: &[&[i64]]) -> Self {
+        Self::by_merging(series, true)
+    }
+
+    /// The same. If `tries_grid` is set, series with many gaps are aligned by bitmaps if they can
+    /// be.
+    fn by_merging(series: &[&[i64]], tries_grid: bool) -> Self {
         // Similar series have all timestamps after a few unions. The others are united by halves:
         // one union per series would take quadratic time.
         const EAGER_UNIONS: usize = 8;
+        // A series of shorter runs, on average, is aligned faster by bitmaps.
+        const SHORT_RUN: usize = 24;
         // Start with the longest: it often has all timestamps.
         let longest = series.iter().max_by_key(|one| one.len());
         let mut timestamps = longest.map_or_else(Vec::new, |one| one.to_vec());
@@ -191,8 +86,18 @@ impl TimeIndex {
         let mut united = Vec::new();
         let mut unions = 0;
         let mut late: Vec<Vec<i64>> = Vec::new();
+        let mut tries_grid = tries_grid;
         for (&one, known) in series.iter().zip(0..) {
             let found = align(&timestamps, one);
+            if tries_grid && found.len() * SHORT_RUN > one.len() {
+                tries_grid = false;
+                if let Some((timestamps, aligned)) = time_grid::align_all(series) {
+                    return Self {
+                        timestamps,
+                        aligned,
+                    };
+                }
+            }
             let covered: usize = found.iter().map(RowRun::len).sum();
             if covered == one.len() {
                 aligned[known] = Some(found);
@@ -594,6 +499,36 @@ mod tests {
                     let chosen = timeline.iter().map(|&position| index.timestamps[position as usize]);
                     prop_assert_eq!(chosen.collect::<Vec<_>>(), oracle(rule, price_types, &series), "{:?}", rule);
                 }
+            }
+        }
+
+        #[test]
+        fn a_grid_gives_what_merging_gives(
+            cells in prop::collection::vec(prop::collection::btree_set(0..3_000_i64, 0..900), 1..12),
+            start_ns in prop_oneof![Just(i64::MIN), Just(i64::MAX - 3_000 * 77), -1_000..1_000_i64],
+            step_ns in prop_oneof![Just(1_i64), Just(60), 2..77_i64],
+            stray in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut series: Vec<Vec<i64>> = cells
+                .iter()
+                .map(|cells| cells.iter().map(|cell| start_ns + cell * step_ns).collect())
+                .collect();
+            let longest = series.iter().map(Vec::len).max().unwrap_or(0);
+            if let Some(stray) = stray
+                && step_ns > 2
+                && longest > 0
+            {
+                // One timestamp between two cells.
+                let one = series.iter_mut().max_by_key(|one| one.len()).expect("a series");
+                one[stray.index(longest)] += 1;
+            }
+            let series: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
+            if let Some((timestamps, aligned)) = time_grid::align_all(&series) {
+                let index = TimeIndex { timestamps, aligned };
+                prop_assert_eq!(index, TimeIndex::by_merging(&series, false));
+            } else {
+                // Nearly all are on a grid.
+                prop_assert!(longest < 400 || stray.is_some() || step_ns == 1);
             }
         }
 
