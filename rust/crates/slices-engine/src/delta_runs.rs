@@ -1,6 +1,8 @@
 //! Stores timestamps as runs of equal steps, in a few bytes per gap. A second pass over a column
 //! reads them from here instead of decoding again.
 
+use slices_core::units::greatest_common_divisor;
+
 /// Maximum number of runs; bounds the memory of a series.
 const MAX_RUNS: usize = 8_192;
 
@@ -57,6 +59,54 @@ impl DeltaRuns {
             }
         }
         true
+    }
+
+    /// Number of runs.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Number of bytes that the runs take.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.runs[..])
+    }
+
+    /// All timestamps.
+    pub fn timestamps(&self) -> impl Iterator<Item = i64> + '_ {
+        let of_run = |run: &Run| {
+            let run = *run;
+            (0..run.count).map(move |index| run.at(index))
+        };
+        self.runs.iter().flat_map(of_run)
+    }
+
+    /// The first and last timestamp, and the greatest step that leads to all; `None` if they do not
+    /// strictly increase.
+    pub fn grid(&self) -> Option<(i64, i64, i64)> {
+        let (first, last) = (self.runs.first()?, self.runs.last()?);
+        let last_ns = last.at(last.count - 1);
+        let mut step_ns = 0;
+        let mut previous_ns = None;
+        for run in &self.runs {
+            let gap_ns = match previous_ns {
+                None => 0,
+                Some(previous_ns) => run
+                    .start_ns
+                    .checked_sub(previous_ns)
+                    .filter(|&gap| gap > 0)?,
+            };
+            let inside_ns = if run.count > 1 { run.step_ns } else { 0 };
+            if run.count > 1 && inside_ns <= 0 {
+                return None;
+            }
+            for part_ns in [gap_ns, inside_ns] {
+                if part_ns != 0 && (step_ns == 0 || part_ns % step_ns != 0) {
+                    step_ns = greatest_common_divisor(part_ns, step_ns);
+                }
+            }
+            previous_ns = Some(run.at(run.count - 1));
+        }
+        (step_ns > 0).then_some((first.start_ns, last_ns, step_ns))
     }
 
     /// The next `count` timestamps; fewer at the end.

@@ -2,7 +2,7 @@
 //!
 //! A module imports only modules that stand above it in this list:
 //!
-//! 1. `delta_runs`, `thread_pool`: runs of timestamps; threads.
+//! 1. `delta_runs`, `kept_timestamps`, `thread_pool`: timestamps in little memory; threads.
 //! 2. [`series_files`], then [`input_list`], then [`discovery`]: the files of each series.
 //! 3. `series`: one ordered, filtered series: its candle times and its values.
 //! 4. `gather`: moves values and timestamps into columns, following a plan.
@@ -21,6 +21,7 @@ pub mod discovery;
 mod gather;
 pub mod input_list;
 pub mod inputs;
+mod kept_timestamps;
 pub mod multi_symbol;
 mod planner;
 mod prefetch;

@@ -1,7 +1,7 @@
 //! Streams the rows of a series in file order, from any row on, in chunks of any length.
 
 use super::{OpenSeries, SeriesRules};
-use crate::delta_runs::DeltaRuns;
+use crate::kept_timestamps::KeptTimestamps;
 use slices_core::error::Result;
 use slices_parquet::{LastRange, Projection, RawRows, RowReader};
 
@@ -11,7 +11,7 @@ pub(super) struct RowStream {
     file: usize,
     reader: Option<Box<RowReader>>,
     /// The remaining timestamps, if an earlier pass kept them.
-    runs: Option<DeltaRuns>,
+    runs: Option<KeptTimestamps>,
     /// Number of rows of the next file that were already returned.
     skip: u64,
     /// Decoded rows that were not returned yet.
@@ -24,7 +24,7 @@ pub(super) struct RowStream {
 
 impl RowStream {
     /// Streams the rows before `end`. Uses `runs` if an earlier pass kept all timestamps.
-    pub fn new(projection: Projection, runs: Option<DeltaRuns>, end: u64) -> Self {
+    pub fn new(projection: Projection, runs: Option<KeptTimestamps>, end: u64) -> Self {
         Self {
             end,
             projection,
@@ -106,7 +106,7 @@ impl RowStream {
 
     /// Moves to a row, and streams from there to the end of the series. Uses `runs` if they hold
     /// the timestamps of all rows from there on.
-    pub fn go_to(&mut self, row: u64, series: &OpenSeries, runs: Option<DeltaRuns>) {
+    pub fn go_to(&mut self, row: u64, series: &OpenSeries, runs: Option<KeptTimestamps>) {
         *self = Self {
             skip: row,
             position: row,

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::delta_runs::DeltaRuns;
+use crate::kept_timestamps::KeptTimestamps;
 use crate::series::SeriesRules;
 use crate::series::segments::Order;
 use slices_core::error::Result;
@@ -17,7 +17,7 @@ pub(super) struct Scan<'a> {
     /// Whether a timestamp may occur twice. True if the smallest possible timestamp occurs at all.
     pub repeats: bool,
     /// The timestamps of all rows that the second pass decodes, while they can be kept.
-    pub runs: Option<DeltaRuns>,
+    pub runs: Option<KeptTimestamps>,
 }
 
 impl<'a> Scan<'a> {
@@ -28,7 +28,7 @@ impl<'a> Scan<'a> {
             in_order: true,
             repeats: false,
             // Delta runs hold timestamps only, not the begins of candles.
-            runs: (!rules.time.needs_begins()).then(DeltaRuns::default),
+            runs: (!rules.time.needs_begins()).then(KeptTimestamps::default),
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::SeriesRules;
 use super::scan::Scan;
 use super::segments::{Segment, SegmentBounds, first_and_rest, segments};
-use crate::delta_runs::DeltaRuns;
+use crate::kept_timestamps::KeptTimestamps;
 use slices_core::error::{Code, Error, Result};
 use slices_core::request::{UnsortedPolicy, format_timestamp};
 use slices_parquet::{PageBounds, RowRange, SeriesFile};
@@ -22,7 +22,7 @@ pub(super) struct Segmentation {
     /// The bounds that the plan relies on; the rows are checked against them.
     pub bounds: SegmentBounds,
     pub may_repeat: bool,
-    pub runs: Option<DeltaRuns>,
+    pub runs: Option<KeptTimestamps>,
 }
 
 impl Segmentation {
