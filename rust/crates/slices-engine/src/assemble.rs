@@ -126,11 +126,7 @@ impl Assembler {
 
     /// The empty batch that seals the stream.
     pub fn seal(&self) -> RecordBatch {
-        let plan = Plan {
-            batch_slices: 1,
-            slices: 0,
-            parts: Vec::new(),
-        };
+        let plan = Plan::new(1, 0, Vec::new());
         let groups = self.layout.groups.iter().map(|group| GroupColumns {
             values: group
                 .values
@@ -172,6 +168,13 @@ impl Assembler {
         slices: Range<usize>,
         group: &ColumnGroup,
     ) -> Option<NullBuffer> {
+        if group.higher.is_none() {
+            let series: Vec<_> = (0..self.symbols)
+                .map(|symbol| group.series(symbol))
+                .collect();
+            let present = plan.present(&slices, &series)?;
+            return Some(NullBuffer::new(packed(&present)));
+        }
         let cells = slices.len() * self.symbols;
         let mut present: Option<BooleanBufferBuilder> = None;
         let mut first_slice = 0;
@@ -191,6 +194,22 @@ impl Assembler {
         }
         present.map(|present| NullBuffer::new(present.build()))
     }
+}
+
+/// Packs flags of 0 or 1 into bits.
+fn packed(flags: &[u8]) -> BooleanBuffer {
+    // Byte `i` of a number comes to bit `56 + i`, and no two bytes to the same bit.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (eights, rest) = flags.as_chunks::<8>();
+    let mut bytes = Vec::with_capacity(flags.len().div_ceil(8));
+    let pack = |flags: &[u8; 8]| (u64::from_le_bytes(*flags).wrapping_mul(GATHER) >> 56) as u8;
+    bytes.extend(eights.iter().map(pack));
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        bytes.push(pack(&last));
+    }
+    BooleanBuffer::new(bytes.into(), 0, flags.len())
 }
 
 fn all_present(cells: usize) -> BooleanBufferBuilder {
@@ -227,4 +246,19 @@ fn valid(values: &[GatheredColumn], rows: usize, nulls: Option<&NullBuffer>) -> 
     BooleanBuffer::collect_bool(rows, |row| {
         columns.iter().map(|column| column[row] * 0.0).sum::<f64>() == 0.0
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn packed_flags_are_those_flags(flags in prop::collection::vec(any::<bool>(), 0..200)) {
+            let bytes: Vec<u8> = flags.iter().map(|&flag| u8::from(flag)).collect();
+            prop_assert_eq!(packed(&bytes), BooleanBuffer::from(flags));
+        }
+    }
 }

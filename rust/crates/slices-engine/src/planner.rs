@@ -131,11 +131,7 @@ impl Planner {
                 self.used = end;
             }
         }
-        Ok((slices > 0).then_some(Plan {
-            batch_slices: self.batch_slices,
-            slices,
-            parts,
-        }))
+        Ok((slices > 0).then(|| Plan::new(self.batch_slices, slices, parts)))
     }
 
     /// Queues the reads for the next plans behind all waiting work.
@@ -193,12 +189,12 @@ impl Planner {
         let mut positions = index.timeline(self.rule.timeline, self.rule.price_types);
         let before = |&position: &u32| index.timestamps[position as usize] < self.rule.first_ns;
         positions.drain(..positions.partition_point(before));
-        let mut aligned = index.aligned.iter();
+        let mut aligned = index.aligned.into_iter();
         let mut series = Vec::with_capacity(finals.len());
         for ((buffer, candles), &join) in self.buffers.iter().zip(&finals).zip(&self.joins) {
             let aligned = match join {
-                Join::Primary { .. } => aligned.next().map_or(&[][..], Vec::as_slice),
-                _ => &[],
+                Join::Primary { .. } => aligned.next().unwrap_or_default(),
+                _ => Vec::new(),
             };
             series.push(buffer.join(&index.timestamps, aligned, candles.len(), join));
         }
@@ -294,18 +290,18 @@ impl SeriesBuffer {
 
     /// Joins the next `candles` candles, and the one before them, with an index. `aligned` holds
     /// their runs if they shape the timeline.
-    fn join(&self, index: &[i64], aligned: &[RowRun], candles: usize, join: Join) -> SeriesRows {
+    fn join(&self, index: &[i64], aligned: Vec<RowRun>, candles: usize, join: Join) -> SeriesRows {
         let end = self.used + candles;
         match join {
             Join::Primary { max_age_ns: 0 } => self.rows_of(aligned, self.used..end),
             Join::Primary { max_age_ns } => {
                 let before_ns = self.before().map(|before| self.timestamps[before]);
-                let carried = alignment::carry_forward(index, aligned, before_ns, max_age_ns);
-                self.rows_of(&carried, self.before().unwrap_or(self.used)..end)
+                let carried = alignment::carry_forward(index, &aligned, before_ns, max_age_ns);
+                self.rows_of(carried, self.before().unwrap_or(self.used)..end)
             }
             Join::Exact => {
                 let aligned = alignment::align(index, &self.timestamps[self.used..end]);
-                self.rows_of(&aligned, self.used..end)
+                self.rows_of(aligned, self.used..end)
             }
             Join::Complete {
                 delay_ns,
@@ -329,18 +325,36 @@ impl SeriesBuffer {
                         *timestamp_ns = timestamps[*row as usize];
                     }
                 }
-                self.rows_of(&shown, candles)
+                self.rows_of(shown, candles)
             }
         }
     }
 
     /// The aligned runs among some candles, by the original rows.
-    fn rows_of(&self, aligned: &[RowRun], candles: Range<usize>) -> SeriesRows {
-        let mut by_row = Vec::with_capacity(aligned.len());
+    fn rows_of(&self, aligned: Vec<RowRun>, candles: Range<usize>) -> SeriesRows {
+        let by_row = self.by_row(aligned, candles);
+        SeriesRows {
+            repeats: by_row.iter().any(|run| run.repeated_ns().is_some()),
+            runs: by_row,
+            shuffled: self.shuffled.clone(),
+        }
+    }
+
+    fn by_row(&self, mut aligned: Vec<RowRun>, candles: Range<usize>) -> Vec<RowRun> {
         let first = candles.start;
-        let mut runs = self.rows.runs_in(candles).peekable();
+        let mut runs = self.rows.runs_in(candles.clone()).peekable();
+        if let Some((run, first_row)) = runs.peek()
+            && *run == candles
+        {
+            // Nearly always: all candles are consecutive rows.
+            for run in &mut aligned {
+                *run = run.with_row(run.row() + first_row);
+            }
+            return aligned;
+        }
+        let mut by_row = Vec::with_capacity(aligned.len());
         for run in aligned {
-            let mut left = *run;
+            let mut left = run;
             // Candles ascend, and so do their runs.
             while !left.is_empty() {
                 let candle = first + left.row() as usize;
@@ -357,10 +371,6 @@ impl SeriesBuffer {
                 left = left.within(&(left.position() + len..left.positions().end));
             }
         }
-        SeriesRows {
-            repeats: by_row.iter().any(|run| run.repeated_ns().is_some()),
-            runs: by_row,
-            shuffled: self.shuffled.clone(),
-        }
+        by_row
     }
 }

@@ -8,14 +8,16 @@
 mod dense;
 mod plan;
 mod step;
+mod tile;
 mod timestamps;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::dense::DenseGatherer;
-pub use self::dense::{TILE_SLICES, interleave_all};
+pub use self::dense::interleave_all;
 pub use self::plan::{Block, GatherTask, Plan, SeriesRows};
 use self::step::StepGatherer;
+pub use self::tile::TILE_SLICES;
 pub use self::timestamps::TimestampGatherer;
 use crate::series::ValueCursor;
 use slices_core::error::Result;

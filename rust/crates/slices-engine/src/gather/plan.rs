@@ -2,8 +2,9 @@
 //! block.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::tile::{Tile, shared};
 use crate::series::ValueCursor;
 use slices_core::alignment::RowRun;
 use slices_core::error::Result;
@@ -98,9 +99,52 @@ pub struct Plan {
     pub batch_slices: usize,
     pub slices: usize,
     pub parts: Vec<(Arc<Block>, Range<usize>)>,
+    /// Made for the first column that asks.
+    tiles: OnceLock<Vec<Tile>>,
 }
 
 impl Plan {
+    pub fn new(batch_slices: usize, slices: usize, parts: Vec<(Arc<Block>, Range<usize>)>) -> Self {
+        Self {
+            batch_slices,
+            slices,
+            parts,
+            tiles: OnceLock::new(),
+        }
+    }
+
+    /// For each cell of some slices 1 if its series has a candle there, else 0. `None` if every
+    /// cell has one. `series` are those of one dense column, in the order of the symbols.
+    pub fn present(&self, slices: &Range<usize>, series: &[usize]) -> Option<Vec<u8>> {
+        let symbols = series.len();
+        let mut present: Option<Vec<u8>> = None;
+        for tile in self.tiles() {
+            let part = slices.start.max(tile.slices.start)..slices.end.min(tile.slices.end);
+            if part.is_empty() {
+                continue;
+            }
+            let first_cell = (part.start - slices.start) * symbols;
+            let of_tile = part.start - tile.slices.start..part.end - tile.slices.start;
+            for (symbol, &number) in series.iter().enumerate() {
+                let lane = tile.lane(self, number);
+                if !lane.is_full {
+                    let all = || vec![1; slices.len() * symbols];
+                    let present = present.get_or_insert_with(all);
+                    let flags = &mut present[first_cell + symbol..];
+                    lane.clear_absent(tile, of_tile.clone(), flags, symbols);
+                }
+            }
+        }
+        // What is absent may be so in other slices of the tile only.
+        present.filter(|present| present.contains(&0))
+    }
+
+    /// The slices, in parts that are moved at a time.
+    pub(super) fn tiles(&self) -> &[Tile] {
+        let tiles: &Vec<Tile> = shared(&self.tiles, || Tile::of_plan(self));
+        tiles
+    }
+
     /// The slices of each batch, counted from the first slice of the plan.
     pub fn batches(&self) -> impl Iterator<Item = Range<usize>> {
         pieces(0..self.slices, self.batch_slices)
@@ -122,13 +166,23 @@ impl Plan {
 
     /// The parts of some slices of the plan: a block, and slices of that block.
     pub fn parts_of(&self, slices: Range<usize>) -> impl Iterator<Item = (&Block, Range<usize>)> {
+        let parts = self.numbered_parts_of(slices);
+        parts.map(|(part, slices)| (self.parts[part].0.as_ref(), slices))
+    }
+
+    /// The same, with the numbers of the parts.
+    pub(super) fn numbered_parts_of(
+        &self,
+        slices: Range<usize>,
+    ) -> impl Iterator<Item = (usize, Range<usize>)> {
         let mut before = 0;
-        self.parts.iter().filter_map(move |(block, part)| {
+        let parts = self.parts.iter().enumerate();
+        parts.filter_map(move |(number, (_, part))| {
             let start = slices.start.max(before);
             let end = slices.end.min(before + part.len());
             let first = part.start + start.saturating_sub(before);
             before += part.len();
-            (start < end).then(|| (block.as_ref(), first..first + end - start))
+            (start < end).then(|| (number, first..first + end - start))
         })
     }
 }
