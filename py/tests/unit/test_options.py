@@ -60,13 +60,14 @@ def test_texts_of_other_classes_are_texts() -> None:
 
 @pytest.mark.parametrize("value", ["no", 1, None, np.array([True, False])])
 @pytest.mark.parametrize("name", ["follow_links", "strict"])
-def test_a_permission_is_true_or_false(name: str, value: object) -> None:
+def test_a_permission_is_true_or_false(name: str, value: Any) -> None:
+    permission: dict[str, Any] = {name: value}
     with pytest.raises(RequestError, match=f"invalid {name}=") as caught:
-        open_slices("root", symbols=["A"], **{name: value})  # type: ignore[arg-type]
+        open_slices("root", symbols=["A"], **permission)
     assert caught.value.hint
     if name == "follow_links":
         with pytest.raises(RequestError, match=f"invalid {name}="):
-            list_inputs("root", symbols=["A"], follow_links=value)  # type: ignore[arg-type]
+            list_inputs("root", symbols=["A"], **permission)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, 2**64])

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, BooleanBufferBuilder,
-    DictionaryArray, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, DictionaryArray, Float64Array,
+    RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef, TimestampNanosecondType};
@@ -168,15 +168,22 @@ impl Assembler {
         slices: Range<usize>,
         group: &ColumnGroup,
     ) -> Option<NullBuffer> {
-        if group.higher.is_none() {
+        let flags = if group.higher.is_none() {
             let series: Vec<_> = (0..self.symbols)
                 .map(|symbol| group.series(symbol))
                 .collect();
-            let present = plan.present(&slices, &series)?;
-            return Some(NullBuffer::new(packed(&present)));
-        }
+            plan.present(&slices, &series)
+        } else {
+            self.shown(plan, slices, group)
+        };
+        flags.map(|flags| NullBuffer::new(packed(&flags)))
+    }
+
+    /// For each cell of a group of step columns 1 if a candle is shown there, else 0. `None` if
+    /// every cell shows one.
+    fn shown(&self, plan: &Plan, slices: Range<usize>, group: &ColumnGroup) -> Option<Vec<u8>> {
         let cells = slices.len() * self.symbols;
-        let mut present: Option<BooleanBufferBuilder> = None;
+        let mut shown: Option<Vec<u8>> = None;
         let mut first_slice = 0;
         for (block, part) in plan.parts_of(slices) {
             let reach = block.reach(&part);
@@ -184,15 +191,15 @@ impl Assembler {
                 let series = &block.series[group.series(symbol)];
                 for gap in gaps(series.touched_by(&reach), reach.clone()) {
                     for slice in block.slices_at(&part, &gap) {
-                        let present = present.get_or_insert_with(|| all_present(cells));
                         let line = first_slice + slice - part.start;
-                        present.set_bit(line * self.symbols + symbol, false);
+                        let shown = shown.get_or_insert_with(|| vec![1; cells]);
+                        shown[line * self.symbols + symbol] = 0;
                     }
                 }
             }
             first_slice += part.len();
         }
-        present.map(|present| NullBuffer::new(present.build()))
+        shown
     }
 }
 
@@ -210,12 +217,6 @@ fn packed(flags: &[u8]) -> BooleanBuffer {
         bytes.push(pack(&last));
     }
     BooleanBuffer::new(bytes.into(), 0, flags.len())
-}
-
-fn all_present(cells: usize) -> BooleanBufferBuilder {
-    let mut present = BooleanBufferBuilder::new(cells);
-    present.append_n(cells, true);
-    present
 }
 
 /// The arrays of a column group, to be taken one by one.

@@ -68,12 +68,12 @@ impl TimeIndex {
     /// Builds the index of `series`; each is strictly increasing.
     #[must_use]
     pub fn of(series: &[&[i64]]) -> Self {
-        Self::by_merging(series, true)
+        Self::build(series, true)
     }
 
-    /// The same. If `tries_grid` is set, series with many gaps are aligned by bitmaps if they can
-    /// be.
-    fn by_merging(series: &[&[i64]], tries_grid: bool) -> Self {
+    /// The same. With `tries_grid`, series with many gaps are aligned by bitmaps if they lie on one
+    /// grid. Otherwise all are merged.
+    fn build(series: &[&[i64]], mut tries_grid: bool) -> Self {
         // Similar series have all timestamps after a few unions. The others are united by halves:
         // one union per series would take quadratic time.
         const EAGER_UNIONS: usize = 8;
@@ -86,7 +86,6 @@ impl TimeIndex {
         let mut united = Vec::new();
         let mut unions = 0;
         let mut late: Vec<Vec<i64>> = Vec::new();
-        let mut tries_grid = tries_grid;
         for (&one, known) in series.iter().zip(0..) {
             let found = align(&timestamps, one);
             if tries_grid && found.len() * SHORT_RUN > one.len() {
@@ -525,7 +524,7 @@ mod tests {
             let series: Vec<&[i64]> = series.iter().map(Vec::as_slice).collect();
             if let Some((timestamps, aligned)) = time_grid::align_all(&series) {
                 let index = TimeIndex { timestamps, aligned };
-                prop_assert_eq!(index, TimeIndex::by_merging(&series, false));
+                prop_assert_eq!(index, TimeIndex::build(&series, false));
             } else {
                 // Nearly all are on a grid.
                 prop_assert!(longest < 400 || stray.is_some() || step_ns == 1);

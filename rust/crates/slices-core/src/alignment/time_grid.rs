@@ -28,7 +28,7 @@ impl Grid {
         let step_ns = steps.fold(0, |divisor_ns, pair| {
             greatest_common_divisor(pair[1].saturating_sub(pair[0]), divisor_ns)
         });
-        // The reciprocal of 1 does not fit, and a finer grid is none.
+        // The reciprocal of 1 does not fit into 64 bits.
         let step_ns = u64::try_from(step_ns).ok().filter(|&step_ns| step_ns > 1)?;
         let start_ns = series.iter().filter_map(|one| one.first()).min()?;
         let last_ns = series.iter().filter_map(|one| one.last()).max()?;

@@ -86,7 +86,7 @@ pub fn interleave_all(series: &[Vec<f64>], cells: &mut [f64]) {
         let of_lane = LanePlan::consecutive(tile.len());
         for group in pieces(0..symbols, GROUP_SYMBOLS) {
             for (lane, values) in lanes.iter_mut().zip(&series[group.clone()]) {
-                lane.begin();
+                lane.next = 0;
                 lane.rows[..tile.len()].copy_from_slice(&values[tile.clone()]);
             }
             let cells = &mut cells[tile.start * symbols + group.start..];
@@ -123,14 +123,9 @@ fn new_lanes(symbols: usize) -> Vec<Lane> {
 }
 
 impl Lane {
-    fn begin(&mut self) {
-        self.next = 0;
-        self.finite = true;
-    }
-
     /// Reads the rows of a symbol for a tile.
     fn read(&mut self, plan: &Plan, of_lane: &LanePlan, source: &mut Source) -> Result<()> {
-        self.begin();
+        self.next = 0;
         for &(part, step) in &of_lane.steps {
             let series = &plan.parts[part].0.series[source.series];
             match step {

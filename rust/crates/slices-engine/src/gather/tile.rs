@@ -273,8 +273,8 @@ impl Tile {
     }
 }
 
-/// What a cell holds; if it is empty, what `make` makes. Nobody waits: threads that come at the
-/// same time make the same, which takes less time than to sleep and wake up.
+/// Returns the value of a cell, and makes it first if there is none. Threads that come at the same
+/// time all make it: that takes less time than to wait for each other.
 pub(super) fn shared<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
     match cell.get() {
         Some(made) => made,
