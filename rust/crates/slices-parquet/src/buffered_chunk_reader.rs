@@ -85,13 +85,13 @@ impl BufferedChunkReader {
         })
     }
 
-    /// Frees what was read ahead, if the last page was handed out. A dictionary that is read later
-    /// is read from the file.
-    pub fn free_if_ended(&self) {
+    /// Frees what was read ahead, if the last page was handed out. Returns whether it was.
+    pub fn free_if_ended(&self) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.ended {
             window.bytes = Bytes::new();
         }
+        window.ended
     }
 
     /// The first page, if it is a dictionary that may be read in part.

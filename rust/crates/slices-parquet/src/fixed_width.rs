@@ -75,7 +75,8 @@ impl ColumnRead {
 
 /// Reads the rows of one column chunk forward.
 pub(super) struct FixedWidthColumn {
-    pages: SerializedPageReader<BufferedChunkReader>,
+    /// `None` after the last page: it holds the state of a decompressor, 100 kB for Zstandard.
+    pages: Option<SerializedPageReader<BufferedChunkReader>>,
     chunk_reader: Arc<BufferedChunkReader>,
     may_be_null: bool,
     /// The dictionary page, if a part of it may be enough.
@@ -111,8 +112,9 @@ impl FixedWidthColumn {
         let chunk_reader = Arc::new(BufferedChunkReader::new(file, chunk)?);
         let wants_few = first.is_some_and(|first| first < rows / 2)
             && chunk.compression() == Compression::SNAPPY;
+        let pages = SerializedPageReader::new(chunk_reader.clone(), chunk, rows, None)?;
         Ok(Self {
-            pages: SerializedPageReader::new(chunk_reader.clone(), chunk, rows, None)?,
+            pages: Some(pages),
             dictionary_beginning: wants_few.then(|| chunk_reader.first_page()).flatten(),
             chunk_reader,
             may_be_null: chunk.column_descr().max_def_level() > 0,
@@ -144,12 +146,13 @@ impl FixedWidthColumn {
             let left = rows - read.rows;
             if self.page.rows == 0 {
                 if !self.unsupported_encoding
-                    && let Some(next) = self.pages.peek_next_page()?
+                    && let Some(pages) = &mut self.pages
+                    && let Some(next) = pages.peek_next_page()?
                     && let Some(levels) = next.num_levels.or(next.is_dict.then_some(0))
                     && levels <= left
                 {
                     // The dictionary is kept for the page that needs it.
-                    self.pages.skip_next_page()?;
+                    pages.skip_next_page()?;
                     read.rows += levels;
                     continue;
                 }
@@ -174,24 +177,25 @@ impl FixedWidthColumn {
     /// Loads the next page with rows. `false` at the end, and before an unsupported encoding.
     fn next_page(&mut self) -> Result<bool, ParquetError> {
         while !self.unsupported_encoding && self.page.rows == 0 {
-            if self
-                .pages
-                .peek_next_page()?
-                .is_some_and(|next| next.is_dict)
-            {
+            let Some(pages) = &mut self.pages else {
+                return Ok(false);
+            };
+            if pages.peek_next_page()?.is_some_and(|next| next.is_dict) {
                 // The first page that needs the dictionary loads it.
-                self.pages.skip_next_page()?;
+                pages.skip_next_page()?;
                 continue;
             }
             // Free the memory for the next page.
             self.page = DataPage::empty();
-            let Some(page) = self.pages.get_next_page()? else {
+            let Some(page) = pages.get_next_page()? else {
                 return Ok(false);
             };
             match DataPage::new(&page, self.may_be_null)? {
                 Some(page) if self.load_dictionary(&page)? => {
                     self.page = page;
-                    self.chunk_reader.free_if_ended();
+                    if self.chunk_reader.free_if_ended() {
+                        self.pages = None;
+                    }
                 }
                 _ => self.unsupported_encoding = true,
             }
@@ -214,7 +218,10 @@ impl FixedWidthColumn {
             }
             self.dictionary_beginning = None;
         }
-        match self.pages.take_deferred_dictionary()? {
+        let Some(pages) = &mut self.pages else {
+            return Ok(true);
+        };
+        match pages.take_deferred_dictionary()? {
             None => {}
             Some(Page::DictionaryPage {
                 buf,
