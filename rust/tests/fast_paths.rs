@@ -444,6 +444,7 @@ proptest! {
         max_age in prop::option::of(1..400_i64),
         higher in prop::option::of(prop::option::of(5..400_i64)),
         (threads, chunk_rows) in (1..4_usize, prop::sample::select(vec![64_usize, 1_024, 5_000])),
+        spill_every in prop::option::of(1..4_usize),
     ) {
         let wanted = Wanted {
             timeline: timelines(series.len()).swap_remove(timeline),
@@ -471,8 +472,13 @@ proptest! {
                 .expect("files that can be read")
         };
         // Compared outside the macro: the slices of a failed case would fill the screen.
-        let same = read("ways", &options(threads, chunk_rows)) == expected;
+        let options = options(threads, chunk_rows);
+        let same = read("ways", &options) == expected;
         prop_assert!(same, "the ways to write differ from the oracle");
+        if let Some(every) = spill_every.and_then(NonZeroUsize::new) {
+            let same = read("ways", &options.with_spill_every(every)) == expected;
+            prop_assert!(same, "the columns of a temporary file differ from the oracle");
+        }
         let same = read("plain", &ReadOptions::new()) == expected;
         prop_assert!(same, "the plain files differ from the oracle");
     }

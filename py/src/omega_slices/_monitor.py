@@ -55,6 +55,8 @@ class StreamMetrics(msgspec.Struct, frozen=True):
         Of the largest batch.
     compared_slices : int
         How many of the slices a shadow run has compared; 0 for other backends.
+    temporary_bytes : int
+        Disk that the temporary file of a complete run took; 0 without one.
     outcome : str or None
         ``"complete"``, ``"closed"`` (before its end) or ``"failed"``; None while it runs.
 
@@ -77,6 +79,7 @@ class StreamMetrics(msgspec.Struct, frozen=True):
     peak_batch_slices: int = 0
     peak_batch_bytes: int = 0
     compared_slices: int = 0
+    temporary_bytes: int = 0
     outcome: Outcome | None = None
 
 
@@ -151,7 +154,7 @@ class StreamMonitor:
         """Log the end of the stream, once; what comes after it is ignored."""
         if self.metrics.outcome is not None:
             return
-        self._note(outcome=outcome)
+        self._note(outcome=outcome, temporary_bytes=0 if report is None else report.temporary_bytes)
         metrics = self.metrics
         told = (
             f"{metrics.slices} slices in {metrics.batches} batches, {metrics.bytes} bytes, "

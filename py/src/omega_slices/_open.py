@@ -8,7 +8,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, cast
 
-from omega_slices._backends.choice import choose_backend, parse_cache_options, parse_shadow_sample
+from omega_slices._backends.choice import (
+    choose_backend,
+    parse_cache_options,
+    parse_memory_options,
+    parse_shadow_sample,
+)
 from omega_slices._backends.resolve import resolve_backend
 from omega_slices._calendars import check_calendar_of
 from omega_slices._model.checks import checked_count, checked_permissions
@@ -62,6 +67,9 @@ def open_slices(
     strict: bool = False,
     follow_links: bool = False,
     threads: int | None = None,
+    memory: str | int | None = None,
+    temp_dir: str | os.PathLike[str] | None = None,
+    temp_limit: str | int | None = None,
     backend: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     cache_size: str | int | None = None,
@@ -194,6 +202,16 @@ def open_slices(
     threads : int, optional
         Threads that decode the input; by default as many as there are cores.  The
         `python` backend has one.
+    memory : str or int, optional
+        Memory that the executable may use: a number of bytes, or a text such as ``"2GB"``,
+        ``"1500MiB"``.  By default half of what the machine has, or its control group if
+        that has less.  Columns that do not fit go through a temporary file; if even that is
+        not enough, a `SystemFailureError` says what is needed.  The slices are the same.
+    temp_dir : str or path, optional
+        The folder of temporary files; by default that of ``TMPDIR``, else ``/var/tmp``.
+    temp_limit : str or int, optional
+        Disk that temporary files may take, as in `memory`; by default nine tenths of what
+        is free.
     backend : {"auto", "rust", "python", "shadow"}, optional
         Who does the work: the executable, or the plain implementation in this package.
         ``"auto"`` is the executable, and the plain implementation only where there is no
@@ -268,6 +286,7 @@ def open_slices(
     check_calendar_of(request)
     options = ExecutionOptions(
         threads=None if threads is None else checked_count("threads", threads, 1),
+        memory=parse_memory_options(memory, temp_dir, temp_limit),
         cache=parse_cache_options(cache, cache_size),
         permissions=checked_permissions(follow_links=follow_links, strict=strict),
         shadow_sample=shadow_part,

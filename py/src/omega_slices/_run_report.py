@@ -55,4 +55,4 @@ def completed(seen: RunReport, told: RunReport | None) -> RunReport:
                 f"the producer reports {field}={getattr(told, field)}, but {getattr(seen, field)} was read",
                 hint="this is a defect of the program that wrote the stream; please report it",
             )
-    return replace(seen, series=told.series, complete=True)
+    return replace(seen, series=told.series, complete=True, temporary_bytes=told.temporary_bytes)

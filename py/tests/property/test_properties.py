@@ -112,10 +112,12 @@ def test_output_is_the_same_at_any_thread_count_and_chunk_size(world: World) -> 
     with built(world) as request:
         usual = cli_harness.sync(request)
         assert usual.status == 0, usual.lines
-        for threads, chunk_rows in ((1, None), (2, 1), (2, 7), (7, None), (7, 2)):
-            run = cli_harness.sync(request, f"--threads={threads}", *chunks_of(chunk_rows))
-            assert run.stdout == usual.stdout, (threads, chunk_rows)
-            assert run.lines == usual.lines, (threads, chunk_rows)
+        for threads, chunk_rows, spilled in ((1, None, 0), (2, 1, 1), (2, 7, 3), (7, None, 1), (7, 2, 0)):
+            spilling = (f"--spill-every={spilled}",) if spilled else ()
+            run = cli_harness.sync(request, f"--threads={threads}", *chunks_of(chunk_rows), *spilling)
+            assert run.stdout == usual.stdout, (threads, chunk_rows, spilled)
+            lines = [{key: line[key] for key in line if key != "temporary_bytes"} for line in run.lines]
+            assert tuple(lines) == usual.lines, (threads, chunk_rows, spilled)
 
 
 @given(worlds(), st.sampled_from(("sort", "error")), st.sampled_from((1, 7)), st.sampled_from((None, 1, 2, 7)))
@@ -321,7 +323,13 @@ def test_long_series(seed: int, options: dict[str, Any], tmp_path: Path) -> None
     start_ns = FIRST_NS + 60 * 10**9 * int(rng.integers(0, 1_000))
     request = make_request(tmp_path, symbols=symbols, start=start_ns, **options)
     expected = open_reference(request)
-    for more in ((), ("--threads=1", "--chunk-rows=97"), ("--threads=7", "--chunk-rows=1000")):
+    for more in (
+        (),
+        ("--threads=1", "--chunk-rows=97"),
+        ("--threads=7", "--chunk-rows=1000"),
+        ("--spill-every=1", "--chunk-rows=97"),
+        ("--spill-every=2",),
+    ):
         slices, report = executable_slices(request, *more)
         assert cli_harness.bits(slices) == cli_harness.bits(cli_harness.reference_slices(expected))
         assert without_messages(report) == without_messages(expected.report())

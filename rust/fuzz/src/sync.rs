@@ -125,16 +125,22 @@ fn run(request: &Request, [_, how, chunk]: [u8; OPTION_BYTES]) {
     let form = WriteOptions::new(format).with_compression(compression);
     let one = NonZeroUsize::MIN;
     let chunk_rows = one.saturating_add(usize::from(chunk % 64));
-    let small = ReadOptions::new()
+    let mut small = ReadOptions::new()
         .with_threads(one)
         .with_chunk_rows(chunk_rows);
+    if chunk >= 128 {
+        small = small.with_spill_every(one.saturating_add(usize::from(chunk % 3)));
+    }
     let result = outcome(request, &small, form);
     findings::count(&result);
     let usual = ReadOptions::new().with_threads(one.saturating_add(1));
     let again = outcome(request, &usual, form);
     match (result, again) {
         (Ok(bytes), Ok(again)) => {
-            assert!(bytes == again, "chunks or threads show in the output");
+            assert!(
+                bytes == again,
+                "chunks, threads or the temporary file show in the output"
+            );
             output::check(&bytes, format, &SYMBOLS);
         }
         (Err(_), Err(_)) => {}

@@ -38,6 +38,8 @@ pub enum Event {
     Waiting,
     /// One more batch is built: the progress, and the bytes written so far.
     Batch(Progress, u64),
+    /// The entry is built. The run had a temporary file of so many bytes, or none.
+    Built(u64),
 }
 
 /// A cache in a folder.
@@ -153,6 +155,7 @@ impl SliceCache {
             .with_hint("run again when no other process writes there");
             return Err(key.name_change(&now, changed));
         }
+        tell(Event::Built(batches.report().temporary_bytes));
         entry_writer.complete()
     }
 

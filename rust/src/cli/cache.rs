@@ -11,7 +11,7 @@ use omega_slices::{Error, Request, format_timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::args::{CacheCommand, SyncArguments};
-use crate::cli::messages::{Messages, one_line};
+use crate::cli::messages::{Messages, one_line, with_temporary_bytes};
 use crate::cli::output::Output;
 use crate::cli::progress::ProgressBar;
 use crate::cli::stdout;
@@ -39,14 +39,15 @@ pub fn sync(
         let cache = cache.clone();
         watch.end_without_reader(move || cache.give_up())?;
     }
-    let entry = find_or_make(&cache, &request, arguments, messages)?;
+    let (entry, temporary_bytes) = find_or_make(&cache, &request, arguments, messages)?;
+    let report = with_temporary_bytes(entry.report().clone(), temporary_bytes);
     watch.leave_to_writing();
     let Some(output) = output else {
         let mut line = entry.path().as_os_str().as_bytes().to_vec();
         line.push(b'\n');
         stdout::bytes(&line)?;
         drop(watch);
-        messages.run(entry.report(), None);
+        messages.run(report, None);
         return Ok(());
     };
     let pending = output.create()?;
@@ -54,17 +55,19 @@ pub fn sync(
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
     drop(watch);
-    messages.run(entry.report(), target.as_deref());
+    messages.run(report, target.as_deref());
     Ok(())
 }
 
+/// The entry, and the bytes of the temporary file that its run had.
 fn find_or_make(
     cache: &SliceCache,
     request: &Request,
     arguments: &SyncArguments,
     messages: &Messages,
-) -> Result<Entry, Error> {
+) -> Result<(Entry, u64), Error> {
     let mut bar = None;
+    let mut temporary_bytes = 0;
     let entry = cache.entry(
         request,
         &arguments.request.series.read_options(),
@@ -75,12 +78,13 @@ fn find_or_make(
             Event::Batch(progress, bytes) => bar
                 .get_or_insert_with(|| ProgressBar::start(arguments.progress, messages, progress))
                 .update(progress, Some(bytes)),
+            Event::Built(bytes) => temporary_bytes = bytes,
         },
     );
     if let Some(bar) = bar {
         bar.finish();
     }
-    entry
+    Ok((entry?, temporary_bytes))
 }
 
 /// Runs `cache list` and `cache clear`.

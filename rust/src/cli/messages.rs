@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use bytesize::ByteSize;
 use omega_slices::{Error, ErrorKind, Hint, HintPart, Setting, Warning};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
@@ -119,8 +120,7 @@ impl Messages {
     }
 
     /// Repeats the warnings and report of an earlier run, which built a cache entry.
-    pub fn run(self, run: &Value, target: Option<&Path>) {
-        let mut report = run.clone();
+    pub fn run(self, mut report: Value, target: Option<&Path>) {
         let warnings = report
             .as_object_mut()
             .and_then(|report| report.remove("warnings"));
@@ -161,8 +161,20 @@ impl Messages {
                 sum("duplicates"),
                 sum("conflicting_duplicates")
             ));
+            if let Some(bytes) = report["temporary_bytes"].as_u64() {
+                let size = ByteSize(bytes).display().si();
+                say(&format!("{size} went through a temporary file"));
+            }
         }
     }
+}
+
+/// A report with the size of the temporary file, if the run had one.
+pub fn with_temporary_bytes(mut report: Value, temporary_bytes: u64) -> Value {
+    if temporary_bytes > 0 {
+        report["temporary_bytes"] = temporary_bytes.into();
+    }
+    report
 }
 
 /// Spells a hint with options of the command line.

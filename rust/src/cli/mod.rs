@@ -125,6 +125,8 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;
     drop(watch);
-    messages.report(json!(batches.report()), target.as_deref());
+    let report = batches.report();
+    let told = messages::with_temporary_bytes(json!(report), report.temporary_bytes);
+    messages.report(told, target.as_deref());
     Ok(())
 }

@@ -12,7 +12,7 @@ from omega_slices._model.options import DEFAULT_EXECUTION, NO_PERMISSIONS
 from omega_slices._model.times import format_time_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from omega_slices._model.options import ExecutionOptions, Permissions
     from omega_slices._model.request import Request
@@ -33,7 +33,8 @@ def sync_arguments(request: Request, options: ExecutionOptions = DEFAULT_EXECUTI
         f"--heartbeat={HEARTBEAT_S}",
         "--progress=never",
     ]
-    return arguments if options.threads is None else [*arguments, f"--threads={options.threads}"]
+    optional = {"threads": options.threads, **options.memory._asdict()}
+    return [*arguments, *_given(optional)]
 
 
 def request_arguments(request: Request, permissions: Permissions = NO_PERMISSIONS) -> list[str]:
@@ -82,7 +83,14 @@ def request_arguments(request: Request, permissions: Permissions = NO_PERMISSION
         "stamped": None if request.stamped == "open" else request.stamped,
         "days": request.days,
     }
-    return [*arguments, *(f"--{option}={value}" for option, value in optional.items() if value is not None)]
+    return [*arguments, *_given(optional)]
+
+
+def _given(options: Mapping[str, object]) -> Iterator[str]:
+    """Yield the arguments of options that have a value."""
+    for option, value in options.items():
+        if value is not None:
+            yield f"--{option.replace('_', '-')}={value}"
 
 
 def _joined(symbols: tuple[str, ...]) -> Iterator[str]:

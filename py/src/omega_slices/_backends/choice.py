@@ -10,7 +10,7 @@ import os
 from typing import Final, Literal, NamedTuple, get_args
 
 from omega_slices._model.checks import checked_count
-from omega_slices._model.options import CacheOptions
+from omega_slices._model.options import CacheOptions, MemoryOptions
 from omega_slices.errors import RequestError
 
 Backend = Literal["auto", "rust", "python", "shadow"]
@@ -81,14 +81,31 @@ def parse_cache_options(folder: str | os.PathLike[str] | None, size: str | int |
         if size is not None:
             raise RequestError("cache_size is given without a cache", hint="give cache= too, or leave both out")
         return None
+    return CacheOptions(_parse_folder("cache", folder), _parse_size("cache_size", size))
+
+
+def parse_memory_options(
+    memory: str | int | None, temp_dir: str | os.PathLike[str] | None, temp_limit: str | int | None
+) -> MemoryOptions:
+    return MemoryOptions(
+        memory=_parse_size("memory", memory),
+        temp_dir=None if temp_dir is None else _parse_folder("temp_dir", temp_dir),
+        temp_limit=_parse_size("temp_limit", temp_limit),
+    )
+
+
+def _parse_folder(what: str, folder: str | os.PathLike[str]) -> str:
     try:
         text = os.fsdecode(folder)
     except TypeError:
         text = ""
     if not text or "\0" in text:
         raise RequestError(
-            f"invalid cache={folder!r}: expected the path of a folder", hint="give the folder that keeps the files"
+            f"invalid {what}={folder!r}: expected the path of a folder", hint="give the folder that keeps the files"
         )
-    if size is not None and not isinstance(size, str):
-        size = str(checked_count("cache_size", size, 1))
-    return CacheOptions(text, size)
+    return text
+
+
+def _parse_size(what: str, size: str | int | None) -> str | None:
+    """Return a size as the executable reads it."""
+    return size if size is None or isinstance(size, str) else str(checked_count(what, size, 1))

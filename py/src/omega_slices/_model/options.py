@@ -114,6 +114,24 @@ class CacheOptions(NamedTuple):
     size: str | None
 
 
+class MemoryOptions(NamedTuple):
+    """How much memory and temporary disk a run may use; sizes as the executable reads them.
+
+    Attributes
+    ----------
+    memory : str or None
+        Memory of the executable; None for its default.
+    temp_dir : str or None
+        The folder of temporary files; None for its default.
+    temp_limit : str or None
+        What temporary files may take; None for its default.
+    """
+
+    memory: str | None = None
+    temp_dir: str | None = None
+    temp_limit: str | None = None
+
+
 class ExecutionOptions(NamedTuple):
     """How a request is answered, where that does not change the answer.
 
@@ -121,6 +139,8 @@ class ExecutionOptions(NamedTuple):
     ----------
     threads : int or None
         Threads that decode the input; None for as many as there are cores.
+    memory : MemoryOptions
+        What it may use.
     cache : CacheOptions or None
         Where the executable keeps its files; None for no cache.
     permissions : Permissions
@@ -130,6 +150,7 @@ class ExecutionOptions(NamedTuple):
     """
 
     threads: int | None = None
+    memory: MemoryOptions = MemoryOptions()
     cache: CacheOptions | None = None
     permissions: Permissions = NO_PERMISSIONS
     shadow_sample: float = 1.0

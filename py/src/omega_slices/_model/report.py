@@ -131,6 +131,9 @@ class RunReport(Struct, frozen=True):
         In the order of their appearance.
     complete : bool
         True where the run ended properly; until then the numbers are those so far.
+    temporary_bytes : int
+        Disk that the run's temporary file took, in bytes; 0 without one, and for slices that
+        were kept as a file.
 
     Examples
     --------
@@ -145,3 +148,4 @@ class RunReport(Struct, frozen=True):
     series: tuple[SeriesReport, ...] = ()
     warnings: tuple[RunWarning, ...] = ()
     complete: bool = False
+    temporary_bytes: int = 0

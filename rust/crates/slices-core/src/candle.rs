@@ -105,6 +105,16 @@ pub struct StreamSchema {
 }
 
 impl StreamSchema {
+    /// Number of bytes that a row takes in memory.
+    pub fn row_bytes(&self) -> usize {
+        let of_columns = self.columns.iter().map(|column| match column {
+            Column::Value { .. } | Column::Timestamp { .. } => size_of::<f64>(),
+            // A bit, and a byte while it is found.
+            Column::Valid { .. } => 2,
+        });
+        size_of::<i64>() + size_of::<i16>() + of_columns.sum::<usize>()
+    }
+
     /// The layout of the stream for `request` and a number of symbols. Series have the numbers that
     /// the engine gives them.
     ///

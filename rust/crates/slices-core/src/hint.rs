@@ -60,6 +60,8 @@ settings! {
     Inputs = "inputs",
     /// The maximum age of a carried candle.
     MaxAge = "max_age",
+    /// The memory that the run may use.
+    Memory = "memory",
     /// Whether timestamps are floored.
     Normalize = "normalize",
     /// Whether a column of instruments may contain several values in one series.
@@ -76,6 +78,10 @@ settings! {
     SymbolPattern = "symbol_pattern",
     /// The symbols.
     Symbols = "symbols",
+    /// The folder of temporary files.
+    TempDir = "temp_dir",
+    /// The temporary disk that the run may use.
+    TempLimit = "temp_limit",
     /// The number of decoding threads.
     Threads = "threads",
     /// The primary timeframe.

@@ -235,6 +235,10 @@ pub struct Report {
     pub first_timestamp_ns: Option<i64>,
     /// Timestamp of the last slice, nanoseconds UTC.
     pub last_timestamp_ns: Option<i64>,
+    /// Number of bytes that the run wrote to a temporary file. Not serialized: it depends on the
+    /// machine, and a file of slices holds the report.
+    #[serde(skip)]
+    pub temporary_bytes: u64,
     /// One entry per series. First the primary timeframe (for each symbol, its price types), then
     /// each higher timeframe, then one series of indicators per symbol.
     pub series: Vec<SeriesReport>,
@@ -250,6 +254,7 @@ impl Report {
             batches: 0,
             first_timestamp_ns: None,
             last_timestamp_ns: None,
+            temporary_bytes: 0,
             series,
         }
     }

@@ -20,7 +20,12 @@ use slices_core::request::Request;
 /// Fails as a run does.
 pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
     let resolved = discovery::resolve(request, options.follows_links())?;
-    let rules = options.series_rules(request, None, resolved.series.len());
+    let rules = options.series_rules(
+        request,
+        None,
+        resolved.series.len(),
+        &options.memory_budget(),
+    );
     let left = Mutex::new(resolved.series.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {

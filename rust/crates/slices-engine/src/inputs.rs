@@ -45,7 +45,12 @@ pub struct InputSeries {
 /// [`SliceBatches::open`]: crate::multi_symbol::SliceBatches::open
 pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
     let resolved = discovery::resolve(request, options.follows_links())?;
-    let rules = options.series_rules(request, None, resolved.series.len());
+    let rules = options.series_rules(
+        request,
+        None,
+        resolved.series.len(),
+        &options.memory_budget(),
+    );
     let listed = resolved.series.iter().map(|files| {
         let documents = series::inputs(files, rules.of(files.role))?;
         let absolute = documents.into_iter().map(|mut document| {

@@ -48,6 +48,14 @@ impl KeptTimestamps {
         })
     }
 
+    /// Number of bytes that they take.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Runs(runs) => runs.bytes(),
+            Self::Bitmap(bitmap) => size_of_val(&bitmap.words[..]),
+        }
+    }
+
     /// The next `count` timestamps; fewer at the end.
     pub fn read(&mut self, count: usize) -> Vec<i64> {
         match self {

@@ -3,6 +3,7 @@
 //! A module imports only modules that stand above it in this list:
 //!
 //! 1. `delta_runs`, `kept_timestamps`, `thread_pool`: timestamps in little memory; threads.
+//!    `memory`, then `spill`: the budget; columns in a temporary file.
 //! 2. [`series_files`], then [`input_list`], then [`discovery`]: the files of each series.
 //! 3. `series`: one ordered, filtered series: its candle times and its values.
 //! 4. `gather`: moves values and timestamps into columns, following a plan.
@@ -22,11 +23,14 @@ mod gather;
 pub mod input_list;
 pub mod inputs;
 mod kept_timestamps;
+#[doc(hidden)]
+pub mod memory;
 pub mod multi_symbol;
 mod planner;
 mod prefetch;
 mod series;
 pub mod series_files;
+mod spill;
 mod thread_pool;
 
 pub use series::{ObservedSeries, SeriesObserver};

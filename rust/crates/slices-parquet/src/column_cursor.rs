@@ -9,11 +9,13 @@ use arrow::array::{Array, ArrayRef};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::ArrowNativeType;
 use parquet::basic::Type as PhysicalType;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::arrays::ArrayBatches;
 use super::columns::{Column, float64, stored_numbers};
 use super::file::PositionedFile;
 use super::fixed_width::{ColumnRead, FixedWidth, FixedWidthColumn};
+use super::pages::{decompressor_bytes, open_chunk_bytes};
 use super::parquet_file::{ParquetFile, RowRange};
 use slices_core::error::{Error, Result};
 
@@ -50,6 +52,51 @@ impl FileRanges {
         });
         Self(ranges.collect())
     }
+
+    /// Number of rows.
+    fn rows(&self) -> u64 {
+        self.0
+            .last()
+            .map_or(0, |last| last.first_row + last.range.rows as u64)
+    }
+
+    /// Number of bytes of pages that a cursor over a column holds at most, as the footers say.
+    pub fn bytes_by_footer(&self, column: FileColumn) -> u64 {
+        let of_range = |range: &FileRange| {
+            let chunk = range.chunk(column);
+            let bytes = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
+            bytes + decompressor_bytes(chunk) + column.library_bytes(&range.file)
+        };
+        self.0.iter().map(of_range).max().unwrap_or(0)
+    }
+
+    /// The same as the headers of the pages say, which is less if a chunk has several pages. Reads
+    /// all headers.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be opened, or changed.
+    pub fn bytes_by_headers(&self, column: FileColumn) -> Result<u64> {
+        let mut most = 0;
+        for range in self.0.iter() {
+            let chunk = range.chunk(column);
+            let declared = open_chunk_bytes(&range.file.opened()?, chunk);
+            let bytes = declared.unwrap_or(chunk.uncompressed_size().unsigned_abs());
+            most = most.max(bytes + column.library_bytes(&range.file));
+        }
+        Ok(most)
+    }
+}
+
+impl FileRange {
+    fn chunk(&self, column: FileColumn) -> &ColumnChunkMetaData {
+        let group = self
+            .file
+            .metadata
+            .metadata()
+            .row_group(self.range.row_group);
+        group.column(column.of(&self.file).leaf)
+    }
 }
 
 /// The column that a cursor reads from each file.
@@ -66,6 +113,20 @@ impl FileColumn {
         match self {
             Self::Timestamp => &file.timestamp,
             Self::Value(field) => &file.values[field],
+        }
+    }
+
+    /// Number of bytes of the arrays that the library decodes, where it does.
+    fn library_bytes(self, file: &ParquetFile) -> u64 {
+        let is_fixed = matches!(
+            file.physical_type(self.of(file).leaf),
+            PhysicalType::DOUBLE | PhysicalType::INT64
+        );
+        if is_fixed {
+            0
+        } else {
+            // The levels, the values as stored and as numbers.
+            (ARRAY_ROWS * 3 * size_of::<f64>()) as u64
         }
     }
 }
@@ -175,6 +236,13 @@ impl<T: ColumnValue> ColumnCursor<T> {
             self.read = (row - first_row) as usize;
         }
         self
+    }
+
+    /// The next row to be read. After an error, that of the first row that was not read.
+    pub fn position(&self) -> u64 {
+        let range = self.ranges.0.get(self.range);
+        let first_row = range.map_or_else(|| self.ranges.rows(), |range| range.first_row);
+        first_row + self.read as u64
     }
 
     /// Fills `into` with the next rows; that many must remain. Returns the index of the first null.

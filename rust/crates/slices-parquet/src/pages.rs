@@ -1,15 +1,16 @@
 //! Finds the pages of a column: the rows of each page and the bounds of its timestamps, by the page
-//! index or by the headers of pages. Decompresses nothing.
+//! index or by the headers of pages; and the memory that they take. Decompresses nothing.
 //!
 //! If a field is missing, unknown or inconsistent, the answer is `None`, and the caller reads the
 //! rows.
 
+use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::ChunkReader;
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::PositionedFile;
 use super::limits::chunk_bytes;
-use super::page_header::{PageHeader, StoredBounds};
+use super::page_header::{DeclaredPage, PageHeader, PageKind, StoredBounds};
 use super::page_index::indexed_pages;
 use super::thrift::CompactReader;
 use super::{PageBounds, SeriesFile};
@@ -76,4 +77,47 @@ pub(super) fn declared_pages(
         }
     }
     Some(pages)
+}
+
+/// What the state of the Zstandard decompressor takes, in bytes. The others have none to speak of.
+const ZSTD_STATE_BYTES: u64 = 96 << 10;
+
+/// Number of bytes of the state of the decompressor of a column chunk.
+pub(super) fn decompressor_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+    match chunk.compression() {
+        Compression::ZSTD(_) => ZSTD_STATE_BYTES,
+        _ => 0,
+    }
+}
+
+/// Number of bytes that a reader of a column chunk holds while it reads page after page: those of
+/// the dictionary and of the largest page, decompressed. `None` if the headers do not say so.
+pub(super) fn open_chunk_bytes(file: &PositionedFile, chunk: &ColumnChunkMetaData) -> Option<u64> {
+    let (mut at, end) = chunk_bytes(chunk).ok()?;
+    let end = end.min(file.len());
+    let mut dictionary_bytes = 0;
+    let mut page_bytes = 0;
+    let mut pages = 0;
+    while at < end {
+        let len = HEADER_BYTES.min(end - at);
+        let head = file.peek(at, usize::try_from(len).ok()?).ok()?;
+        let page = DeclaredPage::read(&head)?;
+        let bytes = u64::try_from(page.uncompressed_bytes).ok()?;
+        match page.kind {
+            PageKind::Dictionary { .. } => dictionary_bytes = bytes,
+            PageKind::Data { .. } => {
+                page_bytes = bytes.max(page_bytes);
+                pages += 1;
+            }
+        }
+        let compressed_bytes = u64::try_from(page.compressed_bytes).ok()?;
+        at = at.checked_add(page.header_bytes as u64 + compressed_bytes)?;
+    }
+    // The last page takes none.
+    let state_bytes = if pages > 1 {
+        decompressor_bytes(chunk)
+    } else {
+        0
+    };
+    Some(dictionary_bytes + page_bytes + state_bytes)
 }

@@ -200,6 +200,11 @@ impl ParquetFile {
         (self.input.bytes(), self.input.modified_ns())
     }
 
+    /// Number of bytes that the footer takes in memory.
+    pub fn metadata_bytes(&self) -> u64 {
+        self.metadata.metadata().memory_size() as u64
+    }
+
     /// The open file. Opens it again if it was closed, and checks that it is unchanged.
     pub(super) fn opened(&self) -> Result<PositionedFile> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bytesize::ByteSize;
 use clap::Args;
 use omega_slices::{
     ColumnNames, Error, Hint, PathTemplate, PriceType, ReadOptions, Request, RequestBuilder,
@@ -170,9 +171,28 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
+    /// Memory that the run may use, such as 2GB. [default: half of the machine's]
+    ///
+    /// Columns that do not fit go through a temporary file, which slows the run down. If even that
+    /// is not enough, the run fails at once and says what it needs. It never changes the output.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+
+    /// Folder of temporary files. [default: $TMPDIR, else /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    temp_dir: Option<PathBuf>,
+
+    /// Disk that temporary files may take, such as 20GB. [default: nine tenths of what is free]
+    #[arg(long, value_name = "SIZE")]
+    temp_limit: Option<ByteSize>,
+
     /// Rows of a series to decode at a time; never changes the output.
     #[arg(long, value_name = "N", hide = true)]
     chunk_rows: Option<NonZeroUsize>,
+
+    /// Each N-th column goes through the temporary file; never changes the output.
+    #[arg(long, value_name = "N", hide = true)]
+    spill_every: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
@@ -282,6 +302,18 @@ impl SeriesArguments {
         }
         if let Some(chunk_rows) = self.chunk_rows {
             options = options.with_chunk_rows(chunk_rows);
+        }
+        if let Some(every) = self.spill_every {
+            options = options.with_spill_every(every);
+        }
+        if let Some(memory) = self.memory {
+            options = options.with_memory(memory.as_u64());
+        }
+        if let Some(folder) = &self.temp_dir {
+            options = options.with_temp_dir(folder);
+        }
+        if let Some(limit) = self.temp_limit {
+            options = options.with_temp_limit(limit.as_u64());
         }
         options
     }

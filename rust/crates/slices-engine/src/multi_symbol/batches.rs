@@ -8,7 +8,10 @@ use arrow::datatypes::SchemaRef;
 
 use crate::assemble::Assembler;
 use crate::gather::{BufferPool, GatherTask, Plan, TILE_SLICES};
+use crate::memory::Reservation;
+use crate::multi_symbol::column_sources::ColumnSources;
 use crate::multi_symbol::columns::Columns;
+use crate::multi_symbol::options::{BATCH_PARTS, PLANNED_ROW_BYTES};
 use crate::multi_symbol::slice::BatchContext;
 use crate::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::multi_symbol::{Inputs, ReadOptions, SliceBatch};
@@ -32,6 +35,12 @@ pub(super) const PLANS_AHEAD: usize = 2;
 
 /// Maximum number of batches in a plan: they are in memory together.
 const MAX_PLAN_BATCHES: usize = 16;
+
+/// What the process takes before it opens a series.
+const PROCESS_BYTES: u64 = 32 << 20;
+
+/// What a decoding thread takes for what it decompresses and moves.
+const THREAD_BYTES: u64 = 8 << 20;
 
 /// The progress of a run, in rows of all series together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +100,12 @@ pub struct SliceBatches {
     first_timestamp_ns: Option<i64>,
     last_timestamp_ns: Option<i64>,
     warnings: Vec<Warning>,
+    /// Number of bytes of the temporary file.
+    temporary_bytes: u64,
+    /// The memory of the columns.
+    _sources: ColumnSources,
+    /// The memory of everything else.
+    _held: Vec<Reservation>,
     /// Last, so that it outlives the tasks above.
     _thread_pool: ThreadPool,
 }
@@ -122,7 +137,12 @@ impl SliceBatches {
         mut observer: impl FnMut(ObservedSeries<'_>) -> Box<dyn SeriesObserver>,
     ) -> Result<Self> {
         let Inputs { hours, resolved } = inputs;
-        let rules = options.series_rules(request, hours.as_ref(), resolved.series.len());
+        let number = resolved.series.len();
+        let memory = options.memory_budget();
+        let process = PROCESS_BYTES + THREAD_BYTES * options.threads().get() as u64;
+        let working = process + ReadOptions::working_bytes(memory.limit());
+        let mut held = vec![memory.reserve(working, "the program itself")?];
+        let rules = options.series_rules(request, hours.as_ref(), number, &memory);
         let thread_pool = ThreadPool::start(options.threads())?;
         let roles: Vec<_> = resolved.series.iter().map(|files| files.role).collect();
         let mut series: Vec<_> = resolved
@@ -149,7 +169,29 @@ impl SliceBatches {
             .collect();
         let schema = layout.schema(request, &symbols, known_after_ns);
         let batch_slices = (BATCH_ROWS / symbols.len()).max(1);
-        let batches = (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES);
+        // Plans in work, the one whose batches are used, and the one that is written.
+        let plan_bytes =
+            (batch_slices * symbols.len() * layout.row_bytes() * (PLANS_AHEAD + 2)) as u64;
+        let by_memory =
+            usize::try_from(memory.limit() / BATCH_PARTS / plan_bytes).unwrap_or(usize::MAX);
+        let batches = (TILE_SLICES / batch_slices)
+            .min(by_memory)
+            .clamp(1, MAX_PLAN_BATCHES);
+        let chunk_rows = rules.of(Role::Primary).chunk_rows();
+        held.push(memory.reserve(plan_bytes * batches as u64, "the batches")?);
+        let planned = number * chunk_rows * PLANNED_ROW_BYTES;
+        held.push(memory.reserve(planned as u64, format!("reading {number} series"))?);
+        for series in &all_series {
+            held.push(memory.reserve(series.timestamp_bytes()?, "the timestamps")?);
+        }
+        let mut sources = ColumnSources::new(
+            &layout,
+            symbols.len(),
+            &all_series,
+            &memory,
+            options,
+            &thread_pool,
+        )?;
         let buffers = (BufferPool::default(), BufferPool::default());
         let price_types = request.price_types().len();
         let rule = SliceRule {
@@ -164,14 +206,16 @@ impl SliceBatches {
                 symbols.clone(),
                 known_after_ns,
             )),
-            planner: Planner::new(
-                rule,
-                (series, joins),
-                batch_slices,
-                batches,
-                rules.of(Role::Primary).chunk_rows(),
+            planner: Planner::new(rule, (series, joins), batch_slices, batches, chunk_rows),
+            columns: Columns::new(
+                &layout,
+                symbols.len(),
+                &all_series,
+                (&mut sources, memory.limit()),
+                &thread_pool,
+                &buffers,
             ),
-            columns: Columns::new(&layout, symbols.len(), &all_series, &thread_pool, &buffers),
+            temporary_bytes: sources.temporary_bytes(),
             assembler: Assembler::new(schema.clone(), layout, &symbols, batch_slices, buffers),
             timeline: request.timeline().clone(),
             shaping,
@@ -189,6 +233,8 @@ impl SliceBatches {
             first_timestamp_ns: None,
             last_timestamp_ns: None,
             warnings: Vec::new(),
+            _sources: sources,
+            _held: held,
             _thread_pool: thread_pool,
         })
     }
@@ -233,6 +279,7 @@ impl SliceBatches {
         let mut report = Report::new(self.planner.reports());
         report.slices = self.slices;
         report.batches = self.batches;
+        report.temporary_bytes = self.temporary_bytes;
         report.first_timestamp_ns = self.first_timestamp_ns;
         report.last_timestamp_ns = self.last_timestamp_ns;
         report

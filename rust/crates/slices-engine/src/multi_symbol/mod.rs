@@ -5,6 +5,7 @@
 //! * [`MultiSymbolDataIterator`] yields owned [`MultiSymbolSlice`]s, one per timestamp.
 
 mod batches;
+mod column_sources;
 mod columns;
 mod inputs;
 mod iterator;

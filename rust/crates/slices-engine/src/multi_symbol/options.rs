@@ -1,9 +1,11 @@
 //! Defines the options that do not change the output: threads, and sizes within memory budgets.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
+use std::{env, thread};
 
+use crate::memory::{MemoryBudget, machine_bytes};
 use crate::multi_symbol::batches::PLANS_AHEAD;
 use crate::series::SeriesRules;
 use crate::series_files::Role;
@@ -26,6 +28,22 @@ const AHEAD_ROWS: std::ops::RangeInclusive<usize> = 4_096..=20_000;
 /// Bounds for the rows of a chunk: fewer make reads too small, and more do not fit the CPU cache.
 const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 
+/// The share of a small memory budget that segments may take, and so may values decoded ahead: one
+/// of so many parts. All shares together are a quarter.
+const BUDGET_PARTS: u64 = 32;
+
+/// The share that the candle times of all series may take.
+const CHUNK_PARTS: u64 = 8;
+
+/// The share that batches may take.
+pub(super) const BATCH_PARTS: u64 = 16;
+
+/// The fewest rows of a chunk, where a small memory budget demands it.
+const CHUNK_ROWS_MIN: usize = 64;
+
+/// What a row takes in the window, the chunks and the plans of a series with many gaps.
+pub(super) const PLANNED_ROW_BYTES: usize = 96;
+
 /// More threads than any machine has cores; each one takes memory.
 const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
 
@@ -37,6 +55,10 @@ pub struct ReadOptions {
     chunk_rows: Option<NonZeroUsize>,
     follow_links: bool,
     strict: bool,
+    memory: Option<u64>,
+    temp_dir: Option<PathBuf>,
+    temp_limit: Option<u64>,
+    spill_every: Option<NonZeroUsize>,
 }
 
 impl ReadOptions {
@@ -57,6 +79,40 @@ impl ReadOptions {
     #[must_use]
     pub fn with_chunk_rows(mut self, chunk_rows: NonZeroUsize) -> Self {
         self.chunk_rows = Some(chunk_rows);
+        self
+    }
+
+    /// Sets the memory in bytes that the process may use. By default half of what the machine has,
+    /// or its control group if that has less.
+    ///
+    /// If the columns need more, they go through a temporary file. If even that is not enough, the
+    /// run is refused.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Sets the folder of temporary files. By default that of the variable `TMPDIR`, else
+    /// `/var/tmp`.
+    #[must_use]
+    pub fn with_temp_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.temp_dir = Some(folder.into());
+        self
+    }
+
+    /// Sets how many bytes temporary files may take. By default nine tenths of what is free.
+    #[must_use]
+    pub fn with_temp_limit(mut self, bytes: u64) -> Self {
+        self.temp_limit = Some(bytes);
+        self
+    }
+
+    /// For tests: each `every`-th column goes through the temporary file, whatever the memory.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_spill_every(mut self, every: NonZeroUsize) -> Self {
+        self.spill_every = Some(every);
         self
     }
 
@@ -95,11 +151,13 @@ impl ReadOptions {
         request: &Request,
         hours: Option<&Arc<Hours>>,
         series: usize,
+        memory: &Arc<MemoryBudget>,
     ) -> RulesByRole {
-        let segment_rows = SEGMENT_BUDGET_BYTES / (series.max(1) * size_of::<i64>());
+        let segment_bytes = within(SEGMENT_BUDGET_BYTES, memory.limit());
+        let segment_rows = segment_bytes / (series.max(1) * size_of::<i64>());
         let rules = |role| {
-            let chunk_rows = self.chunk_rows(series);
-            let rules = SeriesRules::new(request, role, hours, chunk_rows, segment_rows);
+            let sizes = (self.chunk_rows(series, memory.limit()), segment_rows);
+            let rules = SeriesRules::new(request, role, hours, sizes, memory.clone());
             Arc::new(rules)
         };
         let higher = 0..request.higher_timeframes().len();
@@ -120,9 +178,49 @@ impl ReadOptions {
             .min(THREADS_MAX)
     }
 
+    /// The budget of the run.
+    pub fn memory_budget(&self) -> Arc<MemoryBudget> {
+        let half = || machine_bytes().map_or(u64::MAX, |bytes| bytes / 2);
+        MemoryBudget::new(self.memory.unwrap_or_else(half))
+    }
+
+    /// The folder of temporary files.
+    pub(super) fn temp_dir(&self) -> PathBuf {
+        if let Some(folder) = &self.temp_dir {
+            return folder.clone();
+        }
+        // Large files belong there; /tmp may lie in memory.
+        let usual = Path::new("/var/tmp");
+        if env::var_os("TMPDIR").is_none() && usual.is_dir() {
+            usual.to_owned()
+        } else {
+            env::temp_dir()
+        }
+    }
+
+    /// Which columns go through the temporary file whatever the memory, and the rows of a piece.
+    pub(super) fn forced_spill(&self) -> Option<(NonZeroUsize, usize)> {
+        let piece_rows = self
+            .chunk_rows
+            .map_or(*CHUNK_ROWS.start(), NonZeroUsize::get);
+        Some((self.spill_every?, piece_rows))
+    }
+
+    pub(super) fn temp_limit(&self) -> Option<u64> {
+        self.temp_limit
+    }
+
+    /// What must be free for segments and for values that are decoded ahead.
+    pub(super) fn working_bytes(memory_limit: u64) -> u64 {
+        let budgets = [SEGMENT_BUDGET_BYTES, AHEAD_BUDGET_BYTES];
+        let shares = budgets.map(|budget| within(budget, memory_limit) as u64);
+        shares.iter().sum()
+    }
+
     /// Number of rows of a column to decode ahead; 0 if there are too many columns.
-    pub(super) fn ahead_rows(columns: usize) -> usize {
-        let by_budget = AHEAD_BUDGET_BYTES / (columns.max(1) * size_of::<f64>());
+    pub(super) fn ahead_rows(columns: usize, memory_limit: u64) -> usize {
+        let budget = within(AHEAD_BUDGET_BYTES, memory_limit);
+        let by_budget = budget / (columns.max(1) * size_of::<f64>());
         if by_budget < *AHEAD_ROWS.start() {
             0
         } else {
@@ -130,16 +228,23 @@ impl ReadOptions {
         }
     }
 
-    fn chunk_rows(&self, series: usize) -> usize {
+    fn chunk_rows(&self, series: usize, memory_limit: u64) -> usize {
         // Per series: timestamps of the window, of the waiting chunk and of the current chunk, and
         // its positions in the blocks of the plans. Runs are long, so those are few.
         const ROW_BYTES: usize = 3 * size_of::<i64>() + PLANS_AHEAD * size_of::<u32>();
         let by_budget = CHUNK_BUDGET_BYTES / (series.max(1) * ROW_BYTES);
-        self.chunk_rows.map_or_else(
-            || by_budget.clamp(*CHUNK_ROWS.start(), *CHUNK_ROWS.end()),
-            NonZeroUsize::get,
-        )
+        let usual = by_budget.clamp(*CHUNK_ROWS.start(), *CHUNK_ROWS.end());
+        // Where the memory is small for so many series.
+        let share = usize::try_from(memory_limit / CHUNK_PARTS).unwrap_or(usize::MAX);
+        let most = (share / (series.max(1) * PLANNED_ROW_BYTES)).max(CHUNK_ROWS_MIN);
+        self.chunk_rows.map_or(usual.min(most), NonZeroUsize::get)
     }
+}
+
+/// A budget, or its share of a small memory.
+fn within(budget: usize, memory_limit: u64) -> usize {
+    let share = usize::try_from(memory_limit / BUDGET_PARTS).unwrap_or(usize::MAX);
+    budget.min(share)
 }
 
 /// The rules of a request, by the role of the series.

@@ -31,6 +31,7 @@ pub use self::rows::Rows;
 pub use self::timestamps::TimestampReader;
 pub use self::values::ValueCursor;
 use crate::input_list::InputFileDocument;
+use crate::memory::{MemoryBudget, Reservation};
 use crate::series_files::{Role, SeriesFiles};
 use slices_core::error::{Error, Result};
 use slices_core::report::SeriesName;
@@ -40,7 +41,8 @@ use slices_core::request::{
 use slices_core::session::{Hours, SessionFilter};
 use slices_core::units::NANOSECONDS_PER_DAY;
 use slices_parquet::{
-    EmptyFile, FileContents, FileRanges, ParquetFile, Part, RowRange, SeriesFile, TimeRules,
+    EmptyFile, FileColumn, FileContents, FileRanges, ParquetFile, Part, RowRange, SeriesFile,
+    TimeRules,
 };
 
 /// The maximum time between the start of a date and the instant from which the age of its candle
@@ -80,6 +82,7 @@ pub struct SeriesRules {
     chunk_rows: usize,
     /// Maximum number of rows of a segment that is kept whole for its checks.
     segment_rows: usize,
+    memory: Arc<MemoryBudget>,
 }
 
 impl SeriesRules {
@@ -88,8 +91,8 @@ impl SeriesRules {
         request: &Request,
         role: Role,
         hours: Option<&Arc<Hours>>,
-        chunk_rows: usize,
-        segment_rows: usize,
+        (chunk_rows, segment_rows): (usize, usize),
+        memory: Arc<MemoryBudget>,
     ) -> Self {
         let first_slice_ns = request.first_slice_ns();
         let no_earlier_than =
@@ -177,6 +180,7 @@ impl SeriesRules {
             is_of_candles: has_prices,
             chunk_rows,
             segment_rows,
+            memory,
         }
     }
 
@@ -249,6 +253,10 @@ pub struct OpenSeries {
     empty: Vec<EmptyFile>,
     /// The first file by name.
     first_path: PathBuf,
+    /// Whether the timestamps are too irregular to be kept, and are decoded twice.
+    decodes_twice: bool,
+    /// The memory of the footers.
+    _footers: Reservation,
 }
 
 /// A file of the series, and its rows from the first to the last one in the window.
@@ -326,6 +334,35 @@ impl OpenSeries {
     /// Number of rows to decode.
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
+    }
+
+    /// Number of bytes of pages that a cursor over a value column holds at most, as the footers
+    /// say.
+    pub fn column_bytes_by_footer(&self, field: usize) -> u64 {
+        self.ranges.bytes_by_footer(FileColumn::Value(field))
+    }
+
+    /// The same as the headers of the pages say, which is less if a chunk has several pages.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be opened, or changed.
+    pub fn column_bytes_by_headers(&self, field: usize) -> Result<u64> {
+        let bytes = self.ranges.bytes_by_headers(FileColumn::Value(field));
+        bytes.map_err(|error| self.named(error))
+    }
+
+    /// Number of bytes of pages that the reader of the timestamps holds at most.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be opened, or changed.
+    pub fn timestamp_bytes(&self) -> Result<u64> {
+        if !self.decodes_twice {
+            return Ok(0);
+        }
+        let bytes = self.ranges.bytes_by_headers(FileColumn::Timestamp);
+        bytes.map_err(|error| self.named(error))
     }
 
     /// Checks that all files still exist, unchanged since they were opened.

@@ -17,12 +17,22 @@ use super::segmentation::{Segmentation, contradiction};
 use super::segments::{Order, Segment, SegmentBounds, as_whole};
 use super::stats::SeriesStats;
 use super::{CandleTimes, OpenSeries, SelectedFile, SeriesObserver, SeriesRules};
+use crate::memory::Reservation;
 use crate::series_files::SeriesFiles;
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::{SeriesName, SeriesReport, Warning};
 use slices_core::request::{UnsortedPolicy, format_timestamp};
 use slices_parquet::{FileRanges, Projection};
+
+/// What an open series takes beside its footers and columns.
+const SERIES_BYTES: u64 = 8 << 10;
+
+/// What kept timestamps take at most.
+const KEPT_BYTES_MAX: u64 = 200 << 10;
+
+/// What a row of a long segment takes while it is sorted, without its values.
+const SORTED_ROW_BYTES: u64 = 80;
 
 /// The candles of one series, chunk by chunk.
 pub struct TimestampReader {
@@ -42,6 +52,10 @@ pub struct TimestampReader {
     stats: SeriesStats,
     ended: bool,
     warnings: Vec<Warning>,
+    /// The memory of kept timestamps.
+    _kept: Reservation,
+    /// The memory of a long segment that is read as a whole.
+    held_segment: Option<Reservation>,
 }
 
 impl TimestampReader {
@@ -63,6 +77,7 @@ impl TimestampReader {
         } else {
             Segmentation::by_pages(&files, &rules)?
         };
+        let is_scanned = by_pages.is_none();
         let mut segmentation = match by_pages {
             Some(segmentation) => segmentation,
             None => Segmentation::by_scan(&files, &rules)?,
@@ -76,6 +91,8 @@ impl TimestampReader {
         let files: Vec<_> = files
             .map(|(file, ranges)| SelectedFile::new(file, ranges))
             .collect();
+        let footers = files.iter().map(|file| file.file.file().metadata_bytes());
+        let footer_bytes = SERIES_BYTES + footers.sum::<u64>();
         let ranges = files.iter().flat_map(SelectedFile::file_ranges);
         let series = Arc::new(OpenSeries {
             name: found.name.clone(),
@@ -83,7 +100,14 @@ impl TimestampReader {
             files,
             empty,
             first_path: found.files[0].path.clone(),
+            decodes_twice: is_scanned && segmentation.runs.is_none(),
+            _footers: rules.memory.reserve(footer_bytes, "the footers")?,
         });
+        let kept_bytes = match &segmentation.runs {
+            Some(kept) => kept.bytes() as u64,
+            // Later segments may keep theirs. A bit for each bar, and as many gaps.
+            None => KEPT_BYTES_MAX.min(series.rows() / 4),
+        };
         let mut stats = SeriesStats::new(&found.name, found.files.len(), rows, &rules, observer);
         stats.report.timestamp_units = units;
         let reader = Self {
@@ -107,6 +131,8 @@ impl TimestampReader {
             stats,
             ended: false,
             warnings: Vec::new(),
+            _kept: rules.memory.reserve(kept_bytes, "the timestamps")?,
+            held_segment: None,
             rules,
             series: series.clone(),
         };
@@ -191,6 +217,7 @@ impl TimestampReader {
                     return Ok(Some(chunk));
                 }
                 self.whole = None;
+                self.held_segment = None;
             }
             let Some(segment) = self.segments.front_mut() else {
                 return Ok(None);
@@ -252,6 +279,12 @@ impl TimestampReader {
     /// Reads a whole segment, and sorts it if needed.
     fn load(&mut self, segment: &Segment) -> Result<()> {
         let all_rows = self.rows.position()..self.rows.position() + segment.rows;
+        if segment.rows > self.rules.segment_rows as u64 {
+            let row_bytes = SORTED_ROW_BYTES + 8 * self.rules.fields() as u64;
+            let what = "a series that is out of order and has to be sorted";
+            let held = self.rules.memory.reserve(segment.rows * row_bytes, what)?;
+            self.held_segment = Some(held);
+        }
         let mut parts = Vec::new();
         while self.rows.position() < all_rows.end {
             let first_row = self.rows.position();

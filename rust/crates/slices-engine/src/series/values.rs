@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::series::OpenSeries;
+use crate::spill::SpilledColumn;
 use slices_core::error::Result;
 use slices_parquet::{ColumnCursor, FileColumn};
 
@@ -16,11 +17,17 @@ const UNWANTED_ROWS: usize = 1_024;
 /// error in a file is found.
 pub struct ValueCursor {
     series: Arc<OpenSeries>,
-    column: ColumnCursor<f64>,
+    source: Source,
     /// The next row to be read.
     position: u64,
     /// Rows that are not in time order: the first of them, and the values of all.
     shuffled: (u64, Vec<f64>),
+}
+
+/// Where the values come from.
+enum Source {
+    Files(ColumnCursor<f64>),
+    Spilled(SpilledColumn),
 }
 
 impl ValueCursor {
@@ -28,9 +35,19 @@ impl ValueCursor {
     /// are decoded at a time where fewer do not pay.
     pub fn new(series: Arc<OpenSeries>, field: usize, ahead_rows: usize) -> Self {
         let column = ColumnCursor::new(series.ranges.clone(), FileColumn::Value(field));
+        let column = column.with_ahead_rows(ahead_rows);
+        Self::of(series, Source::Files(column))
+    }
+
+    /// Creates a cursor at the first row of a column that was decoded before.
+    pub fn spilled(series: Arc<OpenSeries>, column: SpilledColumn) -> Self {
+        Self::of(series, Source::Spilled(column))
+    }
+
+    fn of(series: Arc<OpenSeries>, source: Source) -> Self {
         Self {
-            column: column.with_ahead_rows(ahead_rows),
             series,
+            source,
             position: 0,
             shuffled: (0, Vec::new()),
         }
@@ -38,11 +55,10 @@ impl ValueCursor {
 
     /// Creates a cursor at a row. Does not decode the rows before it.
     pub fn starting_at(series: Arc<OpenSeries>, field: usize, row: u64) -> Self {
-        let cursor = Self::new(series, field, 0);
+        let column = ColumnCursor::new(series.ranges.clone(), FileColumn::Value(field));
         Self {
-            column: cursor.column.starting_at(row),
             position: row,
-            ..cursor
+            ..Self::of(series, Source::Files(column.starting_at(row)))
         }
     }
 
@@ -51,16 +67,34 @@ impl ValueCursor {
         self.position
     }
 
+    /// Number of rows that have been read. After an error, those before the first row that was not.
+    pub fn sound_rows(&self) -> u64 {
+        match &self.source {
+            Source::Files(column) => column.position(),
+            Source::Spilled(_) => self.position,
+        }
+    }
+
     /// Fills `into` with the next values, NaN for a null. That many rows must remain.
     pub fn read(&mut self, into: &mut [f64]) -> Result<()> {
-        let read = self.column.read(into);
-        read.map_err(|error| self.series.named(error))?;
+        match &mut self.source {
+            Source::Files(column) => {
+                let read = column.read(into);
+                read.map_err(|error| self.series.named(error))?;
+            }
+            // A failure of decoding names the series already.
+            Source::Spilled(column) => column.read(into)?,
+        }
         self.position += into.len() as u64;
         Ok(())
     }
 
     /// Skips to `row`, which must not lie before the position.
     pub fn skip_to(&mut self, row: u64) -> Result<()> {
+        if let Source::Spilled(column) = &mut self.source {
+            column.skip_to(row)?;
+            self.position = self.position.max(row);
+        }
         while self.position < row {
             let mut unwanted = [0.0; UNWANTED_ROWS];
             let rows = (row - self.position).min(UNWANTED_ROWS as u64);

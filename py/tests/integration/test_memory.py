@@ -1,0 +1,129 @@
+"""The budget of memory, for every writer and shape: the executable stays within it, or says why not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from helpers.docs import REPOSITORY
+from helpers.executable import executable
+
+from omega_slices import open_slices
+from omega_slices.errors import RequestError, SystemFailureError
+
+SCRIPTS = REPOSITORY / "scripts"
+TARGET = REPOSITORY / "rust" / "target"
+SHAPES = {"dense": "0.001", "gappy": "0:0.4", "half": "0.5"}
+WRITERS = ("pyarrow", "pyarrow-zstd", "pyarrow-index", "polars", "duckdb", "arrow-rs", "spark")
+SYMBOLS = 200
+ROWS = 16_000
+
+
+class Ended(NamedTuple):
+    """A run of the executable that has ended."""
+
+    status: int
+    peak_bytes: int
+    digest: str
+    report: dict[str, Any]
+
+
+def sync(root: Path, *options: str) -> Ended:
+    """Run the executable, and read all that it writes."""
+    command = [str(executable()), "sync", f"--data={root}", "--all-symbols", "--price-types=bid", "--timeline=union"]
+    command += ["--progress=never", "--error-format=json", "--threads=2", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        digest = hashlib.sha256()
+        stdout, stderr = process.stdout, process.stderr
+        assert stdout is not None
+        assert stderr is not None
+
+        def take() -> None:
+            while block := stdout.read(1 << 20):
+                digest.update(block)
+
+        reader = threading.Thread(target=take)
+        reader.start()
+        lines = stderr.read().splitlines()
+        reader.join()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Ended(process.returncode, usage.ru_maxrss * 1_024, digest.hexdigest(), json.loads(lines[-1]))
+
+
+def make(root: Path, writer: str, missing: str) -> None:
+    """Write the files of one writer and shape as the benchmark does."""
+    if writer in ("arrow-rs", "spark"):
+        make(plain := root.with_name(f"{root.name}-plain"), "pyarrow", missing)
+        places = [TARGET / profile / "examples" / "rewrite_parquet" for profile in ("release", "debug")]
+        built = [place for place in places if os.access(place, os.X_OK)]
+        assert built, "rewrite_parquet is not built: run cargo build --example rewrite_parquet in rust/"
+        options = ["--snappy"] if writer == "spark" else []
+        newest = max(built, key=lambda place: place.stat().st_mtime)
+        subprocess.run([newest, *options, plain, root], check=True)
+        return
+    shape = [f"--symbols={SYMBOLS}", f"--rows={ROWS}", "--price-types=bid", f"--missing={missing}", "--seed=1"]
+    command = [sys.executable, str(SCRIPTS / "bench_data.py"), str(root), *shape, f"--writer={writer}"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("missing", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_the_budget_holds(writer: str, missing: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    make(root, writer, missing)
+    free = sync(root)
+    assert free.status == 0, free.report
+    assert "temporary_bytes" not in free.report
+    spilled = 0
+    for megabytes in (110, 140):
+        run = sync(root, f"--memory={megabytes}MB", f"--temp-dir={tmp_path}")
+        assert run.status == 0, run.report
+        assert run.digest == free.digest, megabytes
+        assert run.peak_bytes <= 1.1 * megabytes * 10**6, (megabytes, run.peak_bytes)
+        spilled += run.report.get("temporary_bytes", 0)
+    assert spilled > 0, "both budgets are too large to say anything"
+
+
+def test_python_hands_the_budget_on(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    make(root, "polars", SHAPES["gappy"])
+    options: dict[str, Any] = {"price_types": ["bid"], "timeline": "union"}
+    with open_slices(root, **options) as slices:
+        usual = [one.column("bid_close").tobytes() for one in islice(slices, 2_000)]
+    with open_slices(root, **options, memory="120MB", temp_dir=tmp_path) as slices:
+        assert [one.column("bid_close").tobytes() for one in islice(slices, 2_000)] == usual
+        for _ in slices:
+            pass
+    assert slices.report.temporary_bytes > 10**6
+    assert slices.metrics.temporary_bytes == slices.report.temporary_bytes
+    with pytest.raises(SystemFailureError, match="are enough") as refused:
+        open_slices(root, **options, memory=10**6)
+    assert refused.value.hint == "allow more with memory=, or request fewer symbols or columns"
+    with pytest.raises(SystemFailureError, match="temporary disk") as refused:
+        open_slices(root, **options, memory="120MB", temp_dir=tmp_path, temp_limit=10**6)
+    assert refused.value.hint is not None
+    assert "temp_limit=" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"memory": 0}, "memory=0"),
+        ({"memory": 1.5}, r"memory=1\.5"),
+        ({"memory": "much"}, "much"),
+        ({"temp_dir": ""}, "invalid temp_dir=''"),
+        ({"temp_limit": -1}, "temp_limit=-1"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], match: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=match):
+        open_slices(tmp_path, symbols=["A"], **options)

@@ -1,0 +1,308 @@
+//! Decides where the values of each column come from, so that the run stays within its budget of
+//! memory: from the files while it runs, or from a temporary file.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::buffer::MutableBuffer;
+
+use crate::memory::{MemoryBudget, Reservation};
+use crate::multi_symbol::ReadOptions;
+use crate::series::{OpenSeries, ValueCursor};
+use crate::spill::{SpillFile, SpilledColumn};
+use crate::thread_pool::{Priority, SerialTask, ThreadPool};
+use slices_core::candle::StreamSchema;
+use slices_core::error::{Error, Result};
+
+/// What a cursor takes beside its pages.
+const CURSOR_BYTES: u64 = 3 << 10;
+
+/// Possible lengths of a piece in the temporary file, in rows.
+const PIECE_ROWS: [usize; 5] = [8_192, 4_096, 2_048, 1_024, 512];
+
+/// Writing and reading a piece costs as much as that of so many rows more.
+const PIECE_COST_ROWS: u64 = 512;
+
+/// A page is held decompressed, and the allocator rounds its size up.
+fn held_bytes(page_bytes: u64) -> u64 {
+    CURSOR_BYTES + page_bytes + page_bytes / 8
+}
+
+/// A value column of a series.
+#[derive(Debug, Clone, Copy)]
+struct SourceColumn {
+    series: usize,
+    field: usize,
+    rows: u64,
+    /// Number of bytes that its cursor holds if it reads the files.
+    bytes: u64,
+}
+
+/// The sources of all value columns of a request.
+pub(super) struct ColumnSources {
+    columns: Vec<SourceColumn>,
+    /// The temporary file, and for each column its number there.
+    spill: Option<(Arc<SpillFile>, Vec<Option<usize>>)>,
+    /// The first row of each column of the file that could not be decoded, and why.
+    failures: Vec<Option<(u64, Error)>>,
+    /// The next column to be taken.
+    next: usize,
+    _held: Reservation,
+}
+
+impl ColumnSources {
+    /// Decides for all columns, in the order of the layout. Writes the temporary file, if one is
+    /// needed.
+    ///
+    /// # Errors
+    ///
+    /// A system error: even with a temporary file the run would need more memory, or the file
+    /// cannot be written.
+    pub fn new(
+        layout: &StreamSchema,
+        symbols: usize,
+        all_series: &[Arc<OpenSeries>],
+        memory: &Arc<MemoryBudget>,
+        options: &ReadOptions,
+        thread_pool: &ThreadPool,
+    ) -> Result<Self> {
+        let of_groups = layout.groups.iter().flat_map(|group| {
+            let fields = 0..group.values.len();
+            fields.flat_map(move |field| {
+                (0..symbols).map(move |symbol| {
+                    let series = group.series(symbol);
+                    SourceColumn {
+                        series,
+                        field,
+                        rows: all_series[series].rows(),
+                        bytes: held_bytes(all_series[series].column_bytes_by_footer(field)),
+                    }
+                })
+            })
+        });
+        let mut columns: Vec<_> = of_groups.collect();
+        let total =
+            |columns: &[SourceColumn]| columns.iter().map(|column| column.bytes).sum::<u64>();
+        if total(&columns) > memory.left() {
+            // A chunk of many pages takes less than its footer says.
+            for column in &mut columns {
+                let series = &all_series[column.series];
+                column.bytes = held_bytes(series.column_bytes_by_headers(column.field)?);
+            }
+        }
+        if total(&columns) <= memory.left() && options.forced_spill().is_none() {
+            let _held = memory.reserve(total(&columns), "the columns")?;
+            return Ok(Self {
+                failures: Vec::new(),
+                columns,
+                spill: None,
+                next: 0,
+                _held,
+            });
+        }
+        // While the file is written, each thread holds what one column takes, compressed and not,
+        // and a piece.
+        let largest = columns.iter().map(|column| column.bytes).max().unwrap_or(0);
+        let piece = PIECE_ROWS[0] * size_of::<f64>();
+        let threads = options.threads().get() as u64;
+        let writing = memory.reserve(threads * (2 * largest + piece as u64), "decoding")?;
+        let plan = match options.forced_spill() {
+            None => SpillPlan::new(&columns, memory)?,
+            Some((every, piece_rows)) => SpillPlan {
+                spilled: (0..columns.len()).step_by(every.get()).collect(),
+                piece_rows,
+                bytes: 0,
+            },
+        };
+        let rows: Vec<_> = plan.spilled.iter().map(|&one| columns[one].rows).collect();
+        let folder = options.temp_dir();
+        let file = SpillFile::create(&folder, &rows, plan.piece_rows, options.temp_limit())?;
+        let file = Arc::new(file);
+        let decoded = plan.spilled.iter().map(|&one| {
+            let column = columns[one];
+            (all_series[column.series].clone(), column.field)
+        });
+        let failures = write_columns(&file, decoded.collect(), options, thread_pool)?;
+        drop(writing);
+        let _held = memory.reserve(plan.bytes, "the columns")?;
+        let mut numbers = vec![None; columns.len()];
+        for (number, &one) in plan.spilled.iter().enumerate() {
+            numbers[one] = Some(number);
+        }
+        Ok(Self {
+            columns,
+            spill: Some((file, numbers)),
+            failures,
+            next: 0,
+            _held,
+        })
+    }
+
+    /// Number of bytes of the temporary file.
+    pub fn temporary_bytes(&self) -> u64 {
+        self.spill.as_ref().map_or(0, |(file, _)| file.bytes())
+    }
+
+    /// A cursor over the next column, in the order of the layout, and the number of its series.
+    pub fn next_cursor(
+        &mut self,
+        all_series: &[Arc<OpenSeries>],
+        ahead_rows: usize,
+    ) -> (usize, ValueCursor) {
+        let place = self.next;
+        self.next += 1;
+        let SourceColumn { series, field, .. } = self.columns[place];
+        let source = all_series[series].clone();
+        let spilled = self.spill.as_ref().and_then(|(file, numbers)| {
+            let number = numbers[place]?;
+            Some((file.clone(), number))
+        });
+        let cursor = match spilled {
+            None => ValueCursor::new(source, field, ahead_rows),
+            Some((file, number)) => {
+                let failure = self.failures[number].take();
+                ValueCursor::spilled(source, SpilledColumn::new(file, number, failure))
+            }
+        };
+        (series, cursor)
+    }
+}
+
+/// Which columns go through the temporary file.
+struct SpillPlan {
+    /// Their indexes, ascending.
+    spilled: Vec<usize>,
+    piece_rows: usize,
+    /// What all columns then take.
+    bytes: u64,
+}
+
+impl SpillPlan {
+    /// The plan that fits into what is left and costs least to write and read.
+    fn new(columns: &[SourceColumn], memory: &MemoryBudget) -> Result<Self> {
+        let plans =
+            PIECE_ROWS.map(|piece_rows| Self::with_pieces(columns, piece_rows, memory.left()));
+        let needed = plans.iter().map(|plan| plan.bytes).min().unwrap_or(0);
+        let fitting = plans.into_iter().filter(|plan| plan.bytes <= memory.left());
+        let cost = |plan: &Self| {
+            let of_column = |&one: &usize| {
+                let rows = columns[one].rows;
+                rows + rows.div_ceil(plan.piece_rows as u64) * PIECE_COST_ROWS
+            };
+            plan.spilled.iter().map(of_column).sum::<u64>()
+        };
+        fitting.min_by_key(cost).ok_or_else(|| {
+            let taken = memory.limit() - memory.left();
+            let what = format!("reading {} columns side by side", columns.len());
+            memory.too_small(taken + needed, what)
+        })
+    }
+
+    /// Takes the columns that save most memory for their rows, until the others fit.
+    fn with_pieces(columns: &[SourceColumn], piece_rows: usize, left: u64) -> Self {
+        let spilled_bytes = |column: &SourceColumn| {
+            let (_, places) = SpillFile::sizes([column.rows].into_iter(), piece_rows);
+            let rows = column.rows.min(piece_rows as u64);
+            CURSOR_BYTES + places + rows * size_of::<f64>() as u64
+        };
+        let mut by_saving: Vec<_> = (0..columns.len())
+            .map(|one| {
+                let column = &columns[one];
+                (column.bytes.saturating_sub(spilled_bytes(column)), one)
+            })
+            .filter(|&(saved, _)| saved > 0)
+            .collect();
+        by_saving.sort_by(|&(saved, one), &(other_saved, other)| {
+            let per_row = |saved: u64, rows: u64| u128::from(saved) * u128::from(rows);
+            per_row(other_saved, columns[one].rows)
+                .cmp(&per_row(saved, columns[other].rows))
+                .then(one.cmp(&other))
+        });
+        let mut bytes: u64 = columns.iter().map(|column| column.bytes).sum();
+        let mut spilled = Vec::new();
+        for (saved, one) in by_saving {
+            if bytes <= left {
+                break;
+            }
+            bytes -= saved;
+            spilled.push(one);
+        }
+        spilled.sort_unstable();
+        Self {
+            spilled,
+            piece_rows,
+            bytes,
+        }
+    }
+}
+
+/// The columns to decode, and what could not be decoded.
+struct WriteState {
+    file: Arc<SpillFile>,
+    columns: Vec<(Arc<OpenSeries>, usize)>,
+    next: AtomicUsize,
+    failures: Mutex<Vec<Option<(u64, Error)>>>,
+}
+
+/// Decodes columns into the temporary file, each once. Returns the first row of each that could not
+/// be decoded, and why.
+fn write_columns(
+    file: &Arc<SpillFile>,
+    columns: Vec<(Arc<OpenSeries>, usize)>,
+    options: &ReadOptions,
+    thread_pool: &ThreadPool,
+) -> Result<Vec<Option<(u64, Error)>>> {
+    let failures = Mutex::new(columns.iter().map(|_| None).collect());
+    let state = Arc::new(WriteState {
+        file: file.clone(),
+        columns,
+        next: AtomicUsize::new(0),
+        failures,
+    });
+    let writers: Vec<_> = (0..options.threads().get())
+        .map(|_| {
+            let state = (state.clone(), state.file.piece());
+            let writer = thread_pool.serial_task(state, |(state, piece), ()| state.write(piece));
+            writer.submit(Priority::First, ());
+            writer
+        })
+        .collect();
+    let written: Vec<_> = writers.iter().map(SerialTask::take).collect();
+    written.into_iter().collect::<Result<Vec<()>>>()?;
+    let mut failures = state
+        .failures
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut failures))
+}
+
+impl WriteState {
+    /// Decodes columns until none is left.
+    fn write(&self, piece: &mut MutableBuffer) -> Result<()> {
+        loop {
+            let column = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some((series, field)) = self.columns.get(column) else {
+                return Ok(());
+            };
+            let mut cursor = ValueCursor::new(series.clone(), *field, 0);
+            for number in 0.. {
+                let rows = self.file.rows_of_piece(column, number);
+                if rows == 0 {
+                    break;
+                }
+                let values = &mut piece.typed_data_mut::<f64>()[..rows];
+                let read = cursor.read(values);
+                let bytes = rows * size_of::<f64>();
+                self.file
+                    .write(column, number, &piece.as_slice()[..bytes])?;
+                if let Err(error) = read {
+                    // Returned where its row is read, after the slices before it.
+                    let row = cursor.sound_rows().min(self.file.rows(column) - 1);
+                    let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                    failures[column] = Some((row, error));
+                    break;
+                }
+            }
+        }
+    }
+}
