@@ -23,7 +23,7 @@ use omega_slices::{
 };
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, Encoding};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
@@ -372,7 +372,22 @@ fn minutes() -> impl Strategy<Value = Minutes> {
             .collect()
     });
     let all = (0..7_000_i64).prop_map(|start| (start..start + 7_000).collect());
-    prop_oneof![3 => few, 1 => sparse, 1 => stretches, 2 => all]
+    let gappy = (any::<u64>(), 0..9_000_i64, 5..55_u64)
+        .prop_map(|(seed, start, percent)| gappy(seed, start..start + 9_000, percent));
+    prop_oneof![3 => few, 1 => sparse, 1 => stretches, 2 => all, 2 => gappy]
+}
+
+/// Minutes of a range of which a share is missing at random.
+fn gappy(seed: u64, minutes: std::ops::Range<i64>, percent: u64) -> Minutes {
+    // Mixes the bits as the generator SplitMix64 does.
+    let random = |minute: i64| {
+        let mixed = seed.wrapping_add((minute as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 32
+    };
+    minutes
+        .filter(|&minute| random(minute) % 100 >= percent)
+        .collect()
 }
 
 fn writing() -> impl Strategy<Value = Writing> {
@@ -395,6 +410,7 @@ fn writing() -> impl Strategy<Value = Writing> {
                 Compression::UNCOMPRESSED,
                 Compression::SNAPPY,
                 Compression::LZ4_RAW,
+                Compression::ZSTD(ZstdLevel::default()),
             ]),
             any::<bool>(),
             prop::bool::weighted(0.8),
@@ -499,6 +515,145 @@ fn check(
     let found = slices(folder.path(), series.len(), wanted, options);
     let found = found.expect("files that can be read");
     assert!(found == oracle(series, wanted), "{writing:?} {wanted:?}");
+}
+
+/// How programs of the field write files. What matters are encoding, compression, statistics, and
+/// how many rows a page and a row group have; these are scaled to the length of the series.
+fn writers() -> Vec<(&'static str, Writing)> {
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let pyarrow = Writing {
+        pages: Pages::Dictionary,
+        compression: Compression::SNAPPY,
+        page_rows: 2_000,
+        page_bounds: true,
+        ..Writing::plain()
+    };
+    let one_page = Writing {
+        page_rows: 1_000_000,
+        row_group_rows: 1_000_000,
+        page_bounds: false,
+        ..pyarrow.clone()
+    };
+    let with = |pages, compression, like: &Writing| Writing {
+        pages,
+        compression,
+        ..like.clone()
+    };
+    let arrow_rs = with(Pages::Dictionary, Compression::UNCOMPRESSED, &pyarrow);
+    vec![
+        (
+            "arrow-rs",
+            Writing {
+                page_bounds: false,
+                ..arrow_rs
+            },
+        ),
+        (
+            "duckdb",
+            Writing {
+                row_group_rows: 4_000,
+                ..one_page.clone()
+            },
+        ),
+        (
+            "fastparquet",
+            with(Pages::Plain, Compression::SNAPPY, &one_page),
+        ),
+        ("polars", with(Pages::Plain, zstd, &one_page)),
+        ("pyarrow with zstd", with(Pages::Dictionary, zstd, &pyarrow)),
+        (
+            "pyarrow, full dictionary",
+            with(Pages::DictionaryThenPlain, Compression::SNAPPY, &pyarrow),
+        ),
+        (
+            "pyarrow, second version",
+            Writing {
+                second_version: true,
+                ..pyarrow.clone()
+            },
+        ),
+        (
+            "spark",
+            Writing {
+                page_bounds: false,
+                second_version: true,
+                ..pyarrow.clone()
+            },
+        ),
+        (
+            "without statistics",
+            Writing {
+                statistics: false,
+                page_bounds: false,
+                ..pyarrow.clone()
+            },
+        ),
+        ("other encodings", with(Pages::Foreign, zstd, &pyarrow)),
+        ("pyarrow", pyarrow),
+    ]
+}
+
+/// A name, and the minutes of a series by its number and its first minute.
+type Shape = (&'static str, fn(usize, i64) -> Minutes);
+
+#[test]
+fn every_writer_with_every_shape() {
+    let shift = |number: usize| number as i64 * 37;
+    let shapes: [Shape; 5] = [
+        ("dense", |number, start| {
+            gappy(number as u64, start..start + 9_000, 1)
+        }),
+        ("a third missing", |number, start| {
+            gappy(number as u64, start..start + 9_000, 33)
+        }),
+        ("half missing", |number, start| {
+            gappy(number as u64, start..start + 9_000, 50)
+        }),
+        ("hours open", |_, start| {
+            (start..start + 9_000)
+                .filter(|at| at % 1_440 < 390)
+                .collect()
+        }),
+        ("one after the other", |number, _| {
+            let first = number as i64 * 1_500;
+            (first..first + 2_000).collect()
+        }),
+    ];
+    for (shape, minutes) in shapes {
+        let series: Vec<_> = (0..5)
+            .map(|number| (minutes(number, shift(number)), (number == 2).then_some(11)))
+            .collect();
+        for max_age in [None, Some(90)] {
+            let wanted = Wanted {
+                max_age,
+                ..Wanted::all(&Timeline::Union)
+            };
+            let expected = oracle(&series, &wanted);
+            for (writer, writing) in writers() {
+                let folder = tempfile::tempdir().expect("a folder");
+                for (number, (minutes, nulls)) in series.iter().enumerate() {
+                    let path = common::path(folder.path(), &format!("S{number}"), "M1", "TRADE");
+                    write(&path, number, minutes, *nulls, &writing);
+                }
+                let read = |options: &ReadOptions| {
+                    let found = slices(folder.path(), series.len(), &wanted, options);
+                    found.expect("files that can be read")
+                };
+                let spilled = |threads, chunk_rows| {
+                    options(threads, chunk_rows).with_spill_every(NonZeroUsize::MIN)
+                };
+                assert!(read(&ReadOptions::new()) == expected, "{writer}, {shape}");
+                assert!(
+                    read(&options(1, 700)) == expected,
+                    "{writer}, {shape}, small chunks"
+                );
+                assert!(
+                    read(&spilled(3, 700)) == expected,
+                    "{writer}, {shape}, spilled"
+                );
+            }
+        }
+    }
 }
 
 /// The first rows of a column with a large dictionary: of the timestamps, which are scanned first,
