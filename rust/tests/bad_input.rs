@@ -470,6 +470,32 @@ fn too_few_file_descriptors_are_said_to_be_too_few() {
     );
 }
 
+/// Files of a series are kept open for a while, unless descriptors are few.
+#[test]
+fn a_series_of_many_files_needs_few_file_descriptors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for day in 0..60 {
+        let path = folder.path().join(format!("A/A_{day:02}.parquet"));
+        common::write(&path, &minutes(day * 10..day * 10 + 10), 200);
+    }
+    let sync = format!(
+        "exec {} sync --data {} --symbols A --price-types bid --error-format json \
+         --path-template '{{root}}/{{symbol}}/{{symbol}}_*.parquet'",
+        env!("CARGO_BIN_EXE_omega-slices"),
+        folder.path().display(),
+    );
+    let taken = "for n in {10..87}; do eval \"exec $n< /dev/null\"; done;";
+    for limit in ["ulimit -n 24;", &format!("{taken} ulimit -n 100;")] {
+        let output = Command::new("bash")
+            .args(["-c", &format!("{limit} {sync}")])
+            .output()
+            .expect("a shell");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{limit} {said}");
+        assert!(said.contains("\"slices\":600"), "{said}");
+    }
+}
+
 /// The planned order of rows relies on the page headers.
 #[test]
 fn rows_that_contradict_the_statistics_of_their_page_are_an_error() {

@@ -8,7 +8,8 @@ use slices_core::error::{Error, Result};
 
 use crate::columns::float64;
 use crate::{
-    ColumnCursor, FileColumn, FileContents, FileOptions, FileRanges, Opened, SeriesFile, TimeRules,
+    ColumnCursor, FileColumn, FileContents, FileOptions, FileRanges, Opened, SeriesFile, StaysOpen,
+    TimeRules,
 };
 
 /// Rows that are decoded at a time, as a run does.
@@ -25,7 +26,7 @@ fn open(path: &Path, column: &str) -> Result<Box<SeriesFile>> {
         unit: None,
         zone: None,
         asks_zone: false,
-        stays_open: true,
+        stays_open: StaysOpen::Always,
     })?;
     match opened {
         Opened::File(file) => Ok(file),

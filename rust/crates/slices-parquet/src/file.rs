@@ -2,13 +2,14 @@
 //! panics of the decoder into errors of the file.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Chain, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use rustix::buffer::spare_capacity;
@@ -66,8 +67,6 @@ impl Identity {
 #[derive(Debug)]
 pub(super) struct InputFile {
     path: PathBuf,
-    /// The folder that the file must stay in.
-    within: Option<Arc<Path>>,
     identity: Identity,
 }
 
@@ -76,11 +75,13 @@ impl InputFile {
         &self.path
     }
 
-    /// Opens the file again.
+    /// Opens the file again. That it is the same file implies that it is a regular one, and lies in
+    /// its folder.
     pub fn open_again(self: &Arc<Self>) -> Result<PositionedFile> {
-        let within = self.within.as_deref();
-        let opened = open_regular(&self.path, within);
-        let (file, metadata) = opened.map_err(|error| self.gone_or(error))?;
+        let opened = open_without_blocking(&self.path)
+            .and_then(|file| Ok((file.metadata()?, file)))
+            .map_err(|error| self.gone_or(unreadable(&self.path, error)));
+        let (metadata, file) = opened?;
         self.check(&metadata)?;
         Ok(PositionedFile::new(file, self.clone(), metadata.len()))
     }
@@ -130,6 +131,57 @@ impl InputFile {
             .with_hint(
                 "run again when no process writes there; move new files into place before a run",
             )
+    }
+}
+
+/// The end of a file, read at once, so that its footer is not read in several parts.
+pub(super) struct FileEnd {
+    file: PositionedFile,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl FileEnd {
+    /// Most footers are shorter: a column chunk takes some 200 bytes.
+    const BYTES: u64 = 8 << 10;
+
+    pub fn read(file: &PositionedFile) -> Result<Self, ParquetError> {
+        let length = file.len().min(Self::BYTES);
+        let start = file.len() - length;
+        Ok(Self {
+            bytes: file.get_bytes(start, length as usize)?,
+            file: file.clone(),
+            start,
+        })
+    }
+
+    /// The bytes from `start` on, if all of them were read.
+    fn rest_from(&self, start: u64) -> Option<Bytes> {
+        let skipped = usize::try_from(start.checked_sub(self.start)?).ok()?;
+        (skipped <= self.bytes.len()).then(|| self.bytes.slice(skipped..))
+    }
+}
+
+impl Length for FileEnd {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+}
+
+impl ChunkReader for FileEnd {
+    type T = Chain<Reader<Bytes>, BufReader<PositionedRead>>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let known = self.rest_from(start).unwrap_or_default();
+        let after = self.file.read_from(start + known.len() as u64);
+        Ok(known.reader().chain(BufReader::new(after)))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        match self.rest_from(start) {
+            Some(rest) if length <= rest.len() => Ok(rest.slice(..length)),
+            _ => self.file.get_bytes(start, length),
+        }
     }
 }
 
@@ -276,11 +328,10 @@ impl Read for PositionedRead {
 }
 
 /// Opens an input file for the first time.
-pub(super) fn open_file(path: &Path, within: Option<Arc<Path>>) -> Result<PositionedFile> {
-    let (file, metadata) = open_regular(path, within.as_deref())?;
+pub(super) fn open_file(path: &Path, within: Option<&Path>) -> Result<PositionedFile> {
+    let (file, metadata) = open_regular(path, within)?;
     let input = InputFile {
         path: path.to_owned(),
-        within,
         identity: Identity::of(&metadata),
     };
     Ok(PositionedFile::new(file, Arc::new(input), metadata.len()))
@@ -298,15 +349,18 @@ fn open_regular(path: &Path, within: Option<&Path>) -> Result<(File, Metadata)> 
         .at_file(path)
         .with_hint("replace it with a regular file"));
     }
-    // Do not block if the path has become a pipe meanwhile.
-    let file = File::options()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(unreadable)?;
+    let file = open_without_blocking(path).map_err(unreadable)?;
     check_within(&file, path, within)?;
     let metadata = file.metadata().map_err(unreadable)?;
     Ok((file, metadata))
+}
+
+/// Opens a file, also if the path has become a pipe meanwhile.
+fn open_without_blocking(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
 }
 
 /// Checks that an open file lies in the folder `within`, if set, with links resolved.
@@ -343,13 +397,23 @@ pub(super) fn damaged(path: &Path, message: impl Into<String>) -> Error {
         .with_hint("write or download the file again: it is damaged or not a Parquet file")
 }
 
+/// Whether a file could not be opened since too many are open.
+pub(super) fn is_out_of_descriptors(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(lacks_descriptors)
+}
+
+fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
 /// Describes a system error of opening or checking an input file.
 fn unreadable(path: &Path, error: io::Error) -> Error {
-    // Unix error numbers of "too many open files", for the process and for the system.
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    let error_of_system = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
-    let described = if error_of_system {
+    let described = if lacks_descriptors(&error) {
         Error::system("too few file descriptors: every series keeps one file open")
             .with_hint("raise the limit (ulimit -n) or request fewer symbols")
     } else {

@@ -247,7 +247,7 @@ fn implausible(what: &str) -> ParquetError {
 
 /// Checks the footer before the library reserves memory for its lists, or follows its schema by
 /// recursion. Returns whether its columns are encrypted.
-pub(super) fn check_footer(file: &PositionedFile) -> Result<bool, ParquetError> {
+pub(super) fn check_footer(file: &impl ChunkReader) -> Result<bool, ParquetError> {
     /// The end of the footer: its length and the magic bytes.
     const TRAILER_BYTES: u64 = 8;
     // The library reports a file that is too short.

@@ -14,9 +14,10 @@ use super::clock::TimeRules;
 use super::columns::{
     Column, FileContents, find_column, is_number, is_time, is_timestamp, with_seconds,
 };
-use super::file::{InputFile, PositionedFile, damaged, open_file};
+use super::file::{FileEnd, InputFile, PositionedFile, damaged, is_out_of_descriptors, open_file};
 use super::formats::{ENCRYPTED, TELLING_BYTES, format_of};
 use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
+use super::recent_files::RecentFiles;
 use slices_core::error::{Code, Error, Result};
 use slices_core::request::{TimestampUnit, Zone};
 
@@ -41,8 +42,17 @@ pub struct FileOptions<'a> {
     pub zone: Option<&'a Zone>,
     /// Whether the caller needs the zone of the column, even if no rule uses it.
     pub asks_zone: bool,
-    /// Whether the file stays open. Otherwise it is open only while it is read.
-    pub stays_open: bool,
+    /// How long the file stays open.
+    pub stays_open: StaysOpen<'a>,
+}
+
+/// How long a file stays open beyond each time that it is read.
+#[derive(Debug, Clone, Copy)]
+pub enum StaysOpen<'a> {
+    /// For as long as it may be read again.
+    Always,
+    /// Until enough other files were opened.
+    Recently(&'a Arc<RecentFiles>),
 }
 
 /// Consecutive rows of one row group: `rows` rows after the first `skip` ones.
@@ -64,6 +74,8 @@ pub struct ParquetFile {
     shared: Mutex<Weak<File>>,
     /// The open file, if it stays open for as long as this value lives.
     _open: Option<PositionedFile>,
+    /// Where it is kept otherwise.
+    recent: Option<Arc<RecentFiles>>,
     pub(super) metadata: ArrowReaderMetadata,
     pub(super) timestamp: Column,
     /// Columns of numbers: the five values of a candle, or indicators.
@@ -85,16 +97,23 @@ impl ParquetFile {
     /// The errors of [`super::SeriesFile::open`] about footer and columns.
     pub(super) fn open(options: &FileOptions<'_>) -> Result<Footer> {
         let path = options.path;
-        let file = open_file(path, options.within.cloned())?;
+        let recent = match options.stays_open {
+            StaysOpen::Always => None,
+            StaysOpen::Recently(recent) => Some(recent.clone()),
+        };
+        let file = opened_with(recent.as_deref(), || {
+            open_file(path, options.within.map(Arc::as_ref))
+        })?;
         let timestamp = options.timestamp;
         let metadata = file.guarded(|| {
             // Skip the embedded Arrow schema, which would only add one unit and a zone. Without it,
             // timestamps keep their stored unit, and dictionaries become plain values.
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-            if check_footer(&file)? {
+            let end = FileEnd::read(&file)?;
+            if check_footer(&end)? {
                 return Ok(None);
             }
-            let metadata = ArrowReaderMetadata::load(&file, options)?;
+            let metadata = ArrowReaderMetadata::load(&end, options)?;
             with_seconds(metadata, timestamp).map(Some)
         });
         let metadata = metadata.map_err(|error| other_format(&file).unwrap_or(error))?;
@@ -136,10 +155,14 @@ impl ParquetFile {
                 find_column(path, &metadata, name, is_number, number, other)
             })
             .collect::<Result<_>>()?;
+        if let Some(recent) = &recent {
+            recent.keep(file.clone());
+        }
         let opened = Self {
             input: file.input().clone(),
             shared: Mutex::new(file.downgrade()),
-            _open: options.stays_open.then_some(file),
+            _open: recent.is_none().then_some(file),
+            recent,
             metadata,
             timestamp: timestamp_column,
             values,
@@ -211,8 +234,12 @@ impl ParquetFile {
         if let Some(file) = PositionedFile::upgrade(&shared, &self.input) {
             return Ok(file);
         }
-        let file = self.input.open_again()?;
+        let recent = self.recent.as_deref();
+        let file = opened_with(recent, || self.input.open_again())?;
         *shared = file.downgrade();
+        if let Some(recent) = recent {
+            recent.keep(file.clone());
+        }
         Ok(file)
     }
 
@@ -274,6 +301,18 @@ impl ParquetFile {
 
     pub(super) fn corrupt(&self, message: impl Into<String>) -> Error {
         damaged(self.path(), message)
+    }
+}
+
+/// Opens a file. If too many are open, closes those that were only kept, and tries again.
+fn opened_with(
+    recent: Option<&RecentFiles>,
+    open: impl Fn() -> Result<PositionedFile>,
+) -> Result<PositionedFile> {
+    let opened = open();
+    match (&opened, recent) {
+        (Err(error), Some(recent)) if is_out_of_descriptors(error) && recent.close() => open(),
+        _ => opened,
     }
 }
 

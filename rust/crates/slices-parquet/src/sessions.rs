@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::file::open_file;
-use super::{FileContents, FileOptions, Opened, Projection, SeriesFile, TimeRules};
+use super::{FileContents, FileOptions, Opened, Projection, SeriesFile, StaysOpen, TimeRules};
 use slices_core::error::{Code, Error, Result};
 use slices_core::request::parse_timestamp;
 use slices_core::session::{Hours, SessionFault};
@@ -73,7 +73,7 @@ fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
         unit: None,
         zone: None,
         asks_zone: false,
-        stays_open: true,
+        stays_open: StaysOpen::Always,
     })?;
     let Opened::File(file) = opened else {
         return Ok(Vec::new());

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, thread};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::memory::{MemoryBudget, machine_bytes};
 use crate::multi_symbol::batches::PLANS_AHEAD;
 use crate::series::SeriesRules;
 use crate::series_files::Role;
 use slices_core::request::Request;
 use slices_core::session::Hours;
+use slices_parquet::RecentFiles;
 
 /// Memory budget for the candle times of all series.
 const CHUNK_BUDGET_BYTES: usize = 16 << 20;
@@ -43,6 +46,9 @@ const CHUNK_ROWS_MIN: usize = 64;
 
 /// What a row takes in the window, the chunks and the plans of a series with many gaps.
 pub(super) const PLANNED_ROW_BYTES: usize = 96;
+
+/// Descriptors that a run may need beside those of its input files.
+const OTHER_DESCRIPTORS: usize = 64;
 
 /// More threads than any machine has cores; each one takes memory.
 const THREADS_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
@@ -155,9 +161,22 @@ impl ReadOptions {
     ) -> RulesByRole {
         let segment_bytes = within(SEGMENT_BUDGET_BYTES, memory.limit());
         let segment_rows = segment_bytes / (series.max(1) * size_of::<i64>());
+        // Columns of one series may be in different files.
+        let needed = 2 * series + OTHER_DESCRIPTORS;
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let spare = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(needed);
+        let recent_files = Arc::new(RecentFiles::new(spare));
         let rules = |role| {
             let sizes = (self.chunk_rows(series, memory.limit()), segment_rows);
-            let rules = SeriesRules::new(request, role, hours, sizes, memory.clone());
+            let rules = SeriesRules::new(
+                request,
+                role,
+                hours,
+                sizes,
+                (memory.clone(), recent_files.clone()),
+            );
             Arc::new(rules)
         };
         let higher = 0..request.higher_timeframes().len();

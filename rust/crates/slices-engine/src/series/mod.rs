@@ -41,8 +41,8 @@ use slices_core::request::{
 use slices_core::session::{Hours, SessionFilter};
 use slices_core::units::NANOSECONDS_PER_DAY;
 use slices_parquet::{
-    EmptyFile, FileColumn, FileContents, FileRanges, ParquetFile, Part, RowRange, SeriesFile,
-    TimeRules,
+    EmptyFile, FileColumn, FileContents, FileRanges, ParquetFile, Part, RecentFiles, RowRange,
+    SeriesFile, TimeRules,
 };
 
 /// The maximum time between the start of a date and the instant from which the age of its candle
@@ -83,6 +83,7 @@ pub struct SeriesRules {
     /// Maximum number of rows of a segment that is kept whole for its checks.
     segment_rows: usize,
     memory: Arc<MemoryBudget>,
+    recent_files: Arc<RecentFiles>,
 }
 
 impl SeriesRules {
@@ -92,7 +93,7 @@ impl SeriesRules {
         role: Role,
         hours: Option<&Arc<Hours>>,
         (chunk_rows, segment_rows): (usize, usize),
-        memory: Arc<MemoryBudget>,
+        (memory, recent_files): (Arc<MemoryBudget>, Arc<RecentFiles>),
     ) -> Self {
         let first_slice_ns = request.first_slice_ns();
         let no_earlier_than =
@@ -181,6 +182,7 @@ impl SeriesRules {
             chunk_rows,
             segment_rows,
             memory,
+            recent_files,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::series_files::{FileEntry, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
 use slices_core::report::FileUnit;
 use slices_parquet::{
-    DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SeriesFile, TimeRules,
+    DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SeriesFile, StaysOpen, TimeRules,
 };
 
 /// The files of a series, in reading order.
@@ -28,9 +28,8 @@ impl OpenedFiles {
         let mut files = Vec::with_capacity(series.files.len());
         let mut empty = Vec::new();
         // Of many files, keep only those open that are being read.
-        let stays_open = series.files.len() == 1;
         for (place, entry) in series.files.iter().enumerate() {
-            match open_file(series, entry, rules, &rules.time, Asks::Rows { stays_open })? {
+            match open_file(series, entry, rules, &rules.time, Asks::Rows)? {
                 Opened::File(file) => files.push((place, *file)),
                 Opened::Empty(file) => empty.push(file),
             }
@@ -110,8 +109,8 @@ impl OpenedFiles {
 /// The purpose of opening a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
-    /// To read its rows; `held` keeps the file open in between.
-    Rows { stays_open: bool },
+    /// To read its rows.
+    Rows,
     /// To describe it, with its zone.
     Zone,
 }
@@ -147,7 +146,10 @@ fn open_file(
         unit: listed.and_then(|listed| listed.unit).or(time.unit),
         zone,
         asks_zone: asks == Asks::Zone || listed_zone.is_some(),
-        stays_open: matches!(asks, Asks::Rows { stays_open: true }),
+        stays_open: match &series.files[..] {
+            [_] if asks == Asks::Rows => StaysOpen::Always,
+            _ => StaysOpen::Recently(&rules.recent_files),
+        },
     })?;
     let (size, modified_ns) = match &opened {
         Opened::File(file) => file.file().size_and_modified_ns(),
