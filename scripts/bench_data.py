@@ -5,8 +5,9 @@ Question: how fast does `omega-slices sync` move many regular, nearly complete s
 Shape: SYMBOLS x price types, one file each, ROWS minutes from 2020-01-01T00:00Z. Each file misses
 its own random `--missing` share of them; with `LOW:HIGH` the share is random too. Prices are random
 walks rounded to five decimals, volumes random with two decimals. `--further H1,H4` also writes
-candles of these timeframes, made of the minutes that are there. With `--indicators N` each symbol
-gets moving averages `sma10`, `sma20`, … of the closes of its first price type.
+candles of these timeframes, made of the minutes that are there. `--days` writes one file per series
+and day, {symbol}_{timeframe}_{SIDE}_{YYYY-MM-DD}.parquet. With `--indicators N` each symbol gets
+moving averages `sma10`, `sma20`, … of the closes of its first price type.
 
 Writer: `--writer`, pyarrow's defaults (snappy, dictionary pages, row groups of 1,048,576 rows) if
 not given; see bench_writers.py. The same arguments and the same numpy give the same values,
@@ -19,6 +20,7 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +33,7 @@ from bench_writers import WRITERS
 TIMEFRAME = "M1"
 PRICE_TYPES = ("bid", "ask", "trade")
 MINUTE_NS = 60_000_000_000
+DAY_NS = 24 * 60 * MINUTE_NS
 FIRST_TIMESTAMP_NS = 1_577_836_800_000_000_000  # 2020-01-01T00:00:00Z
 PIP = 0.0001
 
@@ -60,7 +63,22 @@ class Candles(NamedTuple):
     close: npt.NDArray[np.float64]
     volume: npt.NDArray[np.float64]
 
-    def write(self, path: Path, writer: str) -> None:
+    def write(self, path: Path, options: argparse.Namespace) -> None:
+        """Write them to one file or, with `--days`, to one per day, which has the day in its name."""
+        if options.days:
+            for day, candles in self.by_day():
+                candles.write_to(path.with_stem(f"{path.stem}_{day}"), options.writer)
+        else:
+            self.write_to(path, options.writer)
+
+    def by_day(self) -> Iterator[tuple[np.datetime64, Candles]]:
+        """Return the candles of each day that has any."""
+        days = self.timestamps_ns // DAY_NS
+        edges = np.flatnonzero(np.diff(days)) + 1
+        for columns in zip(*(np.split(column, edges) for column in self), strict=True):
+            yield columns[0][0].astype("datetime64[ns]").astype("datetime64[D]"), Candles(*columns)
+
+    def write_to(self, path: Path, writer: str) -> None:
         """Write them as a writer does."""
         names = ("Open", "High", "Low", "Close", "Volume")
         columns = dict(zip(names, self[1:], strict=True))
@@ -104,10 +122,10 @@ def make_symbol(root: Path, index: int, options: argparse.Namespace) -> None:
         opens, highs, lows, closes = (np.round(values + shift, 5)[kept] for values in (open_, high, low, close))
         volumes = np.round(rng.gamma(2.0, 40.0, rows), 2)[kept]
         candles = Candles(timestamps_ns[kept], opens, highs, lows, closes, volumes)
-        candles.write(series_path(root, symbol, TIMEFRAME, price_type), options.writer)
+        candles.write(series_path(root, symbol, TIMEFRAME, price_type), options)
         for timeframe in options.further:
             hours = candles.of_hours(int(timeframe.removeprefix("H")))
-            hours.write(series_path(root, symbol, timeframe, price_type), options.writer)
+            hours.write(series_path(root, symbol, timeframe, price_type), options)
         if number == 0 and options.indicators:
             table = {"UTC time": stamps(candles.timestamps_ns)}
             table |= {f"sma{10 * n}": mean(candles.close, 10 * n) for n in range(1, options.indicators + 1)}
@@ -168,6 +186,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--indicators", type=int, default=0, metavar="N")
     parser.add_argument("--missing", type=share, default=(0.001, 0.001), metavar="SHARE")
     parser.add_argument("--writer", choices=sorted(WRITERS), default="pyarrow")
+    parser.add_argument("--days", action="store_true", help="one file per series and day")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args(argv)

@@ -1,17 +1,18 @@
 """From measurements to the figures that people read, and what is promised of them.
 
-Owns every ratio, every limit, and both forms of the table. A ratio is one of medians; memory is
-the most of any run.
+Owns every ratio and limit but those of bench_shapes.py, and the tables in Markdown. A ratio is one
+of medians; memory is the most of any run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
+import bench_shapes
 from bench_peers import PEERS
 from bench_results import Case, Measurement, Results
+from bench_table import Figure, Group, Limit, Ratio
 
 SIZES = ("main", "million")
 FILES = ("file", "file-million")
@@ -32,104 +33,13 @@ BESIDES = {
     "indicators": "and four indicators",
     "everything": "and all of these",
 }
-TO_DECODE = {"sync-null": 1.5, "sync-pipe": None, "sync-file": None, "column": 2.2, "prices": None, "candles": None}
-PEER_TO_COLUMN = {"main": 5.0, "million": 8.0}
+TO_DECODE = {"sync-null": 1.35, "sync-pipe": None, "sync-file": None, "column": 2.2, "prices": None, "candles": None}
+PEER_TO_COLUMN = {"main": 2.0, "million": 3.0}
 STEPS_US = {"bare": 0.3, "column": 0.6, "prices": 15.0, "candles": 50.0}
 WALK_TO_MEMORY = 1.2
 AT_US = 3.0
 OPENING_MS = 20.0
 TREE_MB = 400.0
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times the value of something else a value is."""
-
-    value: float
-    against: str
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What is promised: the most or the least that a ratio, or else a value, may be."""
-
-    value: float
-    at_least: bool = False
-
-    def holds(self, value: float) -> bool:
-        """Return whether a value keeps the promise."""
-        return value >= self.value if self.at_least else value <= self.value
-
-    def __str__(self) -> str:
-        """Return the limit for people."""
-        return f"at {'least' if self.at_least else 'most'} {self.value:g}"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table.
-
-    `value` is None, and `note` says why, where something could not be measured.
-    """
-
-    name: str
-    value: float | None
-    unit: str
-    peak_bytes: int | None = None
-    ratio: Ratio | None = None
-    limit: Limit | None = None
-    note: str = ""
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether the limit holds; None where there is none."""
-        judged = self.value if self.ratio is None else self.ratio.value
-        return None if self.limit is None or judged is None else self.limit.holds(judged)
-
-    @property
-    def verdict(self) -> str:
-        """The same in words."""
-        return {None: "", True: "holds", False: "DOES NOT HOLD"}[self.holds]
-
-    @property
-    def promise(self) -> str:
-        """The limit with its unit."""
-        if self.limit is None:
-            return ""
-        return f"{self.limit} {self.unit if self.ratio is None else 'x'}"
-
-    @property
-    def value_text(self) -> str:
-        """The value with its unit, or why there is none."""
-        return self.note if self.value is None else f"{digits(self.value)} {self.unit}"
-
-    @property
-    def peak_text(self) -> str:
-        """The memory, if it was measured."""
-        return "" if self.peak_bytes is None else f"{self.peak_bytes / 1e6:,.0f} MB"
-
-    @property
-    def ratio_text(self) -> str:
-        """The ratio, and to what."""
-        return "" if self.ratio is None else f"{digits(self.ratio.value)} x {self.ratio.against}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it as JSON takes it."""
-        return {**asdict(self), "holds": self.holds}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Figures under a heading."""
-
-    title: str
-    figures: tuple[Figure, ...]
-
-
-def digits(value: float) -> str:
-    """Return a number with three digits that count, or all of its whole ones."""
-    places = next((places for places, least in ((0, 100), (1, 10), (2, 1)) if abs(value) >= least), 3)
-    return f"{value:,.{places}f}"
 
 
 def groups_of(results: Results) -> list[Group]:
@@ -146,6 +56,12 @@ def groups_of(results: Results) -> list[Group]:
         Group("Many symbols, with 1,024 open files allowed", tuple(wide_figures(results))),
         Group("A window of one day", tuple(window_figures(results))),
         Group("More in a slice, sync to /dev/null", tuple(besides_figures(results))),
+    ]
+    groups += bench_shapes.groups_of(results)
+    groups += [
+        Group(f"{column.case}, union: {column.slices:,} slices", tuple(union_figures(results, column)))
+        for column in results.of_part("shapes")
+        if column.what == "column"
     ]
     cases = dict.fromkeys(one.case for one in results.of_part("sizes"))
     groups += [Group(str(case), tuple(plain_figures(results, "sizes", case))) for case in cases]
@@ -181,8 +97,7 @@ def size_figures(results: Results, part: str) -> Iterator[Figure]:
     decode, column = results.find(part, "decode"), results.find(part, "column")
     if decode is None or column is None:
         return
-    peers = [one for one in results.of_part(part) if one.what in PEERS]
-    fastest = min(peers, key=lambda peer: peer.median, default=None)
+    fastest = results.fastest_of(PEERS, part, column.case)
     for one in results.measurements:
         if one.part != part or one.what not in LABELS:
             continue
@@ -191,16 +106,32 @@ def size_figures(results: Results, part: str) -> Iterator[Figure]:
             limit = TO_DECODE[one.what]
             ratio = Ratio(one.median / decode.median, LABELS["decode"])
             figure = replace(figure, ratio=ratio, limit=None if limit is None else Limit(limit))
-        elif one.values and one.what in PEERS:
-            ratio = Ratio(one.median / column.median, LABELS["column"])
-            limit_here = Limit(PEER_TO_COLUMN[part], at_least=True) if one is fastest else None
-            figure = replace(figure, ratio=ratio, limit=limit_here)
+        elif one.what in PEERS:
+            figure = peer_figure(one, column, fastest)
             if one is fastest:
-                figure = replace(figure, name=f"{figure.name} (the fastest)")
+                figure = replace(figure, limit=Limit(PEER_TO_COLUMN[part], at_least=True))
         yield figure
     per_million = column.median / column.slices * 1e6
     yield Figure("1,000,000 slices, from Parquet to Python", per_million, "s", limit=Limit(10.0))
     yield from memory_figures(results, part, column)
+
+
+def peer_figure(peer: Measurement, column: Measurement, fastest: Measurement | None) -> Figure:
+    """Return time and memory of a peer beside ours."""
+    figure = time_figure(peer)
+    if not peer.values:
+        return figure
+    name = f"{figure.name} (the fastest)" if peer is fastest else figure.name
+    return replace(figure, name=name, ratio=Ratio(peer.median / column.median, LABELS["column"]))
+
+
+def union_figures(results: Results, column: Measurement) -> Iterator[Figure]:
+    """Give our loop over a union, and the peers beside it."""
+    yield time_figure(column)
+    fastest = results.fastest_of(PEERS, "shapes", column.case)
+    for one in results.measurements:
+        if (one.part, one.case) == ("shapes", column.case) and one.what in PEERS:
+            yield peer_figure(one, column, fastest)
 
 
 def memory_figures(results: Results, part: str, column: Measurement) -> Iterator[Figure]:
@@ -297,28 +228,6 @@ def besides_figures(results: Results) -> Iterator[Figure]:
             limit = Limit(2.2) if one.what == "everything" else None
             figure = replace(figure, ratio=Ratio(one.median / plain.median, "the plain union"), limit=limit)
         yield figure
-
-
-def table(groups: Sequence[Group]) -> str:
-    """Return the figures as text."""
-    rows = [
-        (group, figure, (figure.peak_text, figure.ratio_text, figure.promise, figure.verdict))
-        for group in groups
-        for figure in group.figures
-    ]
-    widths = [max((len(cells[column]) for _, _, cells in rows), default=0) for column in range(4)]
-    name_width = max((len(figure.name) for _, figure, _ in rows), default=0)
-    lines: list[str] = []
-    last = None
-    for group, figure, (peak, ratio, promise, verdict) in rows:
-        if group is not last:
-            lines += ["", group.title]
-            last = group
-        value = f"{figure.note:12}" if figure.value is None else f"{digits(figure.value):>9} {figure.unit:5}"
-        cells = [f"  {figure.name:{name_width}}", value, f"{peak:>{widths[0]}}"]
-        cells += [f"{ratio:{widths[1]}}", f"{promise:{widths[2]}}", verdict]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def markdown(groups: Sequence[Group], results: Results) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import random
 import statistics
 import sys
@@ -82,6 +83,7 @@ def opened(options: argparse.Namespace, symbols: list[str] | None = None) -> Sli
         options.data,
         symbols=symbols,
         price_types=options.price_types,
+        timeline=options.timeline,
         threads=options.threads,
         backend=options.backend,
     )
@@ -196,13 +198,15 @@ def sums(options: argparse.Namespace) -> dict[str, Any]:
             if number < CHECKED_SLICES:
                 by_price = [one.get_price(symbol, "bid") for symbol in slices.symbols]
                 by_candle = [candle and candle.close for candle in map(one.get, slices.symbols)]
-                if not by_price == by_candle == one.column("bid_close").tolist():
+                by_column = [None if math.isnan(close) else close for close in one.column("bid_close").tolist()]
+                if not by_price == by_candle == by_column:
                     raise SystemExit(f"the ways to take a close differ at {one.timestamp}")
     closes += float(np.nansum(rows))
     values = 0.0
     with opened(options) as slices:
         for batch in slices.batches():
-            values += sum(pc.sum(field).as_py() for field in batch.columns if pa.types.is_floating(field.type))
+            fields = (field for field in batch.columns if pa.types.is_floating(field.type))
+            values += sum(pc.sum(field, min_count=0).as_py() for field in fields)
     return {"value": 0.0, "slices": slices.report.slices, "closes": closes, "values": values}
 
 
@@ -226,6 +230,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the random order")
     parser.add_argument("--loop", choices=LOOPS, default="column")
     parser.add_argument("--price-types", type=lambda text: text.split(","), default=["bid", "ask"])
+    parser.add_argument("--timeline", default="intersection")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--backend", default="rust")
     parser.add_argument("--slices", type=int, default=100_000, help="how many are held by `held`")

@@ -1,7 +1,7 @@
 """The parts of the benchmark: what is run, on which data, how often, in which order.
 
-Owns the commands, and the data, which is made where it is missing. Every run is a fresh process.
-Runs that are compared take turns, so that a slow machine slows all of them down.
+Owns the commands; the data comes from bench_roots.py. Every run is a fresh process. Runs that are
+compared take turns, so that a slow machine slows all of them down.
 
 At its turn a job is run twice, and the second run counts. The first one brings the files into the
 page cache, and takes the memory that the second one takes again. A virtual machine gives memory
@@ -16,8 +16,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,12 +25,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench_results import BenchError, Case, Measurement, Sums, check_agreement
-from bench_run import run
+from bench_peers import PEERS, Kind
+from bench_results import DAY_MINUTES, Case, Measurement, Sums, check_agreement
+from bench_roots import SCRIPTS, Roots
+from bench_run import Run, run
+from bench_writers import NAMES
 
-SCRIPTS = Path(__file__).resolve().parent
 FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
-DAY_MINUTES = 24 * 60
+DAY_TEMPLATE = "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}_*.parquet"
+BID = ("bid",)
+UNION = "--timeline=union"
+WINDOW_WRITERS = ("pyarrow", "pyarrow-index", "arrow-rs", "spark", "polars", "duckdb")
+GROWTH_WRITERS = ("pyarrow", "polars", "duckdb", "arrow-rs")
 HELD_SLICES = 100_000
 # What a smoke run is smaller by.
 QUICK_ROWS = 100
@@ -41,14 +45,20 @@ QUICK_SYMBOLS = 10
 
 @dataclass(frozen=True)
 class Setting:
-    """What the parts are run with; `memory_bytes` is what a Python process may hold."""
+    """What the parts are run with.
+
+    `arcticdb` is the Python that has ArcticDB, `memory_bytes` what a Python process may hold.
+    """
 
     binary: Path
     decoder: Path
+    rewriter: Path
+    arcticdb: Path
     folder: Path
     cores: int
     runs: int
     peers: tuple[str, ...]
+    writers: tuple[str, ...]
     memory_bytes: int
     quick: bool
 
@@ -57,13 +67,16 @@ class Setting:
 class Sample:
     """One run: its value, the memory of its processes, what it saw.
 
-    No value where it needed too much memory.
+    No value where it needed too much memory. Processor time and temporary files are told of the
+    executable alone.
     """
 
     value: float
     peak_bytes: int
     sums: Sums | None = None
     too_big: bool = False
+    cpu_seconds: float | None = None
+    temporary_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,7 @@ class Bench:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
+        self.roots = Roots(setting.folder, setting.rewriter)
         self._environment = os.environ | {
             "PYTHONPATH": str(SCRIPTS.parent / "py" / "src"),
             "OMEGA_SLICES_BINARY": str(setting.binary),
@@ -98,7 +112,7 @@ class Bench:
                     self.decode(case),
                     *(self.sync(f"sync-{target}", case, target) for target in targets),
                     *(self.loop(loop, case) for loop in ("column", "prices", "candles")),
-                    *(self.peer(name, case) for name in self.setting.peers),
+                    *self.peers("intersection", case),
                 ],
             ),
             self.once("main", self.sums(case)),
@@ -108,10 +122,9 @@ class Bench:
         """Run the same with 1,000,000 rows per file; the peers once."""
         case = self.case(1_000_000)
         ours = [self.decode(case), *(self.sync(f"sync-{target}", case, target) for target in ("null", "pipe"))]
-        peers = [self.peer(name, case) for name in self.setting.peers]
         return self.together(
             self.turns("million", [*ours, self.loop("column", case)]),
-            self.turns("million", peers, runs=1),
+            self.turns("million", self.peers("intersection", case), runs=1),
             self.once("million", self.sums(case)),
         )
 
@@ -136,7 +149,7 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
             path = Path(folder) / "slices.arrow"
             command = [str(self.setting.binary), "sync", *self.options(case), f"--output={path}"]
-            run([*command, "--progress=never", "--timeline=union"])
+            run([*command, "--progress=never", UNION])
             kinds = {"touched": "touched", "walk": "walk", "at": "at", "opening": "opening"}
             jobs = [
                 Job(what, case, partial(self.answer_of, "bench_loops.py", [kind, str(path)]))
@@ -163,17 +176,25 @@ class Bench:
         cases = (
             self.case(200_000),
             self.case(20_000, symbols=500),
-            self.case(2_000, symbols=2_000, price_types=("bid",)),
+            self.case(2_000, symbols=2_000, price_types=BID),
         )
         return self.turns("wide", [self.sync("sync-null", case, "null") for case in cases])
 
     def window(self) -> list[Measurement]:
         """Take one day in the middle of three years."""
-        case = self.case(3 * 365 * DAY_MINUTES, symbols=10)
+        return self.turns("window", self.range_and_day(self.case(3 * 365 * DAY_MINUTES, symbols=10)))
+
+    def window_million(self) -> list[Measurement]:
+        """Take one day of 1,000,000 minutes by each of some writers."""
+        cases = self.by_writers(self.case(1_000_000, price_types=BID), WINDOW_WRITERS)
+        return self.turns("window-million", [job for case in cases for job in self.range_and_day(case)])
+
+    def range_and_day(self, case: Case) -> list[Job]:
+        """Return a run over everything, and one over a day in the middle."""
         start = FIRST_DAY + timedelta(days=case.rows // DAY_MINUTES // 2)
         end = start + timedelta(minutes=DAY_MINUTES - 1)
         edges = (f"--start={start:%Y-%m-%dT%H:%M:%SZ}", f"--end={end:%Y-%m-%dT%H:%M:%SZ}")
-        return self.turns("window", [self.sync("range", case, "null"), self.sync("day", case, "null", *edges)])
+        return [self.sync("range", case, "null"), self.sync("day", case, "null", *edges)]
 
     def besides(self) -> list[Measurement]:
         """Show more in the slices of a union.
@@ -187,8 +208,8 @@ class Bench:
             "indicators": ("--indicators=sma10,sma20,sma30,sma40",),
         }
         shown["everything"] = tuple(option for options in shown.values() for option in options)
-        jobs = [self.sync(what, case, "null", "--timeline=union", *options) for what, options in shown.items()]
-        return self.turns("besides", [self.sync("union", case, "null", "--timeline=union"), *jobs])
+        jobs = [self.sync(what, case, "null", UNION, *options) for what, options in shown.items()]
+        return self.turns("besides", [self.sync("union", case, "null", UNION), *jobs])
 
     def sizes(self) -> list[Measurement]:
         """Run other numbers of rows and of symbols, for the picture."""
@@ -200,13 +221,64 @@ class Bench:
                     [
                         self.decode(case),
                         self.loop("column", case),
-                        *(self.peer(name, case) for name in self.setting.peers),
+                        *self.peers("intersection", case),
                     ],
                     runs=min(3, self.setting.runs),
                 )
                 for case in dict.fromkeys(shapes)
             )
         )
+
+    def writers(self) -> list[Measurement]:
+        """Run the usual size by every writer."""
+        cases = self.by_writers(self.case(200_000), NAMES)
+        jobs = [self.sync("sync-null", case, "null") for case in cases]
+        less = [self.sync("sync-500MB", case, "null", "--memory=500MB") for case in cases if case.writer == "polars"]
+        return self.together(self.turns("writers", [*jobs, *less]))
+
+    def shapes(self) -> list[Measurement]:
+        """Run the union of series with gaps, and of many symbols."""
+        gappy = self.case(200_000, gaps=(0.3, 0.3))
+        wide = self.case(20_000, symbols=3_000, price_types=BID, gaps=(0.0, 0.4))
+        ours = [
+            self.base(),
+            self.sync("union", gappy, "null", UNION),
+            self.sync("fill", gappy, "null", UNION, "--fill=forward", "--max-age=1h"),
+            self.sync("union", wide, "null", UNION),
+            self.sync("union-700MB", wide, "null", UNION, "--memory=700MB"),
+        ]
+        python = [
+            self.turns(
+                "shapes", [self.loop("column", case, UNION), *self.peers("union", case)], runs=min(3, self.setting.runs)
+            )
+            for case in (gappy, wide)
+        ]
+        sums = self.once("shapes", *(self.sums(case, UNION) for case in (gappy, wide)))
+        return self.together(self.turns("shapes", ours), *python, sums)
+
+    def small_files(self) -> list[Measurement]:
+        """Run files of few rows, beside a peer that only reads them."""
+        cases = (
+            self.case(2_000, symbols=2_000, price_types=BID),
+            self.case(500 * DAY_MINUTES, price_types=BID, days=True),
+        )
+        jobs = [[self.sync("sync-null", case, "null"), *self.peers("scan", case)] for case in cases]
+        return self.turns("small-files", [self.base(), *(job for group in jobs for job in group)])
+
+    def universe(self) -> list[Measurement]:
+        """Run the union of 1,000 symbols in little memory."""
+        whole = self.case(98_000, symbols=1_000, price_types=BID, gaps=(0.0, 0.4))
+        options = (UNION, "--memory=1GB")
+        jobs = [self.base()]
+        for case in self.by_writers(whole, ("pyarrow", "polars")):
+            jobs += [self.sync("union", case, "null", *options), self.first_output("output", case, *options)]
+        return self.together(self.turns("universe", jobs))
+
+    def memory_million(self) -> list[Measurement]:
+        """Run short and long series by each of some writers."""
+        short, long = (self.case(rows, price_types=BID) for rows in (200_000, 1_000_000))
+        cases = [case for whole in (short, long) for case in self.by_writers(whole, GROWTH_WRITERS)]
+        return self.together(self.turns("memory-million", [self.sync("sync-null", case, "null") for case in cases]))
 
     # How they are run.
 
@@ -238,6 +310,8 @@ class Bench:
             tuple(sample.value for sample in whole),
             tuple(sample.peak_bytes for sample in whole),
             whole[0].sums if whole else None,
+            cpu_seconds=tuple(sample.cpu_seconds for sample in whole if sample.cpu_seconds is not None),
+            temporary_bytes=max((sample.temporary_bytes for sample in whole), default=0),
         )
         check_agreement(replace(made, sums=sample.sums) for sample in whole)
         if len(whole) < len(samples):
@@ -257,50 +331,77 @@ class Bench:
 
         def measure() -> Sample:
             done = run([str(self.setting.decoder), *self.options(case)])
-            return Sample(done.seconds, done.peak_bytes)
+            return Sample(done.seconds, done.peak_bytes, cpu_seconds=done.cpu_seconds)
 
         return Job("decode", case, measure)
 
+    def base(self) -> Job:
+        """Run the usual size, with which other shapes are compared."""
+        return self.sync("base", self.case(200_000), "null")
+
     def sync(self, what: str, case: Case, target: str, *options: str) -> Job:
         """Run the executable, which writes to nothing, to a pipe that is drained, or to a file."""
+        return Job(what, case, partial(self.synchronise, case, target, options, lambda done: done.seconds))
 
-        def measure() -> Sample:
-            command = [str(self.setting.binary), "sync", *self.options(case), *options]
-            command += ["--progress=never", "--error-format=json"]
-            with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
-                if target == "file":
-                    command.append(f"--output={folder}/slices.arrows")
-                done = run(command, output="pipe" if target == "pipe" else "null")
-            report = json.loads(done.stderr.splitlines()[-1])
-            return Sample(done.seconds, done.peak_bytes, Sums(report["slices"]))
+    def first_output(self, what: str, case: Case, *options: str) -> Job:
+        """Run the executable; the time until the first 64 KiB are there counts."""
+        return Job(what, case, partial(self.synchronise, case, "pipe", options, lambda done: done.first_seconds))
 
-        return Job(what, case, measure)
+    def synchronise(self, case: Case, target: str, options: Sequence[str], value: Callable[[Run], float]) -> Sample:
+        """Run the executable, and take a value of the run."""
+        command = [str(self.setting.binary), "sync", *self.options(case), *options]
+        command += ["--progress=never", "--error-format=json"]
+        if case.days:
+            command.append(f"--path-template={DAY_TEMPLATE}")
+        with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
+            if target == "file":
+                command.append(f"--output={folder}/slices.arrows")
+            done = run(command, output="pipe" if target == "pipe" else "null")
+        report = json.loads(done.stderr.splitlines()[-1])
+        return Sample(
+            value(done),
+            done.peak_bytes,
+            Sums(report["slices"]),
+            cpu_seconds=done.cpu_seconds,
+            temporary_bytes=report.get("temporary_bytes", 0),
+        )
 
-    def loop(self, loop: str, case: Case) -> Job:
+    def loop(self, loop: str, case: Case, *options: str) -> Job:
         """Run a loop over slices in Python, from the files on."""
-        return self.python(loop, case, "whole", f"--loop={loop}")
+        return self.python(loop, case, "whole", f"--loop={loop}", *options)
 
-    def sums(self, case: Case) -> Job:
+    def sums(self, case: Case, *options: str) -> Job:
         """Tell what the loops over slices see; the time does not count."""
-        return self.python("sums", case, "sums")
+        return self.python("sums", case, "sums", *options)
 
     def python(self, what: str, case: Case, kind: str, *options: str) -> Job:
         """Run something of bench_loops.py."""
-        price_types = f"--price-types={','.join(case.price_types)}"
-        return Job(what, case, partial(self.answer, "bench_loops.py", kind, case, price_types, *options))
+        return Job(what, case, partial(self.answer, "bench_loops.py", kind, case, *options))
 
-    def peer(self, name: str, case: Case) -> Job:
-        """Run one of the peers."""
-        return Job(name, case, partial(self.answer, "bench_peers.py", name, case))
+    def peers(self, kind: Kind, case: Case) -> list[Job]:
+        """Run the peers that were asked for and can do a kind of task."""
+        names = [name for name in self.setting.peers if kind in PEERS[name].kinds]
+        return [Job(name, case, partial(self.answer_of_peer, name, kind, case)) for name in names]
 
-    def answer(self, script: str, what: str, case: Case, *options: str) -> Sample:
-        """Run a script that answers with a JSON object."""
-        return self.answer_of(script, [what, str(self.root(case)), f"--threads={self.setting.cores}", *options])
+    def answer_of_peer(self, name: str, kind: Kind, case: Case) -> Sample:
+        """Run a peer, after its store is made where it reads one."""
+        options = [f"--kind={kind}"]
+        if PEERS[name].prepare is None:
+            return self.answer("bench_peers.py", name, case, *options)
+        python = str(self.setting.arcticdb)
+        command = [python, str(SCRIPTS / "bench_peers.py"), name, f"--price-types={','.join(case.price_types)}"]
+        options.append(f"--store={self.roots.store_of(case, command)}")
+        return self.answer("bench_peers.py", name, case, *options, python=python)
 
-    def answer_of(self, script: str, arguments: Sequence[str]) -> Sample:
+    def answer(self, script: str, what: str, case: Case, *options: str, python: str = sys.executable) -> Sample:
+        """Run a script that answers with a JSON object about a data set."""
+        shared = [f"--price-types={','.join(case.price_types)}", f"--threads={self.setting.cores}"]
+        return self.answer_of(script, [what, str(self.roots.of(case)), *shared, *options], python)
+
+    def answer_of(self, script: str, arguments: Sequence[str], python: str = sys.executable) -> Sample:
         """Run a script with these arguments."""
         done = run(
-            [sys.executable, str(SCRIPTS / script), *arguments],
+            [python, str(SCRIPTS / script), *arguments],
             output="keep",
             environment=self._environment,
             memory_bytes=self.setting.memory_bytes,
@@ -313,7 +414,7 @@ class Bench:
 
     def options(self, case: Case) -> list[str]:
         """Return the options that the executable and the bare decoder share."""
-        root = self.root(case)
+        root = self.roots.of(case)
         symbols = ",".join(sorted(path.name for path in root.iterdir()))
         price_types = ",".join(case.price_types)
         shared = [f"--data={root}", f"--symbols={symbols}", "--timeframe=M1", f"--price-types={price_types}"]
@@ -328,24 +429,9 @@ class Bench:
             return case
         return replace(case, rows=max(2, case.rows // QUICK_ROWS), symbols=max(2, case.symbols // QUICK_SYMBOLS))
 
-    def root(self, case: Case) -> Path:
-        """Return the folder of a data set, made where it is not there yet."""
-        root = self.setting.folder / case.folder
-        if not root.exists():
-            # Renamed when complete, so that a folder that is there is whole.
-            unfinished = root.with_name(f"{root.name}.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            shape = [f"--symbols={case.symbols}", f"--rows={case.rows}", f"--price-types={','.join(case.price_types)}"]
-            shape += [f"--missing={case.missing}", f"--seed={case.seed}", f"--indicators={case.indicators}"]
-            if case.further:
-                shape.append(f"--further={','.join(case.further)}")
-            maker = [sys.executable, str(SCRIPTS / "bench_data.py"), str(unfinished)]
-            try:
-                subprocess.run([*maker, *shape], check=True, stdout=sys.stderr)
-            except subprocess.CalledProcessError as error:
-                raise BenchError(f"the data could not be made: {case}") from error
-            unfinished.rename(root)
-        return root
+    def by_writers(self, case: Case, writers: Sequence[str]) -> list[Case]:
+        """Return a shape by each of these writers that was asked for."""
+        return [replace(case, writer=writer) for writer in writers if writer in self.setting.writers]
 
 
 PARTS: dict[str, Callable[[Bench], list[Measurement]]] = {
@@ -360,4 +446,12 @@ PARTS: dict[str, Callable[[Bench], list[Measurement]]] = {
     "window": Bench.window,
     "besides": Bench.besides,
     "sizes": Bench.sizes,
+    "writers": Bench.writers,
+    "shapes": Bench.shapes,
+    "small-files": Bench.small_files,
+    "window-million": Bench.window_million,
+    "universe": Bench.universe,
+    "memory-million": Bench.memory_million,
 }
+# Those that take minutes and many gigabytes: run where they are named, or with --million.
+HEAVY = ("million", "file-million", "window-million", "universe", "memory-million")

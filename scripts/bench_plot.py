@@ -1,4 +1,7 @@
-"""Draw the measurements: time against the number of rows, and against the number of symbols.
+"""Draw the measurements.
+
+Time against the number of rows, and against the number of symbols. Time and memory of our loop and
+of the fastest peer, by shape.
 
 The same measurements give the same bytes: no date, no random names. White ground, so that it is
 readable on any page.
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,8 @@ import matplotlib as mpl
 from bench_figures import LABELS
 from bench_peers import PEERS
 from bench_results import SYMBOLS, Measurement, Results
+from bench_shapes import Pair
+from bench_table import digits
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
@@ -37,6 +42,7 @@ class Style:
 
 
 STYLES = {
+    "arcticdb": Style(LABELS["arcticdb"], "#bf3989"),
     "pandas": Style(LABELS["pandas"], "#8250df"),
     "duckdb": Style(LABELS["duckdb"], "#9a6700"),
     "polars-joins": Style(LABELS["polars-joins"], "#0969da"),
@@ -45,7 +51,8 @@ STYLES = {
     "column": Style("omega-slices", "#cf222e", 2.6),
     "decode": Style("decoding alone", "#6e7781", 1.4, (4, 2)),
 }
-assert STYLES.keys() == {*PEERS, "column", "decode"}
+assert STYLES.keys() == {*(name for name, peer in PEERS.items() if "intersection" in peer.kinds), "column", "decode"}
+BAR = 0.36  # the height of a bar, of the height of a shape
 
 
 def draw(results: Results, target: Path) -> None:
@@ -53,9 +60,7 @@ def draw(results: Results, target: Path) -> None:
     found = [one for part in PARTS for one in results.of_part(part) if one.what in STYLES]
     usual = [one for one in found if one.case.symbols == SYMBOLS]
     short = [one for one in found if one.case.rows == SYMBOL_ROWS]
-    mpl.rc("svg", hashsalt="omega-slices")
-    mpl.rc("font", family="DejaVu Sans", size=9.5)
-    figure = Figure(figsize=(10.0, 4.8), facecolor="white", layout="constrained")
+    figure = sheet(4.8)
     left, right = figure.subplots(1, 2, sharey=True)
     ends = [
         panel(left, usual, "rows", f"{SYMBOLS} symbols × bid and ask", "minutes per file"),
@@ -64,6 +69,43 @@ def draw(results: Results, target: Path) -> None:
     left.set_ylabel("seconds, from Parquet to the last slice or row")
     for axes, names in zip((left, right), ends, strict=True):
         name_ends(axes, names)
+    save(figure, target)
+
+
+def draw_shapes(pairs: Sequence[Pair], target: Path) -> None:
+    """Write the picture of our loop and the fastest peer as SVG."""
+    figure = sheet(1.2 + 0.8 * len(pairs))
+    left, right = figure.subplots(1, 2, sharey=True)
+    bars(left, pairs, lambda one: one.median, "s", "seconds to the last slice or row")
+    bars(right, pairs, lambda one: one.peak / 1e6, "MB", "peak memory, MB")
+    left.set_yticks(range(len(pairs)), [pair.shape.replace(", ", ",\n", 1) for pair in pairs])
+    left.invert_yaxis()
+    save(figure, target)
+
+
+def bars(axes: Axes, pairs: Sequence[Pair], value: Callable[[Measurement], float], unit: str, title: str) -> None:
+    """Draw two bars per shape, with their names and values."""
+    for place, pair in enumerate(pairs):
+        for shift, one in ((-BAR / 2, pair.ours), (BAR / 2, pair.peer)):
+            if one is not None:
+                style = STYLES[one.what]
+                axes.barh(place + shift, value(one), BAR, color=style.color)
+                text = f" {style.label} {digits(value(one))} {unit}"
+                axes.text(value(one), place + shift, text, color=style.color, fontsize=8.5, verticalalignment="center")
+    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=INK)
+    axes.margins(x=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def sheet(height: float) -> Figure:
+    """Return an empty picture."""
+    mpl.rc("svg", hashsalt="omega-slices")
+    mpl.rc("font", family="DejaVu Sans", size=9.5)
+    return Figure(figsize=(10.0, height), facecolor="white", layout="constrained")
+
+
+def save(figure: Figure, target: Path) -> None:
+    """Write a picture as SVG."""
     figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 SYMBOLS = 50
 PRICE_TYPES = ("bid", "ask")
 SEED = 1
+WRITER = "pyarrow"
 MISSING_OF_ALL = 0.1
+DAY_MINUTES = 24 * 60
+VALUES = 5  # of a candle
 
 # Sums over the same values in another order differ by rounding, far less than by one value that is
 # wrong.
@@ -38,39 +41,64 @@ class Case:
     # Further timeframes and the number of indicators that lie beside the minutes.
     further: tuple[str, ...] = ()
     indicators: int = 0
+    # One of bench_writers.py.
+    writer: str = WRITER
+    # The least and the most share of its rows that a file misses; None for a share that depends on
+    # the number of series: see `missing`.
+    gaps: tuple[float, float] | None = None
+    # Whether each series has one file per day.
+    days: bool = False
 
     @property
     def series(self) -> int:
-        """The number of files."""
+        """The number of series."""
         return self.symbols * len(self.price_types)
+
+    @property
+    def files(self) -> int:
+        """The number of files."""
+        return self.series * (math.ceil(self.rows / DAY_MINUTES) if self.days else 1)
 
     @property
     def values(self) -> int:
         """The number of prices and volumes in all files, missing ones included."""
-        return 5 * self.rows * self.series
+        return VALUES * self.rows * self.series
 
     @property
-    def missing(self) -> float:
-        """The share of its rows that each file misses.
+    def missing(self) -> tuple[float, float]:
+        """The least and the most share of its rows that a series misses.
 
-        0.1 % of 50 symbols x bid and ask, fewer of more files. So 90 % of all timestamps are
-        common to all files of every shape.
+        Without `gaps` 0.1 % of 50 symbols x bid and ask, fewer of more series. So 90 % of all
+        timestamps are common to all series of these shapes.
         """
-        return MISSING_OF_ALL / self.series
+        return self.gaps or (MISSING_OF_ALL / self.series,) * 2
 
     @property
     def folder(self) -> str:
         """The name of the folder that holds the data."""
-        name = f"rows-{self.rows}-seed-{self.seed}"
+        words = [f"rows-{self.rows}-seed-{self.seed}"]
+        if (self.symbols, self.price_types) != (SYMBOLS, PRICE_TYPES):
+            words.insert(0, f"symbols-{self.symbols}-{'-'.join(self.price_types)}")
         if self.further or self.indicators:
-            name += f"-{'-'.join(self.further)}-indicators-{self.indicators}"
-        if (self.symbols, self.price_types) == (SYMBOLS, PRICE_TYPES):
-            return name
-        return f"symbols-{self.symbols}-{'-'.join(self.price_types)}-{name}"
+            words.append(f"{'-'.join(self.further)}-indicators-{self.indicators}")
+        if self.gaps is not None:
+            words.append(f"gaps-{self.gaps[0]:g}-{self.gaps[1]:g}")
+        if self.days:
+            words.append("days")
+        if self.writer != WRITER:
+            words.append(self.writer)
+        return "-".join(words)
 
     def __str__(self) -> str:
         """Return the shape for people."""
-        return f"{self.symbols:,} symbols x {' and '.join(self.price_types)} x {self.rows:,} minutes"
+        words = [f"{self.symbols:,} symbols x {' and '.join(self.price_types)} x {self.rows:,} minutes"]
+        if self.gaps is not None:
+            words.append(f"{' to '.join(f'{100 * share:g}' for share in dict.fromkeys(self.gaps))} % missing")
+        if self.days:
+            words.append("a file per day")
+        if self.writer != WRITER:
+            words.append(f"by {self.writer}")
+        return ", ".join(words)
 
 
 @dataclass(frozen=True)
@@ -111,6 +139,11 @@ class Measurement:
         What the runs saw; None where that is not told.
     failure : str
         Why there is no value; empty where there is one.
+    cpu_seconds : tuple of float
+        One for each run of the executable: processor time of all of its threads. Empty for other
+        things.
+    temporary_bytes : int
+        The most that the executable put into a temporary file in any run.
     """
 
     part: str
@@ -120,11 +153,18 @@ class Measurement:
     peak_bytes: tuple[int, ...]
     sums: Sums | None = None
     failure: str = ""
+    cpu_seconds: tuple[float, ...] = ()
+    temporary_bytes: int = 0
 
     @property
     def median(self) -> float:
         """The median of all runs."""
         return statistics.median(self.values)
+
+    @property
+    def cpu_median(self) -> float:
+        """The median of the processor time of all runs."""
+        return statistics.median(self.cpu_seconds)
 
     @property
     def peak(self) -> int:
@@ -159,6 +199,8 @@ class Measurement:
             tuple(told["peak_bytes"]),
             None if sums is None else Sums(**sums),
             told["failure"],
+            tuple(told.get("cpu_seconds", ())),
+            told.get("temporary_bytes", 0),
         )
 
 
@@ -177,13 +219,18 @@ class Results:
         found = [one for one in self.of_part(part) if one.what == what and case in (None, one.case)]
         return found[0] if found else None
 
+    def fastest_of(self, things: Container[str], part: str, case: Case) -> Measurement | None:
+        """Return the fastest of some things on one data set; None where none has a value."""
+        found = [one for one in self.of_part(part) if one.what in things and one.case == case]
+        return min(found, key=lambda one: one.median, default=None)
+
 
 def check_agreement(measurements: Iterable[Measurement]) -> None:
-    """Raise where two loops over the same data have seen different slices."""
+    """Raise where two loops over the same data, whatever its writer, have seen different slices."""
     told: dict[Case, list[Measurement]] = {}
     for one in measurements:
         if one.sums is not None:
-            told.setdefault(one.case, []).append(one)
+            told.setdefault(replace(one.case, writer=WRITER), []).append(one)
     for case, group in told.items():
         for position, one in enumerate(group):
             for other in group[:position]:

@@ -1,6 +1,6 @@
 """Run one process, and say what it took.
 
-Wall-clock time, memory of the process and its children, output.
+Wall-clock time, processor time, memory of the process and its children, output.
 
 Memory is the peak of the resident set, pages of files that a process maps included. Of a process
 alone it is the kernel's account after its end. That account does not tell a process from its
@@ -14,6 +14,7 @@ and pyarrow would raise every figure to their own size.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from typing import IO, Literal, Self
 from bench_results import BenchError
 
 READ_BYTES = 1 << 20
+FIRST_BYTES = 1 << 16
 LOOK_S = 0.01
 
 # Where a process' output goes: nowhere, into a pipe that is read and forgotten, or into
@@ -40,10 +42,13 @@ Output = Literal["null", "pipe", "keep"]
 class Run:
     """One run of a command.
 
-    `too_big` where it was ended since it needed more memory than it may.
+    `too_big` where it was ended since it needed more memory than it may. `first_seconds` is the
+    time until 64 KiB had come through the pipe; NaN where less came.
     """
 
     seconds: float
+    cpu_seconds: float
+    first_seconds: float
     peak_bytes: int
     piped_bytes: int
     stdout: str
@@ -66,7 +71,7 @@ def run(
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=said, env=environment)
         os.close(write_end)
         with _Watch(child.pid, memory_bytes) as watch:
-            piped_bytes = _drain(read_end)
+            piped_bytes, first = _drain(read_end)
             _, status, usage = os.wait4(child.pid, 0)
             seconds = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -74,17 +79,24 @@ def run(
     if child.returncode != 0 and not watch.too_big:
         raise BenchError(f"{' '.join(command[:3])} ended with status {child.returncode}:\n{stderr_text}")
     peak_bytes = sum(watch.peaks.values()) if len(watch.peaks) > 1 else usage.ru_maxrss * 1024
-    return Run(seconds, peak_bytes, piped_bytes, stdout_text, stderr_text, watch.too_big)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    told = (piped_bytes, stdout_text, stderr_text, watch.too_big)
+    return Run(seconds, cpu_seconds, first - started, peak_bytes, *told)
 
 
-def _drain(descriptor: int) -> int:
-    """Read a pipe to its end, close it, and return how many bytes came."""
+def _drain(descriptor: int) -> tuple[int, float]:
+    """Read a pipe to its end, and close it.
+
+    Return how many bytes came, and when the first 64 KiB of them had.
+    """
     buffer = bytearray(READ_BYTES)
-    total = 0
+    total, first = 0, math.nan
     while count := os.readv(descriptor, [buffer]):
         total += count
+        if total >= FIRST_BYTES and math.isnan(first):
+            first = time.perf_counter()
     os.close(descriptor)
-    return total
+    return total, first
 
 
 def _text(file: IO[bytes]) -> str:

@@ -5,30 +5,30 @@ by `rust/examples/rewrite_parquet.rs`: the latter is what Spark's library makes 
 Snappy, a page index, and page headers without statistics.
 """
 
+# What a program imports is imported where it is asked for: the measuring process, too, reads this.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-
-def with_pyarrow(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path)
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-def with_pyarrow_zstd(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd")
+def with_pyarrow(table: pa.Table, path: Path, **options: Any) -> None:
+    import pyarrow.parquet as pq
 
-
-def with_pyarrow_index(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, write_page_index=True)
+    pq.write_table(table, path, **options)
 
 
 def with_polars(table: pa.Table, path: Path) -> None:
-    import polars as pl  # noqa: PLC0415 - only where it is asked for
+    import polars as pl
 
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
@@ -36,7 +36,7 @@ def with_polars(table: pa.Table, path: Path) -> None:
 
 
 def with_duckdb(table: pa.Table, path: Path) -> None:
-    import duckdb  # noqa: PLC0415 - only where it is asked for
+    import duckdb
 
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
@@ -44,15 +44,30 @@ def with_duckdb(table: pa.Table, path: Path) -> None:
         connection.execute(f"COPY candles TO '{path}' (FORMAT parquet)")
 
 
+def with_fastparquet(table: pa.Table, path: Path) -> None:
+    import fastparquet
+
+    # Compressed, as pandas calls it.
+    fastparquet.write(str(path), table.to_pandas(), compression="SNAPPY")
+
+
 WRITERS: Mapping[str, Callable[[pa.Table, Path], None]] = {
     "pyarrow": with_pyarrow,
-    "pyarrow-zstd": with_pyarrow_zstd,
-    "pyarrow-index": with_pyarrow_index,
+    "pyarrow-zstd": partial(with_pyarrow, compression="zstd"),
+    "pyarrow-index": partial(with_pyarrow, write_page_index=True),
     "polars": with_polars,
     "duckdb": with_duckdb,
+    "fastparquet": with_fastparquet,
 }
 # Those that rewrite what pyarrow wrote, and what the example is told.
 REWRITERS: Mapping[str, tuple[str, ...]] = {"arrow-rs": (), "spark": ("--snappy",)}
+NAMES = (*WRITERS, *REWRITERS)
+
+
+def missing_packages(writer: str) -> list[str]:
+    """Return the packages of a writer that are not installed."""
+    packages = {"polars": ["polars"], "duckdb": ["duckdb"], "fastparquet": ["fastparquet", "pandas"]}
+    return [package for package in packages.get(writer, []) if importlib.util.find_spec(package) is None]
 
 
 def rewrite(writer: str, program: Path, root: Path, target: Path) -> None:
