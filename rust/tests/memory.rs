@@ -13,7 +13,9 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Float64Array};
 use arrow::datatypes::TimeUnit;
 use common::{MINUTE, omega_slices, run, status, text};
-use omega_slices::{Error, PriceType, ReadOptions, Request, SliceBatches, Timeline};
+use omega_slices::{
+    Error, HigherTimeframe, PriceType, ReadOptions, Request, SliceBatches, Timeline,
+};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
@@ -76,6 +78,7 @@ fn what_a_refusal_says_is_enough() {
     assert_eq!(last_line(&whole.stderr).get("temporary_bytes"), None);
     let mut memory = "1MB".to_owned();
     let mut refused = 0;
+    let mut enough = false;
     loop {
         let output = run(&mut sync(
             data.path(),
@@ -88,17 +91,19 @@ fn what_a_refusal_says_is_enough() {
             break;
         }
         refused += 1;
+        assert!(!enough, "{memory} should be enough: {last}");
         assert_eq!(status(&output), 4, "{last}");
         assert!(output.stdout.is_empty());
         let hint = last["hint"].as_str().expect("a hint");
         assert!(hint.contains("allow more with --memory"), "{hint}");
         let message = last["message"].as_str().expect("a message");
-        let enough = message.strip_suffix(" are enough").expect(message);
-        let (_, enough) = enough.split_once("; ").expect(message);
-        memory = enough.to_owned();
+        let (_, needed) = message.split_once(": ").expect(message);
+        // Before the columns are known, it can only say the least.
+        let (size, words) = needed.split_once(" are ").expect(message);
+        enough = words.starts_with("enough");
+        memory = size.trim_start_matches("at least ").to_owned();
     }
-    // Each part is refused by itself: the program, then the series, then their columns.
-    assert!((1..=4).contains(&refused), "{refused}");
+    assert!((2..=4).contains(&refused) && enough, "{refused}");
 }
 
 #[test]
@@ -186,26 +191,48 @@ fn a_killed_run_leaves_no_temporary_file() {
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
 }
 
-/// Without a temporary file, the slices before a damaged page come before the error.
+/// Writes rows in pages of 100 rows, whose damage shows.
+fn write_pages(path: &Path, rows: i64, step_ns: i64) {
+    let stamps = (0..rows).map(|row| Some(row * step_ns)).collect();
+    let mut columns = vec![(
+        "UTC time".to_owned(),
+        common::timestamps(TimeUnit::Nanosecond, stamps),
+    )];
+    columns.extend(common::plain_values(rows as usize, 1.5));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_enabled(false)
+        .set_write_batch_size(100)
+        .set_data_page_row_count_limit(100);
+    common::write_with(path, columns, properties.build());
+}
+
+/// Without a temporary file, the slices before a damaged page come before the error. So they do
+/// with one, also if many pages are decoded at once.
 #[test]
 fn an_error_comes_after_the_same_slices() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rows: Vec<_> = (0..60_000)
-        .map(|minute| common::row(minute * MINUTE, minute as f64))
-        .collect();
-    let path = common::path(folder.path(), "A", "M1", "BID");
-    common::write(&path, &rows, 1_000);
-    let honest = fs::read(&path).expect("the file");
-    let outcome = |every: Option<usize>| {
+    let minutes = common::path(folder.path(), "A", "M1", "BID");
+    write_pages(&minutes, 150_000, MINUTE);
+    let hours = common::path(folder.path(), "A", "H1", "BID");
+    write_pages(&hours, 2_500, 60 * MINUTE);
+    let outcome = |every: Option<usize>, chunk_rows: Option<usize>| {
         let request = Request::builder(folder.path())
             .symbols(["A"])
             .price_types([PriceType::Bid])
             .timeline(Timeline::Union)
+            .higher_timeframes([HigherTimeframe::new(
+                "H1".parse().expect("a timeframe"),
+                None,
+            )])
             .build()
             .expect("a request");
         let mut options = ReadOptions::new();
         if let Some(every) = every.and_then(NonZeroUsize::new) {
             options = options.with_spill_every(every);
+        }
+        if let Some(rows) = chunk_rows.and_then(NonZeroUsize::new) {
+            options = options.with_chunk_rows(rows);
         }
         let mut slices = 0;
         let mut error: Option<Error> = None;
@@ -222,23 +249,27 @@ fn an_error_comes_after_the_same_slices() {
         }
         (slices, error.map(|error| error.to_string()))
     };
-    let mut failed = 0;
-    for part in 3..30 {
-        let mut bytes = honest.clone();
-        let at = bytes.len() * part / 32;
-        bytes[at..at + 200].fill(0xa5);
-        fs::write(&path, bytes).expect("the file");
-        let in_memory = outcome(None);
-        failed += usize::from(in_memory.1.is_some());
-        for every in [1, 2, 3] {
-            assert_eq!(
-                outcome(Some(every)),
-                in_memory,
-                "part {part}, every {every}"
-            );
+    let (mut failed, mut with_slices) = (0, 0);
+    for path in [&minutes, &hours] {
+        let honest = fs::read(path).expect("the file");
+        for part in (3..30).step_by(3) {
+            let mut bytes = honest.clone();
+            let at = bytes.len() * part / 32;
+            bytes[at..at + 40].fill(0xa5);
+            fs::write(path, bytes).expect("the file");
+            for chunk_rows in [None, Some(5_000)] {
+                let in_memory = outcome(None, chunk_rows);
+                failed += usize::from(in_memory.1.is_some());
+                with_slices += usize::from(in_memory.1.is_some() && in_memory.0 > 0);
+                for every in [1, 2, 3] {
+                    let spilled = outcome(Some(every), chunk_rows);
+                    assert_eq!(spilled, in_memory, "{path:?}, part {part}, every {every}");
+                }
+            }
         }
+        fs::write(path, honest).expect("the file");
     }
-    assert!(failed > 5, "{failed}");
+    assert!(failed > 20 && with_slices > 3, "{failed}, {with_slices}");
 }
 
 #[test]

@@ -38,7 +38,8 @@ class Ended(NamedTuple):
 
 def sync(root: Path, *options: str) -> Ended:
     """Run the executable, and read all that it writes."""
-    command = [str(executable()), "sync", f"--data={root}", "--all-symbols", "--price-types=bid", "--timeline=union"]
+    command = [str(executable()), "sync", f"--data={root}", "--all-symbols", "--price-types=bid"]
+    command += [] if any(option.startswith("--timeline") for option in options) else ["--timeline=union"]
     command += ["--progress=never", "--error-format=json", "--threads=2", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         digest = hashlib.sha256()
@@ -75,6 +76,20 @@ def make(root: Path, writer: str, missing: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+def test_a_sparse_timeline_takes_no_more(tmp_path: Path) -> None:
+    """Slices far apart: a plan must not hold all that lies between them."""
+    root = tmp_path / "data"
+    make(root, "pyarrow", SHAPES["half"])
+    # At half of the minutes 100 symbols have a candle; at few of them 120.
+    quorum = ("--timeline=quorum:118", "--fill=forward", "--max-age=1d")
+    free = sync(root, *quorum)
+    assert 0 < free.report["slices"] < ROWS // 100
+    run = sync(root, *quorum, "--memory=110MB", f"--temp-dir={tmp_path}")
+    assert run.status == 0, run.report
+    assert run.digest == free.digest
+    assert run.peak_bytes <= 1.1 * 110 * 10**6
+
+
 @pytest.mark.parametrize("missing", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_the_budget_holds(writer: str, missing: str, tmp_path: Path) -> None:
@@ -105,9 +120,9 @@ def test_python_hands_the_budget_on(tmp_path: Path) -> None:
             pass
     assert slices.report.temporary_bytes > 10**6
     assert slices.metrics.temporary_bytes == slices.report.temporary_bytes
-    with pytest.raises(SystemFailureError, match="are enough") as refused:
+    with pytest.raises(SystemFailureError, match="are needed") as refused:
         open_slices(root, **options, memory=10**6)
-    assert refused.value.hint == "allow more with memory=, or request fewer symbols or columns"
+    assert refused.value.hint == "allow more with memory=, or request fewer symbols or price types"
     with pytest.raises(SystemFailureError, match="temporary disk") as refused:
         open_slices(root, **options, memory="120MB", temp_dir=tmp_path, temp_limit=10**6)
     assert refused.value.hint is not None
@@ -119,7 +134,8 @@ def test_python_hands_the_budget_on(tmp_path: Path) -> None:
     [
         ({"memory": 0}, "memory=0"),
         ({"memory": 1.5}, r"memory=1\.5"),
-        ({"memory": "much"}, "much"),
+        ({"memory": "much"}, "memory='much'"),
+        ({"memory": "2GBs"}, "memory='2GBs'"),
         ({"temp_dir": ""}, "invalid temp_dir=''"),
         ({"temp_limit": -1}, "temp_limit=-1"),
     ],

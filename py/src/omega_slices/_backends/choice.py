@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import os
+import re
 from typing import Final, Literal, NamedTuple, get_args
 
 from omega_slices._model.checks import checked_count
@@ -76,6 +77,10 @@ def parse_shadow_sample(given: float | None, backend: Backend) -> float:
     return sample
 
 
+# Bytes, or thousands (kB, MB, …) or 1,024s (KiB, MiB, …) of them.
+_SIZE: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?\s*(?:[kmgtpe]i?b?|b)?", re.IGNORECASE)
+
+
 def parse_cache_options(folder: str | os.PathLike[str] | None, size: str | int | None) -> CacheOptions | None:
     if folder is None:
         if size is not None:
@@ -108,4 +113,13 @@ def _parse_folder(what: str, folder: str | os.PathLike[str]) -> str:
 
 def _parse_size(what: str, size: str | int | None) -> str | None:
     """Return a size as the executable reads it."""
-    return size if size is None or isinstance(size, str) else str(checked_count(what, size, 1))
+    if size is None:
+        return None
+    if not isinstance(size, str):
+        return str(checked_count(what, size, 1))
+    if _SIZE.fullmatch(size.strip()) is None:
+        raise RequestError(
+            f"invalid {what}={size!r}: expected a size",
+            hint="give a number of bytes, or a text such as '500MB', '2GiB'",
+        )
+    return size

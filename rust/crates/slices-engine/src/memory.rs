@@ -16,13 +16,27 @@ use slices_core::hint::{Setting, hint};
 #[derive(Debug)]
 pub struct MemoryBudget {
     limit: u64,
+    /// What a run may take that cannot do with less.
+    most: u64,
     taken: AtomicU64,
 }
 
 impl MemoryBudget {
+    /// A budget that is never exceeded.
     pub fn new(limit: u64) -> Arc<Self> {
+        Self::up_to(limit, limit)
+    }
+
+    /// Half of the machine's memory. A run that cannot do with less may take all of it.
+    pub fn of_machine() -> Arc<Self> {
+        let machine = machine_bytes().unwrap_or(u64::MAX);
+        Self::up_to(machine / 2, machine)
+    }
+
+    fn up_to(limit: u64, most: u64) -> Arc<Self> {
         Arc::new(Self {
             limit,
+            most,
             taken: AtomicU64::new(0),
         })
     }
@@ -34,8 +48,17 @@ impl MemoryBudget {
 
     /// Number of bytes that nothing has taken.
     pub fn left(&self) -> u64 {
-        self.limit
-            .saturating_sub(self.taken.load(Ordering::Relaxed))
+        self.limit.saturating_sub(self.taken())
+    }
+
+    /// Number of bytes that are taken.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Number of bytes left of all that a run may take that cannot do with less.
+    pub fn left_at_most(&self) -> u64 {
+        self.most.saturating_sub(self.taken())
     }
 
     /// Takes bytes for as long as the reservation lives.
@@ -46,7 +69,7 @@ impl MemoryBudget {
     pub fn reserve(self: &Arc<Self>, bytes: u64, what: impl fmt::Display) -> Result<Reservation> {
         let add = |taken: u64| {
             let taken = taken.saturating_add(bytes);
-            (taken <= self.limit).then_some(taken)
+            (taken <= self.most).then_some(taken)
         };
         let before = self
             .taken
@@ -56,21 +79,25 @@ impl MemoryBudget {
                 budget: self.clone(),
                 bytes,
             }),
-            Err(taken) => Err(self.too_small(taken.saturating_add(bytes), what)),
+            Err(taken) => {
+                let needed = size_up(taken.saturating_add(bytes));
+                Err(self.refusal(what, format_args!("at least {needed} are needed")))
+            }
         }
     }
 
-    /// The error for something with which the run would take `needed` bytes.
-    pub fn too_small(&self, needed: u64, what: impl fmt::Display) -> Error {
-        // Up to a quarter of a budget goes to parts that grow with it.
-        let enough = size_up(needed.saturating_add(needed / 3));
-        let limit = ByteSize(self.limit).display().si();
-        let message =
-            format!("{what} takes the run beyond its {limit} of memory; {enough} are enough");
+    /// The error for a run for which `enough` bytes are enough.
+    pub fn too_small(&self, enough: u64, what: impl fmt::Display) -> Error {
+        self.refusal(what, format_args!("{} are enough", size_up(enough)))
+    }
+
+    fn refusal(&self, what: impl fmt::Display, needed: fmt::Arguments<'_>) -> Error {
+        let limit = ByteSize(self.most).display().si();
+        let message = format!("the memory of {limit} is too small for {what}: {needed}");
         Error::system(message).with_hint(hint![
             "allow more with ",
             Setting::Memory,
-            ", or request fewer symbols or columns"
+            ", or request fewer symbols or price types"
         ])
     }
 }
@@ -96,7 +123,7 @@ pub fn size_up(bytes: u64) -> impl fmt::Display {
 
 /// The memory of the machine, or of its control group if that may use less. `None` if the system
 /// does not say.
-pub fn machine_bytes() -> Option<u64> {
+fn machine_bytes() -> Option<u64> {
     machine_bytes_below(Path::new("/"))
 }
 
@@ -142,11 +169,21 @@ mod tests {
         let refused = budget.reserve(600_000_001, "two").expect_err("too much");
         assert_eq!(
             refused.to_string(),
-            "two takes the run beyond its 1.0 GB of memory; 1.6 GB are enough"
+            "the memory of 1.0 GB is too small for two: at least 1.2 GB are needed"
         );
         drop(first);
         assert_eq!(budget.left(), 1_000_000_000);
         assert!(budget.reserve(1_000_000_000, "two").is_ok());
+    }
+
+    #[test]
+    fn without_a_choice_a_run_may_take_more_than_half() {
+        let budget = MemoryBudget::up_to(500, 1_000);
+        let held = budget.reserve(700, "one").expect("less than all");
+        assert_eq!((budget.left(), budget.left_at_most()), (0, 300));
+        assert!(budget.reserve(301, "two").is_err());
+        drop(held);
+        assert_eq!(budget.left(), 500);
     }
 
     #[test]

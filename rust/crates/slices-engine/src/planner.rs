@@ -202,11 +202,12 @@ impl Planner {
             *in_block = candles.len();
             self.candles += candles.len() as u64;
         }
-        self.block = Arc::new(Block {
+        let block = Block {
             timestamps: index.timestamps,
             positions,
             series,
-        });
+        };
+        self.block = Arc::new(block.without_rests());
         self.used = 0;
         Ok(true)
     }

@@ -98,10 +98,10 @@ impl SpillFile {
                 .with_hint(hint!["choose another folder with ", Setting::TempDir])
         };
         let file = tempfile::tempfile_in(folder).map_err(unusable)?;
-        let free = fstatvfs(&file)
-            .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
-            .unwrap_or(u64::MAX);
-        let limit = limit.unwrap_or(free / 10 * FREE_TENTHS);
+        // Some file systems do not say how large they are.
+        let disk = fstatvfs(&file).ok().filter(|disk| disk.f_blocks > 0);
+        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let usable = free / 10 * FREE_TENTHS;
         let too_large = |why: String| {
             let needed = size_up(layout.bytes);
             let message = format!("the run needs {needed} of temporary disk: {why}");
@@ -114,9 +114,13 @@ impl SpillFile {
                 Setting::Memory
             ])
         };
-        if layout.bytes > limit {
+        if let Some(limit) = limit.filter(|&limit| layout.bytes > limit) {
             let limit = ByteSize(limit).display().si();
             return Err(too_large(format!("it may take {limit}")));
+        }
+        if limit.is_none() && layout.bytes > usable {
+            let free = ByteSize(free).display().si();
+            return Err(too_large(format!("only {free} are free")));
         }
         if layout.bytes == 0 {
             return Ok(Self { file, layout });

@@ -53,13 +53,6 @@ impl FileRanges {
         Self(ranges.collect())
     }
 
-    /// Number of rows.
-    fn rows(&self) -> u64 {
-        self.0
-            .last()
-            .map_or(0, |last| last.first_row + last.range.rows as u64)
-    }
-
     /// Number of bytes of pages that a cursor over a column holds at most, as the footers say.
     pub fn bytes_by_footer(&self, column: FileColumn) -> u64 {
         let of_range = |range: &FileRange| {
@@ -236,13 +229,6 @@ impl<T: ColumnValue> ColumnCursor<T> {
             self.read = (row - first_row) as usize;
         }
         self
-    }
-
-    /// The next row to be read. After an error, that of the first row that was not read.
-    pub fn position(&self) -> u64 {
-        let range = self.ranges.0.get(self.range);
-        let first_row = range.map_or_else(|| self.ranges.rows(), |range| range.first_row);
-        first_row + self.read as u64
     }
 
     /// Fills `into` with the next rows; that many must remain. Returns the index of the first null.

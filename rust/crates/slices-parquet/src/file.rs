@@ -185,10 +185,21 @@ impl ChunkReader for FileEnd {
     }
 }
 
+/// An open file.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    file: File,
+    /// All its bytes, if it is small and they were read at once.
+    contents: Option<Bytes>,
+}
+
+/// A file of at most this size is small.
+pub(super) const SMALL_FILE_BYTES: u64 = 64 << 10;
+
 /// A file read at given offsets, so that columns do not share a cursor.
 #[derive(Debug, Clone)]
 pub(super) struct PositionedFile {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     input: Arc<InputFile>,
     /// The length when it was opened.
     bytes: u64,
@@ -197,10 +208,24 @@ pub(super) struct PositionedFile {
 impl PositionedFile {
     fn new(file: File, input: Arc<InputFile>, bytes: u64) -> Self {
         Self {
-            file: Arc::new(file),
+            file: Arc::new(OpenFile {
+                file,
+                contents: None,
+            }),
             input,
             bytes,
         }
+    }
+
+    /// Reads a small file at once, so that all later reads come from memory.
+    pub fn with_contents(mut self) -> Result<Self> {
+        if self.bytes <= SMALL_FILE_BYTES {
+            let contents = self.guarded(|| self.get_bytes(0, self.bytes as usize))?;
+            if let Some(open) = Arc::get_mut(&mut self.file) {
+                open.contents = Some(contents);
+            }
+        }
+        Ok(self)
     }
 
     pub fn input(&self) -> &Arc<InputFile> {
@@ -225,11 +250,15 @@ impl PositionedFile {
                 "{length} bytes at {start} lie beyond the end of the file"
             )));
         }
+        if let Some(contents) = &self.file.contents {
+            let start = start as usize;
+            return Ok(contents.slice(start..start + length));
+        }
         // Read into uninitialised capacity, without writing zeros first.
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
             let offset = start + bytes.len() as u64;
-            let read = match pread(&self.file, spare_capacity(&mut bytes), offset) {
+            let read = match pread(&self.file.file, spare_capacity(&mut bytes), offset) {
                 Err(Errno::INTR) => continue,
                 outcome => outcome.map_err(io::Error::from)?,
             };
@@ -243,12 +272,12 @@ impl PositionedFile {
     }
 
     /// A weak handle, which ends with the last reader of the file.
-    pub fn downgrade(&self) -> Weak<File> {
+    pub fn downgrade(&self) -> Weak<OpenFile> {
         Arc::downgrade(&self.file)
     }
 
     /// The open file of this input, if a reader still holds it.
-    pub fn upgrade(file: &Weak<File>, input: &Arc<InputFile>) -> Option<Self> {
+    pub fn upgrade(file: &Weak<OpenFile>, input: &Arc<InputFile>) -> Option<Self> {
         let bytes = input.bytes();
         Some(Self {
             file: file.upgrade()?,
@@ -259,7 +288,7 @@ impl PositionedFile {
 
     /// Checks that the file is unchanged since it was opened, so that all reads are consistent.
     pub fn check(&self) -> Result<()> {
-        let metadata = self.file.metadata();
+        let metadata = self.file.file.metadata();
         let path = &self.input.path;
         let metadata = metadata.map_err(|error| unreadable(path, error))?;
         self.input.check(&metadata)
@@ -301,6 +330,10 @@ impl ChunkReader for PositionedFile {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let bytes = self.peek(start, length)?;
+        if self.file.contents.is_some() {
+            // Checked when all were read.
+            return Ok(bytes);
+        }
         // Check before returning the bytes: changed bytes must not reach a slice. The headers read
         // earlier are then consistent too.
         self.check_unchanged()?;
@@ -310,13 +343,13 @@ impl ChunkReader for PositionedFile {
 
 #[derive(Debug)]
 pub(super) struct PositionedRead {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     offset: u64,
 }
 
 impl Read for PositionedRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.offset)?;
+        let read = self.file.file.read_at(buffer, self.offset)?;
         if read == 0 && !buffer.is_empty() {
             // No page ends with the file, so a damaged length leads here. Without an error, the
             // library would read on for the declared length.

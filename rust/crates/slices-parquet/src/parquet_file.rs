@@ -1,6 +1,5 @@
 //! Opens one Parquet file: reads its footer and finds its columns. Makes the errors that name it.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -14,7 +13,9 @@ use super::clock::TimeRules;
 use super::columns::{
     Column, FileContents, find_column, is_number, is_time, is_timestamp, with_seconds,
 };
-use super::file::{FileEnd, InputFile, PositionedFile, damaged, is_out_of_descriptors, open_file};
+use super::file::{
+    FileEnd, InputFile, OpenFile, PositionedFile, damaged, is_out_of_descriptors, open_file,
+};
 use super::formats::{ENCRYPTED, TELLING_BYTES, format_of};
 use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
 use super::recent_files::RecentFiles;
@@ -71,7 +72,7 @@ pub struct RowRange {
 pub struct ParquetFile {
     input: Arc<InputFile>,
     /// The open file while it is read. All readers of a file share one descriptor.
-    shared: Mutex<Weak<File>>,
+    shared: Mutex<Weak<OpenFile>>,
     /// The open file, if it stays open for as long as this value lives.
     _open: Option<PositionedFile>,
     /// Where it is kept otherwise.
@@ -155,9 +156,6 @@ impl ParquetFile {
                 find_column(path, &metadata, name, is_number, number, other)
             })
             .collect::<Result<_>>()?;
-        if let Some(recent) = &recent {
-            recent.keep(file.clone());
-        }
         let opened = Self {
             input: file.input().clone(),
             shared: Mutex::new(file.downgrade()),
@@ -237,9 +235,6 @@ impl ParquetFile {
         let recent = self.recent.as_deref();
         let file = opened_with(recent, || self.input.open_again())?;
         *shared = file.downgrade();
-        if let Some(recent) = recent {
-            recent.keep(file.clone());
-        }
         Ok(file)
     }
 
@@ -304,16 +299,22 @@ impl ParquetFile {
     }
 }
 
-/// Opens a file. If too many are open, closes those that were only kept, and tries again.
+/// Opens a file. If it is to stay open recently and is small, reads it at once. If too many are
+/// open, closes those that were only kept, and tries again.
 fn opened_with(
     recent: Option<&RecentFiles>,
     open: impl Fn() -> Result<PositionedFile>,
 ) -> Result<PositionedFile> {
-    let opened = open();
-    match (&opened, recent) {
-        (Err(error), Some(recent)) if is_out_of_descriptors(error) && recent.close() => open(),
-        _ => opened,
-    }
+    let Some(recent) = recent else {
+        return open();
+    };
+    let file = match open() {
+        Err(error) if is_out_of_descriptors(&error) && recent.close() => open(),
+        opened => opened,
+    };
+    let file = file?.with_contents()?;
+    recent.keep(file.clone());
+    Ok(file)
 }
 
 /// The error for a file in another format than Parquet.

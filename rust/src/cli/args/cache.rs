@@ -21,7 +21,7 @@ pub struct CacheArguments {
     /// Maximum size of the cache on disk, such as 500MB or 20GiB. [default: 20GiB]
     ///
     /// Beyond it, the least recently used files are removed.
-    #[arg(long = "cache-size", value_name = "SIZE", requires = "folder")]
+    #[arg(long = "cache-size", value_name = "SIZE", requires = "folder", value_parser = parse_size)]
     size: Option<ByteSize>,
 
     /// Seconds to wait for another process that shows no heartbeat.
@@ -36,6 +36,12 @@ pub struct CacheArguments {
     /// Print the path of the cached file instead of the slices.
     #[arg(long, requires = "folder", conflicts_with = "output")]
     pub print_path: bool,
+}
+
+/// Parses a size: bytes, or thousands (kB, MB, …) or 1,024s (KiB, MiB, …) of them.
+pub fn parse_size(text: &str) -> Result<ByteSize, String> {
+    text.parse()
+        .map_err(|_| "expected a number of bytes, or a size such as 500MB or 2GiB".to_owned())
 }
 
 impl CacheArguments {

@@ -12,6 +12,8 @@ use omega_slices::{
     Setting, Zone, parse_timestamp,
 };
 
+use super::cache::parse_size;
+
 /// Names the root of the input files if no argument does.
 const DATA_VARIABLE: &str = "OMEGA_DATA_PARQUET_ROOT";
 const DEFAULT_DATA: &str = "data/parquet";
@@ -171,19 +173,19 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// Memory that the run may use, such as 2GB. [default: half of the machine's]
+    /// Memory that the run may use, such as 2GB or 1500MiB. [default: half of the machine's]
     ///
-    /// Columns that do not fit go through a temporary file, which slows the run down. If even that
-    /// is not enough, the run fails at once and says what it needs. It never changes the output.
-    #[arg(long, value_name = "SIZE")]
+    /// Columns that do not fit go through a temporary file. If even that is not enough, the run
+    /// fails before the first slice and says what it needs. It never changes the output.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<ByteSize>,
 
-    /// Folder of temporary files. [default: $TMPDIR, else /var/tmp]
+    /// Folder of temporary files, on a disk. [default: $TMPDIR, else /var/tmp]
     #[arg(long, value_name = "DIR")]
     temp_dir: Option<PathBuf>,
 
     /// Disk that temporary files may take, such as 20GB. [default: nine tenths of what is free]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     temp_limit: Option<ByteSize>,
 
     /// Rows of a series to decode at a time; never changes the output.

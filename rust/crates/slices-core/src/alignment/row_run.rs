@@ -72,6 +72,26 @@ impl RowRun {
         self
     }
 
+    /// The same rows from another position on.
+    #[must_use]
+    pub fn with_position(mut self, new_position: usize) -> Self {
+        let (Self::Sequential { position, .. } | Self::Repeated { position, .. }) = &mut self;
+        *position = new_position;
+        self
+    }
+
+    /// Whether `next` is the continuation of this run, so that both could be one.
+    #[must_use]
+    pub fn goes_on_with(&self, next: &Self) -> bool {
+        let next_row = match self {
+            Self::Sequential { row, len, .. } => row + *len as u64,
+            Self::Repeated { row, .. } => *row,
+        };
+        self.repeated_ns() == next.repeated_ns()
+            && self.positions().end == next.position()
+            && next_row == next.row()
+    }
+
     /// The run, cut or extended to `new_len` positions.
     #[must_use]
     pub fn with_len(mut self, new_len: usize) -> Self {

@@ -24,6 +24,23 @@ impl Block {
         self.positions.len()
     }
 
+    /// The block without the positions between its slices, if most are no slice. A plan holds its
+    /// blocks until it has all its slices, so these must not take memory for the rest.
+    pub fn without_rests(self) -> Self {
+        const SPARSE: usize = 4;
+        if self.positions.len() * SPARSE > self.timestamps.len() {
+            return self;
+        }
+        let timestamps = self.positions.iter();
+        let timestamps = timestamps.map(|&position| self.timestamps[position as usize]);
+        let series = self.series.iter().map(|series| series.at(&self.positions));
+        Self {
+            timestamps: timestamps.collect(),
+            series: series.collect(),
+            positions: (0..self.positions.len() as u32).collect(),
+        }
+    }
+
     /// Writes the timestamp of each slice into the cells of all its symbols.
     pub fn fill_timestamps(&self, slices: Range<usize>, symbols: usize, cells: &mut [i64]) {
         for (line, &position) in cells.chunks_mut(symbols).zip(&self.positions[slices]) {
@@ -67,6 +84,27 @@ pub struct SeriesRows {
 }
 
 impl SeriesRows {
+    /// The rows at some positions, which are numbered anew.
+    fn at(&self, positions: &[u32]) -> Self {
+        let mut runs: Vec<RowRun> = Vec::new();
+        for (&position, slice) in positions.iter().zip(0..) {
+            let position = position as usize;
+            let Some(run) = self.touched_by(&(position..position + 1)).first() else {
+                continue;
+            };
+            let one = run.within(&(position..position + 1)).with_position(slice);
+            match runs.last_mut() {
+                Some(last) if last.goes_on_with(&one) => *last = last.with_len(last.len() + 1),
+                _ => runs.push(one),
+            }
+        }
+        Self {
+            repeats: runs.iter().any(|run| run.repeated_ns().is_some()),
+            runs,
+            shuffled: self.shuffled.clone(),
+        }
+    }
+
     /// The runs that overlap some positions.
     pub fn touched_by(&self, positions: &Range<usize>) -> &[RowRun] {
         let first = self
@@ -201,4 +239,55 @@ pub enum GatherTask {
     Gather(Arc<Plan>),
     /// Read the rest of all series, to find any damage.
     Finish,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use slices_core::alignment::{TimeIndex, carry_forward};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_block_without_rests_shows_the_same_rows(
+            minutes in prop::collection::vec(prop::collection::btree_set(0..300_i64, 0..200), 1..5),
+            every in 4..40_usize,
+            max_age in prop::option::of(1..20_i64),
+        ) {
+            let minutes: Vec<Vec<i64>> =
+                minutes.into_iter().map(|one| one.into_iter().collect()).collect();
+            let minutes: Vec<&[i64]> = minutes.iter().map(Vec::as_slice).collect();
+            let index = TimeIndex::of(&minutes);
+            let series = index.aligned.into_iter().map(|aligned| {
+                let runs = match max_age {
+                    Some(max_age) => carry_forward(&index.timestamps, &aligned, None, max_age),
+                    None => aligned,
+                };
+                SeriesRows { runs, repeats: max_age.is_some(), shuffled: Arc::new([]) }
+            });
+            let block = Block {
+                series: series.collect(),
+                positions: (0..index.timestamps.len() as u32).step_by(every).collect(),
+                timestamps: index.timestamps,
+            };
+            let shown = |block: &Block| -> Vec<_> {
+                let cells = block.positions.iter().map(|&position| {
+                    let position = position as usize;
+                    let row = |series: &SeriesRows| {
+                        let run = *series.touched_by(&(position..position + 1)).first()?;
+                        let run = run.within(&(position..position + 1));
+                        Some((run.row(), run.repeated_ns()))
+                    };
+                    (block.timestamps[position], block.series.iter().map(row).collect::<Vec<_>>())
+                });
+                cells.collect()
+            };
+            let before = shown(&block);
+            let slices = block.slices();
+            let after = block.without_rests();
+            prop_assert!(after.timestamps.len() == slices || after.timestamps.len() < 4 * slices);
+            prop_assert_eq!(shown(&after), before);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::gather::{BufferPool, GatherTask, Plan, TILE_SLICES};
 use crate::memory::Reservation;
 use crate::multi_symbol::column_sources::ColumnSources;
 use crate::multi_symbol::columns::Columns;
-use crate::multi_symbol::options::{BATCH_PARTS, PLANNED_ROW_BYTES};
+use crate::multi_symbol::options::Shares;
 use crate::multi_symbol::slice::BatchContext;
 use crate::multi_symbol::warnings::{empty_series, empty_timeline};
 use crate::multi_symbol::{Inputs, ReadOptions, SliceBatch};
@@ -139,9 +139,10 @@ impl SliceBatches {
         let Inputs { hours, resolved } = inputs;
         let number = resolved.series.len();
         let memory = options.memory_budget();
-        let process = PROCESS_BYTES + THREAD_BYTES * options.threads().get() as u64;
-        let working = process + ReadOptions::working_bytes(memory.limit());
-        let mut held = vec![memory.reserve(working, "the program itself")?];
+        // No series has work for more than two threads at a time.
+        let busy_threads = options.threads().get().min(2 * number.max(1)) as u64;
+        let process = PROCESS_BYTES + THREAD_BYTES * busy_threads;
+        let mut held = vec![memory.reserve(process, "the program itself")?];
         let rules = options.series_rules(request, hours.as_ref(), number, &memory);
         let thread_pool = ThreadPool::start(options.threads())?;
         let roles: Vec<_> = resolved.series.iter().map(|files| files.role).collect();
@@ -172,15 +173,12 @@ impl SliceBatches {
         // Plans in work, the one whose batches are used, and the one that is written.
         let plan_bytes =
             (batch_slices * symbols.len() * layout.row_bytes() * (PLANS_AHEAD + 2)) as u64;
-        let by_memory =
-            usize::try_from(memory.limit() / BATCH_PARTS / plan_bytes).unwrap_or(usize::MAX);
-        let batches = (TILE_SLICES / batch_slices)
-            .min(by_memory)
-            .clamp(1, MAX_PLAN_BATCHES);
-        let chunk_rows = rules.of(Role::Primary).chunk_rows();
-        held.push(memory.reserve(plan_bytes * batches as u64, "the batches")?);
-        let planned = number * chunk_rows * PLANNED_ROW_BYTES;
-        held.push(memory.reserve(planned as u64, format!("reading {number} series"))?);
+        let shares = Shares {
+            options,
+            series: number,
+            plan_bytes,
+            batches: (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES),
+        };
         for series in &all_series {
             held.push(memory.reserve(series.timestamp_bytes()?, "the timestamps")?);
         }
@@ -188,10 +186,13 @@ impl SliceBatches {
             &layout,
             symbols.len(),
             &all_series,
-            &memory,
+            (&memory, shares),
             options,
             &thread_pool,
         )?;
+        held.push(memory.reserve(shares.bytes(memory.limit()), "the batches")?);
+        let batches = shares.batches(memory.limit());
+        let chunk_rows = rules.of(Role::Primary).chunk_rows();
         let buffers = (BufferPool::default(), BufferPool::default());
         let price_types = request.price_types().len();
         let rule = SliceRule {

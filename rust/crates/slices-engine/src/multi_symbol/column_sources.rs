@@ -8,6 +8,7 @@ use arrow::buffer::MutableBuffer;
 
 use crate::memory::{MemoryBudget, Reservation};
 use crate::multi_symbol::ReadOptions;
+use crate::multi_symbol::options::Shares;
 use crate::series::{OpenSeries, ValueCursor};
 use crate::spill::{SpillFile, SpilledColumn};
 use crate::thread_pool::{Priority, SerialTask, ThreadPool};
@@ -26,6 +27,15 @@ const PIECE_COST_ROWS: u64 = 512;
 /// A page is held decompressed, and the allocator rounds its size up.
 fn held_bytes(page_bytes: u64) -> u64 {
     CURSOR_BYTES + page_bytes + page_bytes / 8
+}
+
+/// What is taken while columns are decoded: each thread holds a page of one, compressed and not, and
+/// a piece of the temporary file. The allocator gives the memory of earlier pages back later.
+fn decoding_bytes(columns: &[SourceColumn], options: &ReadOptions) -> u64 {
+    let largest = columns.iter().map(|column| column.bytes).max().unwrap_or(0);
+    let piece = (PIECE_ROWS[0] * size_of::<f64>()) as u64;
+    let threads = options.threads().get().min(columns.len());
+    threads as u64 * (5 * largest + piece)
 }
 
 /// A value column of a series.
@@ -62,7 +72,7 @@ impl ColumnSources {
         layout: &StreamSchema,
         symbols: usize,
         all_series: &[Arc<OpenSeries>],
-        memory: &Arc<MemoryBudget>,
+        (memory, shares): (&Arc<MemoryBudget>, Shares<'_>),
         options: &ReadOptions,
         thread_pool: &ThreadPool,
     ) -> Result<Self> {
@@ -83,15 +93,20 @@ impl ColumnSources {
         let mut columns: Vec<_> = of_groups.collect();
         let total =
             |columns: &[SourceColumn]| columns.iter().map(|column| column.bytes).sum::<u64>();
-        if total(&columns) > memory.left() {
+        let shared = shares.bytes(memory.limit());
+        let mut decoding = decoding_bytes(&columns, options);
+        let mut left = memory.left().saturating_sub(shared + decoding);
+        if total(&columns) > left {
             // A chunk of many pages takes less than its footer says.
             for column in &mut columns {
                 let series = &all_series[column.series];
                 column.bytes = held_bytes(series.column_bytes_by_headers(column.field)?);
             }
+            decoding = decoding_bytes(&columns, options);
+            left = memory.left().saturating_sub(shared + decoding);
         }
-        if total(&columns) <= memory.left() && options.forced_spill().is_none() {
-            let _held = memory.reserve(total(&columns), "the columns")?;
+        if total(&columns) <= left && options.forced_spill().is_none() {
+            let _held = memory.reserve(total(&columns) + decoding, "the columns")?;
             return Ok(Self {
                 failures: Vec::new(),
                 columns,
@@ -100,20 +115,24 @@ impl ColumnSources {
                 _held,
             });
         }
-        // While the file is written, each thread holds what one column takes, compressed and not,
-        // and a piece.
-        let largest = columns.iter().map(|column| column.bytes).max().unwrap_or(0);
-        let piece = PIECE_ROWS[0] * size_of::<f64>();
-        let threads = options.threads().get() as u64;
-        let writing = memory.reserve(threads * (2 * largest + piece as u64), "decoding")?;
         let plan = match options.forced_spill() {
-            None => SpillPlan::new(&columns, memory)?,
+            None => {
+                let most = memory.left_at_most().saturating_sub(shared + decoding);
+                let plan = SpillPlan::new(&columns, left);
+                let plan = plan.or_else(|_| SpillPlan::new(&columns, most));
+                plan.map_err(|needed| {
+                    let what = format!("{} columns side by side", columns.len());
+                    let others = memory.taken() + decoding;
+                    memory.too_small(shares.enough(others + needed), what)
+                })?
+            }
             Some((every, piece_rows)) => SpillPlan {
                 spilled: (0..columns.len()).step_by(every.get()).collect(),
                 piece_rows,
                 bytes: 0,
             },
         };
+        let _held = memory.reserve(plan.bytes + decoding, "the columns")?;
         let rows: Vec<_> = plan.spilled.iter().map(|&one| columns[one].rows).collect();
         let folder = options.temp_dir();
         let file = SpillFile::create(&folder, &rows, plan.piece_rows, options.temp_limit())?;
@@ -123,8 +142,6 @@ impl ColumnSources {
             (all_series[column.series].clone(), column.field)
         });
         let failures = write_columns(&file, decoded.collect(), options, thread_pool)?;
-        drop(writing);
-        let _held = memory.reserve(plan.bytes, "the columns")?;
         let mut numbers = vec![None; columns.len()];
         for (number, &one) in plan.spilled.iter().enumerate() {
             numbers[one] = Some(number);
@@ -178,12 +195,12 @@ struct SpillPlan {
 }
 
 impl SpillPlan {
-    /// The plan that fits into what is left and costs least to write and read.
-    fn new(columns: &[SourceColumn], memory: &MemoryBudget) -> Result<Self> {
-        let plans =
-            PIECE_ROWS.map(|piece_rows| Self::with_pieces(columns, piece_rows, memory.left()));
+    /// The plan that fits into what is left and costs least to write and read. Otherwise the bytes
+    /// that would be enough.
+    fn new(columns: &[SourceColumn], left: u64) -> Result<Self, u64> {
+        let plans = PIECE_ROWS.map(|piece_rows| Self::with_pieces(columns, piece_rows, left));
         let needed = plans.iter().map(|plan| plan.bytes).min().unwrap_or(0);
-        let fitting = plans.into_iter().filter(|plan| plan.bytes <= memory.left());
+        let fitting = plans.into_iter().filter(|plan| plan.bytes <= left);
         let cost = |plan: &Self| {
             let of_column = |&one: &usize| {
                 let rows = columns[one].rows;
@@ -191,11 +208,7 @@ impl SpillPlan {
             };
             plan.spilled.iter().map(of_column).sum::<u64>()
         };
-        fitting.min_by_key(cost).ok_or_else(|| {
-            let taken = memory.limit() - memory.left();
-            let what = format!("reading {} columns side by side", columns.len());
-            memory.too_small(taken + needed, what)
-        })
+        fitting.min_by_key(cost).ok_or(needed)
     }
 
     /// Takes the columns that save most memory for their rows, until the others fit.
@@ -291,18 +304,39 @@ impl WriteState {
                     break;
                 }
                 let values = &mut piece.typed_data_mut::<f64>()[..rows];
-                let read = cursor.read(values);
+                let failure = cursor.read(values).err().map(|error| {
+                    let first_row = cursor.position();
+                    first_failure(series, *field, first_row, values, error)
+                });
                 let bytes = rows * size_of::<f64>();
                 self.file
                     .write(column, number, &piece.as_slice()[..bytes])?;
-                if let Err(error) = read {
+                if let Some(failure) = failure {
                     // Returned where its row is read, after the slices before it.
-                    let row = cursor.sound_rows().min(self.file.rows(column) - 1);
                     let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-                    failures[column] = Some((row, error));
+                    failures[column] = Some(failure);
                     break;
                 }
             }
         }
     }
+}
+
+/// Reads rows again, one by one, of which some could not be decoded. Returns the first that cannot,
+/// and why. `known` is the error of reading all at once.
+fn first_failure(
+    series: &Arc<OpenSeries>,
+    field: usize,
+    first_row: u64,
+    values: &mut [f64],
+    known: Error,
+) -> (u64, Error) {
+    let mut cursor = ValueCursor::starting_at(series.clone(), field, first_row);
+    for (value, row) in values.iter_mut().zip(first_row..) {
+        if let Err(error) = cursor.read(std::slice::from_mut(value)) {
+            return (row, error);
+        }
+    }
+    let last_row = first_row + (values.len() as u64).saturating_sub(1);
+    (last_row, known)
 }

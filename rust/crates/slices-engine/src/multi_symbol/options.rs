@@ -7,7 +7,7 @@ use std::{env, thread};
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::memory::{MemoryBudget, machine_bytes};
+use crate::memory::MemoryBudget;
 use crate::multi_symbol::batches::PLANS_AHEAD;
 use crate::series::SeriesRules;
 use crate::series_files::Role;
@@ -39,13 +39,13 @@ const BUDGET_PARTS: u64 = 32;
 const CHUNK_PARTS: u64 = 8;
 
 /// The share that batches may take.
-pub(super) const BATCH_PARTS: u64 = 16;
+const BATCH_PARTS: u64 = 16;
 
 /// The fewest rows of a chunk, where a small memory budget demands it.
 const CHUNK_ROWS_MIN: usize = 64;
 
-/// What a row takes in the window, the chunks and the plans of a series with many gaps.
-pub(super) const PLANNED_ROW_BYTES: usize = 96;
+/// What a row takes at most in the window, the chunks and the plans: two runs in each plan.
+const PLANNED_ROW_BYTES: usize = 240;
 
 /// Descriptors that a run may need beside those of its input files.
 const OTHER_DESCRIPTORS: usize = 64;
@@ -199,8 +199,8 @@ impl ReadOptions {
 
     /// The budget of the run.
     pub fn memory_budget(&self) -> Arc<MemoryBudget> {
-        let half = || machine_bytes().map_or(u64::MAX, |bytes| bytes / 2);
-        MemoryBudget::new(self.memory.unwrap_or_else(half))
+        self.memory
+            .map_or_else(MemoryBudget::of_machine, MemoryBudget::new)
     }
 
     /// The folder of temporary files.
@@ -229,13 +229,6 @@ impl ReadOptions {
         self.temp_limit
     }
 
-    /// What must be free for segments and for values that are decoded ahead.
-    pub(super) fn working_bytes(memory_limit: u64) -> u64 {
-        let budgets = [SEGMENT_BUDGET_BYTES, AHEAD_BUDGET_BYTES];
-        let shares = budgets.map(|budget| within(budget, memory_limit) as u64);
-        shares.iter().sum()
-    }
-
     /// Number of rows of a column to decode ahead; 0 if there are too many columns.
     pub(super) fn ahead_rows(columns: usize, memory_limit: u64) -> usize {
         let budget = within(AHEAD_BUDGET_BYTES, memory_limit);
@@ -257,6 +250,48 @@ impl ReadOptions {
         let share = usize::try_from(memory_limit / CHUNK_PARTS).unwrap_or(usize::MAX);
         let most = (share / (series.max(1) * PLANNED_ROW_BYTES)).max(CHUNK_ROWS_MIN);
         self.chunk_rows.map_or(usual.min(most), NonZeroUsize::get)
+    }
+}
+
+/// The parts of a run that take a share of its memory, whatever the columns need.
+#[derive(Clone, Copy)]
+pub(super) struct Shares<'a> {
+    pub options: &'a ReadOptions,
+    pub series: usize,
+    /// What the batches of all plans take, for one batch per plan.
+    pub plan_bytes: u64,
+    /// Maximum number of batches of a plan.
+    pub batches: usize,
+}
+
+impl Shares<'_> {
+    /// Number of batches of a plan.
+    pub fn batches(&self, memory_limit: u64) -> usize {
+        let by_memory = memory_limit / BATCH_PARTS / self.plan_bytes;
+        let by_memory = usize::try_from(by_memory).unwrap_or(usize::MAX);
+        self.batches.min(by_memory.max(1))
+    }
+
+    /// Number of bytes that all of them take.
+    pub fn bytes(&self, memory_limit: u64) -> u64 {
+        let working = [SEGMENT_BUDGET_BYTES, AHEAD_BUDGET_BYTES];
+        let working = working.map(|budget| within(budget, memory_limit) as u64);
+        let chunk_rows = self.options.chunk_rows(self.series, memory_limit);
+        let planned = (self.series * chunk_rows * PLANNED_ROW_BYTES) as u64;
+        let batches = self.plan_bytes * self.batches(memory_limit) as u64;
+        working.iter().sum::<u64>() + planned + batches
+    }
+
+    /// A memory that is enough for them and `others` bytes.
+    pub fn enough(&self, others: u64) -> u64 {
+        const MEGABYTE: u64 = 1_000_000;
+        let mut limit = others;
+        // They take a quarter of what is added, until each has what it can use.
+        while self.bytes(limit) + others > limit {
+            let lacking = self.bytes(limit) + others - limit;
+            limit = (limit + lacking).div_ceil(MEGABYTE) * MEGABYTE;
+        }
+        limit
     }
 }
 

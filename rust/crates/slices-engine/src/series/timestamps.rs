@@ -28,6 +28,9 @@ use slices_parquet::{FileRanges, Projection};
 /// What an open series takes beside its footers and columns.
 const SERIES_BYTES: u64 = 8 << 10;
 
+/// What small files of a series take while they are read, if there are several.
+const SMALL_FILES_BYTES: u64 = 128 << 10;
+
 /// What kept timestamps take at most.
 const KEPT_BYTES_MAX: u64 = 200 << 10;
 
@@ -92,7 +95,12 @@ impl TimestampReader {
             .map(|(file, ranges)| SelectedFile::new(file, ranges))
             .collect();
         let footers = files.iter().map(|file| file.file.file().metadata_bytes());
-        let footer_bytes = SERIES_BYTES + footers.sum::<u64>();
+        let opened_bytes = if files.len() > 1 {
+            SMALL_FILES_BYTES
+        } else {
+            0
+        };
+        let footer_bytes = SERIES_BYTES + opened_bytes + footers.sum::<u64>();
         let ranges = files.iter().flat_map(SelectedFile::file_ranges);
         let series = Arc::new(OpenSeries {
             name: found.name.clone(),

@@ -67,14 +67,6 @@ impl ValueCursor {
         self.position
     }
 
-    /// Number of rows that have been read. After an error, those before the first row that was not.
-    pub fn sound_rows(&self) -> u64 {
-        match &self.source {
-            Source::Files(column) => column.position(),
-            Source::Spilled(_) => self.position,
-        }
-    }
-
     /// Fills `into` with the next values, NaN for a null. That many rows must remain.
     pub fn read(&mut self, into: &mut [f64]) -> Result<()> {
         match &mut self.source {
