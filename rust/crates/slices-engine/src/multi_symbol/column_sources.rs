@@ -29,8 +29,8 @@ fn held_bytes(page_bytes: u64) -> u64 {
     CURSOR_BYTES + page_bytes + page_bytes / 8
 }
 
-/// What is taken while columns are decoded: each thread holds a page of one, compressed and not, and
-/// a piece of the temporary file. The allocator gives the memory of earlier pages back later.
+/// What is taken while columns are decoded: each thread holds a page of one, compressed and not,
+/// and a piece of the temporary file. The allocator gives the memory of earlier pages back later.
 fn decoding_bytes(columns: &[SourceColumn], options: &ReadOptions) -> u64 {
     let largest = columns.iter().map(|column| column.bytes).max().unwrap_or(0);
     let piece = (PIECE_ROWS[0] * size_of::<f64>()) as u64;
