@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,16 @@ SYMBOLS = 200
 ROWS = 16_000
 
 
+# A process starts with the peak of the one that started it, so that a small one has to.
+LAUNCHER = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[2:]).returncode
+with open(sys.argv[1], "w") as peak:
+    peak.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+"""
+
+
 class Ended(NamedTuple):
     """A run of the executable that has ended."""
 
@@ -41,23 +52,23 @@ def sync(root: Path, *options: str) -> Ended:
     command = [str(executable()), "sync", f"--data={root}", "--all-symbols", "--price-types=bid"]
     command += [] if any(option.startswith("--timeline") for option in options) else ["--timeline=union"]
     command += ["--progress=never", "--error-format=json", "--threads=2", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        digest = hashlib.sha256()
-        stdout, stderr = process.stdout, process.stderr
-        assert stdout is not None
-        assert stderr is not None
+    with tempfile.NamedTemporaryFile("r") as peak:
+        command = [sys.executable, "-S", "-c", LAUNCHER, peak.name, *command]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            digest = hashlib.sha256()
+            stdout, stderr = process.stdout, process.stderr
+            assert stdout is not None
+            assert stderr is not None
 
-        def take() -> None:
-            while block := stdout.read(1 << 20):
-                digest.update(block)
+            def take() -> None:
+                while block := stdout.read(1 << 20):
+                    digest.update(block)
 
-        reader = threading.Thread(target=take)
-        reader.start()
-        lines = stderr.read().splitlines()
-        reader.join()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return Ended(process.returncode, usage.ru_maxrss * 1_024, digest.hexdigest(), json.loads(lines[-1]))
+            reader = threading.Thread(target=take)
+            reader.start()
+            lines = stderr.read().splitlines()
+            reader.join()
+        return Ended(process.returncode, 1_024 * int(peak.read()), digest.hexdigest(), json.loads(lines[-1]))
 
 
 def make(root: Path, writer: str, missing: str) -> None:
