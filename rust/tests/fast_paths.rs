@@ -500,6 +500,16 @@ proptest! {
     }
 }
 
+/// A folder with series written in one way.
+fn written(series: &[(Minutes, Option<i64>)], writing: &Writing) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (number, (minutes, nulls)) in series.iter().enumerate() {
+        let path = common::path(folder.path(), &format!("S{number}"), "M1", "TRADE");
+        write(&path, number, minutes, *nulls, writing);
+    }
+    folder
+}
+
 /// Checks series written in one way against the oracle.
 fn check(
     series: &[(Minutes, Option<i64>)],
@@ -507,11 +517,7 @@ fn check(
     wanted: &Wanted,
     options: &ReadOptions,
 ) {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (number, (minutes, nulls)) in series.iter().enumerate() {
-        let path = common::path(folder.path(), &format!("S{number}"), "M1", "TRADE");
-        write(&path, number, minutes, *nulls, writing);
-    }
+    let folder = written(series, writing);
     let found = slices(folder.path(), series.len(), wanted, options);
     let found = found.expect("files that can be read");
     assert!(found == oracle(series, wanted), "{writing:?} {wanted:?}");
@@ -630,11 +636,7 @@ fn every_writer_with_every_shape() {
             };
             let expected = oracle(&series, &wanted);
             for (writer, writing) in writers() {
-                let folder = tempfile::tempdir().expect("a folder");
-                for (number, (minutes, nulls)) in series.iter().enumerate() {
-                    let path = common::path(folder.path(), &format!("S{number}"), "M1", "TRADE");
-                    write(&path, number, minutes, *nulls, &writing);
-                }
+                let folder = written(&series, &writing);
                 let read = |options: &ReadOptions| {
                     let found = slices(folder.path(), series.len(), &wanted, options);
                     found.expect("files that can be read")

@@ -22,7 +22,8 @@ use serde_json::Value;
 
 const SYMBOLS: usize = 40;
 
-/// Series of so many rows in one page of a column each, of values without a dictionary.
+/// Series of `rows` minutes, a seventh of them missing. Each column is one page, without a
+/// dictionary.
 fn data(rows: i64) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for number in 0..SYMBOLS {
@@ -180,7 +181,7 @@ fn a_killed_run_leaves_no_temporary_file() {
     let place = folder.path().to_str().expect("a name in Unicode");
     let mut command = sync(data.path(), &["--spill-every", "1", "--temp-dir", place]);
     let mut child = command
-        // Nobody reads: it stops behind the first batches.
+        // It stops behind the first batches, since they are not read.
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

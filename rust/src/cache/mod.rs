@@ -38,7 +38,7 @@ pub enum Event {
     Waiting,
     /// One more batch is built: the progress, and the bytes written so far.
     Batch(Progress, u64),
-    /// The entry is built. The run had a temporary file of so many bytes, or none.
+    /// The entry is built: the bytes of the temporary file, or 0 without one.
     Built(u64),
 }
 

@@ -115,10 +115,15 @@ impl Drop for Reservation {
     }
 }
 
-/// A number of bytes, rounded up so that it is enough.
-pub fn size_up(bytes: u64) -> impl fmt::Display {
+/// A number of bytes, rounded up to whole megabytes.
+pub fn whole_megabytes(bytes: u64) -> u64 {
     const MEGABYTE: u64 = 1_000_000;
-    ByteSize(bytes.div_ceil(MEGABYTE) * MEGABYTE).display().si()
+    bytes.div_ceil(MEGABYTE).saturating_mul(MEGABYTE)
+}
+
+/// A number of bytes for people, rounded up so that it is enough.
+pub fn size_up(bytes: u64) -> impl fmt::Display {
+    ByteSize(whole_megabytes(bytes)).display().si()
 }
 
 /// The memory of the machine, or of its control group if that may use less. `None` if the system

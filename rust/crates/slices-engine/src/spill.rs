@@ -70,15 +70,15 @@ pub struct SpillFile {
 }
 
 impl SpillFile {
-    /// Number of bytes of the file, and of its places in memory.
-    pub fn sizes(rows: impl Iterator<Item = u64>, piece_rows: usize) -> (u64, u64) {
-        rows.fold((0, 0), |(disk, memory), rows| {
-            let pieces = rows.div_ceil(piece_rows as u64);
-            (disk + rows * VALUE_BYTES, memory + pieces * VALUE_BYTES)
-        })
+    /// Number of bytes in memory that a column of `rows` rows takes while it is read: those of a
+    /// piece, and the places of all pieces.
+    pub fn column_bytes(rows: u64, piece_rows: usize) -> u64 {
+        let piece_rows = piece_rows as u64;
+        (rows.min(piece_rows) + rows.div_ceil(piece_rows)) * VALUE_BYTES
     }
 
-    /// Creates the file for columns of so many rows in a folder, and takes its whole size there.
+    /// Creates the file in a folder, for columns with these numbers of rows, and takes its whole
+    /// size there.
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl SpilledColumn {
         }
     }
 
-    /// Reads the rest of the piece of the next row, as far as it was decoded.
+    /// Reads the rest of the piece of the next row.
     fn load(&mut self) -> Result<()> {
         let piece_rows = self.file.layout.piece_rows as u64;
         let first = self.position - self.position % piece_rows;
@@ -283,8 +283,7 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().expect("a folder");
             let file = SpillFile::create(folder.path(), &rows, piece_rows, None).expect("a file");
-            let (disk_bytes, _) = SpillFile::sizes(rows.iter().copied(), piece_rows);
-            prop_assert_eq!(file.bytes(), disk_bytes);
+            prop_assert_eq!(file.bytes(), rows.iter().sum::<u64>() * VALUE_BYTES);
             let value = |column: usize, row: u64| (column * 1_000) as f64 + row as f64;
             for (column, &rows) in rows.iter().enumerate() {
                 let mut row = 0;

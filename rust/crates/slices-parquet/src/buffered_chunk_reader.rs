@@ -10,7 +10,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::file::{PositionedFile, PositionedRead};
+use super::file::{FilePart, PositionedFile, PositionedRead};
 use super::limits::ChunkLimits;
 use super::page_header::DictionaryPage;
 use super::snappy;
@@ -34,27 +34,11 @@ pub(super) struct BufferedChunkReader {
 
 /// Bytes of the file that were read ahead.
 struct Window {
-    start: u64,
-    bytes: Bytes,
+    part: FilePart,
     /// Whether the file was checked after they were read.
     checked: bool,
     /// Whether the last page of the chunk was handed out.
     ended: bool,
-}
-
-impl Window {
-    /// The bytes from `start` on; none if `start` lies outside.
-    fn rest_from(&self, start: u64) -> Bytes {
-        let end = self.start + self.bytes.len() as u64;
-        self.from(start, end.saturating_sub(start))
-            .unwrap_or_default()
-    }
-
-    fn from(&self, start: u64, len: u64) -> Option<Bytes> {
-        let offset = usize::try_from(start.checked_sub(self.start)?).ok()?;
-        let end = offset.checked_add(usize::try_from(len).ok()?)?;
-        (end <= self.bytes.len()).then(|| self.bytes.slice(offset..end))
-    }
 }
 
 impl BufferedChunkReader {
@@ -71,8 +55,10 @@ impl BufferedChunkReader {
         };
         let first = first.min(end.saturating_sub(start));
         let window = Window {
-            start,
-            bytes: file.get_bytes(start, first as usize)?,
+            part: FilePart {
+                start,
+                bytes: file.get_bytes(start, first as usize)?,
+            },
             checked: true,
             ended: false,
         };
@@ -89,7 +75,7 @@ impl BufferedChunkReader {
     pub fn free_if_ended(&self) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.ended {
-            window.bytes = Bytes::new();
+            window.part.bytes = Bytes::new();
         }
         window.ended
     }
@@ -128,15 +114,17 @@ impl ChunkReader for BufferedChunkReader {
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = window.rest_from(start);
+        let mut known = window.part.rest_from(start);
         if known.is_empty() {
             // A page was skipped. The next page that is read checks the file, and so the headers
             // that were read before it.
             let length = HEADER_BYTES.min(self.end.saturating_sub(start));
             known = self.file.peek(start, length as usize)?;
             *window = Window {
-                start,
-                bytes: known.clone(),
+                part: FilePart {
+                    start,
+                    bytes: known.clone(),
+                },
                 checked: false,
                 ended: false,
             };
@@ -150,7 +138,7 @@ impl ChunkReader for BufferedChunkReader {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let page_end = start.saturating_add(length as u64);
-        if let Some(bytes) = window.from(start, length as u64) {
+        if let Some(bytes) = window.part.get(start, length) {
             window.ended |= page_end >= self.end;
             if !window.checked {
                 self.file.check_unchanged()?;
@@ -163,8 +151,10 @@ impl ChunkReader for BufferedChunkReader {
         let bytes = self.file.get_bytes(start, length.saturating_add(header))?;
         // Copy the header, so that it does not keep the memory of the page.
         *window = Window {
-            start: page_end,
-            bytes: Bytes::copy_from_slice(&bytes[length..]),
+            part: FilePart {
+                start: page_end,
+                bytes: Bytes::copy_from_slice(&bytes[length..]),
+            },
             checked: true,
             ended: page_end >= self.end,
         };

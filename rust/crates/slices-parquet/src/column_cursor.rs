@@ -15,7 +15,7 @@ use super::arrays::ArrayBatches;
 use super::columns::{Column, float64, stored_numbers};
 use super::file::PositionedFile;
 use super::fixed_width::{ColumnRead, FixedWidth, FixedWidthColumn};
-use super::pages::{decompressor_bytes, open_chunk_bytes};
+use super::pages::{footer_chunk_bytes, open_chunk_bytes};
 use super::parquet_file::{ParquetFile, RowRange};
 use slices_core::error::{Error, Result};
 
@@ -56,9 +56,7 @@ impl FileRanges {
     /// Number of bytes of pages that a cursor over a column holds at most, as the footers say.
     pub fn bytes_by_footer(&self, column: FileColumn) -> u64 {
         let of_range = |range: &FileRange| {
-            let chunk = range.chunk(column);
-            let bytes = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
-            bytes + decompressor_bytes(chunk) + column.library_bytes(&range.file)
+            footer_chunk_bytes(range.chunk(column)) + column.library_bytes(&range.file)
         };
         self.0.iter().map(of_range).max().unwrap_or(0)
     }
@@ -74,7 +72,7 @@ impl FileRanges {
         for range in self.0.iter() {
             let chunk = range.chunk(column);
             let declared = open_chunk_bytes(&range.file.opened()?, chunk);
-            let bytes = declared.unwrap_or(chunk.uncompressed_size().unsigned_abs());
+            let bytes = declared.unwrap_or_else(|| footer_chunk_bytes(chunk));
             most = most.max(bytes + column.library_bytes(&range.file));
         }
         Ok(most)

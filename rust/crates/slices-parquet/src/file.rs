@@ -134,11 +134,32 @@ impl InputFile {
     }
 }
 
+/// Some bytes of a file that were read, from `start` on.
+pub(super) struct FilePart {
+    pub start: u64,
+    pub bytes: Bytes,
+}
+
+impl FilePart {
+    /// `length` bytes from `start` on, if all of them were read.
+    pub fn get(&self, start: u64, length: usize) -> Option<Bytes> {
+        let offset = usize::try_from(start.checked_sub(self.start)?).ok()?;
+        let end = offset.checked_add(length)?;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(offset..end))
+    }
+
+    /// The bytes from `start` on; empty if `start` lies outside.
+    pub fn rest_from(&self, start: u64) -> Bytes {
+        let end = self.start + self.bytes.len() as u64;
+        self.get(start, end.saturating_sub(start) as usize)
+            .unwrap_or_default()
+    }
+}
+
 /// The end of a file, read at once, so that its footer is not read in several parts.
 pub(super) struct FileEnd {
     file: PositionedFile,
-    start: u64,
-    bytes: Bytes,
+    part: FilePart,
 }
 
 impl FileEnd {
@@ -149,16 +170,12 @@ impl FileEnd {
         let length = file.len().min(Self::BYTES);
         let start = file.len() - length;
         Ok(Self {
-            bytes: file.get_bytes(start, length as usize)?,
+            part: FilePart {
+                start,
+                bytes: file.get_bytes(start, length as usize)?,
+            },
             file: file.clone(),
-            start,
         })
-    }
-
-    /// The bytes from `start` on, if all of them were read.
-    fn rest_from(&self, start: u64) -> Option<Bytes> {
-        let skipped = usize::try_from(start.checked_sub(self.start)?).ok()?;
-        (skipped <= self.bytes.len()).then(|| self.bytes.slice(skipped..))
     }
 }
 
@@ -172,15 +189,15 @@ impl ChunkReader for FileEnd {
     type T = Chain<Reader<Bytes>, BufReader<PositionedRead>>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let known = self.rest_from(start).unwrap_or_default();
+        let known = self.part.rest_from(start);
         let after = self.file.read_from(start + known.len() as u64);
         Ok(known.reader().chain(BufReader::new(after)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        match self.rest_from(start) {
-            Some(rest) if length <= rest.len() => Ok(rest.slice(..length)),
-            _ => self.file.get_bytes(start, length),
+        match self.part.get(start, length) {
+            Some(bytes) => Ok(bytes),
+            None => self.file.get_bytes(start, length),
         }
     }
 }

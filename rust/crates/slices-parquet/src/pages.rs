@@ -82,8 +82,14 @@ pub(super) fn declared_pages(
 /// What the state of the Zstandard decompressor takes, in bytes. The others have none to speak of.
 const ZSTD_STATE_BYTES: u64 = 96 << 10;
 
+/// The most bytes that a reader of a column chunk holds, as the footer says.
+pub(super) fn footer_chunk_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+    let pages = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
+    pages + decompressor_bytes(chunk)
+}
+
 /// Number of bytes of the state of the decompressor of a column chunk.
-pub(super) fn decompressor_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+fn decompressor_bytes(chunk: &ColumnChunkMetaData) -> u64 {
     match chunk.compression() {
         Compression::ZSTD(_) => ZSTD_STATE_BYTES,
         _ => 0,

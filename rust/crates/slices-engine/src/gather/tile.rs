@@ -273,7 +273,7 @@ impl Tile {
     }
 }
 
-/// Returns the value of a cell, and makes it first if there is none. Threads that come at the same
+/// Returns the value of a cell, and makes it first if it is missing. Threads that come at the same
 /// time all make it: that takes less time than to wait for each other.
 pub(super) fn shared<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
     match cell.get() {

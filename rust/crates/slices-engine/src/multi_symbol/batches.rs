@@ -100,10 +100,8 @@ pub struct SliceBatches {
     first_timestamp_ns: Option<i64>,
     last_timestamp_ns: Option<i64>,
     warnings: Vec<Warning>,
-    /// Number of bytes of the temporary file.
-    temporary_bytes: u64,
-    /// The memory of the columns.
-    _sources: ColumnSources,
+    /// The memory of the columns, and their temporary file.
+    sources: ColumnSources,
     /// The memory of everything else.
     _held: Vec<Reservation>,
     /// Last, so that it outlives the tasks above.
@@ -179,9 +177,9 @@ impl SliceBatches {
             plan_bytes,
             batches: (TILE_SLICES / batch_slices).clamp(1, MAX_PLAN_BATCHES),
         };
-        for series in &all_series {
-            held.push(memory.reserve(series.timestamp_bytes()?, "the timestamps")?);
-        }
+        let timestamp_bytes = all_series.iter().map(|series| series.timestamp_bytes());
+        let timestamp_bytes = timestamp_bytes.sum::<Result<u64>>()?;
+        held.push(memory.reserve(timestamp_bytes, "the timestamps")?);
         let mut sources = ColumnSources::new(
             &layout,
             symbols.len(),
@@ -208,15 +206,8 @@ impl SliceBatches {
                 known_after_ns,
             )),
             planner: Planner::new(rule, (series, joins), batch_slices, batches, chunk_rows),
-            columns: Columns::new(
-                &layout,
-                symbols.len(),
-                &all_series,
-                (&mut sources, memory.limit()),
-                &thread_pool,
-                &buffers,
-            ),
-            temporary_bytes: sources.temporary_bytes(),
+            columns: Columns::new(&layout, symbols.len(), &mut sources, &thread_pool, &buffers),
+
             assembler: Assembler::new(schema.clone(), layout, &symbols, batch_slices, buffers),
             timeline: request.timeline().clone(),
             shaping,
@@ -234,7 +225,7 @@ impl SliceBatches {
             first_timestamp_ns: None,
             last_timestamp_ns: None,
             warnings: Vec::new(),
-            _sources: sources,
+            sources,
             _held: held,
             _thread_pool: thread_pool,
         })
@@ -280,7 +271,7 @@ impl SliceBatches {
         let mut report = Report::new(self.planner.reports());
         report.slices = self.slices;
         report.batches = self.batches;
-        report.temporary_bytes = self.temporary_bytes;
+        report.temporary_bytes = self.sources.temporary_bytes();
         report.first_timestamp_ns = self.first_timestamp_ns;
         report.last_timestamp_ns = self.last_timestamp_ns;
         report

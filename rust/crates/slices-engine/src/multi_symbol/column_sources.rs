@@ -1,8 +1,8 @@
 //! Decides where the values of each column come from, so that the run stays within its budget of
 //! memory: from the files while it runs, or from a temporary file.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::buffer::MutableBuffer;
 
@@ -21,7 +21,7 @@ const CURSOR_BYTES: u64 = 3 << 10;
 /// Possible lengths of a piece in the temporary file, in rows.
 const PIECE_ROWS: [usize; 5] = [8_192, 4_096, 2_048, 1_024, 512];
 
-/// Writing and reading a piece costs as much as that of so many rows more.
+/// The cost of writing and reading a piece, beside that of its rows; as a number of rows.
 const PIECE_COST_ROWS: u64 = 512;
 
 /// A page is held decompressed, and the allocator rounds its size up.
@@ -50,13 +50,9 @@ struct SourceColumn {
 
 /// The sources of all value columns of a request.
 pub(super) struct ColumnSources {
-    columns: Vec<SourceColumn>,
-    /// The temporary file, and for each column its number there.
-    spill: Option<(Arc<SpillFile>, Vec<Option<usize>>)>,
-    /// The first row of each column of the file that could not be decoded, and why.
-    failures: Vec<Option<(u64, Error)>>,
-    /// The next column to be taken.
-    next: usize,
+    /// Cursors over the columns with the numbers of their series, in the order of the layout.
+    columns: std::vec::IntoIter<(usize, ValueCursor)>,
+    temporary_bytes: u64,
     _held: Reservation,
 }
 
@@ -91,6 +87,7 @@ impl ColumnSources {
             })
         });
         let mut columns: Vec<_> = of_groups.collect();
+        let ahead_rows = ReadOptions::ahead_rows(columns.len(), memory.limit());
         let total =
             |columns: &[SourceColumn]| columns.iter().map(|column| column.bytes).sum::<u64>();
         let shared = shares.bytes(memory.limit());
@@ -108,10 +105,8 @@ impl ColumnSources {
         if total(&columns) <= left && options.forced_spill().is_none() {
             let _held = memory.reserve(total(&columns) + decoding, "the columns")?;
             return Ok(Self {
-                failures: Vec::new(),
-                columns,
-                spill: None,
-                next: 0,
+                columns: cursors(&columns, all_series, ahead_rows, Vec::new()),
+                temporary_bytes: 0,
                 _held,
             });
         }
@@ -142,47 +137,45 @@ impl ColumnSources {
             (all_series[column.series].clone(), column.field)
         });
         let failures = write_columns(&file, decoded.collect(), options, thread_pool)?;
-        let mut numbers = vec![None; columns.len()];
-        for (number, &one) in plan.spilled.iter().enumerate() {
-            numbers[one] = Some(number);
+        let mut spilled: Vec<_> = columns.iter().map(|_| None).collect();
+        for ((number, &one), failure) in plan.spilled.iter().enumerate().zip(failures) {
+            spilled[one] = Some(SpilledColumn::new(file.clone(), number, failure));
         }
         Ok(Self {
-            columns,
-            spill: Some((file, numbers)),
-            failures,
-            next: 0,
+            columns: cursors(&columns, all_series, ahead_rows, spilled),
+            temporary_bytes: file.bytes(),
             _held,
         })
     }
 
-    /// Number of bytes of the temporary file.
+    /// Number of bytes of the temporary file; 0 without one.
     pub fn temporary_bytes(&self) -> u64 {
-        self.spill.as_ref().map_or(0, |(file, _)| file.bytes())
+        self.temporary_bytes
     }
 
-    /// A cursor over the next column, in the order of the layout, and the number of its series.
-    pub fn next_cursor(
-        &mut self,
-        all_series: &[Arc<OpenSeries>],
-        ahead_rows: usize,
-    ) -> (usize, ValueCursor) {
-        let place = self.next;
-        self.next += 1;
-        let SourceColumn { series, field, .. } = self.columns[place];
-        let source = all_series[series].clone();
-        let spilled = self.spill.as_ref().and_then(|(file, numbers)| {
-            let number = numbers[place]?;
-            Some((file.clone(), number))
-        });
-        let cursor = match spilled {
-            None => ValueCursor::new(source, field, ahead_rows),
-            Some((file, number)) => {
-                let failure = self.failures[number].take();
-                ValueCursor::spilled(source, SpilledColumn::new(file, number, failure))
-            }
-        };
-        (series, cursor)
+    /// Cursors over the next columns, with the numbers of their series.
+    pub fn next_columns(&mut self, columns: usize) -> impl Iterator<Item = (usize, ValueCursor)> {
+        self.columns.by_ref().take(columns)
     }
+}
+
+/// Cursors over columns: of the files, or of the temporary file where one is given.
+fn cursors(
+    columns: &[SourceColumn],
+    all_series: &[Arc<OpenSeries>],
+    ahead_rows: usize,
+    spilled: Vec<Option<SpilledColumn>>,
+) -> std::vec::IntoIter<(usize, ValueCursor)> {
+    let spilled = spilled.into_iter().chain(std::iter::repeat_with(|| None));
+    let cursors = columns.iter().zip(spilled).map(|(column, spilled)| {
+        let series = all_series[column.series].clone();
+        let cursor = match spilled {
+            None => ValueCursor::new(series, column.field, ahead_rows),
+            Some(spilled) => ValueCursor::spilled(series, spilled),
+        };
+        (column.series, cursor)
+    });
+    cursors.collect::<Vec<_>>().into_iter()
 }
 
 /// Which columns go through the temporary file.
@@ -213,11 +206,8 @@ impl SpillPlan {
 
     /// Takes the columns that save most memory for their rows, until the others fit.
     fn with_pieces(columns: &[SourceColumn], piece_rows: usize, left: u64) -> Self {
-        let spilled_bytes = |column: &SourceColumn| {
-            let (_, places) = SpillFile::sizes([column.rows].into_iter(), piece_rows);
-            let rows = column.rows.min(piece_rows as u64);
-            CURSOR_BYTES + places + rows * size_of::<f64>() as u64
-        };
+        let spilled_bytes =
+            |column: &SourceColumn| CURSOR_BYTES + SpillFile::column_bytes(column.rows, piece_rows);
         let mut by_saving: Vec<_> = (0..columns.len())
             .map(|one| {
                 let column = &columns[one];
@@ -249,76 +239,86 @@ impl SpillPlan {
     }
 }
 
-/// The columns to decode, and what could not be decoded.
-struct WriteState {
+/// The first row of a column that could not be decoded, and why.
+type Failure = (u64, Error);
+
+/// The columns to decode.
+struct Decoding {
     file: Arc<SpillFile>,
     columns: Vec<(Arc<OpenSeries>, usize)>,
+    /// The next column to be decoded.
     next: AtomicUsize,
-    failures: Mutex<Vec<Option<(u64, Error)>>>,
 }
 
-/// Decodes columns into the temporary file, each once. Returns the first row of each that could not
-/// be decoded, and why.
+/// Decodes columns into the temporary file, each once. Returns the failure of each, if any.
 fn write_columns(
     file: &Arc<SpillFile>,
     columns: Vec<(Arc<OpenSeries>, usize)>,
     options: &ReadOptions,
     thread_pool: &ThreadPool,
-) -> Result<Vec<Option<(u64, Error)>>> {
-    let failures = Mutex::new(columns.iter().map(|_| None).collect());
-    let state = Arc::new(WriteState {
+) -> Result<Vec<Option<Failure>>> {
+    let mut failures: Vec<_> = columns.iter().map(|_| None).collect();
+    let threads = options.threads().get().min(columns.len());
+    let decoding = Arc::new(Decoding {
         file: file.clone(),
         columns,
         next: AtomicUsize::new(0),
-        failures,
     });
-    let writers: Vec<_> = (0..options.threads().get())
+    let writers: Vec<_> = (0..threads)
         .map(|_| {
-            let state = (state.clone(), state.file.piece());
-            let writer = thread_pool.serial_task(state, |(state, piece), ()| state.write(piece));
+            let writer = thread_pool.serial_task(decoding.clone(), |decoding, ()| decoding.write());
             writer.submit(Priority::First, ());
             writer
         })
         .collect();
+    // Wait for all, also if one fails.
     let written: Vec<_> = writers.iter().map(SerialTask::take).collect();
-    written.into_iter().collect::<Result<Vec<()>>>()?;
-    let mut failures = state
-        .failures
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    Ok(std::mem::take(&mut failures))
+    for of_writer in written {
+        for (column, failure) in of_writer? {
+            failures[column] = Some(failure);
+        }
+    }
+    Ok(failures)
 }
 
-impl WriteState {
-    /// Decodes columns until none is left.
-    fn write(&self, piece: &mut MutableBuffer) -> Result<()> {
+impl Decoding {
+    /// Decodes columns until none is left. Returns the failures, with their columns.
+    fn write(&self) -> Result<Vec<(usize, Failure)>> {
+        let mut piece = self.file.piece();
+        let mut failures = Vec::new();
         loop {
             let column = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some((series, field)) = self.columns.get(column) else {
-                return Ok(());
-            };
-            let mut cursor = ValueCursor::new(series.clone(), *field, 0);
-            for number in 0.. {
-                let rows = self.file.rows_of_piece(column, number);
-                if rows == 0 {
-                    break;
-                }
-                let values = &mut piece.typed_data_mut::<f64>()[..rows];
-                let failure = cursor.read(values).err().map(|error| {
-                    let first_row = cursor.position();
-                    first_failure(series, *field, first_row, values, error)
-                });
-                let bytes = rows * size_of::<f64>();
-                self.file
-                    .write(column, number, &piece.as_slice()[..bytes])?;
-                if let Some(failure) = failure {
-                    // Returned where its row is read, after the slices before it.
-                    let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-                    failures[column] = Some(failure);
-                    break;
-                }
+            if column >= self.columns.len() {
+                return Ok(failures);
+            }
+            let failure = self.write_column(column, &mut piece)?;
+            failures.extend(failure.map(|failure| (column, failure)));
+        }
+    }
+
+    /// Decodes a column, piece by piece. A failure is returned later to the reader of its row,
+    /// after the slices before it.
+    fn write_column(&self, column: usize, piece: &mut MutableBuffer) -> Result<Option<Failure>> {
+        let (series, field) = &self.columns[column];
+        let mut cursor = ValueCursor::new(series.clone(), *field, 0);
+        for number in 0.. {
+            let rows = self.file.rows_of_piece(column, number);
+            if rows == 0 {
+                break;
+            }
+            let values = &mut piece.typed_data_mut::<f64>()[..rows];
+            let failure = cursor.read(values).err().map(|error| {
+                let first_row = cursor.position();
+                first_failure(series, *field, first_row, values, error)
+            });
+            let bytes = rows * size_of::<f64>();
+            self.file
+                .write(column, number, &piece.as_slice()[..bytes])?;
+            if failure.is_some() {
+                return Ok(failure);
             }
         }
+        Ok(None)
     }
 }
 
@@ -330,7 +330,7 @@ fn first_failure(
     first_row: u64,
     values: &mut [f64],
     known: Error,
-) -> (u64, Error) {
+) -> Failure {
     let mut cursor = ValueCursor::starting_at(series.clone(), field, first_row);
     for (value, row) in values.iter_mut().zip(first_row..) {
         if let Err(error) = cursor.read(std::slice::from_mut(value)) {

@@ -1,12 +1,8 @@
 //! Runs the gatherers of all columns: sends steps to each, and collects the columns of each batch.
 
-use std::sync::Arc;
-
 use crate::assemble::GroupColumns;
 use crate::gather::{BufferPool, ColumnGatherer, GatherTask, GatheredColumn, TimestampGatherer};
-use crate::multi_symbol::ReadOptions;
 use crate::multi_symbol::column_sources::ColumnSources;
-use crate::series::OpenSeries;
 use crate::thread_pool::{Priority, SerialTask, ThreadPool};
 use slices_core::candle::{ColumnGroup, StreamSchema};
 use slices_core::error::Result;
@@ -24,22 +20,16 @@ impl Columns {
     pub fn new(
         layout: &StreamSchema,
         symbols: usize,
-        all_series: &[Arc<OpenSeries>],
-        (sources, memory_limit): (&mut ColumnSources, u64),
+        sources: &mut ColumnSources,
         thread_pool: &ThreadPool,
         buffers: &(BufferPool<f64>, BufferPool<i64>),
     ) -> Self {
         let groups = layout.groups.iter();
-        let columns = groups
-            .clone()
-            .map(|group| group.values.len() * symbols)
-            .sum();
-        let ahead_rows = ReadOptions::ahead_rows(columns, memory_limit);
         let columns_of = |group: &ColumnGroup| {
             let stands_still = group.higher.is_some();
             let series = || (0..symbols).map(|symbol| group.series(symbol));
             let values = (0..group.values.len()).map(|_| {
-                let cursors = (0..symbols).map(|_| sources.next_cursor(all_series, ahead_rows));
+                let cursors = sources.next_columns(symbols);
                 let gatherer = ColumnGatherer::new(cursors, stands_still, buffers.0.clone());
                 thread_pool.serial_task(gatherer, ColumnGatherer::step)
             });

@@ -7,7 +7,7 @@ use std::{env, thread};
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, whole_megabytes};
 use crate::multi_symbol::batches::PLANS_AHEAD;
 use crate::series::SeriesRules;
 use crate::series_files::Role;
@@ -31,14 +31,14 @@ const AHEAD_ROWS: std::ops::RangeInclusive<usize> = 4_096..=20_000;
 /// Bounds for the rows of a chunk: fewer make reads too small, and more do not fit the CPU cache.
 const CHUNK_ROWS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 
-/// The share of a small memory budget that segments may take, and so may values decoded ahead: one
-/// of so many parts. All shares together are a quarter.
+/// Segments may take one of this many parts of a small memory budget, and values decoded ahead
+/// another one. All shares together are a quarter.
 const BUDGET_PARTS: u64 = 32;
 
-/// The share that the candle times of all series may take.
+/// The candle times of all series may take one of this many parts.
 const CHUNK_PARTS: u64 = 8;
 
-/// The share that batches may take.
+/// Batches may take one of this many parts.
 const BATCH_PARTS: u64 = 16;
 
 /// The fewest rows of a chunk, where a small memory budget demands it.
@@ -161,13 +161,7 @@ impl ReadOptions {
     ) -> RulesByRole {
         let segment_bytes = within(SEGMENT_BUDGET_BYTES, memory.limit());
         let segment_rows = segment_bytes / (series.max(1) * size_of::<i64>());
-        // Columns of one series may be in different files.
-        let needed = 2 * series + OTHER_DESCRIPTORS;
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let spare = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(needed);
-        let recent_files = Arc::new(RecentFiles::new(spare));
+        let recent_files = Arc::new(RecentFiles::new(spare_descriptors(series)));
         let rules = |role| {
             let sizes = (self.chunk_rows(series, memory.limit()), segment_rows);
             let rules = SeriesRules::new(
@@ -246,7 +240,7 @@ impl ReadOptions {
         const ROW_BYTES: usize = 3 * size_of::<i64>() + PLANS_AHEAD * size_of::<u32>();
         let by_budget = CHUNK_BUDGET_BYTES / (series.max(1) * ROW_BYTES);
         let usual = by_budget.clamp(*CHUNK_ROWS.start(), *CHUNK_ROWS.end());
-        // Where the memory is small for so many series.
+        // A small memory allows fewer.
         let share = usize::try_from(memory_limit / CHUNK_PARTS).unwrap_or(usize::MAX);
         let most = (share / (series.max(1) * PLANNED_ROW_BYTES)).max(CHUNK_ROWS_MIN);
         self.chunk_rows.map_or(usual.min(most), NonZeroUsize::get)
@@ -284,15 +278,22 @@ impl Shares<'_> {
 
     /// A memory that is enough for them and `others` bytes.
     pub fn enough(&self, others: u64) -> u64 {
-        const MEGABYTE: u64 = 1_000_000;
         let mut limit = others;
         // They take a quarter of what is added, until each has what it can use.
         while self.bytes(limit) + others > limit {
-            let lacking = self.bytes(limit) + others - limit;
-            limit = (limit + lacking).div_ceil(MEGABYTE) * MEGABYTE;
+            limit = whole_megabytes(self.bytes(limit) + others);
         }
         limit
     }
+}
+
+/// Number of descriptors that a run of `series` series does not need.
+fn spare_descriptors(series: usize) -> usize {
+    // Columns of one series may be in different files.
+    let needed = 2 * series + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    limit.saturating_sub(needed)
 }
 
 /// A budget, or its share of a small memory.
