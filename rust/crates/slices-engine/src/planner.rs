@@ -317,13 +317,7 @@ impl SeriesBuffer {
                 let mut shown = alignment::asof(index, known, delay_ns, max_age_ns);
                 if self.begins.is_some() {
                     for run in &mut shown {
-                        let RowRun::Repeated {
-                            row, timestamp_ns, ..
-                        } = run
-                        else {
-                            unreachable!("asof yields only repeated rows");
-                        };
-                        *timestamp_ns = timestamps[*row as usize];
+                        *run = run.with_repeated_ns(timestamps[run.row() as usize]);
                     }
                 }
                 self.rows_of(shown, candles)
@@ -335,7 +329,7 @@ impl SeriesBuffer {
     fn rows_of(&self, aligned: Vec<RowRun>, candles: Range<usize>) -> SeriesRows {
         let by_row = self.by_row(aligned, candles);
         SeriesRows {
-            repeats: by_row.iter().any(|run| run.repeated_ns().is_some()),
+            repeats: by_row.iter().any(RowRun::is_repeated),
             runs: by_row,
             shuffled: self.shuffled.clone(),
         }

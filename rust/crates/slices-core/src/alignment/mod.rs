@@ -190,12 +190,7 @@ pub fn carry_forward(
             let until_ns = timestamp_ns.saturating_add(max_age_ns);
             let len = index[position..end].partition_point(|&at| at <= until_ns);
             if len > 0 {
-                carried.push(RowRun::Repeated {
-                    position,
-                    row,
-                    len,
-                    timestamp_ns,
-                });
+                carried.push(RowRun::repeated(position, row, len, timestamp_ns));
             }
         }
         if let Some(run) = run {
@@ -228,12 +223,12 @@ pub fn asof(index: &[i64], candles: &[i64], delay_ns: i64, max_age_ns: Option<i6
             end = position + index[position..end].partition_point(|&at| at <= until_ns);
         }
         if position < end {
-            shown.push(RowRun::Repeated {
+            shown.push(RowRun::repeated(
                 position,
-                row: row as u64,
-                len: end - position,
+                row as u64,
+                end - position,
                 timestamp_ns,
-            });
+            ));
         }
     }
     shown
@@ -340,11 +335,7 @@ pub fn align(index: &[i64], series: &[i64]) -> Vec<RowRun> {
     while let (Some(&here), Some(&there)) = (index.get(position), series.get(row)) {
         let len = common_prefix(&index[position..], &series[row..]);
         if len > 0 {
-            runs.push(RowRun::Sequential {
-                position,
-                row: row as u64,
-                len,
-            });
+            runs.push(RowRun::sequential(position, row as u64, len));
             position += len;
             row += len;
         } else {
@@ -570,11 +561,7 @@ mod tests {
         let one = [1, 2, 3];
         let index = TimeIndex::of(&[&one, &one]);
         assert_eq!(index.timestamps, one);
-        let whole = RowRun::Sequential {
-            position: 0,
-            row: 0,
-            len: 3,
-        };
+        let whole = RowRun::sequential(0, 0, 3);
         assert_eq!(index.aligned, [[whole], [whole]]);
         assert_eq!(index.timeline(TimelineRule::Intersection, 1), [0, 1, 2]);
     }
@@ -599,11 +586,7 @@ mod tests {
 
     #[test]
     fn a_row_run_is_cut_to_a_range() {
-        let sequential = RowRun::Sequential {
-            position: 10,
-            row: 100,
-            len: 5,
-        };
+        let sequential = RowRun::sequential(10, 100, 5);
         let cut = |range| {
             let part = sequential.within(&range);
             (part.position(), part.row(), part.len())
@@ -615,12 +598,7 @@ mod tests {
         for empty in [0..10, 15..20, 3..3] {
             assert_eq!(sequential.within(&empty).len(), 0);
         }
-        let repeated = RowRun::Repeated {
-            position: 10,
-            row: 100,
-            len: 5,
-            timestamp_ns: 7,
-        };
+        let repeated = RowRun::repeated(10, 100, 5, 7);
         assert_eq!(repeated.within(&(12..14)).row(), 100);
         assert_eq!((sequential.last_row(), repeated.last_row()), (104, 100));
     }

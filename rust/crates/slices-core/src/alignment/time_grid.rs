@@ -183,11 +183,7 @@ impl RunBuilder {
     fn end(&mut self) {
         if self.len > 0 {
             let (position, row) = self.first;
-            self.runs.push(RowRun::Sequential {
-                position,
-                row,
-                len: self.len,
-            });
+            self.runs.push(RowRun::sequential(position, row, self.len));
             self.len = 0;
         }
     }

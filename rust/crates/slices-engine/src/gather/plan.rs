@@ -99,7 +99,7 @@ impl SeriesRows {
             }
         }
         Self {
-            repeats: runs.iter().any(|run| run.repeated_ns().is_some()),
+            repeats: runs.iter().any(RowRun::is_repeated),
             runs,
             shuffled: self.shuffled.clone(),
         }

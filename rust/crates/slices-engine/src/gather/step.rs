@@ -136,7 +136,7 @@ impl Source {
             let value = match run {
                 None => f64::NAN,
                 Some(run) => {
-                    debug_assert!(run.repeated_ns().is_some());
+                    debug_assert!(run.is_repeated());
                     let at_once = first
                         .and_then(|first| run.row().checked_sub(first))
                         .and_then(|place| read.get(place as usize));

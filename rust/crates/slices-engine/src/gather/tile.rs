@@ -304,7 +304,7 @@ impl LaneBuilder {
     /// for it.
     fn add(&mut self, series: &SeriesRows, piece: &Piece, first_place: usize, room: usize) {
         let positions = &piece.positions;
-        let is_repeated = |run: &RowRun| run.repeated_ns().is_some();
+        let is_repeated = RowRun::is_repeated;
         let place_of = |run: &RowRun| first_place + run.position() - positions.start;
         let mut room = room;
         let mut touched = series.touched_by(positions);
@@ -466,24 +466,15 @@ mod tests {
             match runs.last_mut() {
                 Some(run)
                     if run.positions().end == position
-                        && run.repeated_ns().is_some() == is_repeated
+                        && run.is_repeated() == is_repeated
                         && run.last_row() + u64::from(!is_repeated) == here =>
                 {
                     *run = run.with_len(run.len() + 1);
                 }
                 _ => runs.push(if is_repeated {
-                    RowRun::Repeated {
-                        position,
-                        row: here,
-                        len: 1,
-                        timestamp_ns: 0,
-                    }
+                    RowRun::repeated(position, here, 1, 0)
                 } else {
-                    RowRun::Sequential {
-                        position,
-                        row: here,
-                        len: 1,
-                    }
+                    RowRun::sequential(position, here, 1)
                 }),
             }
         }

@@ -45,7 +45,7 @@ const BATCH_PARTS: u64 = 16;
 const CHUNK_ROWS_MIN: usize = 64;
 
 /// What a row takes at most in the window, the chunks and the plans: two runs in each plan.
-const PLANNED_ROW_BYTES: usize = 240;
+const PLANNED_ROW_BYTES: usize = 176;
 
 /// Descriptors that a run may need beside those of its input files.
 const OTHER_DESCRIPTORS: usize = 64;
