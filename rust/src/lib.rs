@@ -31,10 +31,11 @@ pub use slices_core::candle::CandleData;
 pub use slices_core::hint::{Hint, HintPart, Setting};
 pub use slices_core::report::{FileUnit, Report, SeriesReport, Warning};
 pub use slices_core::request::{
-    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fill, HigherTimeframe,
+    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fields, Fill, HigherTimeframe,
     MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, Stamped,
-    SymbolPattern, Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone,
-    check_local_path, format_timestamp, parse_timestamp, uri_scheme, zone_rules_release,
+    SymbolPattern, Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit,
+    UnsortedPolicy, Zone, check_local_path, format_timestamp, parse_timestamp, uri_scheme,
+    zone_rules_release,
 };
 pub use slices_core::text::short_timestamp;
 pub use slices_core::{Code, Error, ErrorKind, Location, Result};

@@ -134,7 +134,7 @@ fn a_temporary_file_has_a_limit_and_leaves_nothing() {
         data.path(),
         &["--spill-every", "2", "--temp-dir", "/nowhere/at all"],
     ));
-    assert_eq!(status(&missing), 4, "{}", text(&missing.stderr));
+    assert_eq!(status(&missing), 2, "{}", text(&missing.stderr));
 }
 
 #[test]

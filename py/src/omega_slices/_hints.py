@@ -13,7 +13,7 @@ from typing import Final
 _OTHER_NAMES: Final = {"all_symbols": "symbols=None"}
 
 # Settings whose values the executable writes as a list with commas.
-_LISTS: Final = frozenset({"indicators", "price_types", "symbols"})
+_LISTS: Final = frozenset({"fields", "indicators", "price_types", "symbols"})
 
 # Settings whose values the executable writes as `name=value`, with commas between.
 _MAPPINGS: Final = frozenset({"columns"})

@@ -37,7 +37,7 @@ def list_inputs(
     follow_links : bool
         Whether links may lead out of the root folder.
     **options
-        The request, in the keywords of `open_slices` from `symbols` to `days`.
+        The request, in the keywords of `open_slices` from `symbols` to `fields`.
 
     Returns
     -------

@@ -64,6 +64,7 @@ def open_slices(
     ambiguous: str = "error",
     stamped: str = "open",
     days: str | None = None,
+    fields: Iterable[str] | None = None,
     strict: bool = False,
     follow_links: bool = False,
     threads: int | None = None,
@@ -192,6 +193,12 @@ def open_slices(
         What a candle of whole days is stamped with: ``"utc"``, its own timestamp;
         ``"local"``, the midnight UTC of the date on which its middle lies in its zone.
         By default as ``"utc"``, with a warning or an error where that looks wrong.
+    fields : iterable of str, optional
+        What the slices hold of a candle, in every timeframe: some of ``"open"``,
+        ``"high"``, ``"low"``, ``"close"``, ``"volume"``, by default all.  Only these are
+        decoded, so files need no other columns; but `session` ``"fx"`` looks at all five
+        where candles are of days.  Without all five, whole candles cannot be asked for;
+        `get_price` needs the close.
     strict : bool
         Raise an error, before the stream ends, in the place of the first warning.  A
         permission; the slices are the same.

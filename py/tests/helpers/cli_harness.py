@@ -43,6 +43,7 @@ LATER: Final = {
     "ambiguous": "error",
     "stamped": "open",
     "days": None,
+    "fields": FIELDS,
 }
 
 _VALID_FURTHER: Final = re.compile("([SMHDW][1-9][0-9]*)_valid_(bid|ask|trade)")
@@ -144,6 +145,7 @@ def command(request: Request, *options: str) -> list[str]:
         words += [] if value is None else [f"--{name}={value}"]
     words += [f"--with-timeframe={further}" for further in request.with_timeframe]
     words += [f"--indicators={','.join(request.indicators)}"] if request.indicators else []
+    words += [] if request.fields == FIELDS else [f"--fields={','.join(request.fields)}"]
     if request.columns:
         words.append(f"--columns={','.join(f'{field}={name}' for field, name in request.columns.items())}")
     return [*words, "--error-format=json", "--progress=never", *options]
@@ -204,13 +206,13 @@ def check_schema(stream: Stream, request: Request) -> None:
     instant = pa.timestamp("ns", tz="UTC")
     sides = request.price_types
     expected = [("timestamp", instant, False), ("symbol", pa.dictionary(pa.int16(), pa.utf8()), False)]
-    expected += [(f"{side}_{field}", pa.float64(), True) for side in sides for field in FIELDS]
+    expected += [(f"{side}_{field}", pa.float64(), True) for side in sides for field in request.fields]
     expected += [(f"valid_{side}", pa.bool_(), False) for side in sides]
     expected += [(f"{side}_timestamp", instant, True) for side in sides if request.fill == "forward"]
     for timeframe in (further.split(":")[0] for further in request.with_timeframe):
         for side in sides:
             expected.append((f"{timeframe}_{side}_timestamp", instant, True))
-            expected += [(f"{timeframe}_{side}_{field}", pa.float64(), True) for field in FIELDS]
+            expected += [(f"{timeframe}_{side}_{field}", pa.float64(), True) for field in request.fields]
         expected += [(f"{timeframe}_valid_{side}", pa.bool_(), False) for side in sides]
     expected += [(f"ind_{name}", pa.float64(), True) for name in request.indicators]
     assert [(field.name, field.type, field.nullable) for field in stream.schema] == expected
@@ -219,7 +221,8 @@ def check_schema(stream: Stream, request: Request) -> None:
     assert (known_after is not None) == (request.days == "local" and request.timeframe_ns % DAY_NS == 0)
     assert metadata.keys() == {"schema_name", "schema_version", "symbols", "timeframe", "request", "producer"}
     assert metadata["schema_name"] == "multi_symbol_slice"
-    assert metadata["schema_version"] == ("1.0.0" if known_after is None else "1.1.0")
+    is_plain = known_after is None and request.fields == FIELDS
+    assert metadata["schema_version"] == ("1.0.0" if is_plain else "1.1.0")
     assert metadata["timeframe"] == request.timeframe
     told = {name: getattr(request, name) for name in Request.__struct_fields__}
     told |= {"symbols": list(stream.symbols)}
@@ -228,6 +231,8 @@ def check_schema(stream: Stream, request: Request) -> None:
         told[edge] = None if told[edge] is None else format_time_ns(told[edge])
     told["duplicates"] = told["duplicates"] or "last"
     told = {name: value for name, value in told.items() if name not in LATER or value != LATER[name]}
+    if "fields" in told:
+        told["fields"] = list(request.fields)
     assert list(json.loads(metadata["request"]).items()) == list(told.items())
     if request.symbols is not None:
         assert stream.symbols == request.symbols
@@ -302,7 +307,8 @@ def _bits(buffer: pa.Buffer, column: pa.Array) -> np.ndarray[Any, Any]:
 
 
 def _candles(batch: pa.RecordBatch, prefix: str, side: str, timestamps: list[int]) -> list[Shown]:
-    columns = [batch.column(f"{prefix}{side}_{field}") for field in FIELDS]
+    fields = [field for field in FIELDS if f"{prefix}{side}_{field}" in batch.schema.names]
+    columns = [batch.column(f"{prefix}{side}_{field}") for field in fields]
     stamps = timestamps
     absent = [pc.is_null(column).to_pylist() for column in columns]
     if f"{prefix}{side}_timestamp" in batch.schema.names:
@@ -326,7 +332,8 @@ def _candles(batch: pa.RecordBatch, prefix: str, side: str, timestamps: list[int
             candles.append(None)
         else:
             assert is_valid == all(map(math.isfinite, values))
-            candles.append((CandleData(stamps[row], *values), is_valid))
+            of_field = dict(zip(fields, values, strict=True))
+            candles.append((CandleData(stamps[row], *(of_field.get(field, math.nan) for field in FIELDS)), is_valid))
     return candles
 
 
@@ -342,12 +349,13 @@ def _values(batch: pa.RecordBatch, name: str) -> list[float | None]:
 
 def reference_slices(run: ReferenceRun) -> Slices:
     """Return the slices of the reference in the same form."""
-    return tuple((timestamp_ns, tuple(map(_reference_cell, cells))) for timestamp_ns, cells in run)
+    fields = run._request.fields
+    return tuple((timestamp_ns, tuple(_reference_cell(cell, fields) for cell in cells)) for timestamp_ns, cells in run)
 
 
-def _reference_cell(cell: ReferenceCell) -> Cell:
-    further = {timeframe: _with_validity(candles) for timeframe, candles in cell.further.items()}
-    return Cell(_with_validity(cell.candles), further, cell.indicators)
+def _reference_cell(cell: ReferenceCell, fields: tuple[str, ...]) -> Cell:
+    further = {timeframe: _with_validity(candles, fields) for timeframe, candles in cell.further.items()}
+    return Cell(_with_validity(cell.candles, fields), further, cell.indicators)
 
 
 def public_slice(one: MultiSymbolSlice, request: Request) -> tuple[int, tuple[Cell, ...]]:
@@ -397,12 +405,15 @@ def _same(one: CandleData | None, other: CandleData | None) -> bool:
     return _shown_bits(_shown(one)) == _shown_bits(_shown(other))
 
 
-def _with_validity(candles: Mapping[Any, CandleData | None]) -> dict[str, Shown]:
-    return {side: _shown(candle) for side, candle in candles.items()}
+def _with_validity(candles: Mapping[Any, CandleData | None], fields: tuple[str, ...] = FIELDS) -> dict[str, Shown]:
+    return {side: _shown(candle, fields) for side, candle in candles.items()}
 
 
-def _shown(candle: CandleData | None) -> Shown:
-    return None if candle is None else (candle, candle.is_valid)
+def _shown(candle: CandleData | None, fields: tuple[str, ...] = FIELDS) -> Shown:
+    if candle is None:
+        return None
+    assert all(math.isnan(getattr(candle, field)) for field in FIELDS if field not in fields)
+    return candle, all(math.isfinite(getattr(candle, field)) for field in fields)
 
 
 def pattern(value: float) -> bytes:

@@ -12,6 +12,7 @@ from helpers.oracle import parse_time_ns
 from omega_slices import Request
 
 PRICE_TYPES: Final = ("bid", "ask", "trade")
+FIELDS: Final = ("open", "high", "low", "close", "volume")
 COLUMNS: Final = {
     "timestamp": "UTC time",
     "open": "Open",
@@ -32,6 +33,8 @@ def make_request(data: str | os.PathLike[str] | None, **options: Any) -> Request
     for name in ("symbols", "indicators"):
         if fields.get(name) is not None:
             fields[name] = tuple(fields[name])
+    if "fields" in fields:
+        fields["fields"] = tuple(name for name in FIELDS if name in fields["fields"])
     if "price_types" in fields:
         fields["price_types"] = tuple(sorted(fields["price_types"], key=PRICE_TYPES.index))
     for name in ("start", "end"):

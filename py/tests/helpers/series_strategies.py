@@ -263,10 +263,11 @@ def files_of(draw: st.DrawFn, grid: Grid) -> dict[str, FilePlan]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False) -> World:
+def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False, may_leave_out: bool = False) -> World:
     """Draw files and a request.
 
-    Without `errors`, a request that cannot fail; with `local`, one for local days.
+    Without `errors`, a request that cannot fail; with `local`, one for local days; with
+    `may_leave_out`, one that may ask for some fields of a candle only.
     """
     grid = draw(grids(local))
     files = draw(files_of(grid))
@@ -302,6 +303,7 @@ def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False) -> World:
         ],
         "known_at": draw(st.sampled_from(("open", "close"))),
         "indicators": grid.indicators,
+        **({"fields": draw(some_fields())} if may_leave_out and draw(st.booleans()) else {}),
         **({"fill": "forward", "max_age": draw(ages(grid.timeframe))} if draw(st.booleans()) else {}),
         **times,
         **templates(grid),
@@ -310,6 +312,11 @@ def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False) -> World:
         # Floored days of a zone have to say which ones they are.
         options["days"] = draw(st.sampled_from(("utc", "local")))
     return World(files, options, draw(session_plans(known or [grid.anchor_ns])) if session == "file" else None)
+
+
+def some_fields() -> st.SearchStrategy[list[str]]:
+    """Draw fields of a candle, each once, in any order."""
+    return st.lists(st.sampled_from(("open", "high", "low", "close", "volume")), min_size=1, unique=True)
 
 
 @st.composite

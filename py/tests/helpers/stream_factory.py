@@ -41,6 +41,7 @@ def schema(
     fills: bool = False,
     higher_timeframes: Sequence[str] = (),
     indicators: Sequence[str] = (),
+    candle_fields: Sequence[str] = FIELDS,
     **metadata: str,
 ) -> pa.Schema:
     """Return the schema of the contract; metadata may be given other values."""
@@ -48,13 +49,13 @@ def schema(
         pa.field("timestamp", TIMESTAMP, nullable=False),
         pa.field("symbol", pa.dictionary(pa.int16(), pa.utf8()), nullable=False),
     ]
-    fields += [pa.field(f"{side}_{name}", pa.float64()) for side in price_types for name in FIELDS]
+    fields += [pa.field(f"{side}_{name}", pa.float64()) for side in price_types for name in candle_fields]
     fields += [pa.field(f"valid_{side}", pa.bool_(), nullable=False) for side in price_types]
     fields += [pa.field(f"{side}_timestamp", TIMESTAMP) for side in price_types if fills]
     for timeframe in higher_timeframes:
         for side in price_types:
             fields.append(pa.field(f"{timeframe}_{side}_timestamp", TIMESTAMP))
-            fields += [pa.field(f"{timeframe}_{side}_{name}", pa.float64()) for name in FIELDS]
+            fields += [pa.field(f"{timeframe}_{side}_{name}", pa.float64()) for name in candle_fields]
         fields += [pa.field(f"{timeframe}_valid_{side}", pa.bool_(), nullable=False) for side in price_types]
     fields += [pa.field(f"ind_{name}", pa.float64()) for name in indicators]
     told = {
@@ -69,6 +70,7 @@ def schema(
                 "fill": "forward" if fills else "none",
                 "with_timeframe": list(higher_timeframes),
                 "indicators": list(indicators),
+                **({} if candle_fields == FIELDS else {"fields": list(candle_fields)}),
             }
         ),
         "producer": "wire/1",
@@ -111,7 +113,8 @@ def batch(
         values[(random.random(values.shape) < nan) | absent] = np.nan
         for name, column in zip(FIELDS, values, strict=True):
             columns[f"{prefix}{side}_{name}"] = masked(pa.float64(), column, absent, bitmap=missing > 0)
-        columns[valid] = pa.array(np.isfinite(values).all(axis=0))
+        here = [f"{prefix}{side}_{name}" in of.names for name in FIELDS]
+        columns[valid] = pa.array(np.isfinite(values[here]).all(axis=0))
         own = f"{prefix}{side}_timestamp"
         if own in of.names:
             ages = random.integers(1, 10, rows) * (60 if prefix else 1)

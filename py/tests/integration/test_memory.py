@@ -133,7 +133,7 @@ def test_python_hands_the_budget_on(tmp_path: Path) -> None:
     assert slices.metrics.temporary_bytes == slices.report.temporary_bytes
     with pytest.raises(SystemFailureError, match="are needed") as refused:
         open_slices(root, **options, memory=10**6)
-    assert refused.value.hint == "allow more with memory=, or request fewer symbols or price types"
+    assert refused.value.hint == "allow more with memory=, or request fewer symbols, price types or fields"
     with pytest.raises(SystemFailureError, match="temporary disk") as refused:
         open_slices(root, **options, memory="120MB", temp_dir=tmp_path, temp_limit=10**6)
     assert refused.value.hint is not None

@@ -62,7 +62,7 @@ def without_messages(report: RunReport) -> tuple[object, ...]:
     return (report.slices, report.first_timestamp_ns, report.last_timestamp_ns, report.series, warnings)
 
 
-@given(worlds() | worlds(local=True), st.sampled_from((None, None, 1, 2, 7)))
+@given(worlds(may_leave_out=True) | worlds(local=True, may_leave_out=True), st.sampled_from((None, None, 1, 2, 7)))
 @examples(300)
 def test_executable_equals_reference(world: World, chunk_rows: int | None) -> None:
     options = chunks_of(chunk_rows)

@@ -70,7 +70,7 @@ fn find_or_make(
     let mut temporary_bytes = 0;
     let entry = cache.entry(
         request,
-        &arguments.request.series.read_options(),
+        &arguments.request.series.read_options()?,
         |event| match event {
             Event::Waiting => {
                 messages.note("waiting for another process that is building this cache entry");

@@ -8,6 +8,6 @@ use crate::cli::stdout;
 /// Prints the files that a request reads, and how it reads them.
 pub fn run(arguments: &InputsArguments) -> Result<(), Error> {
     let request = arguments.request.request()?;
-    let inputs = inputs(&request, &arguments.request.series.read_options())?;
+    let inputs = inputs(&request, &arguments.request.series.read_options()?)?;
     stdout::json(&inputs)
 }

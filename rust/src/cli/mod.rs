@@ -100,7 +100,7 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     if output.is_stdout() {
         watch.end_without_reader(|| {})?;
     }
-    let mut batches = SliceBatches::open(&request, &series.read_options())?;
+    let mut batches = SliceBatches::open(&request, &series.read_options()?)?;
     let mut said = 0;
     let mut say_new_warnings = |batches: &SliceBatches| {
         messages.warnings(&batches.warnings()[said..]);

@@ -161,7 +161,7 @@ pub fn check_no_input(
     let Some(replaced) = identity(target.path()) else {
         return Ok(());
     };
-    let mut inputs = input_files(request, &series.read_options())?;
+    let mut inputs = input_files(request, &series.read_options()?)?;
     inputs.extend(series.symbols_file().map(Path::to_owned));
     match inputs.iter().find(|path| identity(path) == Some(replaced)) {
         None => Ok(()),

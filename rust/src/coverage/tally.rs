@@ -24,6 +24,8 @@ pub(super) struct Tally {
     price_types: Vec<PriceType>,
     counters: CellCounters,
     cells: TimeCounts,
+    /// Whether the request left out no field.
+    has_all_fields: bool,
     /// Slices in which every series has a candle.
     complete: u64,
     alone: Vec<u64>,
@@ -44,17 +46,20 @@ struct Candles<'a> {
 }
 
 impl<'a> Candles<'a> {
-    fn of(batch: &'a SliceBatch, price_type: PriceType) -> Self {
-        let column = |name: String| {
-            let column = batch.record_batch().column_by_name(&name);
-            column.expect("the batch has the columns of the price types of its request")
-        };
-        let fields = ColumnNames::VALUE_FIELDS
-            .map(|field| column(value_column(price_type, field)).as_primitive::<Float64Type>());
+    /// `left_out` holds NaN for each row: the values of fields that the request left out.
+    fn of(batch: &'a SliceBatch, price_type: PriceType, left_out: &'a [f64]) -> Self {
+        let column = |name: String| batch.record_batch().column_by_name(&name);
+        let fields = ColumnNames::VALUE_FIELDS.map(|field| {
+            let column = column(value_column(price_type, field))?;
+            Some(column.as_primitive::<Float64Type>())
+        });
+        let first = fields.iter().flatten().copied().next();
+        let valid = column(valid_column(price_type));
+        let valid = valid.expect("the batch has the columns of the price types of its request");
         Self {
-            values: fields.map(|field| &field.values()[..]),
-            present: fields[0].nulls(),
-            valid: column(valid_column(price_type)).as_boolean(),
+            values: fields.map(|field| field.map_or(left_out, |field| &field.values()[..])),
+            present: first.and_then(|field| field.nulls()),
+            valid: valid.as_boolean(),
         }
     }
 }
@@ -93,6 +98,7 @@ impl Tally {
             symbols,
             counters,
             cells: TimeCounts::new(request.timeframe(), counters.count(), most_bins(series)),
+            has_all_fields: request.fields().is_all(),
             complete: 0,
             alone: vec![0; series],
             alone_by_symbol: vec![0; symbols],
@@ -105,10 +111,16 @@ impl Tally {
 
     /// Counts the slices of a batch.
     pub fn add(&mut self, batch: &SliceBatch) {
+        let rows = if self.has_all_fields {
+            0
+        } else {
+            batch.record_batch().num_rows()
+        };
+        let left_out = vec![f64::NAN; rows];
         let candles: Vec<_> = self
             .price_types
             .iter()
-            .map(|&price_type| Candles::of(batch, price_type))
+            .map(|&price_type| Candles::of(batch, price_type, &left_out))
             .collect();
         for (slice, timestamp_ns) in batch.slices().map(|slice| slice.timestamp_ns()).enumerate() {
             self.add_presence(slice, timestamp_ns, &candles);
@@ -172,7 +184,7 @@ impl Tally {
     }
 
     fn add_inconsistent(&mut self, place: usize, candles: &Candles<'_>) {
-        let rows = candles.values[0].len();
+        let rows = candles.valid.len();
         let (symbols, price_types) = (self.symbols, self.price_types.len());
         let series = |row: usize| row % symbols * price_types + place;
         for first in (0..rows).step_by(CHUNK_ROWS) {

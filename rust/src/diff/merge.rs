@@ -113,7 +113,7 @@ struct Merge {
 
 impl Merge {
     fn new(a: SliceContent, b: SliceContent, tolerance: Tolerance) -> Self {
-        let columns = Columns::of(&a.schema, &b.schema);
+        let columns = Columns::of(&a.plain_schema(), &b.plain_schema());
         Self {
             symbols: ListDifference::of(&a.symbols, &b.symbols),
             comparison: Comparison::new(columns, &a, tolerance),

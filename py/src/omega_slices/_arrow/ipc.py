@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from omega_slices._arrow.buffers import string_array, values_view
+from omega_slices._arrow.plain_types import plain_batch, plain_schema
 from omega_slices._arrow.schema_check import read_schema
 from omega_slices._model.report import RunReport
 from omega_slices._model.schema import BATCH_INDEX_KEY, REPORT_KEY, SEAL_KEY, SYMBOL_COLUMN, TIMESTAMP_COLUMN
@@ -72,8 +73,10 @@ class FileForm(_Form):
         # Without the pool of threads, whose state a fork would take along.
         options = pa.ipc.IpcReadOptions(use_threads=False)
         self._reader = pa.ipc.open_file(pa.BufferReader(buffer), options=options)
-        self.schema = self._reader.schema
+        self.schema = plain_schema(self._reader.schema)
         self.symbols, self.spec = read_schema(self.schema)
+        self._texts = string_array(self.symbols)
+        self._is_plain = self._reader.schema.types == self.schema.types
         footer: dict[bytes, bytes] = self._reader.metadata or {}
         if SEAL_KEY not in footer:
             raise _incomplete("its footer has no seal")
@@ -88,7 +91,8 @@ class FileForm(_Form):
         self._check(seal)
 
     def read(self, number: int) -> pa.RecordBatch:
-        return self._reader.get_batch(number)
+        batch = self._reader.get_batch(number)
+        return batch if self._is_plain else plain_batch(batch, self.schema, self._texts)
 
     def _check(self, seal: _Seal) -> None:
         """Check that all that the footer says is true of one and the same file."""
@@ -119,12 +123,16 @@ class StreamForm(_Form):
         if buffer[: len(CONTINUATION)].to_pybytes() != CONTINUATION:
             raise _malformed("it is neither an Arrow IPC file nor a stream")
         with pa.ipc.open_stream(pa.BufferReader(buffer)) as reader:
-            self.schema = reader.schema
+            written = reader.schema
+        self.schema = plain_schema(written)
         self.symbols, self.spec = read_schema(self.schema)
         # Alone, a batch holds the positions of its symbols as plain integers.  The texts are
         # in a message of their own, and known from the metadata.
         position = self.schema.get_field_index(SYMBOL_COLUMN)
-        self._positions = self.schema.set(position, pa.field(SYMBOL_COLUMN, pa.int16(), nullable=False))
+        self._is_plain = written.types == self.schema.types
+        self._written = written
+        if pa.types.is_dictionary(written.field(position).type):
+            self._written = written.set(position, pa.field(SYMBOL_COLUMN, pa.int16(), nullable=False))
         self._texts = string_array(self.symbols)
         self._places: list[int] = []
         self.index = self._walk()
@@ -141,18 +149,18 @@ class StreamForm(_Form):
         )
 
     def read(self, number: int) -> pa.RecordBatch:
-        batch = self._read_at(self._places[number])
-        columns = batch.columns
-        position = self.schema.get_field_index(SYMBOL_COLUMN)
-        # What they point at is checked with the rest of the batch.
-        columns[position] = pa.DictionaryArray.from_arrays(columns[position], self._texts, safe=False)
-        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        return self._read_at(self._places[number])
 
     def _read_at(self, place: int) -> pa.RecordBatch:
         message = pa.ipc.read_message(pa.BufferReader(self._buffer[place:]))
-        batch = pa.ipc.read_record_batch(message, self._positions)
+        batch = pa.ipc.read_record_batch(message, self._written)
         batch.validate()
-        return batch
+        position = self.schema.get_field_index(SYMBOL_COLUMN)
+        if batch.column(position).type == pa.int16():
+            # What they point at is checked with the rest of the batch.
+            dictionary = pa.DictionaryArray.from_arrays(batch.column(position), self._texts, safe=False)
+            batch = batch.set_column(position, self.schema.field(position), dictionary)
+        return batch if self._is_plain else plain_batch(batch, self.schema, self._texts)
 
     def _walk(self) -> BatchIndex:
         """Go from message to message up to the end; remember where the batches are."""

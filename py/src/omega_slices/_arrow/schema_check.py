@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from omega_slices._arrow.buffers import values_view
 from omega_slices._model.candle import PRICE_TYPES
+from omega_slices._model.options import CANDLE_FIELDS
 from omega_slices._model.schema import (
     SCHEMA_NAME,
     SCHEMA_VERSION,
@@ -96,9 +97,12 @@ def read_schema(schema: pa.Schema) -> tuple[tuple[str, ...], StreamSpec]:
         timeframe_ns(asked.timeframe)
     except (msgspec.DecodeError, OmegaSlicesError) as error:
         raise _not_ours(f"the request in its metadata is malformed: {error}") from None
-    spec = StreamSpec(asked.timeframe, asked.price_types, asked.fill != "none", higher, asked.indicators)
+    filled = asked.fill != "none"
+    spec = StreamSpec(asked.timeframe, asked.price_types, filled, higher, asked.indicators, asked.fields)
     if spec.timeframe != metadata.timeframe:
         raise _not_ours(f"its timeframe is {metadata.timeframe!r}, that of its request {spec.timeframe!r}")
+    if not spec.fields or spec.fields != tuple(field for field in CANDLE_FIELDS if field in spec.fields):
+        raise _not_ours(f"its fields are {spec.fields}")
     if not spec.price_types or spec.price_types != tuple(s for s in PRICE_TYPES if s in spec.price_types):
         raise _not_ours(f"its price types are {spec.price_types}")
     _check_fields(schema, spec, _not_ours)
@@ -115,6 +119,7 @@ class _Asked(msgspec.Struct):
     fill: str
     with_timeframe: tuple[str, ...]
     indicators: tuple[str, ...]
+    fields: tuple[str, ...] = CANDLE_FIELDS
 
 
 def _read_metadata(schema: pa.Schema, wrong: Callable[[str], DeserializationError]) -> StreamMetadata:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from omega_slices._backends.process import HEARTBEAT_S
-from omega_slices._model.options import DEFAULT_EXECUTION, NO_PERMISSIONS
+from omega_slices._model.options import CANDLE_FIELDS, DEFAULT_EXECUTION, NO_PERMISSIONS
 from omega_slices._model.times import format_time_ns
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def request_arguments(request: Request, permissions: Permissions = NO_PERMISSION
         "ambiguous": None if request.ambiguous == "error" else request.ambiguous,
         "stamped": None if request.stamped == "open" else request.stamped,
         "days": request.days,
+        "fields": None if request.fields == CANDLE_FIELDS else ",".join(request.fields),
     }
     return [*arguments, *_given(optional)]
 

@@ -102,7 +102,7 @@ class ReferenceSource(EndedRun):
         }
         for (timeframe, side), names in spec.candles.items():
             shown = (cell.candles if timeframe == spec.timeframe else cell.further[timeframe] for cell in cells)
-            columns |= _candle_columns(names, [candles[side] for candles in shown])
+            columns |= _candle_columns(names, spec.fields, [candles[side] for candles in shown])
         for name in spec.indicators:
             values = [cell.indicators[name] for cell in cells]
             bitmap = _bitmap([value is not None for value in values])
@@ -111,11 +111,15 @@ class ReferenceSource(EndedRun):
         return pa.record_batch([columns[name] for name in self.schema.names], schema=self.schema)
 
 
-def _candle_columns(names: CandleColumns, candles: list[CandleData | None]) -> dict[str, pa.Array]:
+def _candle_columns(
+    names: CandleColumns, fields: tuple[str, ...], candles: list[CandleData | None]
+) -> dict[str, pa.Array]:
     bitmap = _bitmap([candle is not None for candle in candles])
-    values = np.array([_NO_VALUES if candle is None else _values(candle) for candle in candles], np.float64)
+    # A value under a null is NaN, so that a column can be read without looking at its bitmap.
+    rows = [[math.nan if candle is None else getattr(candle, field) for field in fields] for candle in candles]
+    values = np.array(rows, np.float64)
     columns = {name: _column(pa.float64(), bitmap, field) for name, field in zip(names.values, values.T, strict=True)}
-    columns[names.valid] = pa.array([candle is not None and candle.is_valid for candle in candles])
+    columns[names.valid] = pa.array([all(map(math.isfinite, row)) for row in rows])
     if names.timestamp is not None:
         timestamps = np.array([0 if candle is None else candle.timestamp_ns for candle in candles], np.int64)
         columns[names.timestamp] = _column(pa.timestamp("ns", "UTC"), bitmap, timestamps)
@@ -128,14 +132,6 @@ def _bitmap(present: list[bool]) -> pa.Buffer:
 
 def _column(kind: pa.DataType, bitmap: pa.Buffer, values: np.ndarray[Any, Any]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
-
-
-# A value under a null is NaN, so that a column can be read without looking at its bitmap.
-_NO_VALUES: Final = (math.nan,) * 5
-
-
-def _values(candle: CandleData) -> tuple[float, ...]:
-    return candle.open, candle.high, candle.low, candle.close, candle.volume
 
 
 def _version() -> str:

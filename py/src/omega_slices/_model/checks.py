@@ -16,7 +16,15 @@ from operator import index
 from typing import Final, SupportsIndex, get_args
 
 from omega_slices._model.candle import PRICE_TYPES, unknown_price_type
-from omega_slices._model.options import INPUT_COLUMNS, SESSIONS, SYMBOLS_MAX, Ambiguous, Fill, Permissions
+from omega_slices._model.options import (
+    CANDLE_FIELDS,
+    INPUT_COLUMNS,
+    SESSIONS,
+    SYMBOLS_MAX,
+    Ambiguous,
+    Fill,
+    Permissions,
+)
 from omega_slices._model.times import NS_MAX, NS_MIN, age_ns, format_time_ns
 from omega_slices.errors import RequestError, SymbolNotFoundError
 
@@ -290,6 +298,20 @@ def template_fields(what: str, template: str, known: tuple[str, ...]) -> set[str
 
 def same_files_error(what: str, template: str, each: str, hint: str) -> RequestError:
     return RequestError(f"{what}={template!r} gives every {each} the same files", hint=hint)
+
+
+def check_fields(fields: tuple[str, ...]) -> None:
+    """Check that the fields are known, at least one, each once, in order."""
+    choices = f"choose from {', '.join(CANDLE_FIELDS)}"
+    if not isinstance(fields, tuple) or not fields:
+        raise RequestError("the request names no field", hint=choices)
+    for field in fields:
+        if field not in CANDLE_FIELDS:
+            raise RequestError(f"invalid field {field!r}: expected a field of candles", hint=choices)
+        if fields.count(field) > 1:
+            raise RequestError(f"the field {field!r} is requested twice", hint="name each field once")
+    if fields != tuple(known for known in CANDLE_FIELDS if known in fields):
+        raise RequestError(f"invalid fields={fields!r}: expected them in order", hint=choices)
 
 
 def check_columns(columns: dict[str, str]) -> None:

@@ -29,6 +29,9 @@ Days = Literal["utc", "local"]
 SESSIONS: Final = ("none", "fx")
 """The sessions that have a name of ours; any other name is that of a market calendar."""
 
+CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
+"""The five values of a candle, in the order of their columns."""
+
 INPUT_COLUMNS: Final[Mapping[str, str]] = {
     "timestamp": "UTC time",
     "open": "Open",
@@ -78,6 +81,7 @@ class RequestOptions(TypedDict, total=False):
     ambiguous: str
     stamped: str
     days: str | None
+    fields: Iterable[str] | None
 
 
 class Permissions(NamedTuple):

@@ -20,6 +20,7 @@ from omega_slices._model.checks import (
     TEMPLATE_FIELDS,
     check_choice,
     check_columns,
+    check_fields,
     check_fill,
     check_indicators,
     check_pattern,
@@ -34,6 +35,7 @@ from omega_slices._model.checks import (
     template_fields,
 )
 from omega_slices._model.options import (
+    CANDLE_FIELDS,
     INPUT_COLUMNS,
     SESSIONS,
     Ambiguous,
@@ -132,6 +134,9 @@ class Request(Struct, frozen=True, kw_only=True):
         Whether the input stamps its candles when they open, or when they close.
     days : {"utc", "local"}, or None
         Whether candles of whole days belong to UTC days, or to the dates of their zone.
+    fields : tuple of str
+        Some of ``"open"``, ``"high"``, ``"low"``, ``"close"``, ``"volume"``, in this order:
+        what the slices hold of a candle, in every timeframe.
 
     Raises
     ------
@@ -181,6 +186,7 @@ class Request(Struct, frozen=True, kw_only=True):
     ambiguous: Ambiguous = "error"
     stamped: Stamped = "open"
     days: Days | None = None
+    fields: tuple[str, ...] = CANDLE_FIELDS
 
     def __post_init__(self) -> None:
         """Check the request as a whole."""
@@ -207,6 +213,7 @@ class Request(Struct, frozen=True, kw_only=True):
         check_zone(self.zone, self.ambiguous, self.inputs)
         check_choice("stamped", self.stamped, get_args(Stamped))
         _check_days(self)
+        check_fields(self.fields)
 
     @property
     def timeframe_ns(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final, Unpack
 
 from omega_slices._model.candle import PRICE_TYPES, unknown_price_type
 from omega_slices._model.checks import check_columns
-from omega_slices._model.options import DATA_VARIABLE, DEFAULT_DATA, INPUT_COLUMNS, RequestOptions
+from omega_slices._model.options import CANDLE_FIELDS, DATA_VARIABLE, DEFAULT_DATA, INPUT_COLUMNS, RequestOptions
 from omega_slices._model.request import Request
 from omega_slices._model.times import age_text, canonical_higher_timeframe, canonical_timeframe, parse_time_ns
 from omega_slices.errors import RequestError
@@ -101,6 +101,15 @@ def _price_types(price_types: Iterable[str]) -> tuple[str, ...]:
     return tuple(known for known in PRICE_TYPES for one in given if one == known)
 
 
+def _fields(fields: Iterable[str] | None) -> tuple[str, ...]:
+    if fields is None:
+        return CANDLE_FIELDS
+    given = _tuple_of_names("fields", fields)
+    known = tuple(known for known in CANDLE_FIELDS for one in given if one == known)
+    # The check names what is unknown.
+    return known if len(known) == len(given) else given
+
+
 def _columns(columns: Mapping[str, str] | None) -> dict[str, str]:
     """Return the columns that have not their default names, in order."""
     if columns is not None and not isinstance(columns, Mapping):
@@ -131,6 +140,7 @@ _PARSERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "symbols": _optional(lambda symbols: _tuple_of_names("symbols", symbols)),
     "timeframe": canonical_timeframe,
     "price_types": _price_types,
+    "fields": _fields,
     "start": _optional(lambda moment: parse_time_ns(moment, "start")),
     "end": _optional(lambda moment: parse_time_ns(moment, "end")),
     "columns": _columns,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import pyarrow as pa
 
+from omega_slices._model.options import CANDLE_FIELDS
 from omega_slices._model.times import NS_MAX
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 
 SCHEMA_NAME: Final = "multi_symbol_slice"
 
-# The version of a stream that uses nothing newer, and of one that says `known_after_ns`.
+# The version of a stream that uses nothing newer, and of one that says `known_after_ns` or has
+# other columns.
 SCHEMA_VERSION: Final = "1.0.0"
-_SCHEMA_VERSION_KNOWN_AFTER: Final = "1.1.0"
-
-# The five values of a candle, in the order of their columns.
-CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
+_SCHEMA_VERSION_CHANGED: Final = "1.1.0"
 
 # The columns that every stream has: the one distinguishes slices, the other their rows.
 TIMESTAMP_COLUMN: Final = "timestamp"
@@ -41,7 +40,10 @@ REPORT_KEY: Final = b"report"
 BATCH_INDEX_KEY: Final = b"batch_index"
 
 TIMESTAMP_TYPE: Final = pa.timestamp("ns", tz="UTC")
-SYMBOL_PLACE: Final = 1  # the place of the symbols among the columns
+SYMBOL_TYPE: Final = pa.dictionary(pa.int16(), pa.string())
+# The places of both among the columns.
+TIMESTAMP_PLACE: Final = 0
+SYMBOL_PLACE: Final = 1
 
 
 class CandleColumns(NamedTuple):
@@ -50,22 +52,21 @@ class CandleColumns(NamedTuple):
     Attributes
     ----------
     values : tuple of str
-        Open, high, low, close and volume, float64; null where no candle is shown.
+        The requested ones of open, high, low, close and volume, float64; null where no
+        candle is shown.
     valid : str
         Whether a candle is shown and finite, bool; never null.
     timestamp : str or None
         The candle's own timestamp; null where no candle is shown.  None where it is
         always that of the slice, and so has no column.
+    close : str or None
+        Which of the values is the close; None where it was not requested.
     """
 
     values: tuple[str, ...]
     valid: str
     timestamp: str | None
-
-    @property
-    def close(self) -> str:
-        """The column of the closes."""
-        return self.values[CANDLE_FIELDS.index("close")]
+    close: str | None
 
 
 class StreamMetadata(NamedTuple):
@@ -141,6 +142,8 @@ class StreamSpec(NamedTuple):
         The higher timeframes, in the requested order.
     indicators : tuple of str
         The names of the indicators, in the requested order.
+    fields : tuple of str
+        The fields of the candles, in the order of `CANDLE_FIELDS`.
     """
 
     timeframe: str
@@ -148,6 +151,12 @@ class StreamSpec(NamedTuple):
     fills: bool = False
     higher_timeframes: tuple[str, ...] = ()
     indicators: tuple[str, ...] = ()
+    fields: tuple[str, ...] = CANDLE_FIELDS
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether candles have all five fields."""
+        return self.fields == CANDLE_FIELDS
 
     @property
     def candles(self) -> dict[tuple[str, str], CandleColumns]:
@@ -161,9 +170,10 @@ class StreamSpec(NamedTuple):
         prefixes = {self.timeframe: ""} | {timeframe: f"{timeframe}_" for timeframe in self.higher_timeframes}
         return {
             (timeframe, side): CandleColumns(
-                values=tuple(f"{prefix}{side}_{field}" for field in CANDLE_FIELDS),
+                values=tuple(f"{prefix}{side}_{field}" for field in self.fields),
                 valid=f"{prefix}valid_{side}",
                 timestamp=f"{prefix}{side}_timestamp" if prefix or self.fills else None,
+                close=f"{prefix}{side}_close" if "close" in self.fields else None,
             )
             for timeframe, prefix in prefixes.items()
             for side in self.price_types
@@ -178,6 +188,7 @@ def stream_spec(request: Request) -> StreamSpec:
         fills=request.fill != "none",
         higher_timeframes=tuple(higher.timeframe for higher in request.further),
         indicators=request.indicators,
+        fields=request.fields,
     )
 
 
@@ -200,7 +211,7 @@ def stream_fields(spec: StreamSpec) -> list[pa.Field]:
     )
     fields = [
         pa.field(TIMESTAMP_COLUMN, TIMESTAMP_TYPE, nullable=False),
-        pa.field(SYMBOL_COLUMN, pa.dictionary(pa.int16(), pa.string()), nullable=False),
+        pa.field(SYMBOL_COLUMN, SYMBOL_TYPE, nullable=False),
         *(pa.field(name, pa.float64()) for columns in primary for name in columns.values),
         *(pa.field(columns.valid, pa.bool_(), nullable=False) for columns in primary),
         *(pa.field(columns.timestamp, TIMESTAMP_TYPE) for columns in primary if columns.timestamp is not None),
@@ -232,9 +243,10 @@ def stream_schema(
         where it is given, the schema says so.
     """
     resolved = msgspec.structs.replace(request, symbols=symbols)
+    is_plain = known_after_ns is None and request.fields == CANDLE_FIELDS
     metadata = StreamMetadata(
         schema_name=SCHEMA_NAME,
-        schema_version=SCHEMA_VERSION if known_after_ns is None else _SCHEMA_VERSION_KNOWN_AFTER,
+        schema_version=SCHEMA_VERSION if is_plain else _SCHEMA_VERSION_CHANGED,
         symbols=symbols,
         timeframe=request.timeframe,
         request=resolved.to_json(),

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
+from omega_slices._model.options import CANDLE_FIELDS
 from omega_slices._model.request import Request
 from omega_slices._model.times import timeframe_ns
 from omega_slices._reference.options import DAY_NS, SeriesName, contradiction, wrong
@@ -64,6 +65,8 @@ class FileRows:
         By row: what kind of time that is.
     values : pyarrow.Table
         The columns of prices, or of indicators.
+    fields : tuple of str, or None
+        The fields of candles that these columns are; None for indicators.
     own_zone : str or None
         The zone of the column, unless that is UTC.
     zone : str or None
@@ -80,6 +83,7 @@ class FileRows:
     held_ns: list[int]
     forms: Sequence[str]
     values: pa.Table
+    fields: tuple[str, ...] | None
     own_zone: str | None
     zone: str | None
     unit: str | None
@@ -128,10 +132,18 @@ def read_files(
 
 def columns_of(request: Request, series: SeriesName, file: InputFile) -> tuple[str, list[str]]:
     """Return the names of a file's columns: that of the timestamps, and those of the values."""
-    time, *values = ({**request.input_columns, **file.columns}[name] for name in request.input_columns)
+    names = {**request.input_columns, **file.columns}
     if series.side is None:
         values = [file.columns.get(name, name) for name in request.indicators]
-    return time, values
+    else:
+        values = [names[field] for field in fields_read(request, series)]
+    return names["timestamp"], values
+
+
+def fields_read(request: Request, series: SeriesName) -> tuple[str, ...]:
+    """Return the fields of a series of candles that are read: the session of days looks at all."""
+    is_by_value = request.session == "fx" and timeframe_ns(series.timeframe) >= DAY_NS
+    return CANDLE_FIELDS if is_by_value else request.fields
 
 
 def _read_file(
@@ -163,6 +175,7 @@ def _read_file(
         held_ns=[],
         forms=(),
         values=table.select(values),
+        fields=None if series.side is None else fields_read(request, series),
         # Of a column of UTC instants, the zone that is given says in which zone its days are.
         own_zone=None if own_zone is None or zone_of(own_zone) is UTC else own_zone,
         zone=file.zone or request.zone,
@@ -363,9 +376,12 @@ def _unit(series: SeriesName, rows: FileRows, ticks: list[int | None], asked: st
 
 
 def values_of(rows: FileRows, numbers: list[int]) -> list[tuple[float, ...]]:
-    """Return the values of some rows, as doubles; null is NaN."""
+    """Return the values of some rows, as doubles; null is NaN, and so are fields that are not read."""
     taken = pa.array(numbers, pa.int64())
     columns = [list(map(_to_float, column.take(taken).to_pylist())) for column in rows.values.columns]
+    if rows.fields is not None:
+        read = dict(zip(rows.fields, columns, strict=True))
+        columns = [read.get(field, [math.nan] * len(numbers)) for field in CANDLE_FIELDS]
     return list(zip(*columns, strict=True)) if columns else [()] * len(numbers)
 
 

@@ -6,6 +6,7 @@ Reads no file, and knows no other series.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 from omega_slices._model.candle import CandleData
+from omega_slices._model.options import CANDLE_FIELDS
 from omega_slices._model.report import RunWarning, SeriesReport, TimestampUnit
 from omega_slices._model.request import Request
 from omega_slices._model.times import format_time_ns, timeframe_ns
@@ -119,6 +121,8 @@ def read_series(
     find_instants(request, name, in_order)
     windowed = [row for file in in_order for row in _rows(request, name, file, part)]
     kept_by_session = [row for row in windowed if in_session(request, name, sessions, row.stamp_ns, row.values)]
+    if request.fields != CANDLE_FIELDS and name.side is not None:
+        kept_by_session = [row._replace(values=_chosen(request, row.values)) for row in kept_by_session]
     stamped = [_floored(name, row) for row in kept_by_session] if request.normalize else kept_by_session
     unsorted = _check_order(request, name, stamped)
     kept, conflicts = _without_duplicates(request, name, stamped)
@@ -208,6 +212,12 @@ def _rows(request: Request, name: SeriesName, file: FileRows, part: tuple[int, i
         Row(stamp_ns, end_ns, stamp_ns, candle, file, number)
         for (number, stamp_ns, end_ns), candle in zip(kept, values, strict=True)
     ]
+
+
+def _chosen(request: Request, values: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the five values of a candle, NaN in the place of those that were not requested."""
+    named = zip(CANDLE_FIELDS, values, strict=True)
+    return tuple(value if field in request.fields else math.nan for field, value in named)
 
 
 # --- Flooring, order, duplicates ---------------------------------------------------------

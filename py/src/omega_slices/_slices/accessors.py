@@ -12,7 +12,7 @@ import numpy as np
 
 from omega_slices._model.candle import CandleData, SymbolSnapshot, datetime_from_ns
 from omega_slices._model.schema import SYMBOL_COLUMN, indicator_column
-from omega_slices._slices.batch import ABSENT, FRESH, stamped_candle
+from omega_slices._slices.batch import ABSENT, CARRIED, FRESH, stamped_candle
 from omega_slices.errors import SymbolNotFoundError
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         ------
         InvalidPriceTypeError
             `price_type` is not one of the three.
+        RequestError
+            The slices have not all fields of a candle.
 
         Examples
         --------
@@ -148,6 +150,8 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
             The slice has no such symbol.
         InvalidPriceTypeError
             `price_type` is not one of the four.
+        RequestError
+            The slices have no closes.
 
         Examples
         --------
@@ -182,6 +186,8 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         ------
         SymbolNotFoundError
             The slice has no such symbol.
+        RequestError
+            The slices have no closes.
 
         Examples
         --------
@@ -220,6 +226,8 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
             The slice has no such timeframe.
         InvalidPriceTypeError
             `price_type` is not one of the three.
+        RequestError
+            The slices have not all fields of a candle.
 
         Examples
         --------
@@ -310,7 +318,8 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
     def __getitem__(self, symbol: str) -> SymbolSnapshot:
         """Return everything the slice knows of a symbol.
 
-        Raise `SymbolNotFoundError` for an unknown one.
+        Raise `SymbolNotFoundError` for an unknown one, and `RequestError` where the slices have
+        not all fields of a candle.
         """
         batch = self._batch
         layout = batch.layout
@@ -379,12 +388,9 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
         layout = self._batch.layout
         here = []
         for symbol in layout.symbols[:_REPR_SYMBOLS]:
-            shown = {side: self.get(symbol, side) for side in layout.spec.price_types}
-            sides = [
-                side if candle.timestamp_ns == self.timestamp_ns else f"{side}*"
-                for side, candle in shown.items()
-                if candle is not None
-            ]
+            row = self._row + self._batch.index[symbol]
+            shown = {side: _state(self._batch, side, row) for side in layout.spec.price_types}
+            sides = [f"{side}*" if state == CARRIED else side for side, state in shown.items() if state != ABSENT]
             here.append(f"{symbol}: {'/'.join(sides) or 'none'}")
         more = len(self) - _REPR_SYMBOLS
         tail = f", and {more} more" if more > 0 else ""
@@ -401,9 +407,14 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
 
 def _presence(price_type: str, batch: SliceBatch, row: int) -> list[int]:
     """Return the state of each symbol's candle in the slice at a row: absent, fresh or carried."""
-    side = batch.sides[price_type]
+    states = batch.states[price_type]
     width = len(batch.index)
-    return [FRESH] * width if side is None or side[0] is None else side[0][row : row + width].tolist()
+    return [FRESH] * width if states is None else states[row : row + width].tolist()
+
+
+def _state(batch: SliceBatch, price_type: str, row: int) -> int:
+    states = batch.states[price_type]
+    return FRESH if states is None else states[row]
 
 
 _REPR_SYMBOLS: Final = 4

@@ -24,7 +24,7 @@ from omega_slices._arrow.buffers import (
 from omega_slices._model.candle import PRICE_TYPES, CandleData, timeframe_not_in_slice, unknown_price_type
 from omega_slices._model.schema import TIMESTAMP_COLUMN, indicator_column
 from omega_slices._slices.derived_cache import note_derived
-from omega_slices.errors import DeserializationError, SchemaMismatchError
+from omega_slices.errors import DeserializationError, RequestError, SchemaMismatchError
 
 if TYPE_CHECKING:
     from omega_slices._model.schema import CandleColumns
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from omega_slices._slices.layout import SliceLayout
 
 
-# What of each row (None: a candle stamped at the slice, in all rows), then open, high, low,
-# close, volume.
+# Open, high, low, close, volume.
+_Values = tuple["memoryview[float]", "memoryview[float]", "memoryview[float]", "memoryview[float]", "memoryview[float]"]
+
+# What of each row (None: a candle stamped at the slice, in all rows), then the values.
 _Side = tuple[
     "memoryview[int] | None",
     "memoryview[float]",
@@ -47,11 +49,10 @@ _Side = tuple[
 _Stamped = tuple[_Side, "memoryview[int]"]
 
 # What the first part of a _Side says of a row.  Without fill, and in a higher timeframe, a
-# candle that is there is `_FRESH`.
+# candle that is there is `FRESH`.
 ABSENT: Final = 0
 FRESH: Final = 1
-_CARRIED: Final = 2
-_CLOSE: Final = 4  # the place of the closes in a _Side
+CARRIED: Final = 2
 
 # What CPython takes for one entry of a list, and for a float.
 _POINTER_BYTES: Final = 8
@@ -74,6 +75,7 @@ class SliceBatch:
         "sides",
         "slice_count",
         "stamped",
+        "states",
         "timestamps_ns",
     )
 
@@ -84,7 +86,8 @@ class SliceBatch:
         # None of these refers back to this object: a cycle would leave megabytes of
         # buffers to the garbage collector.
         self.columns = _Columns(record_batch, layout.derived)
-        self.sides = _Sides(record_batch, layout)
+        self.states = _States(record_batch, layout)
+        self.sides = _Sides(record_batch, layout, self.states)
         self.stamped = _StampedSides(record_batch, layout)
         self.indicators = _Indicators(record_batch, layout.derived)
         # What `get_price` needs of each price type, and of "mid": filled when first asked
@@ -106,23 +109,24 @@ class SliceBatch:
         """Make the entry of `closes` for a price type or ``"mid"``; raise for any other text."""
         if price_type != "mid" and price_type not in PRICE_TYPES:
             raise unknown_price_type(price_type, (*PRICE_TYPES, "mid"))
-        sides = [self.sides[one] for one in (("bid", "ask") if price_type == "mid" else (price_type,))]
-        closes = [side[_CLOSE] for side in sides if side is not None]
-        if len(closes) < len(sides):
+        sides = ("bid", "ask") if price_type == "mid" else (price_type,)
+        names = self._close_columns(sides)
+        if len(names) < len(sides):
             self._keep_closes(price_type, [None] * self.record_batch.num_rows, _POINTER_BYTES)
             return
         if price_type == "mid":
             # Under an absent candle lies NaN; infinite closes are the input's.
             with np.errstate(all="ignore"):
-                candles, timeframe = self.layout.candles, self.layout.timeframe
-                bids, asks = (self.columns[candles[timeframe, side].close] for side in ("bid", "ask"))
+                bids, asks = (self.columns[name] for name in names)
                 mids = (bids + asks) / 2.0
-            closes = [memoryview(mids).cast("B").cast("d").toreadonly()]
-        presences = [side[0] for side in sides if side is not None and side[0] is not None]
+            closes = memoryview(mids).cast("B").cast("d").toreadonly()
+        else:
+            closes = floats_view(self.record_batch.column(names[0]))
+        presences = [states for states in map(self.states.__getitem__, sides) if states is not None]
         if not presences:
-            self._keep_closes(price_type, closes[0], 8 if price_type == "mid" else 0)
+            self._keep_closes(price_type, closes, 8 if price_type == "mid" else 0)
             return
-        with_gaps: list[float | None] = [*closes[0]]
+        with_gaps: list[float | None] = [*closes]
         for present in presences:
             for row in np.flatnonzero(np.frombuffer(present, np.uint8) == 0).tolist():
                 with_gaps[row] = None
@@ -131,6 +135,13 @@ class SliceBatch:
     def clear(self) -> None:
         """Forget the closes; `get_price` makes them again."""
         self.closes.clear()
+
+    def _close_columns(self, sides: tuple[str, ...]) -> list[str]:
+        """Return the columns of the closes of those price types that were requested."""
+        if "close" not in self.layout.spec.fields:
+            raise left_out(self.layout.spec.fields, "prices: these are closes", "add close to fields")
+        candles = (self.layout.candles.get((self.layout.timeframe, side)) for side in sides)
+        return [columns.close for columns in candles if columns is not None and columns.close is not None]
 
     def _keep_closes(self, price_type: str, closes: _Closes, row_bytes: int) -> None:
         note_derived(self.layout.derived, self, row_bytes * self.record_batch.num_rows)
@@ -162,6 +173,16 @@ class SliceBatch:
         return [[1] * width if present is None else present[row : row + width].tolist() for present in presences]
 
 
+_FLOAT64: Final = pa.float64()
+
+
+def column_array(column: pa.Array) -> np.ndarray[Any, Any]:
+    """Return a column but that of the symbols as a read-only array; a view of its memory if it can be."""
+    if column.type == _FLOAT64:
+        return values_view(column, "float64")
+    return unpack_values(column) if pa.types.is_boolean(column.type) else timestamps_view(column)
+
+
 class _Columns(dict[str, "np.ndarray[Any, Any]"]):
     """The batch's columns as read-only numpy arrays, made when first asked for."""
 
@@ -178,22 +199,17 @@ class _Columns(dict[str, "np.ndarray[Any, Any]"]):
                 f"the stream has no column {name!r}", hint=f"its columns are {', '.join(schema.names)}", column=name
             )
         column = self.record_batch.column(name)
-        if pa.types.is_timestamp(column.type):
-            array = timestamps_view(column)
-            note_derived(self._derived, self, array.nbytes if column.null_count else 0)
-        elif pa.types.is_boolean(column.type):
-            array = unpack_values(column)
-            note_derived(self._derived, self, array.nbytes)
-        else:
-            array = values_view(column, "float64")
+        array = column_array(column)
+        is_made = pa.types.is_boolean(column.type) or (pa.types.is_timestamp(column.type) and column.null_count)
+        note_derived(self._derived, self, array.nbytes if is_made else 0)
         self[name] = array
         return array
 
 
-class _Sides(dict[str, "_Side | None"]):
-    """The memory views of each price type of the primary timeframe.
+class _States(dict[str, "memoryview[int] | None"]):
+    """What of each row, by price type of the primary timeframe: absent, fresh or carried.
 
-    None for one that was not requested.
+    None for fresh ones in all rows, and for a price type that was not requested.
     """
 
     __slots__ = ("__weakref__", "_layout", "_record_batch")
@@ -202,15 +218,41 @@ class _Sides(dict[str, "_Side | None"]):
         self._record_batch = record_batch
         self._layout = layout
 
+    def __missing__(self, price_type: str) -> memoryview[int] | None:
+        states: memoryview[int] | None = None
+        columns = self._layout.candles.get((self._layout.timeframe, price_type))
+        if columns is not None:
+            _check_together(self._record_batch, columns, self._layout)
+            states = unpack_presence(self._record_batch.column(columns.values[0]))
+            if columns.timestamp is not None:
+                states = _states(states, self._record_batch, columns.timestamp)
+            _note_presence(self._layout.derived, self, states)
+        self[price_type] = states
+        return states
+
+
+class _Sides(dict[str, "_Side | None"]):
+    """The memory views of each price type of the primary timeframe.
+
+    None for one that was not requested.
+    """
+
+    __slots__ = ("__weakref__", "_layout", "_record_batch", "_states")
+
+    def __init__(self, record_batch: pa.RecordBatch, layout: SliceLayout, states: _States) -> None:
+        self._record_batch = record_batch
+        self._layout = layout
+        self._states = states
+
     def __missing__(self, price_type: str) -> _Side | None:
         if price_type not in PRICE_TYPES:
             raise unknown_price_type(price_type)
+        _check_whole(self._layout)
         side: _Side | None = None
         columns = self._layout.candles.get((self._layout.timeframe, price_type))
         if columns is not None:
-            side = _side(self._record_batch, columns, self._layout)
-            if columns.timestamp is not None:
-                side = (_states(side[0], self._record_batch, columns.timestamp), *side[1:])
+            side = (self._states[price_type], *_values(self._record_batch, columns))
+            # Kept by both, and so counted for both: it is gone when both are forgotten.
             _note_presence(self._layout.derived, self, side[0])
         self[price_type] = side
         return side
@@ -235,13 +277,16 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
             raise timeframe_not_in_slice(timeframe, known)
         if price_type not in PRICE_TYPES:
             raise unknown_price_type(price_type)
+        _check_whole(self._layout)
         stamped: _Stamped | None = None
         columns = self._layout.candles.get(key)
         if columns is not None:
             assert columns.timestamp is not None  # only candles with a column of their own are asked for here
             timestamps = integers_view(self._record_batch.column(columns.timestamp))
-            stamped = (_side(self._record_batch, columns, self._layout), timestamps)
-            _note_presence(self._layout.derived, self, stamped[0][0])
+            _check_together(self._record_batch, columns, self._layout)
+            present = unpack_presence(self._record_batch.column(columns.values[0]))
+            stamped = ((present, *_values(self._record_batch, columns)), timestamps)
+            _note_presence(self._layout.derived, self, present)
         self[key] = stamped
         return stamped
 
@@ -267,19 +312,31 @@ def _note_presence(derived: DerivedCache | None, holder: Clearable, presence: me
     note_derived(derived, holder, 0 if presence is None else presence.nbytes)
 
 
-def _side(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLayout) -> _Side:
+def left_out(fields: tuple[str, ...], what: str, hint: str) -> RequestError:
+    """Make the error of what cannot be had without the fields that were not requested."""
+    return RequestError(f"the slices have no {what}; their fields are {', '.join(fields)}", hint=hint)
+
+
+def _check_whole(layout: SliceLayout) -> None:
+    if not layout.spec.is_whole:
+        raise left_out(layout.spec.fields, "whole candles", "use column(), or leave out fields when you ask for slices")
+
+
+def _check_together(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLayout) -> None:
     names = columns.values if columns.timestamp is None else (*columns.values, columns.timestamp)
-    values = [record_batch.column(name) for name in names]
     # All of them are null in the same rows.  Of a stream that is known; of a file it is
     # asked here, since few who walk through one read every candle.
-    if layout.path is not None and len({column.null_count for column in values}) > 1:
+    if layout.path is not None and len({record_batch.column(name).null_count for name in names}) > 1:
         raise DeserializationError(
             f"{layout.path!r} is damaged: its columns {', '.join(names)} disagree on which candles are there",
             hint="write the file again with omega-slices sync",
             file=layout.path,
         )
-    opens, highs, lows, closes, volumes = map(floats_view, values[:5])
-    return unpack_presence(values[0]), opens, highs, lows, closes, volumes
+
+
+def _values(record_batch: pa.RecordBatch, columns: CandleColumns) -> _Values:
+    opens, highs, lows, closes, volumes = (floats_view(record_batch.column(name)) for name in columns.values)
+    return opens, highs, lows, closes, volumes
 
 
 def _states(present: memoryview[int] | None, record_batch: pa.RecordBatch, timestamp: str) -> memoryview[int] | None:

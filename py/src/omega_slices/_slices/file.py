@@ -21,11 +21,11 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from omega_slices._arrow.buffers import string_array
+from omega_slices._arrow.buffers import integers_view, string_array, values_view
 from omega_slices._arrow.ipc import MAGIC, REMAKE_HINT, FileForm, StreamForm, map_file
 from omega_slices._arrow.schema_check import check_batch
 from omega_slices._model.paths import check_local
-from omega_slices._model.schema import known_after_ns
+from omega_slices._model.schema import SYMBOL_PLACE, TIMESTAMP_PLACE, known_after_ns
 from omega_slices._slices.batch import SliceBatch
 from omega_slices._slices.derived_cache import DerivedCache
 from omega_slices._slices.layout import SliceLayout
@@ -36,6 +36,9 @@ from omega_slices.errors import DeserializationError, OmegaSlicesError, RequestE
 _VIEWS_MAX: Final = 4_096
 _DECOMPRESSED_MAX: Final = 16
 _DERIVED_BYTES_MAX: Final = 256 << 20
+
+# Positions of symbols, two bytes each, in a word.
+_POSITIONS_AT_ONCE: Final = 4
 
 
 class SliceFile:
@@ -63,6 +66,7 @@ class SliceFile:
         "_mapped",
         "_maps_columns",
         "_order",
+        "_positions",
         "_rows_checked",
         "_symbols_array",
         "index",
@@ -113,6 +117,8 @@ class SliceFile:
             known_after_ns(self.schema),
         )
         self._symbols_array = string_array(self.layout.symbols)
+        # Which symbol each row of a batch is, for the longest one so far.
+        self._positions = np.empty(0, np.int16)
         self.views: list[SliceBatch | None] = [None] * len(self.index.first_timestamps_ns)
         self._rows_checked = bytearray(len(self.views))
         self._maps_columns: bool | None = None
@@ -172,23 +178,64 @@ class SliceFile:
             self._rows_checked[number] = True
         return record_batch
 
-    def _checked(self, number: int) -> SliceBatch:
-        firsts, starts = self.index
+    def unkept(self, number: int) -> pa.RecordBatch:
+        """Return a record batch for its values alone, and keep nothing of it.
+
+        Checks what `batch` checks, but of the timestamps only the first and the last: to look at
+        all of them takes longer than to copy a column.
+
+        Raises
+        ------
+        DeserializationError
+            It does not hold what the file says that it holds.
+        """
+        if (found := self.views[number]) is not None:
+            return found.record_batch
         record_batch = self.read(number)
+        self._check_shape(number, record_batch)
+        timestamps = integers_view(record_batch.column(TIMESTAMP_PLACE))
+        last_ns = timestamps[-1]
+        if timestamps[0] != self.index.first_timestamps_ns[number] or not self._ends_right(number, last_ns):
+            raise self._damaged(number, "its timestamps are not those of the index")
+        return record_batch
+
+    def _ends_right(self, number: int, last_ns: int) -> bool:
+        """Return whether the last timestamp of a batch is where the index and the report have it."""
+        firsts = self.index.first_timestamps_ns
+        if number + 1 < len(firsts):
+            return last_ns < firsts[number + 1]
+        return last_ns == self.report.last_timestamp_ns
+
+    def _check_shape(self, number: int, record_batch: pa.RecordBatch) -> None:
+        starts = self.index.starts
         if record_batch.num_rows != (starts[number + 1] - starts[number]) * len(self.layout.symbols):
             raise self._damaged(number, f"it has {record_batch.num_rows} rows")
         try:
             record_batch.validate()
         except pa.ArrowInvalid as error:
             raise self._damaged(number, str(error)) from None
+        symbols = record_batch.column(SYMBOL_PLACE)
+        rows = record_batch.num_rows
+        if len(self._positions) < rows:
+            self._positions = np.resize(np.arange(len(self.layout.symbols), dtype=np.int16), rows)
+        found, expected = values_view(symbols.indices, "int16"), self._positions[:rows]
+        # Four at once, as far as there are four; other threads go on meanwhile.
+        whole = rows - rows % _POSITIONS_AT_ONCE
+        if (
+            not symbols.dictionary.equals(self._symbols_array)
+            or (found[:whole].view(np.int64) != expected[:whole].view(np.int64)).any()
+            or (found[whole:] != expected[whole:]).any()
+        ):
+            raise self._damaged(number, "its rows are not in the order of its symbols")
+
+    def _checked(self, number: int) -> SliceBatch:
+        record_batch = self.read(number)
+        self._check_shape(number, record_batch)
         batch = SliceBatch(record_batch, self.layout)
-        first_ns, last_ns = batch.timestamps_ns[0], batch.timestamps_ns[-1]
-        if number + 1 < len(firsts):
-            is_end_right = last_ns < firsts[number + 1]
-        else:
-            is_end_right = last_ns == self.report.last_timestamp_ns
         timestamps = np.frombuffer(batch.timestamps_ns, np.int64)
-        if first_ns != firsts[number] or not is_end_right or not (timestamps[:-1] < timestamps[1:]).all():
+        is_first_right = timestamps[0] == self.index.first_timestamps_ns[number]
+        is_in_order = is_first_right and (timestamps[:-1] < timestamps[1:]).all()
+        if not is_in_order or not self._ends_right(number, int(timestamps[-1])):
             raise self._damaged(number, "its timestamps are not those of the index, or not in order")
         return batch
 

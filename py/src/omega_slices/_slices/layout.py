@@ -5,11 +5,15 @@ Owns the look-up of a symbol's place within a slice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
+from omega_slices._arrow.buffers import values_view
+from omega_slices._model.schema import TIMESTAMP_COLUMN
 from omega_slices._model.times import timeframe_ns
+from omega_slices.errors import RequestError
 
 if TYPE_CHECKING:
     from omega_slices._model.schema import StreamSpec
@@ -73,6 +77,10 @@ class SlicesDescribed:
 
     # The heir's own.
     _layout: SliceLayout
+    if TYPE_CHECKING:
+
+        @property
+        def schema(self) -> pa.Schema: ...
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -85,11 +93,64 @@ class SlicesDescribed:
         return self._layout.timeframe
 
     @property
+    def known_after_ns(self) -> int:
+        """How long after a slice's timestamp its candles are complete, in nanoseconds.
+
+        The primary timeframe; with local days the time until the day is over everywhere among
+        the series.
+        """
+        return self._layout.known_after_ns
+
+    @property
     def timeframes(self) -> tuple[str, ...]:
         """The higher timeframes of the slices, in the requested order."""
         return self._layout.spec.higher_timeframes
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """What the slices hold of a candle, in the order open, high, low, close, volume."""
+        return self._layout.spec.fields
+
+    @property
     def indicators(self) -> tuple[str, ...]:
         """The names of the indicators, in the requested order."""
         return self._layout.spec.indicators
+
+    def known_at(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
+        """Return when the candles of each slice of a record batch are complete.
+
+        Parameters
+        ----------
+        batch : pyarrow.RecordBatch
+            Whole slices of this stream or table.
+
+        Returns
+        -------
+        numpy.ndarray
+            datetime64[ns] (UTC), one per slice: its timestamp + the primary timeframe;
+            with local days when the day is over everywhere among the series.
+
+        Raises
+        ------
+        RequestError
+            The batch does not hold whole slices of this stream or table.
+
+        Examples
+        --------
+        >>> from omega_slices import open_slices
+        >>> with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
+        ...     [str(known_at)[11:16] for batch in slices.batches() for known_at in slices.known_at(batch)]
+        ['00:01', '00:02']
+        """
+        width = len(self.symbols)
+        wrong = RequestError(
+            "invalid batch: expected whole slices of this stream or table", hint="give it as batches() gave it"
+        )
+        if not isinstance(batch, pa.RecordBatch) or batch.schema != self.schema or batch.num_rows % width:
+            raise wrong
+        if not batch.num_rows:
+            return np.empty(0, "datetime64[ns]")
+        timestamps = values_view(batch.column(TIMESTAMP_COLUMN), "datetime64[ns]").reshape(-1, width)
+        if not (timestamps == timestamps[:, :1]).all():
+            raise wrong
+        return timestamps[:, 0] + np.timedelta64(self._layout.known_after_ns, "ns")

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::metadata::StreamMetadata;
-use crate::request::{ColumnNames, Fill, PriceType, Request};
+use crate::request::{ColumnNames, Fields, Fill, PriceType, Request, SymbolsOut, TimestampOut};
 
 /// Number of values in a candle: open, high, low, close and volume.
 pub const VALUES_PER_CANDLE: usize = ColumnNames::VALUE_FIELDS.len();
@@ -133,7 +133,8 @@ impl StreamSchema {
             columns: Vec::new(),
         };
         let carried = request.fill() == Fill::Forward;
-        let primary = layout.add_candles(price_types, None, "", 0, carried);
+        let candles = (price_types, request.fields());
+        let primary = layout.add_candles(candles, None, "", 0, carried);
         for group in primary.clone() {
             layout.add_values(group);
         }
@@ -145,7 +146,7 @@ impl StreamSchema {
         let mut first_series = symbols * price_types.len();
         for (number, higher) in request.higher_timeframes().iter().enumerate() {
             let prefix = format!("{}_", higher.timeframe());
-            let groups = layout.add_candles(price_types, Some(number), &prefix, first_series, true);
+            let groups = layout.add_candles(candles, Some(number), &prefix, first_series, true);
             for group in groups.clone() {
                 layout.columns.push(Column::Timestamp { group });
                 layout.add_values(group);
@@ -171,7 +172,7 @@ impl StreamSchema {
 
     fn add_candles(
         &mut self,
-        price_types: &[PriceType],
+        (price_types, fields): (&[PriceType], Fields),
         higher: Option<usize>,
         prefix: &str,
         first_series: usize,
@@ -179,13 +180,13 @@ impl StreamSchema {
     ) -> Range<usize> {
         let first_group = self.groups.len();
         for (place, &price_type) in price_types.iter().enumerate() {
-            let fields = ColumnNames::VALUE_FIELDS;
+            let names = fields.names();
             self.groups.push(ColumnGroup {
                 higher,
                 price_type: Some(price_type),
-                values: fields
+                values: names
                     .map(|field| format!("{prefix}{}", value_column(price_type, field)))
-                    .into(),
+                    .collect(),
                 valid: Some(format!("{prefix}{}", valid_column(price_type))),
                 timestamp: with_timestamps.then(|| format!("{prefix}{price_type}_timestamp")),
                 first_series: first_series + place,
@@ -214,9 +215,10 @@ impl StreamSchema {
         symbols: &[String],
         known_after_ns: Option<i64>,
     ) -> SchemaRef {
+        let timestamp_type = timestamp_type_of(request.timestamp_out());
         let mut fields = vec![
-            Field::new(TIMESTAMP_COLUMN, timestamp_type(), false),
-            Field::new(SYMBOL_COLUMN, symbol_type(), false),
+            Field::new(TIMESTAMP_COLUMN, timestamp_type.clone(), false),
+            Field::new(SYMBOL_COLUMN, symbol_type_of(request.symbols_out()), false),
         ];
         for &column in &self.columns {
             let field = match column {
@@ -226,9 +228,11 @@ impl StreamSchema {
                 Column::Valid { group } => {
                     Field::new(name(&self.groups[group].valid), DataType::Boolean, false)
                 }
-                Column::Timestamp { group } => {
-                    Field::new(name(&self.groups[group].timestamp), timestamp_type(), true)
-                }
+                Column::Timestamp { group } => Field::new(
+                    name(&self.groups[group].timestamp),
+                    timestamp_type.clone(),
+                    true,
+                ),
             };
             fields.push(field);
         }
@@ -243,14 +247,23 @@ fn name(column: &Option<String>) -> &str {
         .expect("the layout has such a column only for groups that name it")
 }
 
-/// The type of `timestamp`.
-pub fn timestamp_type() -> DataType {
-    DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
+/// The type of timestamps.
+pub fn timestamp_type_of(unit: TimestampOut) -> DataType {
+    let unit = match unit {
+        TimestampOut::Nanoseconds => TimeUnit::Nanosecond,
+        TimestampOut::Microseconds => TimeUnit::Microsecond,
+    };
+    DataType::Timestamp(unit, Some("UTC".into()))
 }
 
 /// The type of `symbol`.
-pub fn symbol_type() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int16), Box::new(DataType::Utf8))
+pub fn symbol_type_of(kind: SymbolsOut) -> DataType {
+    match kind {
+        SymbolsOut::Dictionary => {
+            DataType::Dictionary(Box::new(DataType::Int16), Box::new(DataType::Utf8))
+        }
+        SymbolsOut::Text => DataType::Utf8,
+    }
 }
 
 /// The name of a value column, such as `bid_open`.
@@ -268,7 +281,7 @@ pub fn valid_column(price_type: PriceType) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{SCHEMA_VERSION, SCHEMA_VERSION_OF_DAYS};
+    use crate::metadata::{SCHEMA_VERSION, SCHEMA_VERSION_OF_CHANGES};
     use crate::request::Timeframe;
 
     fn names_of(schema: &Schema) -> Vec<&str> {
@@ -334,7 +347,10 @@ mod tests {
         assert!(!schema.metadata().contains_key("known_after_ns"));
         let dated = layout.schema(&request, &["A".to_owned()], Some(7));
         assert_eq!(dated.metadata()["known_after_ns"], "7");
-        assert_eq!(dated.metadata()["schema_version"], SCHEMA_VERSION_OF_DAYS);
+        assert_eq!(
+            dated.metadata()["schema_version"],
+            SCHEMA_VERSION_OF_CHANGES
+        );
     }
 
     #[test]

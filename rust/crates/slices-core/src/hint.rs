@@ -48,6 +48,8 @@ settings! {
     Duplicates = "duplicates",
     /// The end of the window.
     End = "end",
+    /// The fields of the candles.
+    Fields = "fields",
     /// What to show where a series has no candle.
     Fill = "fill",
     /// Whether links may lead out of the root.
@@ -88,6 +90,8 @@ settings! {
     Timeframe = "timeframe",
     /// Which timestamps become slices.
     Timeline = "timeline",
+    /// The unit of all timestamps in the output.
+    TimestampOut = "timestamp_out",
     /// The unit of integer timestamps.
     TimestampUnit = "timestamp_unit",
     /// What to do with a series that is not in time order.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::request::Request;
+use crate::request::{Request, SymbolsOut, TimestampOut};
 
 /// `schema_name` of every stream and file of slices.
 pub const SCHEMA_NAME: &str = "multi_symbol_slice";
@@ -12,8 +12,9 @@ pub const SCHEMA_NAME: &str = "multi_symbol_slice";
 /// `schema_version` of every stream and file of slices.
 pub const SCHEMA_VERSION: &str = "1.0.0";
 
-/// `schema_version` if the metadata states when slices are known.
-pub const SCHEMA_VERSION_OF_DAYS: &str = "1.1.0";
+/// `schema_version` if the metadata states when slices are known, or the columns are not those of
+/// [`SCHEMA_VERSION`]: fields are left out, or columns have other types.
+pub const SCHEMA_VERSION_OF_CHANGES: &str = "1.1.0";
 
 /// `producer` of every stream and file that this release writes.
 pub const PRODUCER: &str = concat!("omega-slices/", env!("CARGO_PKG_VERSION"));
@@ -70,7 +71,15 @@ impl StreamMetadata {
         symbols: &[String],
         known_after_ns: Option<i64>,
     ) -> HashMap<String, String> {
-        let version = known_after_ns.map_or(SCHEMA_VERSION, |_| SCHEMA_VERSION_OF_DAYS);
+        let is_plain = known_after_ns.is_none()
+            && request.fields().is_all()
+            && request.timestamp_out() == TimestampOut::default()
+            && request.symbols_out() == SymbolsOut::default();
+        let version = if is_plain {
+            SCHEMA_VERSION
+        } else {
+            SCHEMA_VERSION_OF_CHANGES
+        };
         let symbols_json = serde_json::to_string(symbols).expect("a list of strings is JSON");
         let entries = [
             (SCHEMA_NAME_KEY, SCHEMA_NAME.to_owned()),
@@ -132,7 +141,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (known_after_ns, version) in [(None, SCHEMA_VERSION), (Some(7), SCHEMA_VERSION_OF_DAYS)]
+        for (known_after_ns, version) in
+            [(None, SCHEMA_VERSION), (Some(7), SCHEMA_VERSION_OF_CHANGES)]
         {
             let read = read(&entries(known_after_ns)).expect("metadata");
             assert_eq!(read.symbols, ["A", "B"]);

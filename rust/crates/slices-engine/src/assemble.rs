@@ -9,11 +9,15 @@ use arrow::array::{
     RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Float64Type, Int16Type, SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{
+    DataType, Float64Type, Int16Type, SchemaRef, TimeUnit, TimestampNanosecondType,
+};
 
 use crate::gather::{BufferPool, GatheredColumn, Plan};
+use crate::output_types::OutputTypes;
 use slices_core::alignment::gaps;
 use slices_core::candle::{Column, ColumnGroup, StreamSchema};
+use slices_core::error::Result;
 
 /// The gathered columns of a column group.
 #[derive(Default)]
@@ -25,6 +29,7 @@ pub struct GroupColumns {
 /// Builds record batches.
 pub struct Assembler {
     schema: SchemaRef,
+    output: OutputTypes,
     layout: Arc<StreamSchema>,
     symbols: usize,
     /// The `symbol` column of a full batch; shorter batches use a part of it.
@@ -33,7 +38,8 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Creates an assembler of batches with at most `capacity` slices.
+    /// Creates an assembler of batches with at most `capacity` slices. `schema` is that of the
+    /// output.
     pub fn new(
         schema: SchemaRef,
         layout: Arc<StreamSchema>,
@@ -48,8 +54,10 @@ impl Assembler {
             })
             .collect::<Vec<_>>();
         let names = Arc::new(StringArray::from_iter_values(symbols));
+        let output = OutputTypes::new(schema, symbols, capacity * symbols.len());
         Self {
-            schema,
+            schema: output.plain_schema(),
+            output,
             layout,
             symbols: symbols.len(),
             symbol_column: DictionaryArray::new(keys.into(), names),
@@ -57,7 +65,17 @@ impl Assembler {
         }
     }
 
-    /// Builds the batch of some slices of a plan from the columns of its groups.
+    /// Converts a batch to the types of the output.
+    ///
+    /// # Errors
+    ///
+    /// A timestamp does not fit into the type of the output.
+    pub fn output(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        self.output.output(batch)
+    }
+
+    /// Builds the batch of some slices of a plan from the columns of its groups. Its timestamps are
+    /// in nanoseconds, its symbols a dictionary.
     pub fn assemble(
         &self,
         plan: &Plan,
@@ -150,7 +168,7 @@ impl Assembler {
                         self.buffers.0.give(values);
                     }
                 }
-                DataType::Timestamp(..) => {
+                DataType::Timestamp(TimeUnit::Nanosecond, _) => {
                     let values = values_of::<TimestampNanosecondType>(column);
                     if let Ok(values) = values.into_inner().into_vec() {
                         self.buffers.1.give(values);

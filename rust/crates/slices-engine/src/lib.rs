@@ -26,6 +26,7 @@ mod kept_timestamps;
 #[doc(hidden)]
 pub mod memory;
 pub mod multi_symbol;
+mod output_types;
 mod planner;
 mod prefetch;
 mod series;

@@ -97,7 +97,7 @@ impl MemoryBudget {
         Error::system(message).with_hint(hint![
             "allow more with ",
             Setting::Memory,
-            ", or request fewer symbols or price types"
+            ", or request fewer symbols, price types or fields"
         ])
     }
 }

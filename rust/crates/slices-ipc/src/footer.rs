@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::plain_types::first_timestamp_ns;
 use slices_core::report::{Report, Warning};
 
 const SEAL: &str = "seal";
@@ -34,9 +34,8 @@ pub(super) struct BatchIndex {
 impl BatchIndex {
     /// Adds a batch of whole slices.
     pub fn add(&mut self, batch: &RecordBatch, symbols: usize) {
-        let timestamps = batch.column(0).as_primitive::<TimestampNanosecondType>();
         self.slices.push((batch.num_rows() / symbols) as u64);
-        self.first_timestamps_ns.push(timestamps.value(0));
+        self.first_timestamps_ns.push(first_timestamp_ns(batch));
     }
 
     fn seal(&self) -> Seal {

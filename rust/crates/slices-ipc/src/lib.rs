@@ -9,6 +9,7 @@
 
 mod footer;
 mod messages;
+mod plain_types;
 mod read;
 mod write;
 

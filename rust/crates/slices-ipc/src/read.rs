@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Int16Type, SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Int16Type, Schema, SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::read_footer_length;
@@ -22,12 +22,13 @@ use serde_json::Value;
 
 use crate::footer::{self, Seal};
 use crate::messages::{CONTINUATION, Messages, wrong};
+use crate::plain_types::{plain_schema, with_plain_types};
 use crate::write::Format;
-use slices_core::candle::{symbol_type, timestamp_type};
+use slices_core::candle::{symbol_type_of, timestamp_type_of};
 use slices_core::error::{Code, Error, Result};
 use slices_core::metadata::{MetadataFault, SCHEMA_VERSION, StreamMetadata};
 use slices_core::panic_guard::catch_panic;
-use slices_core::request::check_local_path;
+use slices_core::request::{SymbolsOut, TimestampOut, check_local_path};
 
 /// The start and the end of a file.
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -47,7 +48,7 @@ const BUFFER_BYTES: usize = 1 << 16;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SliceContent {
-    /// Columns and metadata.
+    /// Columns and metadata, with the types as written.
     pub schema: SchemaRef,
     /// The symbols, in the order of the rows of a slice.
     pub symbols: Arc<[String]>,
@@ -90,7 +91,8 @@ impl StoredSlices {
         timestamps.value(slice * self.symbols)
     }
 
-    /// The rows: slice k is `[k * N, (k + 1) * N)`, where N is the number of symbols.
+    /// The rows: slice k is `[k * N, (k + 1) * N)`, where N is the number of symbols. Timestamps
+    /// are in nanoseconds and symbols in a dictionary, whatever the types as written.
     #[must_use]
     pub fn record_batch(&self) -> &RecordBatch {
         &self.batch
@@ -202,6 +204,8 @@ impl SliceReader {
                 self.sealed = true;
                 continue;
             }
+            let batch = with_plain_types(batch, &self.content.symbols);
+            let batch = batch.map_err(|what| malformed(what, &self.name))?;
             let slices = StoredSlices {
                 batch,
                 symbols: self.content.symbols.len(),
@@ -283,6 +287,13 @@ impl Iterator for SliceReader {
 impl std::iter::FusedIterator for SliceReader {}
 
 impl SliceContent {
+    /// The schema of the batches that a [`SliceReader`] yields: with the usual types, whatever the
+    /// types as written.
+    #[must_use]
+    pub fn plain_schema(&self) -> SchemaRef {
+        plain_schema(&self.schema)
+    }
+
     /// Reads the contents from a schema, if this crate wrote it.
     fn of(schema: SchemaRef, name: &Path) -> Result<Self> {
         let fail = |what: String| {
@@ -308,13 +319,7 @@ impl SliceContent {
                 return fail("its schema metadata is incomplete".to_owned());
             }
         };
-        let mut types = schema.fields().iter().map(|field| field.data_type());
-        let (timestamp, symbol) = (timestamp_type(), symbol_type());
-        let begins = types.next() == Some(&timestamp) && types.next() == Some(&symbol);
-        let known = |one: &DataType| {
-            matches!(one, DataType::Float64 | DataType::Boolean) || *one == timestamp
-        };
-        if metadata.symbols.is_empty() || !begins || !types.all(known) {
+        if metadata.symbols.is_empty() || !has_columns_of_slices(&schema) {
             return fail("its columns are not the columns of slices".to_owned());
         }
         Ok(Self {
@@ -326,6 +331,24 @@ impl SliceContent {
             schema,
         })
     }
+}
+
+/// Whether a schema begins with timestamp and symbol, in the types that a request may choose, and
+/// goes on with numbers, flags, and timestamps of the same unit.
+fn has_columns_of_slices(schema: &Schema) -> bool {
+    let mut types = schema.fields().iter().map(|field| field.data_type());
+    let Some(timestamp) = types.next().filter(|one| {
+        let mut units = TimestampOut::ALL.iter();
+        units.any(|&unit| **one == timestamp_type_of(unit))
+    }) else {
+        return false;
+    };
+    let is_symbol = |one: &DataType| {
+        let mut kinds = SymbolsOut::ALL.iter();
+        kinds.any(|&kind| *one == symbol_type_of(kind))
+    };
+    types.next().is_some_and(is_symbol)
+        && types.all(|one| matches!(one, DataType::Float64 | DataType::Boolean) || one == timestamp)
 }
 
 /// Reads the footer of a complete file: its contents, seal and report.

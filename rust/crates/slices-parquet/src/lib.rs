@@ -43,6 +43,6 @@ pub use self::instruments::Instruments;
 pub use self::parquet_file::{FileOptions, ParquetFile, RowRange, StaysOpen};
 pub use self::ranges::DoubledRow;
 pub use self::recent_files::RecentFiles;
-pub use self::row_reader::{Projection, RawRows, RowReader};
+pub use self::row_reader::{CandlePlaces, Projection, RawRows, RowReader};
 pub use self::series_file::{EmptyFile, Opened, PageBounds, SeriesFile};
 pub use self::sessions::read_sessions;

@@ -17,14 +17,17 @@ use super::time_column::{Ticks, TimeColumn};
 use slices_core::candle::VALUES_PER_CANDLE;
 use slices_core::error::Result;
 
+/// The places of open, high, low, close and volume among the columns of numbers of a file.
+pub type CandlePlaces = [usize; VALUES_PER_CANDLE];
+
 /// The columns that a pass over a file decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
     /// The timestamps alone.
     Timestamps,
-    /// Timestamps and values. Only for files whose columns of numbers are the five values of a
-    /// candle.
-    Candles,
+    /// Timestamps and the five values of candles, which are at these places among the columns of
+    /// numbers.
+    Candles(CandlePlaces),
 }
 
 /// Consecutive decoded rows, in file order.
@@ -82,7 +85,7 @@ struct RowArrays {
     file: PositionedFile,
     batches: ArrayBatches,
     timestamp_place: usize,
-    value_places: Option<[usize; VALUES_PER_CANDLE]>,
+    value_places: Option<CandlePlaces>,
 }
 
 impl SeriesFile {
@@ -143,11 +146,12 @@ impl RowArrays {
         ranges: &[RowRange],
         batch_rows: usize,
     ) -> Result<Self> {
-        let with_values = projection == Projection::Candles;
+        let value_leaves = match projection {
+            Projection::Timestamps => None,
+            Projection::Candles(places) => Some(places.map(|place| file.values[place].leaf)),
+        };
         let mut leaves = vec![file.timestamp.leaf];
-        if with_values {
-            leaves.extend(file.values.iter().map(|column| column.leaf));
-        }
+        leaves.extend(value_leaves.iter().flatten());
         leaves.sort_unstable();
         leaves.dedup();
         let place_of = |leaf: usize| {
@@ -158,8 +162,7 @@ impl RowArrays {
         let opened = file.opened()?;
         Ok(Self {
             timestamp_place: place_of(file.timestamp.leaf),
-            value_places: with_values
-                .then(|| std::array::from_fn(|field| place_of(file.values[field].leaf))),
+            value_places: value_leaves.map(|leaves| leaves.map(place_of)),
             batches: file.arrays(&opened, &leaves, ranges, batch_rows),
             file: opened,
         })

@@ -62,6 +62,19 @@ pub struct RequestArguments {
     /// Its fields are {root} {symbol} {timeframe}. `*` stands for any text within a name.
     #[arg(long, value_name = "TEMPLATE")]
     indicator_template: Option<String>,
+
+    /// Unit of all timestamps in the output: ns or us.
+    ///
+    /// us is for tools that know no nanoseconds. A timestamp that is no whole microsecond is then
+    /// an error.
+    #[arg(long, value_name = "ns|us", default_value = "ns")]
+    timestamp_out: String,
+
+    /// Type of the symbols in the output: dictionary or string.
+    ///
+    /// string is for tools that know no dictionaries.
+    #[arg(long, value_name = "dictionary|string", default_value = "dictionary")]
+    symbols_out: String,
 }
 
 impl RequestArguments {
@@ -78,6 +91,8 @@ impl RequestArguments {
             .fill(self.fill.parse()?)
             .max_age(self.max_age.as_deref().map(str::parse).transpose()?)
             .higher_timeframes(higher)
+            .timestamp_out(self.timestamp_out.parse()?)
+            .symbols_out(self.symbols_out.parse()?)
             .known_at(self.known_at.parse()?)
             .indicators(&self.indicators)
             .indicator_template(

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use clap::Args;
 use omega_slices::{
-    ColumnNames, Error, Hint, PathTemplate, PriceType, ReadOptions, Request, RequestBuilder,
-    Setting, Zone, parse_timestamp,
+    ColumnNames, Error, Fields, Hint, PathTemplate, PriceType, ReadOptions, Request,
+    RequestBuilder, Setting, Zone, parse_timestamp,
 };
 
 use super::cache::parse_size;
@@ -48,6 +48,12 @@ pub struct SeriesArguments {
         default_value = "bid,ask"
     )]
     price_types: Vec<String>,
+
+    /// Fields of the candles to read, any of open, high, low, close and volume. [default: all]
+    ///
+    /// Only these are decoded and written, in every timeframe, unless a rule needs others.
+    #[arg(long, value_name = "LIST")]
+    fields: Option<String>,
 
     /// First timestamp to keep: RFC 3339 or a date, UTC unless it names a zone.
     #[arg(long, value_name = "TIME")]
@@ -251,6 +257,7 @@ impl SeriesArguments {
         Ok(builder
             .timeframe(self.timeframe.parse()?)
             .price_types(price_types)
+            .fields(parsed::<Fields>(self.fields.as_deref())?.unwrap_or_default())
             .start_ns(self.start.as_deref().map(parse_timestamp).transpose()?)
             .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
             .session(self.session.parse().map_err(|error: Error| {
@@ -295,7 +302,9 @@ impl SeriesArguments {
         self.symbols.symbols_file.as_deref()
     }
 
-    pub fn read_options(&self) -> ReadOptions {
+    /// The options of reading. Checks that the folder of temporary files is there, even if the run
+    /// turns out not to need it.
+    pub fn read_options(&self) -> Result<ReadOptions, Error> {
         let mut options = ReadOptions::new()
             .with_follow_links(self.follow_links)
             .with_strict(self.strict);
@@ -312,12 +321,17 @@ impl SeriesArguments {
             options = options.with_memory(memory.as_u64());
         }
         if let Some(folder) = &self.temp_dir {
+            if !folder.is_dir() {
+                return Err(Error::usage("the folder of temporary files does not exist")
+                    .at_file(folder)
+                    .with_hint("create it, or name another one with --temp-dir"));
+            }
             options = options.with_temp_dir(folder);
         }
         if let Some(limit) = self.temp_limit {
             options = options.with_temp_limit(limit.as_u64());
         }
-        options
+        Ok(options)
     }
 }
 

@@ -28,7 +28,7 @@ pub fn coverage(arguments: &CoverageArguments, messages: &Messages) -> Result<An
     let measured = Coverage::measure(
         &request,
         // The report comes first; strict warnings follow.
-        &arguments.series.read_options().with_strict(false),
+        &arguments.series.read_options()?.with_strict(false),
         |batches: &SliceBatches| {
             let progress = batches.progress();
             bar.get_or_insert_with(|| ProgressBar::start(ProgressMode::Auto, messages, progress))

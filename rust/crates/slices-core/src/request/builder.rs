@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::{
-    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fill, HigherTimeframe,
+    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fields, Fill, HigherTimeframe,
     MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, Session, Stamped, SymbolPattern,
-    Symbols, Timeframe, Timeline, TimestampUnit, UnsortedPolicy, Zone, check_local_path,
-    format_timestamp,
+    Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit, UnsortedPolicy, Zone,
+    check_local_path, format_timestamp,
 };
 use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
@@ -197,6 +197,25 @@ impl RequestBuilder {
     /// Sets what the timestamps of daily and weekly candles mean.
     pub fn days(mut self, days: Option<Days>) -> Self {
         self.request.days = days;
+        self
+    }
+
+    /// Sets the fields of the candles of every timeframe; the default is all five. Only these are
+    /// decoded, unless a rule needs others.
+    pub fn fields(mut self, fields: Fields) -> Self {
+        self.request.fields = fields;
+        self
+    }
+
+    /// Sets the unit of all timestamps in the output; the default is nanoseconds.
+    pub fn timestamp_out(mut self, timestamp_out: TimestampOut) -> Self {
+        self.request.timestamp_out = timestamp_out;
+        self
+    }
+
+    /// Sets the type of the column of symbols in the output; the default is a dictionary.
+    pub fn symbols_out(mut self, symbols_out: SymbolsOut) -> Self {
+        self.request.symbols_out = symbols_out;
         self
     }
 

@@ -4,6 +4,7 @@
 //! Options that do not change the output (threads, chunk sizes) are not part of it.
 
 mod builder;
+mod fields;
 mod higher_timeframe;
 mod options;
 mod pattern;
@@ -23,10 +24,11 @@ use serde::Serialize;
 pub use crate::price_type::PriceType;
 pub use builder::RequestBuilder;
 pub use builder::check_timeline;
+pub use fields::Fields;
 pub use higher_timeframe::{HigherTimeframe, MaxAge};
 pub use options::{
-    Ambiguous, Days, DecisionTime, DuplicatePolicy, Fill, Session, Stamped, TimestampUnit,
-    UnsortedPolicy,
+    Ambiguous, Days, DecisionTime, DuplicatePolicy, Fill, Session, Stamped, SymbolsOut,
+    TimestampOut, TimestampUnit, UnsortedPolicy,
 };
 pub use pattern::SymbolPattern;
 pub use readings::{Reading, owner};
@@ -178,6 +180,9 @@ pub struct Request {
     ambiguous: Ambiguous,
     stamped: Stamped,
     days: Option<Days>,
+    fields: Fields,
+    timestamp_out: TimestampOut,
+    symbols_out: SymbolsOut,
 }
 
 impl Request {
@@ -214,6 +219,9 @@ impl Request {
                 ambiguous: Ambiguous::default(),
                 stamped: Stamped::default(),
                 days: None,
+                fields: Fields::ALL,
+                timestamp_out: TimestampOut::default(),
+                symbols_out: SymbolsOut::default(),
             },
         }
     }
@@ -388,6 +396,24 @@ impl Request {
         self.days
     }
 
+    /// The fields of the candles of every timeframe.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        self.fields
+    }
+
+    /// The unit of all timestamps in the output.
+    #[must_use]
+    pub fn timestamp_out(&self) -> TimestampOut {
+        self.timestamp_out
+    }
+
+    /// The type of the column of symbols in the output.
+    #[must_use]
+    pub fn symbols_out(&self) -> SymbolsOut {
+        self.symbols_out
+    }
+
     /// Whether slices are stamped with dates in the zones of the primary candles.
     pub fn is_dated(&self) -> bool {
         self.days == Some(Days::Local) && self.timeframe.whole_days().is_some()
@@ -403,6 +429,8 @@ impl Request {
             higher_timeframes: Vec::new(),
             indicators: Vec::new(),
             indicator_template: None,
+            timestamp_out: TimestampOut::default(),
+            symbols_out: SymbolsOut::default(),
             ..self.clone()
         }
     }
@@ -489,6 +517,9 @@ impl Request {
             ambiguous: Some(self.ambiguous).filter(|chosen| *chosen != Ambiguous::default()),
             stamped: Some(self.stamped).filter(|chosen| *chosen != Stamped::default()),
             days: self.days,
+            fields: (!self.fields.is_all()).then(|| self.fields.names().collect()),
+            timestamp_out: Some(self.timestamp_out).filter(|unit| *unit != TimestampOut::default()),
+            symbols_out: Some(self.symbols_out).filter(|kind| *kind != SymbolsOut::default()),
         };
         serde_json::to_string(&document).expect("strings, lists and maps with string keys are JSON")
     }
@@ -534,6 +565,12 @@ struct RequestDocument<'a> {
     stamped: Option<Stamped>,
     #[serde(skip_serializing_if = "Option::is_none")]
     days: Option<Days>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_out: Option<TimestampOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbols_out: Option<SymbolsOut>,
 }
 
 /// An age that the builder has checked.

@@ -192,6 +192,28 @@ request_options! {
     }
 }
 
+request_options! {
+    /// The unit of all timestamps in the output.
+    TimestampOut, "unit of output timestamps" {
+        /// Nanoseconds.
+        #[default]
+        Nanoseconds = "ns",
+        /// Microseconds, for tools that know no nanoseconds.
+        Microseconds = "us",
+    }
+}
+
+request_options! {
+    /// The type of the column of symbols in the output.
+    SymbolsOut, "type of output symbols" {
+        /// A dictionary of texts, with 16-bit keys.
+        #[default]
+        Dictionary = "dictionary",
+        /// Texts, for tools that know no dictionaries.
+        Text = "string",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -280,7 +280,9 @@ impl SliceBatches {
     /// The empty batch that seals the stream, with the schema and dictionary of all batches.
     pub fn seal(&self) -> RecordBatch {
         debug_assert!(self.ended);
-        self.assembler.seal()
+        self.assembler
+            .output(&self.assembler.seal())
+            .expect("a batch without rows has no timestamp that does not fit")
     }
 
     /// Reuses the memory of a batch without other references.
@@ -292,10 +294,14 @@ impl SliceBatches {
         if self.ready.is_empty() && !self.make_ready()? {
             return Ok(None);
         }
-        let batch = self
-            .ready
-            .pop_front()
-            .map(|batch| SliceBatch::new(batch, self.layout.clone()));
+        let batch = match self.ready.pop_front() {
+            None => None,
+            Some(batch) => {
+                let output = self.assembler.output(&batch)?;
+                let slices = SliceBatch::new(batch, self.layout.clone());
+                Some(slices.with_output(output))
+            }
+        };
         if let Some(batch) = &batch {
             self.batches += 1;
             self.slices += batch.len() as u64;

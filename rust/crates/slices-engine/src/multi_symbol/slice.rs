@@ -8,11 +8,14 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 
-use slices_core::candle::{CandleData, ColumnGroup, StreamSchema, TIMESTAMP_COLUMN};
+use slices_core::candle::{
+    CandleData, ColumnGroup, StreamSchema, TIMESTAMP_COLUMN, VALUES_PER_CANDLE,
+};
 use slices_core::error::{Code, Error, Result};
-use slices_core::request::{PriceType, Request, Timeframe};
+use slices_core::hint::{Setting, hint};
+use slices_core::request::{Fields, PriceType, Request, Timeframe};
 
-/// The index of `close` among the values of a candle.
+/// The index of `close` among the five values of a candle.
 const CLOSE: usize = 3;
 
 /// The parts that all batches of a run share.
@@ -26,6 +29,7 @@ pub(super) struct BatchContext {
     /// The higher timeframes, in the order of the request.
     higher: Vec<Timeframe>,
     indicators: Vec<String>,
+    fields: Fields,
     stream: Arc<StreamSchema>,
     /// Column group and field of each numeric column, by name.
     columns: HashMap<String, (usize, usize)>,
@@ -57,6 +61,7 @@ impl BatchContext {
             timeframe: request.timeframe().clone(),
             higher: higher.map(|one| one.timeframe().clone()).collect(),
             indicators: request.indicators().to_vec(),
+            fields: request.fields(),
             columns: columns.collect(),
             primary: PriceType::ALL.map(|price_type| {
                 let group = groups().find(|(_, one)| is_primary(one, price_type));
@@ -65,6 +70,34 @@ impl BatchContext {
             symbols,
             stream,
         }
+    }
+
+    /// Checks that the slices have whole candles.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if the request left out fields.
+    fn check_whole(&self) -> Result<()> {
+        if self.fields.is_all() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.fields.names().collect();
+        let names = names.join(", ");
+        let message = format!("the slices have no whole candles: their fields are {names}");
+        Err(Error::usage(message).with_hint(hint!["read columns, or leave out ", Setting::Fields,]))
+    }
+
+    /// Panics unless the slices have whole candles.
+    fn expect_whole(&self) {
+        if let Err(error) = self.check_whole() {
+            panic!("{error}");
+        }
+    }
+
+    /// The place of the close in a column group. Panics if the request left it out.
+    fn close(&self) -> usize {
+        let place = self.fields.place(CLOSE);
+        place.expect("prices are closes, and the request left out the field close")
     }
 
     /// The column group of a price type in the primary timeframe.
@@ -174,27 +207,32 @@ impl Side {
         self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row))
     }
 
-    /// The candle of a row, in a slice with this timestamp.
-    fn candle(&self, row: usize, timestamp_ns: i64) -> Option<CandleData> {
+    /// The candle of a row, in a slice with this timestamp. Fields that were left out are NaN.
+    fn candle(&self, row: usize, timestamp_ns: i64, fields: Fields) -> Option<CandleData> {
         if !self.is_present(row) {
             return None;
         }
-        let [open, high, low, close, volume] = self.values.first_chunk()?.each_ref();
+        let mut values = [f64::NAN; VALUES_PER_CANDLE];
+        for (field, column) in fields.indices().zip(&self.values) {
+            values[field] = column[row];
+        }
+        let [open, high, low, close, volume] = values;
         Some(CandleData {
             timestamp_ns: self
                 .timestamps
                 .as_ref()
                 .map_or(timestamp_ns, |own| own[row]),
-            open: open[row],
-            high: high[row],
-            low: low[row],
-            close: close[row],
-            volume: volume[row],
+            open,
+            high,
+            low,
+            close,
+            volume,
         })
     }
 }
 
 impl SliceBatch {
+    /// A batch with timestamps in nanoseconds. The output may have other types.
     pub(super) fn new(record_batch: RecordBatch, layout: Arc<BatchContext>) -> Self {
         let column = |name: &str| {
             record_batch
@@ -222,6 +260,12 @@ impl SliceBatch {
             timestamps,
             sides,
         }
+    }
+
+    /// The same slices with the Arrow columns of the output.
+    pub(super) fn with_output(mut self, record_batch: RecordBatch) -> Self {
+        self.record_batch = record_batch;
+        self
     }
 
     /// Number of slices.
@@ -331,14 +375,23 @@ impl<'a> MultiSymbolSliceRef<'a> {
 
     /// The candle of a symbol in the primary timeframe, carried forward with fill. `None` if there
     /// is none here, or if the price type or symbol is not requested.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the request left out fields, since then there are no whole candles.
     #[must_use]
     pub fn get(&self, symbol: &str, price_type: PriceType) -> Option<CandleData> {
         self.candle(*self.batch.layout.index.get(symbol)?, price_type)
     }
 
     /// The candle of the symbol at `index` of [`Self::symbols`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the request left out fields.
     #[must_use]
     pub fn candle(&self, index: usize, price_type: PriceType) -> Option<CandleData> {
+        self.batch.layout.expect_whole();
         if index >= self.len() {
             return None;
         }
@@ -346,7 +399,8 @@ impl<'a> MultiSymbolSliceRef<'a> {
     }
 
     fn candle_of(&self, index: usize, group: usize) -> Option<CandleData> {
-        self.batch.sides[group].candle(self.row + index, self.timestamp_ns())
+        let fields = self.batch.layout.fields;
+        self.batch.sides[group].candle(self.row + index, self.timestamp_ns(), fields)
     }
 
     /// The candle of a symbol in any requested timeframe. For a higher timeframe it is the latest
@@ -355,13 +409,14 @@ impl<'a> MultiSymbolSliceRef<'a> {
     /// # Errors
     ///
     /// [`Code::SymbolNotFound`] or [`Code::TimeframeNotFound`] if the symbol or timeframe is not
-    /// requested.
+    /// requested; a usage error if the request left out fields.
     pub fn get_candle(
         &self,
         symbol: &str,
         timeframe: &str,
         price_type: PriceType,
     ) -> Result<Option<CandleData>> {
+        self.batch.layout.check_whole()?;
         let index = self.batch.layout.symbol(symbol)?;
         let group = self.batch.layout.group(timeframe, price_type)?;
         Ok(group.and_then(|group| self.candle_of(index, group)))
@@ -388,20 +443,27 @@ impl<'a> MultiSymbolSliceRef<'a> {
     }
 
     /// The closing price. `None` as for [`Self::get`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the request left out the field `close`.
     #[must_use]
     pub fn price(&self, symbol: &str, price_type: PriceType) -> Option<f64> {
+        let close = self.batch.layout.close();
         let side = &self.batch.sides[self.batch.layout.side(price_type)?];
         let row = self.row + *self.batch.layout.index.get(symbol)?;
-        side.is_present(row).then(|| side.values[CLOSE][row])
+        side.is_present(row).then(|| side.values[close][row])
     }
 
-    /// The mean of the closing bid and the closing ask. `None` if either is missing.
+    /// The mean of the closing bid and the closing ask. `None` if either is missing. Panics as
+    /// [`Self::price`].
     #[must_use]
     pub fn mid(&self, symbol: &str) -> Option<f64> {
         Some((self.price(symbol, PriceType::Bid)? + self.price(symbol, PriceType::Ask)?) / 2.0)
     }
 
-    /// The closing ask minus the closing bid. `None` if either is missing.
+    /// The closing ask minus the closing bid. `None` if either is missing. Panics as
+    /// [`Self::price`].
     #[must_use]
     pub fn spread(&self, symbol: &str) -> Option<f64> {
         Some(self.price(symbol, PriceType::Ask)? - self.price(symbol, PriceType::Bid)?)
@@ -419,9 +481,11 @@ impl<'a> MultiSymbolSliceRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] if the symbol is not requested.
+    /// [`Code::SymbolNotFound`] if the symbol is not requested; a usage error if the request left
+    /// out fields.
     pub fn snapshot(&self, symbol: &str) -> Result<SymbolSnapshot> {
         let layout = &self.batch.layout;
+        layout.check_whole()?;
         let index = layout.symbol(symbol)?;
         let indicators = self.indicators(index).collect();
         let candle = |group| self.candle_of(index, group);
@@ -437,7 +501,8 @@ impl<'a> MultiSymbolSliceRef<'a> {
         let mut candles = Vec::with_capacity(layout.stream.groups.len() * self.len());
         for (group, side) in layout.stream.groups.iter().zip(&self.batch.sides) {
             if group.price_type.is_some() {
-                candles.extend(rows.clone().map(|row| side.candle(row, timestamp_ns)));
+                let candle = |row| side.candle(row, timestamp_ns, layout.fields);
+                candles.extend(rows.clone().map(candle));
             }
         }
         MultiSymbolSlice {
@@ -456,7 +521,7 @@ impl<'a> MultiSymbolSliceRef<'a> {
 pub struct MultiSymbolSlice {
     timestamp_ns: i64,
     layout: Arc<BatchContext>,
-    /// The candles, by column group, then by symbol.
+    /// The candles, by column group, then by symbol. Fields that were left out are NaN.
     candles: Box<[Option<CandleData>]>,
     /// The indicators, by symbol, then by name.
     indicators: Box<[Option<f64>]>,
@@ -484,8 +549,13 @@ impl MultiSymbolSlice {
 
     /// The candle of a symbol in the primary timeframe, carried forward with fill. `None` if there
     /// is none here, or if the price type or symbol is not requested.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the request left out fields, since then there are no whole candles.
     #[must_use]
     pub fn get(&self, symbol: &str, price_type: PriceType) -> Option<&CandleData> {
+        self.layout.expect_whole();
         self.candle(*self.layout.index.get(symbol)?, price_type)
     }
 
@@ -502,13 +572,14 @@ impl MultiSymbolSlice {
     /// # Errors
     ///
     /// [`Code::SymbolNotFound`] or [`Code::TimeframeNotFound`] if the symbol or timeframe is not
-    /// requested.
+    /// requested; a usage error if the request left out fields.
     pub fn get_candle(
         &self,
         symbol: &str,
         timeframe: &str,
         price_type: PriceType,
     ) -> Result<Option<&CandleData>> {
+        self.layout.check_whole()?;
         let index = self.layout.symbol(symbol)?;
         let group = self.layout.group(timeframe, price_type)?;
         Ok(group.and_then(|group| self.candle_of(index, group)))
@@ -528,18 +599,26 @@ impl MultiSymbolSlice {
     }
 
     /// The closing price. `None` as for [`Self::get`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the request left out the field `close`.
     #[must_use]
     pub fn price(&self, symbol: &str, price_type: PriceType) -> Option<f64> {
-        self.get(symbol, price_type).map(|candle| candle.close)
+        self.layout.close();
+        let candle = self.candle(*self.layout.index.get(symbol)?, price_type);
+        candle.map(|candle| candle.close)
     }
 
-    /// The mean of the closing bid and the closing ask. `None` if either is missing.
+    /// The mean of the closing bid and the closing ask. `None` if either is missing. Panics as
+    /// [`Self::price`].
     #[must_use]
     pub fn mid(&self, symbol: &str) -> Option<f64> {
         Some((self.price(symbol, PriceType::Bid)? + self.price(symbol, PriceType::Ask)?) / 2.0)
     }
 
-    /// The closing ask minus the closing bid. `None` if either is missing.
+    /// The closing ask minus the closing bid. `None` if either is missing. Panics as
+    /// [`Self::price`].
     #[must_use]
     pub fn spread(&self, symbol: &str) -> Option<f64> {
         Some(self.price(symbol, PriceType::Ask)? - self.price(symbol, PriceType::Bid)?)
@@ -549,8 +628,10 @@ impl MultiSymbolSlice {
     ///
     /// # Errors
     ///
-    /// [`Code::SymbolNotFound`] if the symbol is not requested.
+    /// [`Code::SymbolNotFound`] if the symbol is not requested; a usage error if the request left
+    /// out fields.
     pub fn snapshot(&self, symbol: &str) -> Result<SymbolSnapshot> {
+        self.layout.check_whole()?;
         let index = self.layout.symbol(symbol)?;
         let candle = |group| self.candle_of(index, group).copied();
         let indicators = self.indicators_of(index).to_vec();

@@ -33,6 +33,7 @@ pub use self::values::ValueCursor;
 use crate::input_list::InputFileDocument;
 use crate::memory::{MemoryBudget, Reservation};
 use crate::series_files::{Role, SeriesFiles};
+use slices_core::candle::VALUES_PER_CANDLE;
 use slices_core::error::{Error, Result};
 use slices_core::report::SeriesName;
 use slices_core::request::{
@@ -41,8 +42,8 @@ use slices_core::request::{
 use slices_core::session::{Hours, SessionFilter};
 use slices_core::units::NANOSECONDS_PER_DAY;
 use slices_parquet::{
-    EmptyFile, FileColumn, FileContents, FileRanges, ParquetFile, Part, RecentFiles, RowRange,
-    SeriesFile, TimeRules,
+    CandlePlaces, EmptyFile, FileColumn, FileContents, FileRanges, ParquetFile, Part, RecentFiles,
+    RowRange, SeriesFile, TimeRules,
 };
 
 /// The maximum time between the start of a date and the instant from which the age of its candle
@@ -57,6 +58,10 @@ pub struct SeriesRules {
     values: Vec<String>,
     /// The names of the value columns in a list of inputs.
     fields: Vec<String>,
+    /// Number of value columns that the slices show. The others are only read by rules.
+    shown: usize,
+    /// Where the five values of a candle are among the value columns; `None` if one is missing.
+    candle_places: Option<CandlePlaces>,
     time: Arc<TimeRules>,
     unit: Option<TimestampUnit>,
     one_instrument: bool,
@@ -100,14 +105,13 @@ impl SeriesRules {
             |age_ns: i64| first_slice_ns.map(|first| first.saturating_sub(age_ns));
         let window_ns = request.start_ns().unwrap_or(i64::MIN);
         let mut first_begin_ns = i64::MIN;
-        let (timeframe, values, start_ns, window_ns, first_ns) = match role {
+        let (timeframe, start_ns, window_ns, first_ns) = match role {
             Role::Primary => {
                 let lead_in = (request.fill() == Fill::Forward)
                     .then(|| no_earlier_than(request.max_age_ns()))
                     .flatten();
                 (
                     request.timeframe(),
-                    &request.columns().values[..],
                     lead_in.unwrap_or(window_ns),
                     window_ns,
                     first_slice_ns.unwrap_or(i64::MIN),
@@ -124,24 +128,43 @@ impl SeriesRules {
                 let reach_ns = max_age_ns.map(|age_ns| age_ns.saturating_add(margin_ns));
                 let start_ns = reach_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
                 first_begin_ns = max_age_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
-                let values = &request.columns().values[..];
-                (higher.timeframe(), values, start_ns, start_ns, i64::MIN)
+                (higher.timeframe(), start_ns, start_ns, i64::MIN)
             }
-            Role::Indicators => {
-                let values = request.indicators();
-                (request.timeframe(), values, window_ns, window_ns, i64::MIN)
-            }
+            Role::Indicators => (request.timeframe(), window_ns, window_ns, i64::MIN),
         };
         let has_prices = role != Role::Indicators;
         let end_ns = request.end_ns().unwrap_or(i64::MAX);
+        let session = hours.map_or_else(
+            || SessionFilter::new(request.session(), timeframe, has_prices),
+            |hours| SessionFilter::of_hours(hours.clone()),
+        );
+        let (values, fields, shown, candle_places) = if has_prices {
+            let (chosen, names) = (request.fields(), &request.columns().values);
+            let is_other = |field: &usize| session.needs_values() && chosen.place(*field).is_none();
+            let others = (0..names.len()).filter(is_other);
+            let read: Vec<_> = chosen.indices().chain(others).collect();
+            let place = |field: usize| read.iter().position(|one| *one == field);
+            let places = <[_; VALUES_PER_CANDLE]>::try_from(
+                (0..names.len()).filter_map(place).collect::<Vec<_>>(),
+            );
+            (
+                read.iter().map(|&field| names[field].clone()).collect(),
+                read.iter()
+                    .map(|&field| ColumnNames::VALUE_FIELDS[field].to_owned())
+                    .collect(),
+                chosen.indices().count(),
+                places.ok(),
+            )
+        } else {
+            let names = request.indicators().to_vec();
+            (names.clone(), names.clone(), names.len(), None)
+        };
         Self {
             timestamp: request.columns().timestamp.clone(),
-            values: values.to_vec(),
-            fields: if has_prices {
-                ColumnNames::VALUE_FIELDS.map(str::to_owned).to_vec()
-            } else {
-                values.to_vec()
-            },
+            values,
+            fields,
+            shown,
+            candle_places,
             time: Arc::new(TimeRules {
                 unit: request.timestamp_unit(),
                 zone: request.zone().cloned(),
@@ -169,10 +192,7 @@ impl SeriesRules {
             window_ns,
             first_begin_ns,
             first_ns,
-            session: hours.map_or_else(
-                || SessionFilter::new(request.session(), timeframe, has_prices),
-                |hours| SessionFilter::of_hours(hours.clone()),
-            ),
+            session,
             timeframe: timeframe.clone(),
             normalize: request.normalize(),
             unsorted: request.unsorted(),
@@ -215,9 +235,9 @@ impl SeriesRules {
         (self.start_ns, self.end_ns) != (i64::MIN, i64::MAX)
     }
 
-    /// Number of value columns.
+    /// Number of value columns that the slices show.
     pub fn fields(&self) -> usize {
-        self.values.len()
+        self.shown
     }
 
     /// Whether a raw timestamp lies in the window or its lead-in.

@@ -8,6 +8,7 @@ use super::SeriesRules;
 use crate::input_list::{InputFileDocument, contradiction};
 use crate::series_files::{FileEntry, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
+use slices_core::hint::{Setting, hint};
 use slices_core::report::FileUnit;
 use slices_parquet::{
     DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SeriesFile, StaysOpen, TimeRules,
@@ -150,7 +151,8 @@ fn open_file(
             [_] if asks == Asks::Rows => StaysOpen::Always,
             _ => StaysOpen::Recently(&rules.recent_files),
         },
-    })?;
+    });
+    let opened = opened.map_err(|error| of_rule(error, &values[rules.fields()..]))?;
     let (size, modified_ns) = match &opened {
         Opened::File(file) => file.file().size_and_modified_ns(),
         Opened::Empty(file) => file.size_and_modified_ns(),
@@ -188,6 +190,20 @@ fn open_file(
         }
     }
     Ok(opened)
+}
+
+/// Explains why a column is needed that the slices do not show.
+fn of_rule(error: Error, others: &[String]) -> Error {
+    let column = error.location().column.as_ref();
+    if column.is_none_or(|column| !others.contains(column)) {
+        return error;
+    }
+    error.with_hint(hint![
+        Setting::Session.to("fx"),
+        " looks at all five values of candles of days: name the columns with ",
+        Setting::Columns,
+        ", or choose another session"
+    ])
 }
 
 /// A local hour that occurs twice, with the rows seen so far.

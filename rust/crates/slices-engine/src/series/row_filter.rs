@@ -9,7 +9,7 @@ use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::request::format_timestamp;
 use slices_core::session::SessionFilter;
-use slices_parquet::RawRows;
+use slices_parquet::{CandlePlaces, RawRows};
 
 /// The values for a session filter that ignores them.
 const NO_VALUES: [f64; VALUES_PER_CANDLE] = [f64::NAN; VALUES_PER_CANDLE];
@@ -37,9 +37,11 @@ impl RowFilter {
         }
     }
 
-    /// Whether the rules need the values of a candle, not only its timestamp.
-    pub fn needs_values(&self) -> bool {
-        self.session.needs_values()
+    /// The places of the values of a candle, if the rules need them and not only its timestamp.
+    pub fn candle_places(&self) -> Option<CandlePlaces> {
+        self.rules
+            .candle_places
+            .filter(|_| self.session.needs_values())
     }
 
     /// Filters consecutive rows from row `first_row` of the series on.

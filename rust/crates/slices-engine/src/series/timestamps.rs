@@ -75,7 +75,7 @@ impl TimestampReader {
         } = OpenedFiles::open(found, &rules)?;
         let rows = files.iter().map(|file| file.file().rows()).sum();
         let filter = RowFilter::new(&rules);
-        let by_pages = if filter.needs_values() || rules.time.needs_begins() {
+        let by_pages = if filter.candle_places().is_some() || rules.time.needs_begins() {
             None
         } else {
             Segmentation::by_pages(&files, &rules)?
@@ -119,8 +119,8 @@ impl TimestampReader {
         let mut stats = SeriesStats::new(&found.name, found.files.len(), rows, &rules, observer);
         stats.report.timestamp_units = units;
         let reader = Self {
-            rows: if filter.needs_values() {
-                RowStream::new(Projection::Candles, None, series.rows())
+            rows: if let Some(places) = filter.candle_places() {
+                RowStream::new(Projection::Candles(places), None, series.rows())
             } else {
                 // Ends after the first segment. The rest starts much later, by `go_to`.
                 let first = segmentation
