@@ -26,13 +26,15 @@ import pyarrow as pa
 
 from omega_slices._arrow.buffers import string_array, values_view
 from omega_slices._arrow.schema_check import check_batch
+from omega_slices._matrices import gathered
 from omega_slices._model.checks import checked_count
 from omega_slices._model.report import RunReport
 from omega_slices._model.schema import TIMESTAMP_COLUMN, known_after_ns, stream_spec
 from omega_slices._run_report import completed, with_batch
-from omega_slices._slices.batch import SliceBatch
+from omega_slices._slices.batch import SliceBatch, column_array
 from omega_slices._slices.layout import SliceLayout, SlicesDescribed
 from omega_slices._slices.slice import MultiSymbolSlice, cursor_of, slices_of
+from omega_slices._wide import WideSlices
 from omega_slices.errors import IteratorExhaustedError, OmegaSlicesError, RequestError
 
 if TYPE_CHECKING:
@@ -40,12 +42,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    Array = np.ndarray[Any, Any]
+
     from omega_slices._backends.source import Source
     from omega_slices._model.request import Request
     from omega_slices._monitor import StreamMetrics, StreamMonitor
 
 
-class SliceStream(SlicesDescribed):
+class SliceStream(SlicesDescribed, WideSlices):
     """The slices of a request: an iterator, and a context manager that closes it.
 
     Made by `open_slices`.  Slices come lazily, in memory that does not grow with the
@@ -235,43 +239,6 @@ class SliceStream(SlicesDescribed):
         while (batch := self._take_record_batch()) is not None:
             yield batch
 
-    def known_at(self, batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
-        """Return when the candles of each slice of a record batch are complete.
-
-        Parameters
-        ----------
-        batch : pyarrow.RecordBatch
-            Whole slices of this stream.
-
-        Returns
-        -------
-        numpy.ndarray
-            datetime64[ns] (UTC), one per slice: its timestamp + the primary timeframe;
-            with local days when the day is over everywhere among the series.
-
-        Raises
-        ------
-        RequestError
-            The batch does not hold whole slices of this stream.
-
-        Examples
-        --------
-        >>> from omega_slices import open_slices
-        >>> with open_slices(data, symbols=["EURUSD", "GBPUSD"]) as slices:
-        ...     [str(known_at)[11:16] for batch in slices.batches() for known_at in slices.known_at(batch)]
-        ['00:01', '00:02']
-        """
-        width = len(self.symbols)
-        wrong = RequestError("invalid batch: expected whole slices of this stream", hint="give it as batches() gave it")
-        if not isinstance(batch, pa.RecordBatch) or batch.schema != self.schema or batch.num_rows % width:
-            raise wrong
-        if not batch.num_rows:
-            return np.empty(0, "datetime64[ns]")
-        timestamps = values_view(batch.column(TIMESTAMP_COLUMN), "datetime64[ns]").reshape(-1, width)
-        if not (timestamps == timestamps[:, :1]).all():
-            raise wrong
-        return timestamps[:, 0] + np.timedelta64(self._layout.known_after_ns, "ns")
-
     def close(self) -> None:
         """End the stream and whatever produces it; may be called again.
 
@@ -345,12 +312,8 @@ class SliceStream(SlicesDescribed):
         IteratorExhaustedError
             All slices have been taken already: an empty table would pass for data.
         """
-        if self._complete and self._report.slices and not (self._ahead or length_hint(self._rows)):
-            raise IteratorExhaustedError(
-                "the stream has been walked through; it has no slices left to hand over",
-                hint="open it again for another walk, or keep the first table",
-            )
-        reader = pa.RecordBatchReader.from_batches(self.schema, self.batches())
+        self._check_unread()
+        reader = pa.RecordBatchReader.from_batches(self.schema, self._unread_batches())
         return reader.__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
@@ -363,6 +326,35 @@ class SliceStream(SlicesDescribed):
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied or pickled."""
         raise TypeError("a stream cannot be copied or pickled: open another one, or pass on its slices")
+
+    def _relation_source(self) -> pa.Table:
+        """Return an Arrow table, since a relation may be asked for its rows again."""
+        return self.to_arrow()
+
+    def _matrices(self, names: tuple[str, ...], *, is_own: bool) -> dict[str, Array]:
+        return gathered(self, names, is_own=is_own)[1]
+
+    def _check_unread(self) -> None:
+        """Raise where all slices have been taken already: nothing would pass for data."""
+        if self._complete and self._report.slices and not (self._ahead or length_hint(self._rows)):
+            raise IteratorExhaustedError(
+                "the stream has been walked through; it has no slices left to hand over",
+                hint="open it again for another walk, or keep the first table",
+            )
+
+    def _unread_batches(self) -> Iterator[pa.RecordBatch]:
+        """Iterate as `batches`; raise where all slices turn out to have been taken already."""
+        batch = None
+        for batch in self.batches():
+            yield batch
+        if batch is None:
+            self._check_unread()
+
+    def _blocks(self, names: tuple[str, ...]) -> Iterator[tuple[Array, dict[str, Array]]]:
+        width = len(self.symbols)
+        for batch in self._unread_batches():
+            timestamps = values_view(batch.column(TIMESTAMP_COLUMN), "datetime64[ns]")[::width]
+            yield timestamps, {name: column_array(batch.column(name)).reshape(-1, width) for name in names}
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

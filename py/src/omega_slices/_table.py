@@ -7,28 +7,38 @@ slice in `_cursor`.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from operator import index as plain_index
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, overload
 
+import numpy as np
 import pyarrow as pa
 
 from omega_slices._cursor import SliceCursor
+from omega_slices._matrices import gathered, matrix_dtype
 from omega_slices._model.candle import datetime_from_ns
+from omega_slices._model.schema import TIMESTAMP_COLUMN
 from omega_slices._model.times import TimeLike, format_time_ns, parse_time_ns
 from omega_slices._range import SliceRange
+from omega_slices._slices.batch import column_array
 from omega_slices._slices.file import SliceFile
 from omega_slices._slices.layout import SlicesDescribed
 from omega_slices._slices.slice import MultiSymbolSlice, slices_of
+from omega_slices._wide import WideSlices
 from omega_slices.errors import DeserializationError, NoDataForTimestampError, RequestError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    import polars as pl
+    Array = np.ndarray[Any, Any]
 
     from omega_slices._model.report import RunReport
+
+
+# What one thread copies about as fast as two.
+_COPIED_ALONE_BYTES: Final = 4 << 20
 
 
 def read_slices(path: str | os.PathLike[str]) -> SliceTable:
@@ -73,7 +83,7 @@ def read_slices(path: str | os.PathLike[str]) -> SliceTable:
     return SliceTable(file, 0, file.index.starts[-1])
 
 
-class SliceTable(SliceRange, SlicesDescribed):
+class SliceTable(SliceRange, SlicesDescribed, WideSlices):
     """The slices of a file, or of a part of it: a sequence that is also ordered by time.
 
     Made by `read_slices`.  ``len(table)``, ``table[i]`` and ``table[a:b]`` are those of a
@@ -275,66 +285,60 @@ class SliceTable(SliceRange, SlicesDescribed):
             else:
                 yield record_batch.slice(first * width, (stop - first) * width)
 
-    def to_polars(self) -> pl.DataFrame:
-        """Return the table as a polars DataFrame, which needs polars.
+    def __enter__(self) -> Self:
+        """Return the table itself, for code that takes streams and tables alike."""
+        return self
 
-        Returns
-        -------
-        polars.DataFrame
-            A row per slice and symbol; columns as in `schema`.
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: a table has nothing to close, and stays as it is."""
 
-        Examples
-        --------
-        >>> from omega_slices import read_slices
-        >>> read_slices(path).to_polars()["bid_close"].to_list()
-        [1.5, 2.5, 1.625, 2.75]
-        """
-        import polars as pl  # noqa: PLC0415  # not a dependency of this package
+    def _relation_source(self) -> SliceTable:
+        """Return the table itself: it is read anew whenever a relation is asked for its rows."""
+        return self
 
-        return pl.DataFrame(self)
+    def _matrices(self, names: tuple[str, ...], *, is_own: bool) -> dict[str, Array]:
+        """Copy columns out of all batches, by two threads where that is worth it."""
+        starts, width = self._starts, self._width
+        numbers = range(bisect_right(starts, self._start) - 1, bisect_left(starts, self._stop))
+        # Timestamps that are handed out are checked one by one.
+        has_stamps = TIMESTAMP_COLUMN in names
+        if self._start == self._stop or has_stamps or (len(numbers) == 1 and not is_own):
+            return gathered(self, names, is_own=is_own)[1]
+        made = {name: np.empty((len(self), width), matrix_dtype(self.schema, name)) for name in names}
 
-    def to_pandas(self) -> Any:
-        """Return the table as a pandas DataFrame, which needs pandas.
+        places = [self.schema.get_field_index(name) for name in made]
+        columns = [*zip(places, made.values(), strict=True)]
+        begin, end, batch_of = self._start, self._stop, self._file.unkept
 
-        Returns
-        -------
-        pandas.DataFrame
-            A row per slice and symbol; columns as in `schema`, a null as NaN or NaT.
+        def fill(some: range) -> None:
+            # Between two copies a thread holds the interpreter: as little as can be is done there.
+            for number in some:
+                batch, before = batch_of(number), starts[number]
+                first, stop = max(begin, before), min(end, starts[number + 1])
+                rows = slice((first - before) * width, (stop - before) * width)
+                for place, matrix in columns:
+                    found = column_array(batch.column(place))[rows]
+                    matrix[first - begin : stop - begin] = found.reshape(-1, width)
 
-        Examples
-        --------
-        >>> from omega_slices import read_slices
-        >>> read_slices(path).to_pandas()["bid_close"].tolist()
-        [1.5, 2.5, 1.625, 2.75]
-        """
-        return pa.table(self).to_pandas()
+        if sum(matrix.nbytes for matrix in made.values()) < _COPIED_ALONE_BYTES:
+            fill(numbers)
+        else:
+            with ThreadPoolExecutor(2) as threads:
+                half = len(numbers) // 2
+                list(threads.map(fill, (numbers[:half], numbers[half:])))
+        for matrix in made.values():
+            matrix.flags.writeable = is_own
+        return made
 
-    def to_duckdb(self, connection: Any = None) -> Any:
-        """Return the table as a relation of duckdb, which needs duckdb.
+    def _check_unread(self) -> None:
+        """Do nothing: a table can be walked through again."""
 
-        Nothing is read before the relation is asked for its rows; each time it is, the
-        table is read anew.
-
-        Parameters
-        ----------
-        connection : duckdb.DuckDBPyConnection, optional
-            Where the relation belongs; by default duckdb's own one of the process.
-
-        Returns
-        -------
-        duckdb.DuckDBPyRelation
-            A row per slice and symbol; columns as in `schema`.
-
-        Examples
-        --------
-        >>> from omega_slices import read_slices
-        >>> relation = read_slices(path).to_duckdb()
-        >>> relation.aggregate("symbol, max(bid_close) AS top").order("top").fetchall()
-        [('EURUSD', 1.625), ('GBPUSD', 2.75)]
-        """
-        import duckdb  # noqa: PLC0415  # not a dependency of this package
-
-        return (duckdb if connection is None else connection).from_arrow(self)
+    def _blocks(self, names: tuple[str, ...]) -> Iterator[tuple[Array, dict[str, Array]]]:
+        width = self._width
+        for _, batch, first, stop in self._parts():
+            timestamps = np.frombuffer(memoryview(batch.timestamps_ns).toreadonly(), "datetime64[ns]")[first:stop]
+            rows = slice(first * width, stop * width)
+            yield timestamps, {name: batch.columns[name][rows].reshape(-1, width) for name in names}
 
     @overload
     def __getitem__(self, key: SupportsIndex) -> MultiSymbolSlice: ...

@@ -24,15 +24,17 @@ LINES_MAX = 500
 LAYERS = (
     ("_hints",),
     ("errors",),
+    ("_extras",),
     ("_model",),
     ("_arrow", "_reference", "_calendars", "_monitor"),
-    ("_slices", "_compare", "_run_report"),
+    ("_slices", "_compare", "_run_report", "_matrices"),
+    ("_wide",),
     ("_backends",),
     ("_stream", "_range", "_inputs"),
     ("_cursor",),
     ("_table",),
     ("_open",),
-    ("testing", "reference"),
+    ("testing", "reference", "engines"),
     ("",),
 )
 
@@ -178,7 +180,13 @@ def test_columns_and_metadata_are_named_once() -> None:
 
 # --- Tests -----------------------------------------------------------------------------------
 
-PUBLIC = {"omega_slices", "omega_slices.errors", "omega_slices.reference", "omega_slices.testing"}
+PUBLIC = {
+    "omega_slices",
+    "omega_slices.errors",
+    "omega_slices.reference",
+    "omega_slices.testing",
+    *(f"omega_slices.engines.{engine}" for engine in ("backtesting", "backtrader", "nautilus")),
+}
 
 
 def sources_of_tests() -> list[Path]:
