@@ -26,6 +26,7 @@ besides       carried candles, higher timeframes, indicators
 sizes         other sizes, for the picture; not run without --plot
 writers       the files of every writer of bench_writers.py
 shapes        unions: 30 % missing, with carried candles, 3,000 symbols; the peers too
+matrices      a table of closes, one field, blocks, a column of a file, a feed of backtrader
 small-files   2,000 short files, and 25,000 files of a day each, beside a scan by polars
 
 Heavy, run where they are named, or with --million:
@@ -33,6 +34,7 @@ million         the part main with 1,000,000 minutes
 file-million    the part file with 1,000,000 minutes
 window-million  one day of 1,000,000 minutes, by six writers
 universe        the union of 1,000 symbols x 98,000 minutes in 1 GB of memory
+matrix-million  a column of a file of 1,000,000 minutes
 memory-million  peak memory of 1,000,000 and of 200,000 minutes, by four writers
 
 ArcticDB needs another pandas than the rest, so it is a peer only where --arcticdb names the Python

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import bench_matrix_figures
 import bench_shapes
 from bench_peers import PEERS
 from bench_results import Case, Measurement, Results
@@ -58,6 +59,7 @@ def groups_of(results: Results) -> list[Group]:
         Group("More in a slice, sync to /dev/null", tuple(besides_figures(results))),
     ]
     groups += bench_shapes.groups_of(results)
+    groups += bench_matrix_figures.groups_of(results)
     groups += [
         Group(f"{column.case}, union: {column.slices:,} slices", tuple(union_figures(results, column)))
         for column in results.of_part("shapes")

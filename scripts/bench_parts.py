@@ -36,6 +36,7 @@ DAY_TEMPLATE = "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}_*.parquet"
 BID = ("bid",)
 UNION = "--timeline=union"
 WINDOW_WRITERS = ("pyarrow", "pyarrow-index", "arrow-rs", "spark", "polars", "duckdb")
+MATRICES = ("wide-ours", "wide-pandas", "wide-polars-joins", "wide-polars-pivot", "wide-duckdb")
 GROWTH_WRITERS = ("pyarrow", "polars", "duckdb", "arrow-rs")
 HELD_SLICES = 100_000
 # What a smoke run is smaller by.
@@ -65,10 +66,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: its value, the memory of its processes, what it saw.
+    """One run: its value, the memory of its processes, what it saw. No value where that was too much.
 
-    No value where it needed too much memory. Processor time and temporary files are told of the
-    executable alone.
+    Processor time and temporary files are told of the executable alone.
     """
 
     value: float
@@ -256,6 +256,31 @@ class Bench:
         sums = self.once("shapes", *(self.sums(case, UNION) for case in (gappy, wide)))
         return self.together(self.turns("shapes", ours), *python, sums)
 
+    def matrices(self) -> list[Measurement]:
+        """Make tables of closes in every way, take less of the candles, and feed an engine."""
+        case = self.case(200_000, symbols=20)
+        streams = [self.sync("sync-all", case, "null"), self.sync("sync-close", case, "null", "--fields=close")]
+        streams += [self.matrix(kind, case) for kind in ("blocks", "batches", "feed", "own-feed")]
+        return [
+            *self.turns("matrices", [self.matrix(kind, case) for kind in MATRICES]),
+            *self.turns("matrices", streams),
+            *self.once("matrices", self.size("bytes-all", case), self.size("bytes-close", case, "--fields=close")),
+            *self.matrix_of_file("matrices", self.case(200_000, price_types=BID)),
+        ]
+
+    def matrix_million(self) -> list[Measurement]:
+        """Take a column of a long file as a matrix."""
+        return self.matrix_of_file("matrix-million", self.case(1_000_000, price_types=BID))
+
+    def matrix_of_file(self, part: str, case: Case) -> list[Measurement]:
+        """Take a column of the slices of a case as a matrix, once they are a file."""
+        with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
+            path = f"{folder}/slices.arrow"
+            run([str(self.setting.binary), "sync", *self.options(case), f"--output={path}", "--progress=never", UNION])
+            return self.turns(
+                part, [Job("to-numpy", case, partial(self.answer_of, "bench_matrices.py", ["to-numpy", path]))]
+            )
+
     def small_files(self) -> list[Measurement]:
         """Run files of few rows, beside a peer that only reads them."""
         cases = (
@@ -378,6 +403,22 @@ class Bench:
         """Run something of bench_loops.py."""
         return Job(what, case, partial(self.answer, "bench_loops.py", kind, case, *options))
 
+    def matrix(self, kind: str, case: Case) -> Job:
+        """Run something of bench_matrices.py."""
+        return Job(kind, case, partial(self.answer, "bench_matrices.py", kind, case))
+
+    def size(self, what: str, case: Case, *options: str) -> Job:
+        """Run the executable into a file, whose size counts."""
+
+        def measure() -> Sample:
+            with tempfile.TemporaryDirectory(dir=self.setting.folder) as folder:
+                path = Path(folder) / "slices.arrows"
+                command = [str(self.setting.binary), "sync", *self.options(case), *options, f"--output={path}"]
+                done = run([*command, "--progress=never"])
+                return Sample(path.stat().st_size, done.peak_bytes)
+
+        return Job(what, case, measure)
+
     def peers(self, kind: Kind, case: Case) -> list[Job]:
         """Run the peers that were asked for and can do a kind of task."""
         names = [name for name in self.setting.peers if kind in PEERS[name].kinds]
@@ -394,7 +435,7 @@ class Bench:
         return self.answer("bench_peers.py", name, case, *options, python=python)
 
     def answer(self, script: str, what: str, case: Case, *options: str, python: str = sys.executable) -> Sample:
-        """Run a script that answers with a JSON object about a data set."""
+        """Run a script about a data set."""
         shared = [f"--price-types={','.join(case.price_types)}", f"--threads={self.setting.cores}"]
         return self.answer_of(script, [what, str(self.roots.of(case)), *shared, *options], python)
 
@@ -448,10 +489,12 @@ PARTS: dict[str, Callable[[Bench], list[Measurement]]] = {
     "sizes": Bench.sizes,
     "writers": Bench.writers,
     "shapes": Bench.shapes,
+    "matrices": Bench.matrices,
+    "matrix-million": Bench.matrix_million,
     "small-files": Bench.small_files,
     "window-million": Bench.window_million,
     "universe": Bench.universe,
     "memory-million": Bench.memory_million,
 }
 # Those that take minutes and many gigabytes: run where they are named, or with --million.
-HEAVY = ("million", "file-million", "window-million", "universe", "memory-million")
+HEAVY = ("million", "file-million", "window-million", "universe", "memory-million", "matrix-million")

@@ -77,7 +77,7 @@ need_venv() {
   if ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
     local python
     python=$(find_python)
-    say "making the virtual environment .venv"
+    say "making the virtual environment ${venv#"$repository/"}"
     "$python" -m venv --clear "$venv"
   fi
   PATH=$venv/bin:$PATH

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import resource_checks, stream_factory, subprocess_worker
+from helpers.docs import REPOSITORY, docs_page
 from helpers.executable import executable
+from helpers.raw_minutes import write_raw
+
+# The engines whose tests run: those of the environment that `scripts/engines` has made.  One that is
+# named and missing is an error; without the variable none is tested.
+_ENGINES = os.environ.get("OMEGA_SLICES_ENGINES", "").split(",")
+collect_ignore = [
+    str(path)
+    for path in (Path(__file__).parent / "engines").glob("test_*.py")
+    if path.stem.removeprefix("test_") not in _ENGINES
+]
 
 _VARIABLES = ("OMEGA_USE_RUST_MULTI_SYMBOL", "OMEGA_DATA_PARQUET_ROOT")
 
@@ -116,3 +130,32 @@ def nothing_is_left() -> Iterator[None]:
     before = resource_checks.children()
     yield
     assert resource_checks.until(lambda: resource_checks.children() == before)
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Minutes of two symbols, bid and ask, each series with gaps of its own, for engines."""
+    root = tmp_path_factory.mktemp("raw")
+    write_raw(root)
+    return root
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Run the programs of a page, beside the sample data; return what they print."""
+    sample = [sys.executable, str(REPOSITORY / "scripts" / "sample_data.py"), str(tmp_path / "data" / "sample")]
+    subprocess.run(sample, check=True, capture_output=True)
+    monkeypatch.setenv("OMEGA_SLICES_BINARY", str(executable()))
+
+    def run(name: str) -> str:
+        programs = re.findall(r"```python\n(.*?)```", docs_page(name), re.DOTALL)
+        assert programs
+        printed = ""
+        for program in programs:
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            printed += done.stdout
+        return printed
+
+    return run

@@ -88,6 +88,16 @@ def test_files_and_caches(project: Path) -> None:
     python("\n".join(text for language, text in found if language == "python"))
 
 
+def test_matrices(project: Path) -> None:
+    printed = [
+        python(text) if language == "python" else shell(text) for language, text in blocks(docs_path("matrices"))
+    ]
+    shape = printed[0].split(" timestamp ")[0]
+    assert shape.endswith(", 2)")
+    assert printed[3] == "timestamp[us, tz=UTC] string\n"
+    assert "timestamp_out" in printed[4]
+
+
 def test_other_tools(project: Path) -> None:
     for language, text in blocks(docs_path("other-tools")):
         if language == "sh":
