@@ -15,6 +15,7 @@ from omega_slices._hints import hint_in_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
 
 __all__ = [
@@ -163,6 +164,17 @@ class OmegaSlicesError(Exception):
         self.price_type = price_type
         self.row = row
         self.column = column
+
+    def __copy__(self) -> Self:
+        """Return the same error as it was before it was raised: without traceback, cause and context.
+
+        Written out, since a library may register that copies of all errors have tracebacks (dask
+        does), which keep what was raised from in memory.
+        """
+        copied = type(self).__new__(type(self), *self.args)
+        copied.args = self.args
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     def __str__(self) -> str:
         """Return the message, what of its place it does not name itself, and the hint."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import copyreg
 import pickle
 from typing import Any
 
@@ -126,3 +128,18 @@ def test_a_report_that_is_not_understood_is_an_error_all_the_same(report: dict[s
     error = error_from_report(report)
     assert error.code is ErrorCode.DESERIALIZATION_ERROR
     assert str(report.get("code")) in str(error)
+
+
+def test_a_copy_has_no_traceback_whatever_a_library_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask registers that copies of all errors have theirs."""
+
+    def with_traceback(error: BaseException) -> tuple[Any, ...]:
+        return type(error).with_traceback, (type(error)("other"), error.__traceback__)
+
+    monkeypatch.setitem(copyreg.dispatch_table, errors.SymbolNotFoundError, with_traceback)
+    with pytest.raises(errors.SymbolNotFoundError) as caught:
+        raise errors.SymbolNotFoundError("no symbol X", symbol="X", hint="ask for Y") from ValueError("y")
+    error, copied = caught.value, copy.copy(caught.value)
+    assert copied is not error
+    assert (str(copied), copied.args, vars(copied)) == (str(error), error.args, vars(error))
+    assert (copied.__traceback__, copied.__cause__, copied.__context__) == (None, None, None)
