@@ -1,19 +1,22 @@
-//! Describes a file or stream of slices, complete or not.
+//! Describes a file or stream of slices, complete or not, or a folder of parts.
 
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use slices_core::error::Result;
-use slices_ipc::{Format, SliceContent, SliceReader};
+use slices_ipc::{Format, SliceContent, SliceReader, read_part_footer, read_parts};
 
 /// The contents of a file or stream.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// The format: file or stream.
+    /// The format: file or stream. Parts are files.
     pub format: Format,
+    /// Number of parts in a folder; `None` for a single file or stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<usize>,
     /// Whether it is complete; incomplete slices must not be used.
     pub sealed: bool,
     /// Why it is incomplete.
@@ -55,15 +58,18 @@ pub struct ColumnType {
     pub nullable: bool,
 }
 
-/// Inspects a file or stream; `-` is stdin.
+/// Inspects a file or stream, or a folder of parts; `-` is stdin.
 ///
-/// Reads only the footer of a complete file, and all of any other input.
+/// Reads only the footers of complete files, and all of any other input.
 ///
 /// # Errors
 ///
 /// [`crate::Code::DeserializationError`] if the input is missing, unreadable or contains no slices
-/// of this crate. Incomplete slices are not an error.
+/// of this crate, or if a part is not the listed one. Incomplete slices are not an error.
 pub fn inspect(path: &Path) -> Result<Inspection> {
+    if path != Path::new("-") && path.is_dir() {
+        return in_folder(path);
+    }
     if let Some(found) = in_footer(path) {
         return Ok(found);
     }
@@ -81,6 +87,34 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     }
     found.sealed = found.problem.is_none();
     (found.slices, found.batches) = (reader.so_far().slices, reader.so_far().batches);
+    Ok(found)
+}
+
+/// Reads the footers of all parts. The report is that of all of them, without counts by series.
+fn in_folder(folder: &Path) -> Result<Inspection> {
+    let list = read_parts(folder)?;
+    let mut found: Option<Inspection> = None;
+    let mut warnings = Vec::new();
+    for (part, path) in list.paths(folder) {
+        let (content, report) = read_part_footer(part, &path)?;
+        let found = found.get_or_insert_with(|| Inspection::new(&content, Format::File));
+        found.slices += part.slices;
+        found.batches += part.batches;
+        found.first_timestamp_ns = found.first_timestamp_ns.or(part.first_timestamp_ns);
+        found.last_timestamp_ns = part.last_timestamp_ns.or(found.last_timestamp_ns);
+        warnings.extend(report["warnings"].as_array().into_iter().flatten().cloned());
+    }
+    let mut found = found.expect("a list has parts");
+    found.sealed = true;
+    found.parts = Some(list.parts.len());
+    found.request = list.request;
+    found.report = Some(json!({
+        "slices": found.slices,
+        "batches": found.batches,
+        "first_timestamp_ns": found.first_timestamp_ns,
+        "last_timestamp_ns": found.last_timestamp_ns,
+        "warnings": warnings,
+    }));
     Ok(found)
 }
 
@@ -105,6 +139,7 @@ impl Inspection {
         let fields = content.schema.fields().iter();
         Self {
             format,
+            parts: None,
             sealed: false,
             problem: None,
             slices: 0,

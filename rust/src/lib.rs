@@ -21,26 +21,28 @@ pub mod cache;
 mod coverage;
 pub mod diff;
 mod inspect;
+mod precompute;
 
 pub use coverage::{
     Coverage, Gap, Gaps, HeatMap, HeatMapCell, Inconsistent, SeriesCoverage, SymbolCoverage,
 };
 pub use diff::{Diff, Tolerance, diff};
 pub use inspect::{ColumnType, Inspection, inspect};
+pub use precompute::{PartMade, PrecomputeOptions, precompute};
 pub use slices_core::candle::CandleData;
 pub use slices_core::hint::{Hint, HintPart, Setting};
 pub use slices_core::report::{FileUnit, Report, SeriesReport, Warning};
 pub use slices_core::request::{
     Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fields, Fill, HigherTimeframe,
-    MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, Stamped,
-    SymbolPattern, Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit,
+    MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, SplitBy,
+    Stamped, SymbolPattern, Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit,
     UnsortedPolicy, Zone, check_local_path, format_timestamp, parse_timestamp, uri_scheme,
     zone_rules_release,
 };
 pub use slices_core::text::short_timestamp;
 pub use slices_core::{Code, Error, ErrorKind, Location, Result};
 pub use slices_engine::input_list::InputFileDocument;
-pub use slices_engine::inputs::{InputList, InputSeries, inputs};
+pub use slices_engine::inputs::{InputList, InputSeries, inputs, split};
 pub use slices_engine::multi_symbol::{
     HigherTimeframeCandles, MultiSymbolDataIterator, MultiSymbolSlice, MultiSymbolSliceRef,
     Progress, ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,

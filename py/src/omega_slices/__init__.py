@@ -13,6 +13,7 @@ from omega_slices._model.report import RunReport, RunWarning, SeriesReport, Time
 from omega_slices._model.request import Request
 from omega_slices._monitor import StreamMetrics
 from omega_slices._open import open_slices
+from omega_slices._precompute import precompute
 from omega_slices._slices.slice import MultiSymbolSlice
 from omega_slices._stream import SliceStream
 from omega_slices._table import SliceTable, read_slices
@@ -85,5 +86,6 @@ __all__ = [
     "assert_slices_equal",
     "list_inputs",
     "open_slices",
+    "precompute",
     "read_slices",
 ]

@@ -95,8 +95,8 @@ def calendar_sessions(request: Request, range_ns: tuple[int, int] | None) -> lis
     if range_ns is None:
         return []
     first_ns, last_ns = range_ns
-    if request.end is not None:
-        last_ns = min(last_ns, request.end)
+    if request.last_ns is not None:
+        last_ns = min(last_ns, request.last_ns)
     if last_ns < first_ns:
         return []
     schedule = _schedule(name, first_ns // DAY_NS - _MARGIN_DAYS, last_ns // DAY_NS + _MARGIN_DAYS)

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
+import msgspec
+
 from omega_slices._backends.binary import find_binary
 from omega_slices._backends.inputs import inputs_of
 from omega_slices._calendars import check_calendar_of
 from omega_slices._model.checks import checked_permissions
 from omega_slices._model.request_parser import default_root, make_request
+from omega_slices._model.split import set_range_finder
 
 if TYPE_CHECKING:
     import os
 
     from omega_slices._calendars import check_calendar_of
     from omega_slices._model.input_list import InputList
+    from omega_slices._model.request import Request
 from omega_slices._model.options import RequestOptions
+
+
+def _range_of(request: Request) -> tuple[int, int] | None:
+    """Return the first and the last timestamp of the primary series, by the footers of their files."""
+    found = inputs_of(find_binary(), request)
+    primary = [one for one in found.series if one.timeframe == request.timeframe and one.price_type is not None]
+    return msgspec.structs.replace(found, series=tuple(primary)).range_ns
+
+
+set_range_finder(_range_of)
 
 
 def list_inputs(
@@ -37,7 +51,7 @@ def list_inputs(
     follow_links : bool
         Whether links may lead out of the root folder.
     **options
-        The request, in the keywords of `open_slices` from `symbols` to `fields`.
+        The request, in the keywords of `open_slices` from `symbols` to `before`.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from omega_slices._backends.choice import (
 from omega_slices._backends.resolve import resolve_backend
 from omega_slices._calendars import check_calendar_of
 from omega_slices._model.checks import checked_count, checked_permissions
-from omega_slices._model.options import ExecutionOptions, RequestOptions
+from omega_slices._model.options import DEFAULT_EXECUTION, ExecutionOptions, RequestOptions
 from omega_slices._model.request_parser import default_root, make_request
 from omega_slices._model.times import TimeLike
 from omega_slices._monitor import StreamMonitor
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
+    from omega_slices._backends.resolve import ResolvedBackend
+    from omega_slices._model.request import Request
     from omega_slices._monitor import StreamMetrics
 
 # The arguments that shape the slices; the others say how the work is done.
@@ -65,6 +67,7 @@ def open_slices(
     stamped: str = "open",
     days: str | None = None,
     fields: Iterable[str] | None = None,
+    before: TimeLike | None = None,
     strict: bool = False,
     follow_links: bool = False,
     threads: int | None = None,
@@ -199,6 +202,8 @@ def open_slices(
         decoded, so files need no other columns; but `session` ``"fx"`` looks at all five
         where candles are of days.  Without all five, whole candles cannot be asked for;
         `get_price` needs the close.
+    before : str, datetime, date or int, optional
+        The exclusive end of the window, in the forms of `start` and in the place of `end`.
     strict : bool
         Raise an error, before the stream ends, in the place of the first warning.  A
         permission; the slices are the same.
@@ -298,7 +303,23 @@ def open_slices(
         permissions=checked_permissions(follow_links=follow_links, strict=strict),
         shadow_sample=shadow_part,
     )
-    resolved = resolve_backend(chosen, request, options)
+    return _opened(resolve_backend(chosen, request, options), request, metrics_hook)
+
+
+def open_request(request: Request) -> SliceStream:
+    """Open a checked request: what `open_slices` does once it has one, with the usual options.
+
+    Raises
+    ------
+    OmegaSlicesError
+        Whatever `open_slices` raises.
+    """
+    return _opened(resolve_backend(choose_backend(None), request, DEFAULT_EXECUTION), request, None)
+
+
+def _opened(
+    resolved: ResolvedBackend, request: Request, metrics_hook: Callable[[StreamMetrics], object] | None
+) -> SliceStream:
     monitor = StreamMonitor(request, resolved.backend, resolved.reason, resolved.executable, metrics_hook)
     try:
         source = resolved.open(monitor)

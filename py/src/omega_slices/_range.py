@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from omega_slices._slices.batch import SliceBatch
     from omega_slices._slices.file import SliceFile
+    from omega_slices._slices.parts import PartedFile
 
 
 class SliceRange:
@@ -38,7 +39,7 @@ class SliceRange:
         "_width",
     )
 
-    def __init__(self, file: SliceFile, start: int, stop: int) -> None:
+    def __init__(self, file: SliceFile | PartedFile, start: int, stop: int) -> None:
         self._file = file
         # The range, in slices of the file.
         self._start = start

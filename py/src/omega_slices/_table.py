@@ -22,15 +22,15 @@ from omega_slices._model.schema import TIMESTAMP_COLUMN
 from omega_slices._model.times import TimeLike, format_time_ns, parse_time_ns
 from omega_slices._range import SliceRange
 from omega_slices._slices.batch import column_array
-from omega_slices._slices.file import SliceFile
 from omega_slices._slices.layout import SlicesDescribed
+from omega_slices._slices.parts import open_slices_at
 from omega_slices._slices.slice import MultiSymbolSlice, slices_of
 from omega_slices._wide import WideSlices
 from omega_slices.errors import DeserializationError, NoDataForTimestampError, RequestError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     Array = np.ndarray[Any, Any]
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _COPIED_ALONE_BYTES: Final = 4 << 20
 
 
-def read_slices(path: str | os.PathLike[str]) -> SliceTable:
+def read_slices(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> SliceTable:
     """Open a file of slices, to be walked, sliced and searched at will.
 
     Takes as long for a file of gigabytes as for a small one: only its footer is read.
@@ -50,8 +50,9 @@ def read_slices(path: str | os.PathLike[str]) -> SliceTable:
 
     Parameters
     ----------
-    path : str or path
-        What ``omega-slices sync -o x.arrow`` wrote.  A stream (``x.arrows``, or what
+    path : str or path, or list of these
+        What ``omega-slices sync -o x.arrow`` wrote; or a folder that `precompute` filled, by its
+        list of parts; or a list of files whose slices follow each other.  A stream (``x.arrows``, or what
         ``sync`` writes to its standard output) is taken too; without a footer, it is
         gone through once from message to message, and its `report` has no series.
 
@@ -79,7 +80,7 @@ def read_slices(path: str | os.PathLike[str]) -> SliceTable:
     >>> table[-1].get_price("EURUSD", "bid"), table.at("2024-01-02").column("bid_close")
     (1.625, array([1.5, 2.5]))
     """
-    file = SliceFile(path)
+    file = open_slices_at(path)
     return SliceTable(file, 0, file.index.starts[-1])
 
 
@@ -399,7 +400,7 @@ class SliceTable(SliceRange, SlicesDescribed, WideSlices):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return path and range, and what tells whether the file is still the same."""
-        return _reopen, (self.path, self._start, self._stop, _identity(self._file))
+        return _reopen, (self._file.source, self._start, self._stop, self._file.identity)
 
     def __repr__(self) -> str:
         """Return what the table is about, where it begins and ends, and its file."""
@@ -412,18 +413,16 @@ class SliceTable(SliceRange, SlicesDescribed, WideSlices):
         )
 
 
-def _identity(file: SliceFile) -> tuple[int, int | None, int | None]:
-    return file.report.slices, file.report.first_timestamp_ns, file.report.last_timestamp_ns
-
-
-def _reopen(path: str, start: int, stop: int, identity: tuple[int, int | None, int | None]) -> SliceTable:
+def _reopen(
+    source: str | tuple[str, ...], start: int, stop: int, identity: tuple[int, int | None, int | None]
+) -> SliceTable:
     """Make the table of a pickle."""
-    file = SliceFile(path)
-    if _identity(file) != identity:
+    file = open_slices_at(source)
+    if file.identity != identity:
         raise DeserializationError(
-            f"{path!r} holds other slices than when the table was pickled",
+            f"{file.path!r} holds other slices than when the table was pickled",
             hint="let the file be as long as others use it; write new slices under another name",
-            file=path,
+            file=file.path,
         )
     return SliceTable(file, start, stop)
 

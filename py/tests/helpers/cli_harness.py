@@ -44,6 +44,7 @@ LATER: Final = {
     "stamped": "open",
     "days": None,
     "fields": FIELDS,
+    "before": None,
 }
 
 _VALID_FURTHER: Final = re.compile("([SMHDW][1-9][0-9]*)_valid_(bid|ask|trade)")
@@ -129,7 +130,7 @@ def command(request: Request, *options: str) -> list[str]:
     words = [str(executable()), "sync", f"--timeframe={request.timeframe}"]
     words += ["--all-symbols"] if request.symbols is None else [f"--symbols={name}" for name in request.symbols]
     words.append(f"--price-types={','.join(request.price_types)}")
-    for edge, timestamp_ns in (("start", request.start), ("end", request.end)):
+    for edge, timestamp_ns in (("start", request.start), ("end", request.end), ("before", request.before)):
         words += [] if timestamp_ns is None else [f"--{edge}={format_time_ns(timestamp_ns)}"]
     for name in ("timeline", "session", "unsorted", "fill", "known-at", "stamped"):
         value = getattr(request, name.replace("-", "_"))
@@ -227,7 +228,7 @@ def check_schema(stream: Stream, request: Request) -> None:
     told = {name: getattr(request, name) for name in Request.__struct_fields__}
     told |= {"symbols": list(stream.symbols)}
     told |= {name: list(getattr(request, name)) for name in ("price_types", "with_timeframe", "indicators")}
-    for edge in ("start", "end"):
+    for edge in ("start", "end", "before"):
         told[edge] = None if told[edge] is None else format_time_ns(told[edge])
     told["duplicates"] = told["duplicates"] or "last"
     told = {name: value for name, value in told.items() if name not in LATER or value != LATER[name]}

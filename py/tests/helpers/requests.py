@@ -37,7 +37,7 @@ def make_request(data: str | os.PathLike[str] | None, **options: Any) -> Request
         fields["fields"] = tuple(name for name in FIELDS if name in fields["fields"])
     if "price_types" in fields:
         fields["price_types"] = tuple(sorted(fields["price_types"], key=PRICE_TYPES.index))
-    for name in ("start", "end"):
+    for name in ("start", "end", "before"):
         if isinstance(fields.get(name), str):
             fields[name] = parse_time_ns(fields[name])
     renamed = (fields.get("columns") or {}).items()

@@ -314,6 +314,11 @@ def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False, may_leave_
     return World(files, options, draw(session_plans(known or [grid.anchor_ns])) if session == "file" else None)
 
 
+def periods() -> st.SearchStrategy[str | int]:
+    """Draw how a request is cut into parts: not into thousands."""
+    return st.sampled_from(("year", 1, 2, 3, 7))
+
+
 def some_fields() -> st.SearchStrategy[list[str]]:
     """Draw fields of a candle, each once, in any order."""
     return st.lists(st.sampled_from(("open", "high", "low", "close", "volume")), min_size=1, unique=True)

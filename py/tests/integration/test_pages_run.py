@@ -88,6 +88,15 @@ def test_files_and_caches(project: Path) -> None:
     python("\n".join(text for language, text in found if language == "python"))
 
 
+def test_the_cluster(project: Path) -> None:
+    """Workers that a cluster starts read the program as a file; the blocks continue each other."""
+    found = [text for language, text in blocks(docs_path("cluster")) if language == "python"]
+    (project / "program.py").write_text(found[0])
+    assert int(shell("python program.py")) > 0
+    assert [line for line in python(found[1]).splitlines() if line.startswith("EURUSD")]
+    assert python(found[0].split("if __name__")[0] + found[2]).startswith("[")
+
+
 def test_matrices(project: Path) -> None:
     printed = [
         python(text) if language == "python" else shell(text) for language, text in blocks(docs_path("matrices"))

@@ -8,6 +8,7 @@ the usual run tries the same ones every time.
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from helpers import cli_harness
 from helpers.oracle import EPOCH, floored
 from helpers.property_runs import FIRST_NS, built, examples
 from helpers.requests import make_request
-from helpers.series_strategies import faults, worlds
+from helpers.series_strategies import faults, periods, worlds
 from helpers.worlds import Fault, World
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -344,3 +345,19 @@ def write_long(path: Path, table: pa.Table, rng: np.random.Generator) -> None:
     """Write a series in a physical layout of its own."""
     path.parent.mkdir(exist_ok=True)
     pq.write_table(table, path, row_group_size=int(rng.integers(100, 10_000)), data_page_size=4_000)
+
+
+@given(worlds(errors=False, may_leave_out=True) | worlds(errors=False, local=True), periods())
+@examples(100)
+def test_parts_joined_are_the_whole(world: World, by: str | int) -> None:
+    with built(world) as request:
+        whole, _ = executable_slices(request)
+        parts = request.split(by)
+        assert not isinstance(by, int) or len(parts) <= by
+        edges = [(part.start, part.before) for part in parts]
+        assert all(one[1] == other[0] for one, other in pairwise(edges))
+        joined = [one for part in parts for one in executable_slices(part)[0]]
+        assert cli_harness.bits(tuple(joined)) == cli_harness.bits(whole)
+        # The reference agrees on what an exclusive end is.
+        expected = cli_harness.reference_slices(open_reference(parts[0]))
+        assert cli_harness.bits(executable_slices(parts[0])[0]) == cli_harness.bits(expected)

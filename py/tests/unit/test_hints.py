@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from helpers.docs import REPOSITORY
 
-from omega_slices import open_slices
+from omega_slices import open_slices, precompute
 from omega_slices._hints import hint_in_python
 from omega_slices.errors import error_from_report
 
@@ -20,10 +20,12 @@ SWITCHES: Final = {
     "follow_links": "follow_links=True",
     "normalize": "normalize=True",
     "one_instrument": "one_instrument=True",
+    "overwrite": "overwrite=True",
     "strict": "strict=True",
 }
 SETTINGS: Final = {
     "ambiguous": ("earlier", "ambiguous='earlier'"),
+    "before": ("2024-01-02", "before='2024-01-02'"),
     "cache": ("folder", "cache='folder'"),
     "columns": ("timestamp=t,open=o", "columns={'timestamp': 't', 'open': 'o'}"),
     "data": ("root", "data='root'"),
@@ -101,7 +103,7 @@ def test_the_exception_has_the_hint_in_python() -> None:
 
 
 def test_every_setting_is_an_argument() -> None:
-    arguments = signature(open_slices).parameters
+    arguments = signature(open_slices).parameters | signature(precompute).parameters
     for words in [*SWITCHES.values(), *(words for _, words in SETTINGS.values())]:
         call = ast.parse(f"f({words})", mode="eval").body
         assert isinstance(call, ast.Call)

@@ -77,7 +77,7 @@ def test_threads_are_counted(threads: Any) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("path", [None, 3, 5.0, ["a"]])
+@pytest.mark.parametrize("path", [None, 3, 5.0, {"a"}, [3]])
 def test_a_path_is_text_or_a_path(path: Any) -> None:
     with pytest.raises(RequestError, match="expected a path") as caught:
         read_slices(path)

@@ -40,11 +40,13 @@ def test_types_are_shipped() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_examples(module: ModuleType, data: Path, slice_file: Path) -> None:
+def test_examples(module: ModuleType, data: Path, slice_file: Path, tmp_path: Path) -> None:
     assert module.__doc__
     # Numpy and datetime print differently from version to version; ours does not.
     failed, _ = doctest.testmod(
-        module, extraglobs={"data": data, "path": slice_file}, optionflags=doctest.IGNORE_EXCEPTION_DETAIL
+        module,
+        extraglobs={"data": data, "path": slice_file, "folder": tmp_path},
+        optionflags=doctest.IGNORE_EXCEPTION_DETAIL,
     )
     assert failed == 0
 

@@ -60,6 +60,7 @@ LATER: dict[str, Any] = {
     "stamped": "close",
     "days": "local",
     "fields": ["close"],
+    "before": "1970-01-02T00:00:00.000000000Z",
 }
 
 
@@ -80,9 +81,8 @@ def test_how_duplicates_are_dropped_is_told_alike_whether_it_was_given_or_not() 
     assert (default.duplicates, given.duplicates) == (None, "last")
     assert default != given
     assert default.to_json() == given.to_json()
-    assert (
-        json.loads(make_request("root", symbols=["A"], duplicates="identical").to_json())["duplicates"] == "identical"
-    )
+    identical = make_request("root", symbols=["A"], duplicates="identical")
+    assert json.loads(identical.to_json())["duplicates"] == "identical"
 
 
 def test_a_list_of_inputs_takes_the_place_of_root_and_templates() -> None:

@@ -33,8 +33,8 @@ LAYERS = (
     ("_stream", "_range", "_inputs"),
     ("_cursor",),
     ("_table",),
-    ("_open",),
-    ("testing", "reference", "engines"),
+    ("_open", "_precompute"),
+    ("testing", "reference", "engines", "dask"),
     ("",),
 )
 
@@ -182,6 +182,7 @@ def test_columns_and_metadata_are_named_once() -> None:
 
 PUBLIC = {
     "omega_slices",
+    "omega_slices.dask",
     "omega_slices.errors",
     "omega_slices.reference",
     "omega_slices.testing",

@@ -233,6 +233,7 @@ def test_slices_outlive_the_table(path: Path) -> None:
 
 def test_it_shows_the_file_without_copying_it(folder: Path) -> None:
     table = read_slices(write(folder, stream_factory.encode_file(SCHEMA, BATCHES), "mapped.arrow"))
+    assert isinstance(table._file, file.SliceFile)
     before = pa.total_allocated_bytes()
     for one in table:
         assert one.column("bid_close").ctypes.data in table._file._mapped
@@ -245,6 +246,7 @@ def test_few_batches_stay_of_a_compressed_file(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(file, "_DECOMPRESSED_MAX", 2)
     batches = [stream_factory.batch(SCHEMA, first, 4) for first in range(0, 40, 4)]
     table = read_slices(write(folder, stream_factory.encode_file(SCHEMA, batches, compression="lz4"), "many.lz4"))
+    assert isinstance(table._file, file.SliceFile)
     read: list[int] = []
     monkeypatch.setattr(table._file, "_form", Counting(table._file._form, read))
     assert [one.timestamp_ns for one in table] == [START + minute * MINUTE for minute in range(40)]
@@ -278,7 +280,7 @@ class Counting:
 
 def test_what_is_computed_from_a_file_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mids, closes with gaps and unpacked bitmaps are forgotten and come back the same."""
-    monkeypatch.setattr(file, "_DERIVED_BYTES_MAX", 200)
+    monkeypatch.setattr(file, "DERIVED_BYTES_MAX", 200)
     of = stream_factory.schema(fills=True, higher_timeframes=["H1"], indicators=["rsi"])
     batches = [stream_factory.batch(of, first, 4, missing=0.3, carried=0.5) for first in range(0, 40, 4)]
     table = read_slices(write(folder, stream_factory.encode_file(of, batches), "derived.arrow"))
@@ -361,7 +363,7 @@ def test_a_forked_process_goes_on_with_it(path: Path) -> None:
 
 def test_many_threads_find_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "_DECOMPRESSED_MAX", 2)
-    monkeypatch.setattr(file, "_DERIVED_BYTES_MAX", 500)
+    monkeypatch.setattr(file, "DERIVED_BYTES_MAX", 500)
     batches = [stream_factory.batch(SCHEMA, first, 8, missing=0.2) for first in range(0, 160, 8)]
     closes = [value for batch in batches for value in batch.column("bid_close").to_pylist()]
     for compression in (None, "lz4"):

@@ -22,11 +22,11 @@ pub fn run(arguments: &InspectArguments) -> Result<(), Error> {
 
 fn text_of(found: &Inspection) -> String {
     let mut lines = Lines::default();
-    let form = match found.format {
-        Format::File => "Arrow IPC file",
-        Format::Stream => "Arrow IPC stream",
-    };
-    lines.add("form", form);
+    match (found.parts, found.format) {
+        (Some(parts), _) => lines.add("form", &format!("{parts} parts, Arrow IPC files")),
+        (None, Format::File) => lines.add("form", "Arrow IPC file"),
+        (None, Format::Stream) => lines.add("form", "Arrow IPC stream"),
+    }
     match &found.problem {
         None => lines.add("sealed", "yes: it is complete"),
         Some(problem) => lines.add("sealed", &format!("NO: {problem}")),

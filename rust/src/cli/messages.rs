@@ -121,18 +121,32 @@ impl Messages {
 
     /// Repeats the warnings and report of an earlier run, which built a cache entry.
     pub fn run(self, mut report: Value, target: Option<&Path>) {
-        let warnings = report
-            .as_object_mut()
-            .and_then(|report| report.remove("warnings"));
-        for warning in warnings
-            .as_ref()
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            self.warning(warning.clone());
+        self.warnings_of(&report);
+        if let Some(report) = report.as_object_mut() {
+            report.remove("warnings");
         }
         self.report(report, target);
+    }
+
+    /// Repeats the warnings in the report of an earlier run.
+    pub fn warnings_of(self, report: &Value) {
+        for warning in report["warnings"].as_array().into_iter().flatten() {
+            self.warning(warning.clone());
+        }
+    }
+
+    /// Writes the report of a precomputed request.
+    pub fn parts(self, report: Value, folder: &Path) {
+        if self.is_text() {
+            say(&format!(
+                "wrote {} slices in {} parts to {}",
+                report["slices"],
+                report["parts"],
+                one_line(&folder.to_string_lossy())
+            ));
+        } else {
+            say_json(&of_kind("report", report));
+        }
     }
 
     /// Writes the report of the run: always as JSON, as text only if a file was written.
@@ -279,13 +293,15 @@ mod tests {
     use crate::cli::args::Arguments;
 
     #[test]
-    fn every_setting_that_a_hint_may_name_is_an_option_of_sync() {
+    fn every_setting_that_a_hint_may_name_is_an_option() {
         let arguments = Arguments::command();
-        let sync = arguments.find_subcommand("sync").expect("the main command");
+        let command = |name| arguments.find_subcommand(name).expect("a command");
+        let commands = [command("sync"), command("precompute")];
         for setting in Setting::ALL {
             let name = option(*setting);
-            let found = sync
-                .get_arguments()
+            let found = commands
+                .iter()
+                .flat_map(|command| command.get_arguments())
                 .find(|argument| argument.get_long() == Some(name.trim_start_matches("--")));
             let takes_value = found.expect(&name).get_action().takes_values();
             assert_eq!(takes_value, !setting.is_switch(), "{name}");

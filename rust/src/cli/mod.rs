@@ -11,6 +11,7 @@ mod inputs;
 mod inspect;
 mod messages;
 mod output;
+mod precompute;
 mod progress;
 mod stdout;
 mod watch;
@@ -80,6 +81,9 @@ pub enum Answer {
 pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> {
     match &arguments.command {
         Command::Sync(arguments) => sync(arguments, messages).map(|()| Answer::Yes),
+        Command::Precompute(arguments) => {
+            precompute::run(arguments, messages).map(|()| Answer::Yes)
+        }
         Command::Cache(arguments) => cache::run(&arguments.command).map(|()| Answer::Yes),
         Command::Inputs(arguments) => inputs::run(arguments).map(|()| Answer::Yes),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),

@@ -24,6 +24,8 @@ from omega_slices._model.times import NS_MAX, NS_MIN
 from omega_slices.errors import DeserializationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from omega_slices._model.schema import StreamSpec
 
 MAGIC: Final = b"ARROW1"
@@ -40,14 +42,14 @@ class BatchIndex(NamedTuple):
 
     Attributes
     ----------
-    first_timestamps_ns : list of int
+    first_timestamps_ns : sequence of int
         The timestamp of each batch's first slice, nanoseconds since 1970; increasing.
-    starts : list of int
+    starts : sequence of int
         How many slices there are before each batch; and, one more, in all.
     """
 
-    first_timestamps_ns: list[int]
-    starts: list[int]
+    first_timestamps_ns: Sequence[int]
+    starts: Sequence[int]
 
 
 class _Form:

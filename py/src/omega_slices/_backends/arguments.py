@@ -67,6 +67,7 @@ def request_arguments(request: Request, permissions: Permissions = NO_PERMISSION
         "duplicates": request.duplicates,
         "start": None if request.start is None else format_time_ns(request.start),
         "end": None if request.end is None else format_time_ns(request.end),
+        "before": None if request.before is None else format_time_ns(request.before),
         "path-template": request.path_template,
         "columns": ",".join(f"{field}={name}" for field, name in request.columns.items()) or None,
         "fill": None if request.fill == "none" else request.fill,

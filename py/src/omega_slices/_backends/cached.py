@@ -70,6 +70,12 @@ class CachedSource(EndedRun):
         self._report = file.report
         self._numbers = iter(range(self._report.batches))
 
+    @property
+    def path(self) -> str:
+        """The path of the file."""
+        assert self._file is not None  # before `close`
+        return self._file.path
+
     def read(self) -> pa.RecordBatch | None:
         """Return the next batch as the file has it, or None at its end."""
         for number in self._numbers:

@@ -64,7 +64,7 @@ def resolve_backend(chosen: BackendChoice, request: Request, options: ExecutionO
         # An environment variable cannot change the code that asks for a cache.
         logger.warning("%s does not use the cache %s", chosen.reason, printable(repr(cache.folder)))
     binary = _find_binary(chosen, cache)
-    sessions = _sessions(request, binary, permissions)
+    sessions = calendar_sessions_of(request, binary, permissions)
     reference = partial(ReferenceSource, request, sessions, follow_links=permissions.follow_links)
 
     def plain(_monitor: StreamMonitor) -> Source:
@@ -111,7 +111,9 @@ def _find_binary(chosen: BackendChoice, cache: CacheOptions | None) -> Path | No
         return None
 
 
-def _sessions(request: Request, binary: Path | None, permissions: Permissions) -> Sequence[tuple[int, int]] | None:
+def calendar_sessions_of(
+    request: Request, binary: Path | None, permissions: Permissions
+) -> Sequence[tuple[int, int]] | None:
     """Return the sessions of the request's market calendar, where it names one."""
     if request.calendar is None:
         return None

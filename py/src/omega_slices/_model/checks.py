@@ -188,8 +188,8 @@ def check_price_types(price_types: tuple[str, ...]) -> None:
         )
 
 
-def check_window(start: int | None, end: int | None) -> None:
-    for what, edge in (("start", start), ("end", end)):
+def check_window(start: int | None, end: int | None, before: int | None) -> None:
+    for what, edge in (("start", start), ("end", end), ("before", before)):
         if edge is not None and (type(edge) is not int or not NS_MIN <= edge <= NS_MAX):
             raise RequestError(
                 f"invalid {what}={edge!r}: expected nanoseconds that 64 bits hold",
@@ -198,6 +198,16 @@ def check_window(start: int | None, end: int | None) -> None:
     if start is not None and end is not None and start > end:
         raise RequestError(
             f"start {format_time_ns(start)} is after end {format_time_ns(end)}", hint="swap them; both are inclusive"
+        )
+    if before is None:
+        return
+    if end is not None:
+        raise RequestError("the window has an inclusive and an exclusive end", hint="give end or before, not both")
+    first = NS_MIN if start is None else start
+    if before <= first:
+        raise RequestError(
+            f"the window starts at {format_time_ns(first)} and ends before {format_time_ns(before)}",
+            hint="give a start earlier than before, which is exclusive",
         )
 
 

@@ -82,6 +82,7 @@ class RequestOptions(TypedDict, total=False):
     stamped: str
     days: str | None
     fields: Iterable[str] | None
+    before: TimeLike | None
 
 
 class Permissions(NamedTuple):

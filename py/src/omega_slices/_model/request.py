@@ -48,8 +48,10 @@ from omega_slices._model.options import (
     Unsorted,
 )
 from omega_slices._model.paths import check_local
+from omega_slices._model.split import check_by, window_of, windows
 from omega_slices._model.times import (
     DAY_NS,
+    NS_MAX,
     HigherTimeframe,
     age_ns,
     format_time_ns,
@@ -137,6 +139,8 @@ class Request(Struct, frozen=True, kw_only=True):
     fields : tuple of str
         Some of ``"open"``, ``"high"``, ``"low"``, ``"close"``, ``"volume"``, in this order:
         what the slices hold of a candle, in every timeframe.
+    before : int or None
+        The exclusive end of the window in nanoseconds since 1970, in the place of `end`.
 
     Raises
     ------
@@ -187,6 +191,7 @@ class Request(Struct, frozen=True, kw_only=True):
     stamped: Stamped = "open"
     days: Days | None = None
     fields: tuple[str, ...] = CANDLE_FIELDS
+    before: int | None = None
 
     def __post_init__(self) -> None:
         """Check the request as a whole."""
@@ -196,7 +201,7 @@ class Request(Struct, frozen=True, kw_only=True):
         check_pattern(self.symbol_pattern, self.symbols)
         timeframe_ns(self.timeframe)
         check_price_types(self.price_types)
-        check_window(self.start, self.end)
+        check_window(self.start, self.end, self.before)
         check_timeline(self.timeline, self.symbols)
         check_session(self.session, self.session_file)
         check_choice("normalize", self.normalize, (False, True))
@@ -219,6 +224,11 @@ class Request(Struct, frozen=True, kw_only=True):
     def timeframe_ns(self) -> int:
         """The timeframe's length in nanoseconds."""
         return timeframe_ns(self.timeframe)
+
+    @property
+    def last_ns(self) -> int | None:
+        """The last timestamp of the window, inclusive, by `end` or `before`; None without a limit."""
+        return self.end if self.before is None else self.before - 1
 
     @property
     def input_columns(self) -> dict[str, str]:
@@ -255,6 +265,52 @@ class Request(Struct, frozen=True, kw_only=True):
         """The market calendar that `session` names; None where it names none."""
         return None if self.session in SESSIONS else self.session
 
+    def split(self, by: str | int = "month") -> list[Request]:
+        """Cut the request into parts that follow each other without a gap or an overlap.
+
+        Joined, their slices are those of the whole.  Cut are beginnings of periods, UTC, moved on
+        to where the next candle of the primary timeframe begins.
+
+        Parameters
+        ----------
+        by : {"day", "week", "month", "year"} or int
+            The length of a part (weeks begin on Monday), or the number of parts, of which there
+            are fewer where the window has too few candles.
+
+        Returns
+        -------
+        list of Request
+            In order, each with `start` and `before`.  A request without dates is split over what
+            its files hold, which the executable says; without any row it is its own only part.
+
+        Raises
+        ------
+        RequestError
+            `by` is something else.
+        OmegaSlicesError
+            Any other class of this package: without dates, the files cannot be listed.
+
+        Examples
+        --------
+        >>> request = Request(data="d", symbols=("A",), start=0, before=3 * 86_400 * 10**9)
+        >>> [part.before // 86_400 // 10**9 for part in request.split("day")]
+        [1, 2, 3]
+        """
+        check_by(by)
+        window = window_of(self)
+        if window is None:
+            return [self]
+        edges = windows(*window, self.timeframe, by)
+        parts = [
+            msgspec.structs.replace(self, start=start, end=None, before=before)
+            for start, before in edges
+            if before <= NS_MAX
+        ]
+        if len(parts) < len(edges):
+            # There is no exclusive end behind the last instant.
+            parts.append(msgspec.structs.replace(self, start=edges[-1][0], end=NS_MAX, before=None))
+        return parts
+
     def to_json(self) -> str:
         """Return the request as compact JSON, as it stands in the stream's metadata.
 
@@ -271,7 +327,7 @@ class Request(Struct, frozen=True, kw_only=True):
         '{"data":"d","symbols":["A"],"timeframe":"M1","price_types":['
         """
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        for edge in ("start", "end"):
+        for edge in ("start", "end", "before"):
             fields[edge] = None if fields[edge] is None else format_time_ns(fields[edge])
         fields["duplicates"] = self.duplicates or "last"
         for name, default in _OPTIONAL_FIELDS.items():

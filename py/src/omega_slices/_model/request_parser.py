@@ -143,6 +143,7 @@ _PARSERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "fields": _fields,
     "start": _optional(lambda moment: parse_time_ns(moment, "start")),
     "end": _optional(lambda moment: parse_time_ns(moment, "end")),
+    "before": _optional(lambda moment: parse_time_ns(moment, "before")),
     "columns": _columns,
     "max_age": lambda age: age_text(age) if isinstance(age, timedelta) else age,
     "with_timeframe": _higher_timeframes,

@@ -31,6 +31,7 @@ _NS_PER_UNIT: Final = {
 }
 
 DAY_NS: Final = _NS_PER_UNIT["D"]
+_FIRST_MONDAY_NS: Final = -3 * DAY_NS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEFRAME: Final = re.compile(r"([SMHDW])([1-9][0-9]*)")
 _SPELLED_TIMEFRAME: Final = re.compile(r"([1-9][0-9]*)([smhdw])")
@@ -60,6 +61,21 @@ class HigherTimeframe(NamedTuple):
     timeframe: str
     timeframe_ns: int
     max_age_ns: int | None
+
+
+def candle_begin_ns(timestamp_ns: int, timeframe: str) -> int:
+    """Return when the candle begins that a timestamp lies in, nanoseconds since 1970.
+
+    Candles begin at multiples of the timeframe, counted from 1970; those of weeks from the Monday
+    before.
+
+    Examples
+    --------
+    >>> candle_begin_ns(90 * 10**9, "M1") // 10**9, candle_begin_ns(0, "W1") // DAY_NS
+    (60, -3)
+    """
+    origin_ns = _FIRST_MONDAY_NS if timeframe.startswith("W") else 0
+    return timestamp_ns - (timestamp_ns - origin_ns) % timeframe_ns(timeframe)
 
 
 def timeframe_ns(timeframe: str) -> int:

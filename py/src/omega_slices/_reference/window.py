@@ -29,12 +29,12 @@ def span_of(request: Request, name: SeriesName, part: tuple[int, int]) -> tuple[
         oldest_ns = 0 if request.max_age is None else age_ns(request.max_age, request.timeframe)
     return (
         NS_MIN if oldest_ns is None else earliest_ns - oldest_ns - margin_ns,
-        latest_ns + margin_ns if request.end is None else min(latest_ns + margin_ns, request.end),
+        latest_ns + margin_ns if request.last_ns is None else min(latest_ns + margin_ns, request.last_ns),
     )
 
 
 def in_window(request: Request, name: SeriesName, stamp_ns: int, end_ns: int | None) -> bool:
-    if request.end is not None and stamp_ns > request.end:
+    if request.last_ns is not None and stamp_ns > request.last_ns:
         return False
     if name.timeframe == request.timeframe:
         return request.start is None or stamp_ns >= request.start

@@ -35,7 +35,7 @@ from omega_slices.errors import DeserializationError, OmegaSlicesError, RequestE
 # 30 kB, whatever it shows; one that had to be decompressed takes all of its columns.
 _VIEWS_MAX: Final = 4_096
 _DECOMPRESSED_MAX: Final = 16
-_DERIVED_BYTES_MAX: Final = 256 << 20
+DERIVED_BYTES_MAX: Final = 256 << 20
 
 # Positions of symbols, two bytes each, in a word.
 _POSITIONS_AT_ONCE: Final = 4
@@ -56,12 +56,15 @@ class SliceFile:
         Where they are.
     report : RunReport
         What the run that made the file said of itself.
+    size : int
+        In bytes.
     views : list of SliceBatch or None
         The batches at hand, by number.  To be read only, as the short way past `batch`.
     """
 
     __slots__ = (
         "_decompressed",
+        "_decompressed_max",
         "_form",
         "_mapped",
         "_maps_columns",
@@ -74,11 +77,19 @@ class SliceFile:
         "path",
         "report",
         "schema",
+        "size",
         "views",
     )
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], derived: DerivedCache | None = None) -> None:
         """Map a file and read what it says of itself.
+
+        Parameters
+        ----------
+        path : str or path
+            Where it is.
+        derived : DerivedCache, optional
+            That of the files that it is one of; then it also keeps one decompressed batch only.
 
         Raises
         ------
@@ -97,6 +108,7 @@ class SliceFile:
         check_local(text)
         self.path = os.path.abspath(text)
         buffer = map_file(self.path)
+        self.size: int = buffer.size
         # Addresses tell views of the file from memory of their own.
         self._mapped = range(buffer.address, buffer.address + buffer.size)
         try:
@@ -112,7 +124,7 @@ class SliceFile:
         self.layout = SliceLayout(
             self._form.symbols,
             self._form.spec,
-            DerivedCache(_DERIVED_BYTES_MAX),
+            DerivedCache(DERIVED_BYTES_MAX) if derived is None else derived,
             self.path,
             known_after_ns(self.schema),
         )
@@ -125,6 +137,17 @@ class SliceFile:
         self._order: deque[int] = deque()
         # The least recently used first.
         self._decompressed: dict[int, SliceBatch] = {}
+        self._decompressed_max = _DECOMPRESSED_MAX if derived is None else 1
+
+    @property
+    def source(self) -> str:
+        """What to open again: its path."""
+        return self.path
+
+    @property
+    def identity(self) -> tuple[int, int | None, int | None]:
+        """What tells it from other files: its slices, and the timestamps of the first and the last."""
+        return self.report.slices, self.report.first_timestamp_ns, self.report.last_timestamp_ns
 
     def read(self, number: int) -> pa.RecordBatch:
         """Return a record batch as the file has it, unchecked.
@@ -261,7 +284,7 @@ class SliceFile:
     def _keep_decompressed(self, number: int, batch: SliceBatch) -> None:
         kept = self._decompressed
         kept[number] = batch
-        while len(kept) > _DECOMPRESSED_MAX:
+        while len(kept) > self._decompressed_max:
             # A copy, since another thread may change the dict meanwhile.
             kept.pop(next(iter(tuple(kept))), None)
 

@@ -36,6 +36,8 @@ settings! {
     AllSymbols = "all_symbols",
     /// How to read local times that occur twice.
     Ambiguous = "ambiguous",
+    /// The exclusive end of the window.
+    Before = "before",
     /// The folder of the cache.
     Cache = "cache",
     /// The names of the input columns.
@@ -68,6 +70,8 @@ settings! {
     Normalize = "normalize",
     /// Whether a column of instruments may contain several values in one series.
     OneInstrument = "one_instrument",
+    /// Whether the parts of another request are replaced.
+    Overwrite = "overwrite",
     /// The trading hours.
     Session = "session",
     /// The file of trading hours.
@@ -112,6 +116,7 @@ impl Setting {
                 | Self::FollowLinks
                 | Self::Normalize
                 | Self::OneInstrument
+                | Self::Overwrite
                 | Self::Strict
         )
     }

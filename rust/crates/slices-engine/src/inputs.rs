@@ -1,6 +1,7 @@
 //! Lists the inputs of a request: which files it reads, and how. Synchronises nothing and reads no
 //! values.
 
+use std::ops::RangeInclusive;
 use std::path;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::input_list::InputFileDocument;
 use crate::multi_symbol::ReadOptions;
 use crate::series;
 use slices_core::error::{Code, Error, Result};
-use slices_core::request::{PriceType, Request};
+use slices_core::request::{PriceType, Request, SplitBy};
 
 /// The series of a request and their files. Serializes to the document that
 /// [`Request::inputs`] names.
@@ -33,6 +34,43 @@ pub struct InputSeries {
     pub timeframe: String,
     /// Its files, in name order or in the order of the list of inputs.
     pub files: Vec<InputFileDocument>,
+}
+
+/// Cuts a request into parts that follow each other without a gap or an overlap. Joined, their
+/// slices are those of the whole.
+///
+/// Where the request sets no limit, the range of the primary candles counts, as [`inputs`] lists
+/// them.
+///
+/// # Errors
+///
+/// Those of [`inputs`], if the request lacks a limit.
+pub fn split(request: &Request, by: SplitBy, options: &ReadOptions) -> Result<Vec<Request>> {
+    let is_limited = request.start_ns().is_some() && request.end_ns().is_some();
+    let rows = if is_limited {
+        None
+    } else {
+        inputs(request, options)?.primary_range(request)
+    };
+    Ok(request.split_within(by, rows))
+}
+
+impl InputList {
+    /// The range of the timestamps of the primary candles; `None` without rows.
+    fn primary_range(&self, request: &Request) -> Option<RangeInclusive<i64>> {
+        let is_primary = |one: &&InputSeries| {
+            one.price_type.is_some() && one.timeframe == request.timeframe().as_str()
+        };
+        let files = || {
+            self.series
+                .iter()
+                .filter(is_primary)
+                .flat_map(|one| &one.files)
+        };
+        let first_ns = files().filter_map(|file| file.first_timestamp_ns).min()?;
+        let last_ns = files().filter_map(|file| file.last_timestamp_ns).max()?;
+        Some(first_ns..=last_ns)
+    }
 }
 
 /// Lists the inputs of a request. Opens each file and reads its footer, and its timestamps if the

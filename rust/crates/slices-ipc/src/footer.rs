@@ -15,7 +15,7 @@ const REPORT: &str = "report";
 const BATCH_INDEX: &str = "batch_index";
 
 /// Marks a file as complete and counts its contents. Written last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
     /// Slices in the file.
     pub slices: u64,

@@ -9,12 +9,14 @@
 
 mod footer;
 mod messages;
+mod parts;
 mod plain_types;
 mod read;
 mod write;
 
 pub use self::footer::Seal;
+pub use self::parts::{Part, PartList, read_parts};
 pub use self::read::{SliceContent, SliceReader, StoredSlices};
-pub use self::read::{open_file, read_footer, stream_in_file};
+pub use self::read::{open_file, read_footer, read_part_footer, stream_in_file};
 pub use self::write::Encoder;
 pub use self::write::{Compression, Format, WriteOptions, write};

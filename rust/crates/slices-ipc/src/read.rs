@@ -1,4 +1,4 @@
-//! Reads slices back, in order and in bounded memory, from a stream or a file.
+//! Reads slices back, in order and in bounded memory, from a stream, a file or a folder of parts.
 //!
 //! A file is read as the stream that it contains, so it may come through a pipe. Its footer comes
 //! last and must agree with the slices. Guarantees whole slices, symbols in order and strictly
@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::vec;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int16Type, Schema, SchemaRef, TimestampNanosecondType};
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use crate::footer::{self, Seal};
 use crate::messages::{CONTINUATION, Messages, wrong};
+use crate::parts::{Part, exchanged, read_parts};
 use crate::plain_types::{plain_schema, with_plain_types};
 use crate::write::Format;
 use slices_core::candle::{symbol_type_of, timestamp_type_of};
@@ -113,12 +115,16 @@ pub struct SliceReader {
     sealed: bool,
     ended: bool,
     last_ns: Option<i64>,
+    /// What the files before this one contain.
+    before: Seal,
+    /// The files after this one.
+    parts: vec::IntoIter<(Part, PathBuf)>,
 }
 
 type Input = Box<dyn Read + Send>;
 
 impl SliceReader {
-    /// Opens a file or stream by its path; `-` is stdin.
+    /// Opens a file or stream by its path, or a folder of parts; `-` is stdin.
     ///
     /// # Errors
     ///
@@ -126,12 +132,55 @@ impl SliceReader {
     /// this crate.
     pub fn open(path: &Path) -> Result<Self> {
         check_local_path(&path.to_string_lossy())?;
+        if !is_stdin(path) && path.is_dir() {
+            return Self::open_parts(path);
+        }
         let input: Input = if is_stdin(path) {
             Box::new(io::stdin())
         } else {
             Box::new(open_file(path)?)
         };
         Self::new(input, path)
+    }
+
+    fn open_parts(folder: &Path) -> Result<Self> {
+        let list = read_parts(folder)?;
+        let parts: Vec<_> = list
+            .paths(folder)
+            .map(|(part, path)| (part.clone(), path))
+            .collect();
+        let mut parts = parts.into_iter();
+        let (first, path) = parts.next().expect("a list has parts");
+        let mut reader = Self::open_part(&first, &path)?;
+        reader.content.request = list.request;
+        reader.parts = parts;
+        Ok(reader)
+    }
+
+    fn open_part(part: &Part, path: &Path) -> Result<Self> {
+        let (file, ..) = open_listed(part, path)?;
+        Self::new(Box::new(file), path)
+    }
+
+    /// Goes on to the next part, if there is one.
+    fn next_part(&mut self) -> Result<bool> {
+        let Some((part, path)) = self.parts.next() else {
+            return Ok(false);
+        };
+        let next = Self::open_part(&part, &path)?;
+        let (own, other) = (&self.content, &next.content);
+        let is_alike = own.symbols == other.symbols
+            && own.timeframe == other.timeframe
+            && own.schema.fields() == other.schema.fields();
+        if !is_alike {
+            return Err(exchanged(&path));
+        }
+        self.before = self.so_far();
+        self.seal = next.seal;
+        self.name = next.name;
+        self.messages = next.messages;
+        self.sealed = false;
+        Ok(true)
     }
 
     /// Reads from any input; errors name it `name`.
@@ -161,13 +210,12 @@ impl SliceReader {
             format,
             messages: Some(messages),
             content,
-            seal: Seal {
-                slices: 0,
-                batches: 0,
-            },
+            seal: Seal::default(),
             sealed: false,
             ended: false,
             last_ns: None,
+            before: Seal::default(),
+            parts: Vec::new().into_iter(),
         })
     }
 
@@ -186,7 +234,10 @@ impl SliceReader {
     /// The slices and batches read so far.
     #[must_use]
     pub fn so_far(&self) -> Seal {
-        self.seal
+        Seal {
+            slices: self.before.slices + self.seal.slices,
+            batches: self.before.batches + self.seal.batches,
+        }
     }
 
     fn next_batch(&mut self) -> Result<Option<StoredSlices>> {
@@ -195,7 +246,11 @@ impl SliceReader {
                 return Ok(None);
             };
             let Some(batch) = guarded(&self.name, || messages.next_batch())? else {
-                return self.check_end().map(|()| None);
+                self.check_end()?;
+                if self.next_part()? {
+                    continue;
+                }
+                return Ok(None);
             };
             if self.sealed {
                 return Err(malformed("it goes on after its seal", &self.name));
@@ -382,6 +437,24 @@ pub fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Seal, Valu
         Some((seal, report)) if batches as u64 == seal.batches + 1 => Ok((content, seal, report)),
         _ => Err(incomplete("its footer has no seal", name)),
     }
+}
+
+/// The contents and the report of a part, which must be the listed one.
+///
+/// # Errors
+///
+/// [`Code::DeserializationError`] if it is missing, unreadable or another file.
+pub fn read_part_footer(part: &Part, path: &Path) -> Result<(SliceContent, Value)> {
+    let (_, content, report) = open_listed(part, path)?;
+    Ok((content, report))
+}
+
+fn open_listed(part: &Part, path: &Path) -> Result<(File, SliceContent, Value)> {
+    let file = open_file(path)?;
+    let (content, seal, report) = read_footer(&file, path)?;
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    part.check(seal, &report, bytes, path)?;
+    Ok((file, content, report))
 }
 
 /// The byte range of the stream inside a file, between header and footer, end marker included.

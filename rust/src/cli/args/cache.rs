@@ -1,6 +1,6 @@
 //! Parses the arguments of the cache: its folder, its size and the `cache` commands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -44,16 +44,20 @@ pub fn parse_size(text: &str) -> Result<ByteSize, String> {
         .map_err(|_| "expected a number of bytes, or a size such as 500MB or 2GiB".to_owned())
 }
 
+/// Refuses a folder that is a URI.
+pub fn check_local_folder(folder: &Path) -> Result<(), Error> {
+    check_local_path(&folder.to_string_lossy()).map_err(|error| {
+        Error::bad_request(error.code(), error.message()).with_hint("name a local folder")
+    })
+}
+
 impl CacheArguments {
     /// Opens the cache, if an option names one.
     pub fn open(&self) -> Result<Option<SliceCache>, Error> {
         let size_bytes = self.size.map_or(DEFAULT_SIZE_BYTES, |size| size.as_u64());
         let folder = self.folder.as_deref();
         if let Some(folder) = folder {
-            let place = folder.to_string_lossy();
-            check_local_path(&place).map_err(|error| {
-                Error::bad_request(error.code(), error.message()).with_hint("name a local folder")
-            })?;
+            check_local_folder(folder)?;
         }
         let cache = folder.map(|folder| SliceCache::open(folder, size_bytes));
         let cache = cache.transpose()?;

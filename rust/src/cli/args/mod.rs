@@ -5,6 +5,7 @@ mod coverage;
 mod diff;
 mod inputs;
 mod inspect;
+mod precompute;
 mod request;
 mod series;
 mod sync;
@@ -15,11 +16,12 @@ use std::sync::LazyLock;
 use clap::{Parser, Subcommand, ValueEnum};
 use omega_slices::zone_rules_release;
 
-pub use self::cache::{CacheArguments, CacheCommand, CacheCommandArguments};
+pub use self::cache::{CacheArguments, CacheCommand, CacheCommandArguments, check_local_folder};
 pub use self::coverage::CoverageArguments;
 pub use self::diff::DiffArguments;
 pub use self::inputs::InputsArguments;
 pub use self::inspect::InspectArguments;
+pub use self::precompute::PrecomputeArguments;
 pub use self::request::RequestArguments;
 pub use self::series::SeriesArguments;
 pub use self::sync::SyncArguments;
@@ -59,6 +61,8 @@ Exit status:
 pub enum Command {
     /// Synchronise candles and write slices: to stdout as an Arrow IPC stream, or to a file.
     Sync(Box<SyncArguments>),
+    /// Precompute slices in parts: a file for each, in a folder, and the list of them.
+    Precompute(Box<PrecomputeArguments>),
     /// List the files, columns, units and zones that a request reads.
     Inputs(Box<InputsArguments>),
     /// Show what a file or stream of slices contains, and whether it is complete.

@@ -63,6 +63,10 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
 
+    /// Exclusive end, in place of --end: timestamps before it are kept.
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+
     /// Trading hours: all rows (none) or the FX week (fx).
     ///
     /// The FX week lasts from Monday 07:00 (included) to Saturday 07:00 (excluded) in Sydney. For
@@ -260,6 +264,7 @@ impl SeriesArguments {
             .fields(parsed::<Fields>(self.fields.as_deref())?.unwrap_or_default())
             .start_ns(self.start.as_deref().map(parse_timestamp).transpose()?)
             .end_ns(self.end.as_deref().map(parse_timestamp).transpose()?)
+            .before_ns(self.before.as_deref().map(parse_timestamp).transpose()?)
             .session(self.session.parse().map_err(|error: Error| {
                 let choices = error.hint().map_or(&[][..], Hint::parts);
                 let others = ["; for other hours use ".into(), Setting::SessionFile.into()];

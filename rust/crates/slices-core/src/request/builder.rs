@@ -57,6 +57,12 @@ impl RequestBuilder {
         self
     }
 
+    /// Sets the exclusive end of the window, nanoseconds UTC, in place of [`Self::end_ns`].
+    pub fn before_ns(mut self, before_ns: Option<i64>) -> Self {
+        self.request.before_ns = before_ns;
+        self
+    }
+
     /// Sets which timestamps become slices.
     pub fn timeline(mut self, timeline: Timeline) -> Self {
         self.request.timeline = timeline;
@@ -265,6 +271,7 @@ impl RequestBuilder {
                 Setting::End
             ]));
         }
+        check_before(&request)?;
         check_templates(&request)?;
         check_times(&request)?;
         check_fill(&request)?;
@@ -276,6 +283,39 @@ impl RequestBuilder {
         }
         Ok(request)
     }
+}
+
+/// Checks an exclusive end.
+fn check_before(request: &Request) -> Result<()> {
+    let Some(before_ns) = request.before_ns else {
+        return Ok(());
+    };
+    if request.end_ns.is_some() {
+        return Err(
+            Error::usage("the window has an inclusive and an exclusive end").with_hint(hint![
+                "set ",
+                Setting::End,
+                " or ",
+                Setting::Before,
+                ", not both"
+            ]),
+        );
+    }
+    let starts_at = request.start_ns.unwrap_or(i64::MIN);
+    if before_ns <= starts_at {
+        return Err(Error::usage(format!(
+            "invalid window: it starts at {} and ends before {}",
+            format_timestamp(starts_at),
+            format_timestamp(before_ns)
+        ))
+        .with_hint(hint![
+            "set ",
+            Setting::Start,
+            " to a time before ",
+            Setting::Before
+        ]));
+    }
+    Ok(())
 }
 
 /// Checks that files come either from a root or from a list, and that all paths are local.

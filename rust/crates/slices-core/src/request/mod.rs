@@ -9,6 +9,7 @@ mod higher_timeframe;
 mod options;
 mod pattern;
 mod readings;
+mod split;
 mod template;
 mod time;
 mod timeframe;
@@ -32,6 +33,7 @@ pub use options::{
 };
 pub use pattern::SymbolPattern;
 pub use readings::{Reading, owner};
+pub use split::SplitBy;
 pub use template::PathTemplate;
 pub use template::{PathPattern, TemplateFields};
 pub use time::{format_timestamp, parse_timestamp};
@@ -157,6 +159,7 @@ pub struct Request {
     price_types: Vec<PriceType>,
     start_ns: Option<i64>,
     end_ns: Option<i64>,
+    before_ns: Option<i64>,
     timeline: Timeline,
     session: Session,
     normalize: bool,
@@ -196,6 +199,7 @@ impl Request {
                 price_types: vec![PriceType::Bid, PriceType::Ask],
                 start_ns: None,
                 end_ns: None,
+                before_ns: None,
                 timeline: Timeline::default(),
                 session: Session::default(),
                 normalize: false,
@@ -256,10 +260,19 @@ impl Request {
         self.start_ns
     }
 
-    /// The last raw timestamp to keep (included), nanoseconds UTC; `None` sets no limit.
+    /// The last raw timestamp to keep (included), nanoseconds UTC; `None` sets no limit. It is one
+    /// nanosecond before [`Self::before_ns`] if that is set.
     #[must_use]
     pub fn end_ns(&self) -> Option<i64> {
+        // Checked by the builder: the first instant is no exclusive end.
         self.end_ns
+            .or(self.before_ns.map(|before_ns| before_ns - 1))
+    }
+
+    /// The exclusive end of the window, nanoseconds UTC, if the request names one.
+    #[must_use]
+    pub fn before_ns(&self) -> Option<i64> {
+        self.before_ns
     }
 
     /// Which timestamps become slices.
@@ -519,6 +532,7 @@ impl Request {
             days: self.days,
             fields: (!self.fields.is_all()).then(|| self.fields.names().collect()),
             timestamp_out: Some(self.timestamp_out).filter(|unit| *unit != TimestampOut::default()),
+            before: self.before_ns.map(format_timestamp),
             symbols_out: Some(self.symbols_out).filter(|kind| *kind != SymbolsOut::default()),
         };
         serde_json::to_string(&document).expect("strings, lists and maps with string keys are JSON")
@@ -571,6 +585,8 @@ struct RequestDocument<'a> {
     timestamp_out: Option<TimestampOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     symbols_out: Option<SymbolsOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 /// An age that the builder has checked.

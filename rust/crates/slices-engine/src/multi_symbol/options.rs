@@ -137,6 +137,17 @@ impl ReadOptions {
         self
     }
 
+    /// The options of one of several runs at the same time: a share of the threads and memory.
+    #[must_use]
+    pub fn shared_by(mut self, runs: NonZeroUsize) -> Self {
+        if runs > NonZeroUsize::MIN {
+            self.memory = Some(self.memory_budget().limit() / runs.get() as u64);
+        }
+        let threads = self.threads().get() / runs;
+        self.threads = Some(NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN));
+        self
+    }
+
     /// Whether a warning ends the run.
     #[doc(hidden)]
     #[must_use]

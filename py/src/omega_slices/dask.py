@@ -1,0 +1,175 @@
+"""Slices as dask dataframes: a partition per part.
+
+Needs the extra ``dask``, which brings pandas.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import pyarrow as pa
+
+from omega_slices._arrow.buffers import string_array
+from omega_slices._extras import library
+from omega_slices._model.request import Request
+from omega_slices._model.schema import SYMBOL_COLUMN, TIMESTAMP_COLUMN
+from omega_slices._model.times import candle_begin_ns
+from omega_slices._open import open_request
+from omega_slices._slices.parts import open_folder, open_known
+from omega_slices._table import SliceTable
+from omega_slices._wide import PANDAS_MIN
+from omega_slices.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from omega_slices._slices.parts import Known
+
+__all__ = ["read_slices"]
+
+DASK_MIN: Final = "2025.1"
+dataframe: Any = library("dask.dataframe", minimum=DASK_MIN, install="omega-slices[dask]", package="dask")
+pd: Any = library("pandas", minimum=PANDAS_MIN, install="omega-slices[dask]")
+
+
+def read_slices(
+    source: str | os.PathLike[str] | Request, by: str | int | None = None, columns: Iterable[str] | None = None
+) -> Any:
+    """Return slices as a dask dataframe, read or made where its partitions are computed.
+
+    Parameters
+    ----------
+    source : str, path or Request
+        A folder of parts, as `omega_slices.precompute` fills it, or a request, which each
+        worker answers for its parts.  Workers see the same files under the same paths.
+    by : {"day", "week", "month", "year"} or int, optional
+        For a request: how it is cut, as in `Request.split`; by default by months.
+    columns : iterable of str, optional
+        The columns, in this order; by default all.  Of a request, no other field of candles is
+        read then.  What dask finds to be needed of a folder or a request counts in the same way.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        A row per slice and symbol, in the order of the stream.  The index is ``timestamp``
+        (aware, UTC, nanoseconds); ``symbol`` is a category, the other columns as in `schema`, a
+        null as NaN or NaT.  Divisions are known.
+
+    Raises
+    ------
+    RequestError
+        `by` is set for a folder, or there is no such column; also where dask is missing.
+    DeserializationError
+        The folder cannot be read.  When it is computed, also where a part is another by then.
+    OmegaSlicesError
+        Any other class of this package, of a request.
+
+    Examples
+    --------
+    >>> from omega_slices import Request, dask
+    >>> request = Request(data=str(data), symbols=("EURUSD", "GBPUSD"))
+    >>> frame = dask.read_slices(request, by="day", columns=["symbol", "bid_close"])
+    >>> frame.npartitions, frame.known_divisions
+    (1, True)
+    >>> float(frame["bid_close"].sum().compute(scheduler="sync"))
+    8.375
+    """
+    if isinstance(source, Request):
+        parts = source.split("month" if by is None else by)
+        schema, symbols = _described(parts[0])
+        names = _checked(columns, schema)
+        return _collection(_made, parts, [*_windows(parts)], names, _meta(schema, symbols))
+    if by is not None:
+        raise RequestError(
+            "by= is for a request: a folder has the parts that it has", hint="leave it out, or precompute other parts"
+        )
+    try:
+        folder = os.path.abspath(os.fsdecode(source))
+    except TypeError:
+        raise RequestError(
+            f"invalid source={source!r}: expected a folder or a Request", hint="give the folder that precompute filled"
+        ) from None
+    file = open_folder(folder)
+    names = _checked(columns, file.schema)
+    filled = [one for one in file.known if one.slices] or [*file.known[:1]]
+    windows = [(one.first_timestamp_ns, one.last_timestamp_ns) for one in filled]
+    return _collection(_stored, filled, windows, names, _meta(file.schema, file.layout.symbols))
+
+
+def _collection(
+    make: Callable[..., Any],
+    parts: Sequence[Any],
+    windows: Sequence[tuple[int | None, int | None]],
+    names: list[str] | None,
+    meta: Any,
+) -> Any:
+    edges = [*(first_ns for first_ns, _ in windows), windows[-1][1]]
+    divisions = None
+    if None not in edges:
+        divisions = tuple(pd.Timestamp(edge_ns, unit="ns", tz="UTC") for edge_ns in edges)
+    # Dask leaves out what is None.
+    chosen = {} if names is None else {"columns": names}
+    return dataframe.from_map(make, [*parts], meta=meta, divisions=divisions, label="omega-slices", **chosen)
+
+
+def _windows(parts: Sequence[Request]) -> Iterator[tuple[int | None, int | None]]:
+    """Yield the first and the last timestamp that slices of each part can have."""
+    for part in parts:
+        first_ns = part.start
+        if first_ns is not None and part.normalize:
+            # The window looks at what is then floored.
+            first_ns = candle_begin_ns(first_ns, part.timeframe)
+        yield first_ns, part.last_ns
+
+
+def _described(part: Request) -> tuple[pa.Schema, tuple[str, ...]]:
+    """Return the schema and the symbols of a request, by its first instant."""
+    instant = msgspec.structs.replace(part, end=part.start, before=None)
+    with open_request(instant) as slices:
+        return slices.schema, slices.symbols
+
+
+def _checked(columns: Iterable[str] | None, schema: pa.Schema) -> list[str] | None:
+    if columns is None:
+        return None
+    names = [*columns]
+    known = [name for name in schema.names if name != TIMESTAMP_COLUMN]
+    unknown = [name for name in names if name not in known]
+    if isinstance(columns, str) or unknown or not names:
+        raise RequestError(
+            f"invalid columns={columns!r}: expected a list of names, such as {known[1:3]}",
+            hint=f"choose from {', '.join(known)}; {TIMESTAMP_COLUMN} is the index",
+        )
+    return names
+
+
+def _meta(schema: pa.Schema, symbols: Sequence[str]) -> Any:
+    """Return the frame without rows: with the index, and with the symbols as categories."""
+    table = schema.empty_table()
+    place = schema.get_field_index(SYMBOL_COLUMN)
+    texts = pa.DictionaryArray.from_arrays(pa.array([], pa.int16()), string_array(symbols))
+    return _frame(table.set_column(place, schema.field(place), texts), None)
+
+
+def _frame(table: pa.Table, columns: Sequence[str] | None) -> Any:
+    chosen = table if columns is None else table.select([TIMESTAMP_COLUMN, *columns])
+    return chosen.to_pandas().set_index(TIMESTAMP_COLUMN)
+
+
+def _stored(known: Known, columns: Sequence[str] | None = None) -> Any:
+    """Read a part, in whatever process."""
+    file = open_known(known)
+    return _frame(SliceTable(file, 0, known.slices).to_arrow(), columns)
+
+
+def _made(request: Request, columns: Sequence[str] | None = None) -> Any:
+    """Answer the request of a part, in whatever process."""
+    if columns is not None:
+        # Their names end with that of the field; one of another column does no harm.
+        ends = {name.rsplit("_", 1)[-1] for name in columns}
+        fields = tuple(field for field in request.fields if field in ends)
+        request = msgspec.structs.replace(request, fields=fields or request.fields[:1])
+    with open_request(request) as slices:
+        return _frame(slices.to_arrow(), columns)
