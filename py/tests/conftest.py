@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import resource_checks, stream_factory, subprocess_worker
-from helpers.docs import REPOSITORY, docs_page
+from helpers.docs import REPOSITORY, docs_programs
 from helpers.executable import executable
 from helpers.raw_minutes import write_raw
 
@@ -148,10 +147,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str
     monkeypatch.setenv("OMEGA_SLICES_BINARY", str(executable()))
 
     def run(name: str) -> str:
-        programs = re.findall(r"```python\n(.*?)```", docs_page(name), re.DOTALL)
-        assert programs
         printed = ""
-        for program in programs:
+        for program in docs_programs(name):
             command = [sys.executable, "-c", program]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
