@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 from helpers import stream_factory
 from helpers.oracle import floored
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omega_slices import Request, RequestError
+from omega_slices._model.request_parser import make_request
 
 DAY = 86_400 * 10**9
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,3 +116,36 @@ def test_the_window_has_one_end() -> None:
     with pytest.raises(RequestError, match=r"starts at .* and ends before"):
         Request(data="d", symbols=("A",), start=5, before=5)
     assert Request(data="d", symbols=("A",), before=5).last_ns == 4
+
+
+def test_a_part_is_made_again_of_its_values() -> None:
+    """So recipes may pass all of them to `open_slices`."""
+    shaped = Request(
+        data="d",
+        symbols=("B", "A"),
+        timeframe="D1",
+        price_types=("ask", "trade"),
+        start=0,
+        end=9 * DAY,
+        timeline="leader:A",
+        normalize=True,
+        unsorted="error",
+        duplicates="first",
+        columns={"close": "Last"},
+        fill="forward",
+        max_age="5bars",
+        with_timeframe=("W1:max-age=9d",),
+        known_at="close",
+        indicators=("rsi",),
+        one_instrument=True,
+        timestamp_unit="ms",
+        zone="Europe/Paris",
+        ambiguous="infer",
+        stamped="close",
+        days="local",
+        fields=("open", "close"),
+    )
+    everything = Request(data=None, inputs="list.json", symbols=None, symbol_pattern="A.*", session="fx", before=5)
+    for request in (shaped, everything, *shaped.split("week")):
+        values = msgspec.structs.asdict(request)
+        assert make_request(values.pop("data"), **values) == request
