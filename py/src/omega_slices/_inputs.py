@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-import msgspec
-
 from omega_slices._backends.binary import find_binary
-from omega_slices._backends.inputs import inputs_of
+from omega_slices._backends.inputs import inputs_of, primary_range_ns
 from omega_slices._calendars import check_calendar_of
 from omega_slices._model.checks import checked_permissions
 from omega_slices._model.request_parser import default_root, make_request
@@ -28,9 +26,7 @@ from omega_slices._model.options import RequestOptions
 
 def _range_of(request: Request) -> tuple[int, int] | None:
     """Return the first and the last timestamp of the primary series, by the footers of their files."""
-    found = inputs_of(find_binary(), request)
-    primary = [one for one in found.series if one.timeframe == request.timeframe and one.price_type is not None]
-    return msgspec.structs.replace(found, series=tuple(primary)).range_ns
+    return primary_range_ns(inputs_of(find_binary(), request), request)
 
 
 set_range_finder(_range_of)

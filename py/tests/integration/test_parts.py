@@ -88,6 +88,29 @@ def test_parts_joined_are_the_whole(root: Path, tmp_path: Path, options: dict[st
             np.testing.assert_array_equal(table.to_numpy(name), matrix)
 
 
+def test_rows_of_other_series_in_the_first_and_last_candle_count(tmp_path: Path) -> None:
+    """Where timestamps are floored: the hour that ends with the last candle, and an indicator."""
+    minute, hour = 60 * 10**9, START_NS + 9 * 3_600 * 10**9
+    write(tmp_path / "A" / "A_M5_BID.parquet", hour + minute * np.array([52, 56]))
+    write(tmp_path / "A" / "A_H1_BID.parquet", hour + minute * np.array([0, 57]))
+    stamps = pa.array(hour + minute * np.array([50, 58])).cast(pa.timestamp("ns", "UTC"))
+    pq.write_table(pa.table({"UTC time": stamps, "rsi": [0.25, 0.5]}), tmp_path / "A" / "A_M5_IND.parquet")
+    request = Request(
+        data=str(tmp_path),
+        symbols=("A",),
+        timeframe="M5",
+        price_types=("bid",),
+        normalize=True,
+        with_timeframe=("H1",),
+        known_at="close",
+        indicators=("rsi",),
+    )
+    table = precompute(request, tmp_path / "parts", by=1)
+    with open_whole(request) as whole:
+        assert_slices_equal(table, whole)
+    assert table.to_numpy("ind_rsi").tolist() == [[0.25], [0.5]]
+
+
 def test_the_list_says_what_there_is(root: Path, tmp_path: Path) -> None:
     request = request_of(root)
     table = precompute(request, tmp_path, by="day")

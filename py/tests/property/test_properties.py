@@ -351,6 +351,9 @@ def write_long(path: Path, table: pa.Table, rng: np.random.Generator) -> None:
 @examples(100)
 def test_parts_joined_are_the_whole(world: World, by: str | int) -> None:
     with built(world) as request:
+        # That is refused: `test_a_filled_and_floored_window_starts_where_a_candle_does`.
+        starts_inside = request.start is not None and request.start != floored(request.start, request.timeframe)
+        assume(not (starts_inside and request.normalize and request.fill == "forward"))
         whole, _ = executable_slices(request)
         parts = request.split(by)
         assert not isinstance(by, int) or len(parts) <= by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from omega_slices._model.request_parser import make_request
 DAY = 86_400 * 10**9
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NS_MAX = 2**63 - 1
+NS_MIN = -(2**63)
 
 
 def request_of(start: int | None, before: int | None, timeframe: str = "M1") -> Request:
@@ -78,6 +80,49 @@ def test_months_and_weeks_are_those_of_the_calendar() -> None:
     assert starts("month", "W1") == ["01-20", "02-05", "03-04", "04-01"]
 
 
+@given(
+    st.integers(-3_000 * DAY, 30_000 * DAY) | st.integers(NS_MIN, NS_MIN + 30 * DAY),
+    st.integers(1, 900 * DAY),
+    st.sampled_from(("M1", "H5", "D1", "D3", "W1", "W2")),
+    st.sampled_from(("day", "week", "month", "year")),
+)
+def test_a_period_that_began_before_the_window_makes_no_cut(start: int, length: int, timeframe: str, by: str) -> None:
+    """Else a candle of several days is cut off that begins inside the first period."""
+    expected = {start}
+    for day in range(start // DAY + 1, (start + length) // DAY + 1):
+        if day * DAY < start + length and period_of(date_of(day * DAY), by) != period_of(date_of(day * DAY - 1), by):
+            begin = floored(day * DAY, timeframe)
+            begin += 0 if begin == day * DAY else request_of(0, 1, timeframe).timeframe_ns
+            if start < begin < start + length:
+                expected.add(begin)
+    assert [part.start for part in request_of(start, start + length, timeframe).split(by)] == sorted(expected)
+
+
+@pytest.mark.parametrize("timeframe", ["M7", "D1", "W1"])
+@pytest.mark.parametrize("by", [1, 2, 5, 1_000, "day", "year"])
+def test_cuts_at_the_ends_of_time_are_where_candles_begin(timeframe: str, by: str | int) -> None:
+    for first, last in ((NS_MIN, NS_MIN + 9 * DAY), (NS_MIN, NS_MIN + 1), (NS_MAX - 9 * DAY, NS_MAX)):
+        parts = Request(data="d", symbols=("A",), timeframe=timeframe, start=first, end=last).split(by)
+        assert (parts[0].start, parts[-1].last_ns) == (first, last)
+        for one, other in pairwise(parts):
+            assert one.before == other.start
+            assert floored(other.start or 0, timeframe) == other.start
+
+
+def test_a_filled_and_floored_window_starts_where_a_candle_does() -> None:
+    options: dict[str, Any] = {"data": "d", "symbols": ("A",), "timeframe": "M5", "normalize": True, "before": DAY}
+    with pytest.raises(RequestError, match="cannot split a request with normalize and fill") as caught:
+        Request(**options, fill="forward", max_age="2bars", start=420 * 10**9).split(3)
+    assert caught.value.hint == "start where a candle opens, such as 1970-01-01T00:05:00.000000000Z"
+    more: list[dict[str, Any]] = [{"start": 420 * 10**9}, {"fill": "forward", "max_age": "2bars", "start": 300 * 10**9}]
+    for some in more:
+        assert len(Request(**options, **some).split(3)) == 3
+    first = Request(**options | {"before": None}, fill="forward", max_age="2bars", start=NS_MIN, end=0)
+    with pytest.raises(RequestError) as caught:
+        first.split(3)
+    assert caught.value.hint == "start where a candle opens, such as 1677-09-21T00:15:00.000000000Z"
+
+
 def test_an_inclusive_end_is_in_the_last_part() -> None:
     request = Request(data="d", symbols=("A",), start=0, end=2 * DAY)
     assert [(part.start, part.end, part.before) for part in request.split("day")] == [
@@ -108,6 +153,21 @@ def test_a_request_without_dates_is_split_over_its_files(tmp_path: object) -> No
         (first + DAY, first + 2 * DAY),
         (first + 2 * DAY, first + 2_900 * minute + 1),
     ]
+
+
+def test_floored_candles_at_the_ends_of_the_files_are_whole(tmp_path: object) -> None:
+    """So rows of other series in the first and the last candle are in the window."""
+    stream_factory.write_series(tmp_path, "A", "BID", [(2, 1.0), (11, 1.0)])  # type: ignore[arg-type]
+    first = stream_factory.START_NS
+    minute = stream_factory.MINUTE_NS
+    options: dict[str, Any] = {"data": str(tmp_path), "symbols": ("A",), "price_types": ("bid",)}
+    (part,) = Request(**options).split("day")
+    assert (part.start, part.before) == (first + 2 * minute, first + 11 * minute + 1)
+    (tmp_path / "A" / "A_M1_BID.parquet").rename(tmp_path / "A" / "A_M5_BID.parquet")  # type: ignore[operator]
+    (part,) = Request(**options, timeframe="M5", normalize=True).split("day")
+    assert (part.start, part.before) == (first, first + 15 * minute)
+    (part,) = Request(**options, timeframe="M5", normalize=True, start=first + minute).split("day")
+    assert (part.start, part.before) == (first + minute, first + 15 * minute)
 
 
 def test_the_window_has_one_end() -> None:

@@ -53,4 +53,13 @@ def inputs_of(binary: Path, request: Request, permissions: Permissions = NO_PERM
         producer.close()
 
 
+def primary_range_ns(found: InputList, request: Request) -> tuple[int, int] | None:
+    """Return the smallest and the largest timestamp of the primary series, nanoseconds since 1970.
+
+    None without rows.
+    """
+    primary = (one for one in found.series if one.timeframe == request.timeframe and one.price_type is not None)
+    return msgspec.structs.replace(found, series=tuple(primary)).range_ns
+
+
 _decode: Final = msgspec.json.Decoder(InputList).decode

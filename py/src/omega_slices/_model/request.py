@@ -48,12 +48,14 @@ from omega_slices._model.options import (
     Unsorted,
 )
 from omega_slices._model.paths import check_local
-from omega_slices._model.split import check_by, window_of, windows
+from omega_slices._model.split import RangeFinder, check_by, range_of, window_of, windows
 from omega_slices._model.times import (
     DAY_NS,
     NS_MAX,
+    NS_MIN,
     HigherTimeframe,
     age_ns,
+    candle_begin_ns,
     format_time_ns,
     parse_higher_timeframe,
     timeframe_ns,
@@ -286,7 +288,8 @@ class Request(Struct, frozen=True, kw_only=True):
         Raises
         ------
         RequestError
-            `by` is something else.
+            `by` is something else.  Or candles are filled, timestamps are floored, and `start`
+            lies inside a candle: parts would show rows of it that the whole leaves out.
         OmegaSlicesError
             Any other class of this package: without dates, the files cannot be listed.
 
@@ -296,20 +299,7 @@ class Request(Struct, frozen=True, kw_only=True):
         >>> [part.before // 86_400 // 10**9 for part in request.split("day")]
         [1, 2, 3]
         """
-        check_by(by)
-        window = window_of(self)
-        if window is None:
-            return [self]
-        edges = windows(*window, self.timeframe, by)
-        parts = [
-            msgspec.structs.replace(self, start=start, end=None, before=before)
-            for start, before in edges
-            if before <= NS_MAX
-        ]
-        if len(parts) < len(edges):
-            # There is no exclusive end behind the last instant.
-            parts.append(msgspec.structs.replace(self, start=edges[-1][0], end=NS_MAX, before=None))
-        return parts
+        return split_request(self, by, range_of)
 
     def to_json(self) -> str:
         """Return the request as compact JSON, as it stands in the stream's metadata.
@@ -334,6 +324,40 @@ class Request(Struct, frozen=True, kw_only=True):
             if fields[name] == default:
                 del fields[name]
         return msgspec.json.encode(fields).decode()
+
+
+def split_request(request: Request, by: str | int, find_range: RangeFinder) -> list[Request]:
+    """Cut a request as `Request.split` does, by the range that a function tells where it has no dates."""
+    check_by(by)
+    _check_start(request)
+    window = window_of(request, find_range)
+    if window is None:
+        return [request]
+    edges = windows(*window, request.timeframe, by)
+    parts = [
+        msgspec.structs.replace(request, start=start, end=None, before=before)
+        for start, before in edges
+        if before <= NS_MAX
+    ]
+    if len(parts) < len(edges):
+        # There is no exclusive end behind the last instant.
+        parts.append(msgspec.structs.replace(request, start=edges[-1][0], end=NS_MAX, before=None))
+    return parts
+
+
+def _check_start(request: Request) -> None:
+    """Check that the window does not start inside a candle whose earlier rows later parts would see."""
+    if request.start is None or request.fill == "none" or not request.normalize:
+        return
+    begin_ns = candle_begin_ns(request.start, request.timeframe)
+    if begin_ns == request.start:
+        return
+    named_ns = begin_ns if begin_ns >= NS_MIN else begin_ns + request.timeframe_ns
+    raise RequestError(
+        f"cannot split a request with normalize and fill whose start {format_time_ns(request.start)} lies inside a "
+        f"candle of {request.timeframe}: parts would carry rows of that candle that the whole leaves out",
+        hint=f"start where a candle opens, such as {format_time_ns(named_ns)}",
+    )
 
 
 # What stands in the JSON only where it says something, by name, with what it is by default.

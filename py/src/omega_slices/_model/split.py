@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise, takewhile
 from typing import Any, Final, Protocol
 
-from omega_slices._model.times import DAY_NS, NS_MIN, candle_begin_ns, timeframe_ns
+from omega_slices._model.times import DAY_NS, NS_MAX, NS_MIN, candle_begin_ns, timeframe_ns
 from omega_slices.errors import RequestError
 
 PERIODS: Final = ("day", "week", "month", "year")
@@ -31,6 +31,14 @@ class Windowed(Protocol):
     def last_ns(self) -> int | None:
         """The last timestamp of the window."""
 
+    @property
+    def timeframe(self) -> str:
+        """The primary timeframe."""
+
+    @property
+    def normalize(self) -> bool:
+        """Whether timestamps are floored to the timeframe."""
+
 
 # What tells the range of a request without dates.
 RangeFinder = Callable[[Any], "tuple[int, int] | None"]
@@ -45,20 +53,34 @@ def set_range_finder(finder: RangeFinder) -> None:
     _range_finder[:] = [finder]
 
 
-def window_of(request: Windowed) -> tuple[int, int] | None:
+def range_of(request: Windowed) -> tuple[int, int] | None:
+    """Return the first and the last timestamp of a request's primary series, by the finder."""
+    (finder,) = _range_finder
+    return finder(request)
+
+
+def window_of(request: Windowed, find_range: RangeFinder = range_of) -> tuple[int, int] | None:
     """Return the window of a request, both ends inclusive: its own, or that of its files.
 
-    None where no row can lie in it.
+    None where no row can lie in it.  Where timestamps are floored, what the files say is widened to
+    whole candles of the primary timeframe: rows of other series in the first and the last one count.
     """
     first_ns, last_ns = request.start, request.last_ns
     if first_ns is None or last_ns is None:
-        (finder,) = _range_finder
-        found = finder(request)
+        found = find_range(request)
         if found is None:
             return None
+        if request.normalize:
+            found = _whole_candles(*found, request.timeframe)
         first_ns = found[0] if first_ns is None else first_ns
         last_ns = found[1] if last_ns is None else last_ns
     return (first_ns, last_ns) if first_ns <= last_ns else None
+
+
+def _whole_candles(first_ns: int, last_ns: int, timeframe: str) -> tuple[int, int]:
+    """Return where the candle of the first timestamp begins, and the last instant of the last one's."""
+    end_ns = candle_begin_ns(last_ns, timeframe) + timeframe_ns(timeframe) - 1
+    return max(candle_begin_ns(first_ns, timeframe), NS_MIN), min(end_ns, NS_MAX)
 
 
 def windows(first_ns: int, last_ns: int, timeframe: str, by: str | int) -> list[tuple[int, int]]:
@@ -103,26 +125,32 @@ def _cuts(first_ns: int, before_ns: int, by: str | int) -> Iterator[int]:
         span_ns = before_ns - first_ns
         return (first_ns + span_ns * number // by for number in range(1, by))
     first = (_EPOCH + timedelta(microseconds=first_ns // 1_000)).date()
-    stamps = ((start - date(1970, 1, 1)).days * DAY_NS for start in _starts(first, by))
+    stamps = ((start - date(1970, 1, 1)).days * DAY_NS for start in _later_starts(first, by))
     return takewhile(lambda stamp_ns: stamp_ns < before_ns, stamps)
 
 
-def _starts(day: date, period: str) -> Iterator[date]:
-    """Yield the days on which periods begin, from the one that a day lies in on."""
+def _later_starts(day: date, period: str) -> Iterator[date]:
+    """Yield the days on which periods begin, after the one that a day lies in.
+
+    Without that one: where a candle of several days begins within it is no cut.
+    """
     if period == "week":
         day -= timedelta(days=(day - _MONDAY).days % 7)
     elif period != "day":
         day = day.replace(day=1, month=1 if period == "year" else day.month)
     while True:
-        yield day
         if period in ("day", "week"):
             day += timedelta(days=1 if period == "day" else 7)
         else:
             months = day.year * 12 + day.month - 1 + (1 if period == "month" else 12)
             day = date(months // 12, months % 12 + 1, 1)
+        yield day
 
 
 def _next_begin_ns(stamp_ns: int, timeframe: str) -> int:
-    """Return the first timestamp at which a candle begins, from a timestamp on."""
-    begin_ns = candle_begin_ns(stamp_ns, timeframe)
-    return begin_ns if begin_ns == stamp_ns and begin_ns >= NS_MIN else begin_ns + timeframe_ns(timeframe)
+    """Return the first timestamp at which a candle begins, from a timestamp on.
+
+    The first candle of all begins with the smallest timestamp.
+    """
+    begin_ns = max(candle_begin_ns(stamp_ns, timeframe), NS_MIN)
+    return begin_ns if begin_ns == stamp_ns else candle_begin_ns(stamp_ns, timeframe) + timeframe_ns(timeframe)
