@@ -14,8 +14,8 @@ import pyarrow as pa
 from omega_slices._arrow.buffers import string_array
 from omega_slices._extras import library
 from omega_slices._model.request import Request
-from omega_slices._model.schema import SYMBOL_COLUMN, TIMESTAMP_COLUMN
-from omega_slices._model.times import candle_begin_ns
+from omega_slices._model.schema import SYMBOL_COLUMN, TIMESTAMP_COLUMN, stream_spec
+from omega_slices._model.times import NS_MIN, candle_begin_ns
 from omega_slices._open import open_request
 from omega_slices._slices.parts import open_folder, open_known
 from omega_slices._table import SliceTable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from omega_slices._slices.parts import Known
+    from omega_slices._stream import SliceStream
 
 __all__ = ["read_slices"]
 
@@ -47,15 +48,18 @@ def read_slices(
     by : {"day", "week", "month", "year"} or int, optional
         For a request: how it is cut, as in `Request.split`; by default by months.
     columns : iterable of str, optional
-        The columns, in this order; by default all.  Of a request, no other field of candles is
-        read then.  What dask finds to be needed of a folder or a request counts in the same way.
+        The columns, in this order; by default all.  What dask finds to be needed counts in the
+        same way.  Of a request, no other field of candles is read then, where no value can depend on
+        it: not with a ``valid_…`` column, duplicates ``"identical"`` or ``"error"``, or the session
+        ``"fx"``.
 
     Returns
     -------
     dask.dataframe.DataFrame
         A row per slice and symbol, in the order of the stream.  The index is ``timestamp``
         (aware, UTC, nanoseconds); ``symbol`` is a category, the other columns as in `schema`, a
-        null as NaN or NaT.  Divisions are known.
+        null as NaN or NaT.  Divisions are known, but without slices, or where one is at the
+        smallest timestamp, which pandas has not.
 
     Raises
     ------
@@ -107,7 +111,8 @@ def _collection(
 ) -> Any:
     edges = [*(first_ns for first_ns, _ in windows), windows[-1][1]]
     divisions = None
-    if None not in edges:
+    # To pandas the smallest timestamp is NaT, which divides nothing.
+    if not {None, NS_MIN} & {*edges}:
         divisions = tuple(pd.Timestamp(edge_ns, unit="ns", tz="UTC") for edge_ns in edges)
     # Dask leaves out what is None.
     chosen = {} if names is None else {"columns": names}
@@ -120,7 +125,7 @@ def _windows(parts: Sequence[Request]) -> Iterator[tuple[int | None, int | None]
         first_ns = part.start
         if first_ns is not None and part.normalize:
             # The window looks at what is then floored.
-            first_ns = candle_begin_ns(first_ns, part.timeframe)
+            first_ns = max(candle_begin_ns(first_ns, part.timeframe), NS_MIN)
         yield first_ns, part.last_ns
 
 
@@ -147,10 +152,14 @@ def _checked(columns: Iterable[str] | None, schema: pa.Schema) -> list[str] | No
 
 def _meta(schema: pa.Schema, symbols: Sequence[str]) -> Any:
     """Return the frame without rows: with the index, and with the symbols as categories."""
+    return _frame(_without_rows(schema, symbols), None)
+
+
+def _without_rows(schema: pa.Schema, symbols: Sequence[str]) -> pa.Table:
     table = schema.empty_table()
     place = schema.get_field_index(SYMBOL_COLUMN)
     texts = pa.DictionaryArray.from_arrays(pa.array([], pa.int16()), string_array(symbols))
-    return _frame(table.set_column(place, schema.field(place), texts), None)
+    return table.set_column(place, schema.field(place), texts)
 
 
 def _frame(table: pa.Table, columns: Sequence[str] | None) -> Any:
@@ -158,18 +167,29 @@ def _frame(table: pa.Table, columns: Sequence[str] | None) -> Any:
     return chosen.to_pandas().set_index(TIMESTAMP_COLUMN)
 
 
+def _frame_of(slices: SliceTable | SliceStream, columns: Sequence[str] | None) -> Any:
+    """Return the frame of a partition; its categories are all symbols, also without rows."""
+    table = slices.to_arrow()
+    return _frame(table if table.num_rows else _without_rows(slices.schema, slices.symbols), columns)
+
+
 def _stored(known: Known, columns: Sequence[str] | None = None) -> Any:
     """Read a part, in whatever process."""
-    file = open_known(known)
-    return _frame(SliceTable(file, 0, known.slices).to_arrow(), columns)
+    return _frame_of(SliceTable(open_known(known), 0, known.slices), columns)
 
 
 def _made(request: Request, columns: Sequence[str] | None = None) -> Any:
     """Answer the request of a part, in whatever process."""
-    if columns is not None:
+    if columns is not None and not _needs_all_fields(request, columns):
         # Their names end with that of the field; one of another column does no harm.
         ends = {name.rsplit("_", 1)[-1] for name in columns}
         fields = tuple(field for field in request.fields if field in ends)
         request = msgspec.structs.replace(request, fields=fields or request.fields[:1])
     with open_request(request) as slices:
-        return _frame(slices.to_arrow(), columns)
+        return _frame_of(slices, columns)
+
+
+def _needs_all_fields(request: Request, columns: Sequence[str]) -> bool:
+    """Return whether columns, or a rule of the request, depend on fields that they do not show."""
+    flags = {candle.valid for candle in stream_spec(request).candles.values()}
+    return request.duplicates in ("identical", "error") or request.session == "fx" or not flags.isdisjoint(columns)

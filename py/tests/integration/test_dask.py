@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ from distributed import Client, LocalCluster
 
 from omega_slices import (
     DeserializationError,
+    DuplicateTimestampError,
     Request,
     RequestError,
     SymbolNotFoundError,
@@ -115,6 +117,76 @@ def test_columns_are_chosen_where_they_are_read(form: str, request_: Request, tm
         read_slices(source, columns=["bid_closes"])
     with pytest.raises(RequestError, match="invalid columns"):
         read_slices(source, columns="bid_close")
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """Candles without a close, and two that differ in it alone; hours above them."""
+    root = tmp_path / "broken"
+    for timeframe, step in (("M30", 1_800), ("H1", 3_600)):
+        stamps = START_NS + np.arange(0, 2 * DAY_NS, step * 10**9)
+        close = np.where(np.arange(len(stamps)) % 3 == 1, np.nan, 2.0)
+        columns = {**dict.fromkeys(("Open", "High", "Low", "Volume"), np.ones(len(stamps))), "Close": close}
+        path = root / "A" / f"A_{timeframe}_BID.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"UTC time": pa.array(stamps).cast(pa.timestamp("ns", "UTC")), **columns}), path)
+    return root
+
+
+def test_a_flag_is_that_of_the_whole_whatever_is_chosen(broken: Path) -> None:
+    """It looks at all fields, so these are read for it."""
+    options: dict[str, Any] = {"symbols": ("A",), "timeframe": "M30", "price_types": ("bid",)}
+    request = Request(data=str(broken), **options, with_timeframe=("H1",))
+    with open_slices(request.data, **options, with_timeframe="H1") as slices:
+        expected = slices.to_pandas().set_index("timestamp")
+    assert 0 < expected["valid_bid"].sum() < len(expected)
+    frame = read_slices(request, by="day")
+    with dask.config.set(scheduler="sync"):
+        for name in ("valid_bid", "H1_valid_bid"):
+            pd.testing.assert_series_equal(frame[name].compute(), expected[name])
+            pd.testing.assert_frame_equal(read_slices(request, columns=[name]).compute(), expected[[name]])
+        found = frame[frame["valid_bid"]]["bid_open"].count().compute()
+        assert found == expected["valid_bid"].sum()
+
+
+@pytest.mark.parametrize("rule", ["identical", "error"])
+def test_a_conflict_is_one_whatever_is_chosen(broken: Path, rule: Any) -> None:
+    path = broken / "A" / "A_M30_BID.parquet"
+    table = pq.read_table(path)
+    second = table.slice(5, 1).set_column(5, "Close", pa.array([9.0]))
+    pq.write_table(pa.concat_tables([table.slice(0, 6), second, table.slice(6)]), path)
+    request = Request(
+        data=str(broken), symbols=("A",), timeframe="M30", price_types=("bid",), duplicates=rule, start=START_NS
+    )
+    frame = read_slices(msgspec.structs.replace(request, duplicates=None), by="day")
+    assert len(frame["bid_open"].compute(scheduler="sync")) == len(table)
+    frame = read_slices(request, by="day", columns=["bid_open"])
+    with pytest.raises(DuplicateTimestampError):
+        frame.compute(scheduler="sync")
+
+
+def test_an_empty_partition_has_the_categories_of_all(request_: Request, tmp_path: Path) -> None:
+    parts = read_slices(request_, by="day")
+    none = msgspec.structs.replace(request_, start=0, before=5)
+    precompute(none, tmp_path / "parts", by="day")
+    for frame in (parts.get_partition(1), read_slices(none), read_slices(tmp_path / "parts")):
+        found = frame.compute(scheduler="sync")
+        assert len(found) == 0
+        assert found["symbol"].dtype == parts._meta["symbol"].dtype
+        assert [*found["symbol"].cat.categories] == ["A", "B"]
+
+
+def test_the_smallest_timestamp_is_no_division(tmp_path: Path) -> None:
+    """In pandas it is NaT."""
+    stamps = pa.array([-(2**63), 0]).cast(pa.timestamp("ns", "UTC"))
+    (tmp_path / "A").mkdir()
+    values = {name: [1.0, 2.0] for name in ("Open", "High", "Low", "Close", "Volume")}
+    pq.write_table(pa.table({"UTC time": stamps, **values}), tmp_path / "A" / "A_M30_BID.parquet")
+    request = Request(data=str(tmp_path), symbols=("A",), timeframe="M30", price_types=("bid",))
+    precompute(request, tmp_path / "parts", by=3)
+    for frame in (read_slices(request, by=3), read_slices(tmp_path / "parts")):
+        assert not frame.known_divisions
+        assert len(frame.compute(scheduler="sync")) == 2
 
 
 def test_a_cluster_makes_the_parts(request_: Request, tmp_path: Path, client: Client) -> None:
