@@ -21,7 +21,8 @@ from omega_slices._backends.resolve import calendar_sessions_of
 from omega_slices._model.options import CacheOptions, ExecutionOptions, Permissions
 from omega_slices._model.paths import check_local
 from omega_slices._model.times import NS_MAX, format_time_ns
-from omega_slices._slices.parts import PARTS_FILE, PARTS_VERSION, Part, PartedFile, PartList, open_folder, read_parts
+from omega_slices._slices.part_list import PARTS_FILE, Part, list_of, read_parts
+from omega_slices._slices.parts import PartedFile, open_folder
 from omega_slices._table import SliceTable
 from omega_slices.errors import RequestError, SystemFailureError
 
@@ -112,8 +113,7 @@ def precompute(
     parts = request.split(by)
     tasks = [_Task(part, folder, Permissions(follow_links=follow_links)) for part in parts]
     made = list(_made_by(executor, tasks))
-    document = PartList(PARTS_VERSION, told, tuple(made))
-    _write(folder, msgspec.json.format(msgspec.json.encode(document), indent=1))
+    _write(folder, msgspec.json.format(msgspec.json.encode(list_of(told, made)), indent=1))
     for stale in () if known is None else known.parts:
         if stale.file not in {part.file for part in made}:
             _remove(os.path.join(folder, os.path.basename(stale.file)))

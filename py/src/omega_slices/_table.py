@@ -413,9 +413,7 @@ class SliceTable(SliceRange, SlicesDescribed, WideSlices):
         )
 
 
-def _reopen(
-    source: str | tuple[str, ...], start: int, stop: int, identity: tuple[int, int | None, int | None]
-) -> SliceTable:
+def _reopen(source: str | tuple[str, ...], start: int, stop: int, identity: tuple[int | str | None, ...]) -> SliceTable:
     """Make the table of a pickle."""
     file = open_slices_at(source)
     if file.identity != identity:

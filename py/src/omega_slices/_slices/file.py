@@ -145,7 +145,7 @@ class SliceFile:
         return self.path
 
     @property
-    def identity(self) -> tuple[int, int | None, int | None]:
+    def identity(self) -> tuple[int | str | None, ...]:
         """What tells it from other files: its slices, and the timestamps of the first and the last."""
         return self.report.slices, self.report.first_timestamp_ns, self.report.last_timestamp_ns
 

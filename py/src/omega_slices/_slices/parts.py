@@ -1,25 +1,25 @@
 """Files of slices that follow each other, as one.
 
-Owns the list of parts (`_slices.json`) and the agreement between its files: the same symbols and
-columns, and timestamps that go on.  Each part is a `SliceFile`, with its own checks.
+Owns the agreement between the files: the same symbols and columns, and timestamps that go on; and
+with the list of parts, where there is one.  Each part is a `SliceFile`, with its own checks.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
-
-import msgspec
+from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
 from omega_slices._arrow.ipc import BatchIndex
 from omega_slices._model.report import RunReport
 from omega_slices._slices.derived_cache import DerivedCache
 from omega_slices._slices.file import DERIVED_BYTES_MAX, SliceFile
+from omega_slices._slices.part_list import PARTS_FILE, PartRequest, checksum_of, read_parts
 from omega_slices.errors import DeserializationError, RequestError
 
 if TYPE_CHECKING:
@@ -29,55 +29,15 @@ if TYPE_CHECKING:
 
     from omega_slices._slices.batch import SliceBatch
 
-PARTS_FILE: Final = "_slices.json"
-PARTS_VERSION: Final = "1.0.0"
 _OPEN_MAX: Final = 64
 _REMAKE_HINT: Final = "run precompute again: it makes what is missing or changed"
 
 
-class Part(msgspec.Struct, frozen=True):
-    """One part of a precomputed request, as the list names it.
-
-    Attributes
-    ----------
-    file : str
-        A plain name, in the folder of the list.
-    start, before : str
-        Its window as RFC 3339 texts; the end is exclusive.
-    slices, batches : int
-        How many it has.
-    first_timestamp_ns, last_timestamp_ns : int or None
-        Those of its first and last slice; None without slices.
-    bytes : int
-        The size of the file.
-    sha256 : str
-        Of the file, in hex digits.
-    key : str
-        What identifies request and inputs, as in the cache.
-    """
-
-    file: str
-    start: str | None
-    before: str | None
-    slices: int
-    batches: int
-    first_timestamp_ns: int | None
-    last_timestamp_ns: int | None
-    bytes: int
-    sha256: str
-    key: str
-
-
-class PartList(msgspec.Struct, frozen=True):
-    """The document `_slices.json`."""
-
-    schema_version: str
-    request: dict[str, Any]
-    parts: tuple[Part, ...]
-
-
 class Known(NamedTuple):
-    """What is known of a file before it is opened."""
+    """What is known of a file before it is opened.
+
+    The request is known where a list of parts names it.
+    """
 
     path: str
     slices: int
@@ -85,6 +45,7 @@ class Known(NamedTuple):
     first_timestamp_ns: int | None
     last_timestamp_ns: int | None
     bytes: int
+    request: PartRequest | None = None
 
 
 class PartedFile:
@@ -96,6 +57,7 @@ class PartedFile:
 
     __slots__ = (
         "_batches_before",
+        "_checksum",
         "_derived",
         "_files",
         "_first",
@@ -110,7 +72,9 @@ class PartedFile:
         "views",
     )
 
-    def __init__(self, path: str, source: str | tuple[str, ...], known: Sequence[Known]) -> None:
+    def __init__(
+        self, path: str, source: str | tuple[str, ...], known: Sequence[Known], checksum: str | None = None
+    ) -> None:
         """Put files together.
 
         Parameters
@@ -121,6 +85,8 @@ class PartedFile:
             What to open again.
         known : sequence of Known
             The files, at least one, in order.
+        checksum : str, optional
+            That of the list of parts.
 
         Raises
         ------
@@ -130,6 +96,7 @@ class PartedFile:
         self.path = path
         self.source = source
         self.known = tuple(known)
+        self._checksum = checksum
         _check_order(known)
         # How many there are before each file; and, one more, in all.
         self._batches_before = [0, *accumulate(one.batches for one in known)]
@@ -151,9 +118,9 @@ class PartedFile:
 
         Opens every file.
         """
-        slices, first_ns, last_ns = self.identity
+        first_ns, last_ns = self._ends_ns()
         return RunReport(
-            slices=slices,
+            slices=self._slices_before[-1],
             batches=len(self.views),
             first_timestamp_ns=first_ns,
             last_timestamp_ns=last_ns,
@@ -162,11 +129,14 @@ class PartedFile:
         )
 
     @property
-    def identity(self) -> tuple[int, int | None, int | None]:
-        """As `SliceFile.identity`."""
+    def identity(self) -> tuple[int | str | None, ...]:
+        """As `SliceFile.identity`, and the checksum of the list."""
+        return self._slices_before[-1], *self._ends_ns(), self._checksum
+
+    def _ends_ns(self) -> tuple[int | None, int | None]:
         firsts = [ns for one in self.known if (ns := one.first_timestamp_ns) is not None]
         lasts = [ns for one in self.known if (ns := one.last_timestamp_ns) is not None]
-        return self._slices_before[-1], min(firsts, default=None), max(lasts, default=None)
+        return min(firsts, default=None), max(lasts, default=None)
 
     def batch(self, number: int) -> SliceBatch:
         """As `SliceFile.batch`."""
@@ -257,7 +227,9 @@ def open_known(known: Known, derived: DerivedCache | None = None) -> SliceFile:
         It is another, or cannot be read.
     """
     file = SliceFile(known.path, derived)
-    if _known_of(file) != known:
+    if _known_of(file) != known._replace(request=None):
+        raise _exchanged(known.path)
+    if known.request is not None and not known.request.is_of(file.schema):
         raise _exchanged(known.path)
     return file
 
@@ -315,49 +287,24 @@ def open_folder(folder: str) -> PartedFile:
             hint="give the folder that precompute filled, or a list of files",
             file=folder,
         )
-    if not found.parts:
-        raise _wrong(folder, "it lists no parts")
     known = []
     for part in found.parts:
-        if not part.file or part.file != os.path.basename(part.file) or part.file in (".", ".."):
-            raise _wrong(folder, f"{part.file!r} is no plain name of a file")
         path = os.path.join(folder, part.file)
         if _size_of(path) != part.bytes:
             raise _exchanged(path)
         stamps = part.first_timestamp_ns, part.last_timestamp_ns
-        known.append(Known(path, part.slices, part.batches, *stamps, part.bytes))
-    return PartedFile(folder, folder, known)
-
-
-def read_parts(folder: str) -> PartList | None:
-    """Return the list of parts of a folder; None where it has none."""
-    path = os.path.join(folder, PARTS_FILE)
-    try:
-        with open(path, "rb") as file:
-            found = msgspec.json.decode(file.read(), type=PartList)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise DeserializationError(
-            f"cannot read {path!r}: {error.strerror or error}", hint="check that it is readable", file=path
-        ) from error
-    except msgspec.DecodeError as error:
-        raise _wrong(folder, f"it is malformed: {error}") from None
-    if found.schema_version.split(".")[0] != PARTS_VERSION.split(".")[0]:
-        raise _wrong(folder, f"it has version {found.schema_version!r}; this package reads {PARTS_VERSION!r}")
-    return found
-
-
-def _wrong(folder: str, what: str) -> DeserializationError:
-    path = os.path.join(folder, PARTS_FILE)
-    return DeserializationError(f"cannot read {path!r}: {what}", hint=_REMAKE_HINT, file=path)
+        request = PartRequest(found.request, part.start, part.before)
+        known.append(Known(path, part.slices, part.batches, *stamps, part.bytes, request))
+    return PartedFile(folder, folder, known, checksum_of(found.parts))
 
 
 def _size_of(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        state = os.stat(path)
     except OSError:
-        return SliceFile(path).size  # says what is wrong with it
+        state = None
+    # What it is in the place of a file, that says.
+    return SliceFile(path).size if state is None or not stat.S_ISREG(state.st_mode) else state.st_size
 
 
 def _exchanged(path: str) -> DeserializationError:
