@@ -8,32 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from omega_slices._backends.binary import find_binary
-from omega_slices._backends.cached import CachedSource
+from omega_slices._backends.cached import cached_path
+from omega_slices._backends.inputs import inputs_of, primary_range_ns
 from omega_slices._backends.resolve import calendar_sessions_of
 from omega_slices._model.options import CacheOptions, ExecutionOptions, Permissions
-from omega_slices._model.paths import check_local
+from omega_slices._model.paths import check_local, file_identity
+from omega_slices._model.request import split_request
+from omega_slices._model.split import check_by
 from omega_slices._model.times import NS_MAX, format_time_ns
-from omega_slices._slices.part_list import PARTS_FILE, Part, list_of, read_parts
+from omega_slices._slices.file import SliceFile
+from omega_slices._slices.part_folder import PartFolder
+from omega_slices._slices.part_list import Part, PartRequest
 from omega_slices._slices.parts import PartedFile, open_folder
 from omega_slices._table import SliceTable
-from omega_slices.errors import RequestError, SystemFailureError
+from omega_slices.errors import CorruptInputError, DeserializationError, RequestError, SystemFailureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from omega_slices._model.input_list import InputList
     from omega_slices._model.request import Request
 
 # No entry is ever in excess: parts are not removed while others are made.
 _NO_LIMIT: Final = str(2**62)
-_READ_BYTES: Final = 1 << 20
+# How often a part is made anew, where another process changes or removes it.
+_ATTEMPTS: Final = 3
 
 
 class _Task(NamedTuple):
@@ -42,6 +49,8 @@ class _Task(NamedTuple):
     request: Request
     into: str
     permissions: Permissions
+    # The file and the checksum that the list names for its window, if any.
+    known: tuple[str, str] | None
 
 
 def precompute(
@@ -55,9 +64,10 @@ def precompute(
 ) -> SliceTable:
     """Make the slices of a request as files, one for each part, in a folder.
 
-    Begun again, it makes what is missing, and what its inputs make another part of by now.  Several
-    runs at once do no harm: each part is made once.  The list of parts, ``_slices.json``, comes
-    last, so `read_slices` takes a folder only where all parts are there.
+    Begun again, it makes what is missing, what is no longer what the list says, and what its inputs
+    make another part of by now.  Several runs at once do no harm: each part is made once.  The list
+    of parts, ``_slices.json``, comes last, so `read_slices` takes a folder only where all parts are
+    there, and are made of the same inputs.
 
     Parameters
     ----------
@@ -71,7 +81,8 @@ def precompute(
         Who makes the parts, such as a process pool or that of a cluster whose workers see the same
         files; by default as many processes as there are cores.
     overwrite : bool
-        Take the folder of another request: its list is replaced, and its parts are removed.
+        Take the folder of another request: its list is replaced, and its parts are removed.  A
+        list that cannot be read is replaced too.
     follow_links : bool
         Whether links may lead out of the root folder.
 
@@ -83,8 +94,12 @@ def precompute(
     Raises
     ------
     RequestError
-        The folder has the parts of another request, and `overwrite` is not set; or `by` is no way
-        to cut.
+        The folder has the parts of another request, and `overwrite` is not set; or the request
+        cannot be cut, see `Request.split`.
+    DeserializationError
+        The folder's list cannot be read, and `overwrite` is not set.
+    CorruptInputError
+        An input changed while the parts were made.  There is no list then: run it again.
     SystemFailureError
         A worker died, or the folder cannot be written.  What is made stays: run it again.
     OmegaSlicesError
@@ -98,27 +113,66 @@ def precompute(
     >>> len(table), len(read_slices(folder))
     (2, 2)
     """
-    try:
-        folder = os.path.abspath(os.fsdecode(into))
-    except TypeError:
-        raise RequestError(f"invalid into={into!r}: expected a path", hint="give a folder as text or path") from None
-    check_local(os.fsdecode(into))
-    known = read_parts(folder)
+    check_by(by)
     told = msgspec.json.decode(request.to_json())
-    if known is not None and known.request != told and not overwrite:
-        raise RequestError(
-            f"the folder {folder!r} holds the parts of another request",
-            hint="give another folder, or overwrite=True to replace them",
+    folder = PartFolder(_path_of(into), told, overwrite=overwrite)
+    permissions = Permissions(follow_links=follow_links)
+    inputs = inputs_of(find_binary(), request, permissions)
+    identity = _identity_of(inputs, request)
+    parts = split_request(request, by, lambda whole: primary_range_ns(inputs, whole))
+    tasks = _tasks(parts, folder, permissions)
+    made = [*_made_by(executor, tasks)]
+    for _ in range(_ATTEMPTS):
+        _check_unchanged(identity, _identity_of(inputs_of(find_binary(), request, permissions), request))
+        missing = folder.publish(made)
+        if not missing:
+            file: PartedFile = open_folder(folder.path)
+            return SliceTable(file, 0, file.index.starts[-1])
+        # Another run took them for parts of a former list.
+        for place, part in zip(missing, _made_by(executor, [tasks[place] for place in missing]), strict=True):
+            made[place] = part
+    raise SystemFailureError(
+        f"cannot list the parts in {folder.path!r}: another process removed some of them, {_ATTEMPTS} times",
+        hint="let one run at a time work in the folder, and leave it to omega-slices alone",
+    )
+
+
+def _path_of(into: str | os.PathLike[str]) -> str:
+    try:
+        text = os.fsdecode(into)
+    except TypeError:
+        text = ""
+    if not text or "\0" in text:
+        raise RequestError(f"invalid into={into!r}: expected a path", hint="give a folder as text or path")
+    check_local(text)
+    return os.path.abspath(text)
+
+
+def _identity_of(inputs: InputList, request: Request) -> set[tuple[str, object]]:
+    """Return all files that the slices of a request are made of, each as it is now."""
+    series = {
+        (file.path, (one.symbol, one.price_type, one.timeframe, file.size, file.modified_ns))
+        for one in inputs.series
+        for file in one.files
+    }
+    named = [path for path in (request.inputs, request.session_file) if path is not None]
+    return series | {(path, file_identity(path)) for path in named}
+
+
+def _check_unchanged(before: set[tuple[str, object]], after: set[tuple[str, object]]) -> None:
+    """Check that all parts are made of the same files."""
+    for path, _ in sorted(before ^ after, key=lambda one: one[0]):
+        raise CorruptInputError(
+            f"cannot list the parts: the input {path!r} changed while they were made",
+            hint="run it again, once the inputs stay as they are: it makes the parts anew that changed",
+            file=path,
         )
-    parts = request.split(by)
-    tasks = [_Task(part, folder, Permissions(follow_links=follow_links)) for part in parts]
-    made = list(_made_by(executor, tasks))
-    _write(folder, msgspec.json.format(msgspec.json.encode(list_of(told, made)), indent=1))
-    for stale in () if known is None else known.parts:
-        if stale.file not in {part.file for part in made}:
-            _remove(os.path.join(folder, os.path.basename(stale.file)))
-    file: PartedFile = open_folder(folder)
-    return SliceTable(file, 0, file.index.starts[-1])
+
+
+def _tasks(parts: Sequence[Request], folder: PartFolder, permissions: Permissions) -> list[_Task]:
+    listed = () if folder.known is None else folder.known.parts
+    known = {(part.start, part.before): (part.file, part.sha256) for part in listed}
+    return [_Task(part, folder.path, permissions, known.get(_window_of(part))) for part in parts]
 
 
 def _made_by(executor: Executor | None, tasks: list[_Task]) -> Iterator[Part]:
@@ -137,58 +191,60 @@ def _made_by(executor: Executor | None, tasks: list[_Task]) -> Iterator[Part]:
 
 
 def _make(task: _Task) -> Part:
-    """Make one part, or find it made; in whatever process."""
+    """Make one part, or find it made; in whatever process.
+
+    A file that is there already may be damaged, or another one under its name: it is used only where
+    it has the request of the part, and the checksum that the list names.
+    """
     request = task.request
     binary = find_binary()
     options = ExecutionOptions(threads=1, cache=CacheOptions(task.into, _NO_LIMIT), permissions=task.permissions)
-    source = CachedSource(binary, request, options, calendar_sessions_of(request, binary, options.permissions))
-    path, report = source.path, source.report()
-    source.close()
-    assert report is not None  # of a file, it is there at once
-    name = os.path.basename(path)
-    last_ns = request.last_ns
-    before = None if last_ns in (None, NS_MAX) else last_ns + 1
+    sessions = calendar_sessions_of(request, binary, options.permissions)
+    told = PartRequest(msgspec.json.decode(request.to_json()), *_window_of(request))
+    known = task.known
+    for _ in range(_ATTEMPTS):
+        path, _warnings = cached_path(binary, request, options, sessions)
+        # Another run may take it away meanwhile.
+        with suppress(DeserializationError, OSError):
+            file = SliceFile(path)
+            part = _part_of(file, told)
+            if told.is_of(file.schema) and known in (None, (part.file, part.sha256)):
+                return part
+        with suppress(OSError):
+            os.unlink(path)
+        known = None
+    raise SystemFailureError(
+        f"cannot make the part {path!r}: there is another file under its name, {_ATTEMPTS} times",
+        hint="remove it, and leave the folder to omega-slices alone",
+        file=path,
+    )
+
+
+def _part_of(file: SliceFile, told: PartRequest) -> Part:
+    name, report = os.path.basename(file.path), file.report
     return Part(
         file=name,
-        start=None if request.start is None else format_time_ns(request.start),
-        before=None if before is None else format_time_ns(before),
+        start=told.start,
+        before=told.before,
         slices=report.slices,
         batches=report.batches,
         first_timestamp_ns=report.first_timestamp_ns,
         last_timestamp_ns=report.last_timestamp_ns,
-        bytes=os.stat(path).st_size,
-        sha256=_sha256(path),
+        bytes=file.size,
+        sha256=_sha256(file.path),
         key=os.path.splitext(name)[0],
+    )
+
+
+def _window_of(request: Request) -> tuple[str | None, str | None]:
+    """Return the start and the exclusive end of a part, as the list has them."""
+    last_ns = request.last_ns
+    return (
+        None if request.start is None else format_time_ns(request.start),
+        None if last_ns in (None, NS_MAX) else format_time_ns(last_ns + 1),
     )
 
 
 def _sha256(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(folder: str, document: bytes) -> None:
-    """Write the list of parts: complete or not there."""
-    path = os.path.join(folder, PARTS_FILE)
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="_slices.", suffix=".partial", delete=False) as file:
-            try:
-                file.write(document)
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o644)
-                os.replace(file.name, path)
-            except BaseException:
-                _remove(file.name)
-                raise
-    except OSError as error:
-        raise SystemFailureError(
-            f"cannot write {path!r}: {error.strerror or error}", hint="make room there, or give another folder"
-        ) from error
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        return

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from omega_slices._model.options import ExecutionOptions
+    from omega_slices._model.report import RunWarning
     from omega_slices._model.request import Request
 
 
@@ -56,25 +57,13 @@ class CachedSource(EndedRun):
         OmegaSlicesError
             Whatever the executable found wrong, before and while it made the file.
         """
-        cache = options.cache
-        assert cache is not None, "only made where a cache is asked for"
-        asked = sync_arguments(request, options)
-        arguments = [str(binary), *asked, f"--cache={cache.folder}", "--print-path"]
-        if cache.size is not None:
-            arguments.append(f"--cache-size={cache.size}")
         self._warnings = ()
-        file = self._open(arguments, sessions, cache.folder)
+        file = self._open(binary, request, options, sessions)
         self._file: SliceFile | None = file
         self.schema: pa.Schema = file.schema
         self.symbols = check_schema(self.schema, request)
         self._report = file.report
         self._numbers = iter(range(self._report.batches))
-
-    @property
-    def path(self) -> str:
-        """The path of the file."""
-        assert self._file is not None  # before `close`
-        return self._file.path
 
     def read(self) -> pa.RecordBatch | None:
         """Return the next batch as the file has it, or None at its end."""
@@ -88,16 +77,19 @@ class CachedSource(EndedRun):
         self._numbers = iter(range(0))
         self._file = None
 
-    def _open(self, arguments: Sequence[str], sessions: Sequence[tuple[int, int]] | None, folder: str) -> SliceFile:
+    def _open(
+        self, binary: Path, request: Request, options: ExecutionOptions, sessions: Sequence[tuple[int, int]] | None
+    ) -> SliceFile:
         # Between the two programs another one may need the room that the file takes.  Once
         # mapped, it is there for us whatever becomes of its name.
         for _ in range(_CACHE_ATTEMPTS):
-            path = self._ask(arguments, sessions)
+            path, self._warnings = cached_path(binary, request, options, sessions)
             try:
                 return SliceFile(path)
             except FileNotFoundError:
                 pass
             except DeserializationError as error:
+                folder = None if options.cache is None else options.cache.folder
                 hint = f"remove it, or all of them: omega-slices cache clear --cache {folder}"
                 raise DeserializationError(error.message, hint=hint, file=path) from error
         raise SystemFailureError(
@@ -106,17 +98,31 @@ class CachedSource(EndedRun):
             file=path,
         )
 
-    def _ask(self, arguments: Sequence[str], sessions: Sequence[tuple[int, int]] | None) -> str:
-        """Return the path that the executable prints once the file is there."""
-        producer = start_producer(arguments, sessions)
-        try:
-            printed = bytes(producer.stdout.read(_PATH_BYTES_MAX))
-            if (failure := producer.finish()) is not None:
-                raise failure
-            self._warnings = producer.take_warnings()
-            path = os.fsdecode(printed[:-1])
-            if not printed.endswith(b"\n") or not os.path.isabs(path):
-                raise producer.failure(f"cannot read the path of the cached file: {printed[:100]!r}", ended=True)
-            return path
-        finally:
-            producer.close()
+
+def cached_path(
+    binary: Path, request: Request, options: ExecutionOptions, sessions: Sequence[tuple[int, int]] | None
+) -> tuple[str, Sequence[RunWarning]]:
+    """Return where the executable keeps the slices of a request, once they are there, and its warnings.
+
+    Raises
+    ------
+    OmegaSlicesError
+        Whatever the executable found wrong.
+    """
+    cache = options.cache
+    assert cache is not None, "only asked where there is one"
+    arguments = [str(binary), *sync_arguments(request, options), f"--cache={cache.folder}", "--print-path"]
+    if cache.size is not None:
+        arguments.append(f"--cache-size={cache.size}")
+    producer = start_producer(arguments, sessions)
+    try:
+        printed = bytes(producer.stdout.read(_PATH_BYTES_MAX))
+        if (failure := producer.finish()) is not None:
+            raise failure
+        warnings = producer.take_warnings()
+        path = os.fsdecode(printed[:-1])
+        if not printed.endswith(b"\n") or not os.path.isabs(path):
+            raise producer.failure(f"cannot read the path of the cached file: {printed[:100]!r}", ended=True)
+        return path, warnings
+    finally:
+        producer.close()

@@ -1,0 +1,167 @@
+"""The folder of the parts of a request, as a run leaves it: its lock, its list, and what goes.
+
+Owns every change of the folder but the making of parts.  Several runs may work in one folder; their
+lists are written one after another.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import tempfile
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from omega_slices._slices.part_list import PARTS_FILE, list_of, read_parts
+from omega_slices.errors import DeserializationError, RequestError, SystemFailureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from omega_slices._slices.part_list import Part, PartList
+
+# The names that the executable gives to parts; no other file is ever removed.
+_PART_NAME: Final = re.compile(r"[0-9a-f]{64}\.arrow")
+
+
+class PartFolder:
+    """The folder in which a request is precomputed.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    known : PartList or None
+        The list that was there at first, where it is one of this request.
+    """
+
+    def __init__(self, path: str, request: dict[str, Any], *, overwrite: bool) -> None:
+        """Look at a folder, which may not be there yet.
+
+        Parameters
+        ----------
+        path : str
+            Absolute.
+        request : dict of str to Any
+            The request, as the list has it.
+        overwrite : bool
+            Whether the list of another request, or what is no list, is replaced.
+
+        Raises
+        ------
+        RequestError
+            The folder has the parts of another request, and `overwrite` is not set.
+        DeserializationError
+            Its list cannot be read, and `overwrite` is not set.
+        """
+        self.path = path
+        self._request = request
+        self._overwrite = overwrite
+        self._lists = [self._read()]
+
+    @property
+    def known(self) -> PartList | None:
+        """The list that was there at first, where it is one of this request."""
+        (first, *_) = self._lists
+        return first if first is not None and first.request == self._request else None
+
+    def publish(self, parts: Sequence[Part]) -> list[int]:
+        """List the parts, and remove those of former lists, unless a part is missing by now.
+
+        Returns
+        -------
+        list of int
+            The places of the missing parts; where there are any, nothing is written.
+
+        Raises
+        ------
+        RequestError, DeserializationError
+            As at first: another run may have written a list meanwhile.
+        SystemFailureError
+            The folder cannot be locked or written.
+        """
+        with self._locked():
+            self._lists.append(self._read())
+            missing = [place for place, part in enumerate(parts) if self._size_of(part) != part.bytes]
+            if not missing:
+                self._write(msgspec.json.format(msgspec.json.encode(list_of(self._request, parts)), indent=1))
+                self._remove_all_but(parts)
+        return missing
+
+    def remove(self, name: str) -> None:
+        """Remove a part, if it is there; no other file."""
+        if _PART_NAME.fullmatch(name):
+            with suppress(OSError):
+                os.unlink(os.path.join(self.path, name))
+
+    def _read(self) -> PartList | None:
+        try:
+            found = read_parts(self.path)
+        except DeserializationError:
+            if self._overwrite:
+                return None
+            raise
+        if found is not None and found.request != self._request and not self._overwrite:
+            raise RequestError(
+                f"the folder {self.path!r} holds the parts of another request",
+                hint="give another folder, or overwrite=True to replace them",
+            )
+        return found
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._failed("open", error) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                raise self._failed("lock", error) from error
+            yield
+        finally:
+            with suppress(OSError):
+                # Not only by closing it: a process that was forked meanwhile holds it too.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def _size_of(self, part: Part) -> int | None:
+        try:
+            state = os.stat(os.path.join(self.path, part.file))
+        except OSError:
+            return None
+        return state.st_size if stat.S_ISREG(state.st_mode) else None
+
+    def _write(self, document: bytes) -> None:
+        """Write the list of parts: complete or not there."""
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.path, prefix="_slices.", suffix=".partial", delete=False) as file:
+                try:
+                    file.write(document)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    os.chmod(file.name, 0o644)
+                    os.replace(file.name, os.path.join(self.path, PARTS_FILE))
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(file.name)
+                    raise
+        except OSError as error:
+            raise self._failed("write the list of parts in", error) from error
+
+    def _remove_all_but(self, parts: Iterable[Part]) -> None:
+        kept = {part.file for part in parts}
+        for known in self._lists:
+            for stale in () if known is None else known.parts:
+                if stale.file not in kept:
+                    self.remove(stale.file)
+
+    def _failed(self, what: str, error: OSError) -> SystemFailureError:
+        return SystemFailureError(
+            f"cannot {what} {self.path!r}: {error.strerror or error}", hint="make room there, or give another folder"
+        )
