@@ -121,18 +121,18 @@ def precompute(
     identity = _identity_of(inputs, request)
     parts = split_request(request, by, lambda whole: primary_range_ns(inputs, whole))
     tasks = _tasks(parts, folder, permissions)
-    made = [*_made_by(executor, tasks)]
-    for _ in range(_ATTEMPTS):
+    missing = [*range(len(tasks))]
+    made: dict[int, Part] = {}
+    for _ in range(1 + _ATTEMPTS):
+        # Again, where another run took them for parts of a former list.
+        made |= zip(missing, _made_by(executor, [tasks[place] for place in missing]), strict=True)
         _check_unchanged(identity, _identity_of(inputs_of(find_binary(), request, permissions), request))
-        missing = folder.publish(made)
+        missing = folder.publish([made[place] for place in range(len(tasks))])
         if not missing:
             file: PartedFile = open_folder(folder.path)
             return SliceTable(file, 0, file.index.starts[-1])
-        # Another run took them for parts of a former list.
-        for place, part in zip(missing, _made_by(executor, [tasks[place] for place in missing]), strict=True):
-            made[place] = part
     raise SystemFailureError(
-        f"cannot list the parts in {folder.path!r}: another process removed some of them, {_ATTEMPTS} times",
+        f"cannot list the parts in {folder.path!r}: another process removes them, also {_ATTEMPTS} times more",
         hint="let one run at a time work in the folder, and leave it to omega-slices alone",
     )
 

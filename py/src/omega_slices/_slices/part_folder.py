@@ -92,12 +92,6 @@ class PartFolder:
                 self._remove_all_but(parts)
         return missing
 
-    def remove(self, name: str) -> None:
-        """Remove a part, if it is there; no other file."""
-        if _PART_NAME.fullmatch(name):
-            with suppress(OSError):
-                os.unlink(os.path.join(self.path, name))
-
     def _read(self) -> PartList | None:
         try:
             found = read_parts(self.path)
@@ -158,8 +152,9 @@ class PartFolder:
         kept = {part.file for part in parts}
         for known in self._lists:
             for stale in () if known is None else known.parts:
-                if stale.file not in kept:
-                    self.remove(stale.file)
+                if stale.file not in kept and _PART_NAME.fullmatch(stale.file):
+                    with suppress(OSError):
+                        os.unlink(os.path.join(self.path, stale.file))
 
     def _failed(self, what: str, error: OSError) -> SystemFailureError:
         return SystemFailureError(
