@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import resource_checks, stream_factory, subprocess_worker
+from helpers.buckets import Buckets, serving_buckets
 from helpers.docs import REPOSITORY, docs_programs
 from helpers.executable import executable
+from helpers.object_server import ObjectServer, serving
 from helpers.raw_minutes import write_raw
 
 # The engines whose tests run: those of the environment that `scripts/engines` has made.  One that is
@@ -156,3 +158,17 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str
         return printed
 
     return run
+
+
+@pytest.fixture(scope="session")
+def buckets() -> Iterator[Buckets]:
+    """A server of S3, as real as one on this machine is."""
+    with serving_buckets() as server:
+        yield server
+
+
+@pytest.fixture
+def objects() -> Iterator[ObjectServer]:
+    """A server of objects whose faults the test chooses."""
+    with serving(ObjectServer()) as server:
+        yield server

@@ -5,8 +5,11 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use slices_core::error::Result;
-use slices_ipc::{Format, SliceContent, SliceReader, read_part_footer, read_parts};
+use slices_core::error::{Code, Error, Result};
+use slices_ipc::{
+    Format, SliceContent, SliceFile, SliceReader, folder_of_parts, read_part_footer, read_parts,
+};
+use slices_store::Storage;
 
 /// The contents of a file or stream.
 #[derive(Debug, Clone, Serialize)]
@@ -66,14 +69,14 @@ pub struct ColumnType {
 ///
 /// [`crate::Code::DeserializationError`] if the input is missing, unreadable or contains no slices
 /// of this crate, or if a part is not the listed one. Incomplete slices are not an error.
-pub fn inspect(path: &Path) -> Result<Inspection> {
-    if path != Path::new("-") && path.is_dir() {
-        return in_folder(path);
+pub fn inspect(path: &Path, storage: &Storage) -> Result<Inspection> {
+    if let Some(folder) = folder_of_parts(path, storage)? {
+        return in_folder(&folder, storage);
     }
-    if let Some(found) = in_footer(path) {
+    if let Some(found) = in_footer(path, storage) {
         return Ok(found);
     }
-    let mut reader = SliceReader::open(path)?;
+    let mut reader = SliceReader::open(path, storage)?;
     let mut found = Inspection::new(reader.content(), reader.format());
     for slices in reader.by_ref() {
         match slices {
@@ -91,12 +94,17 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
 }
 
 /// Reads the footers of all parts. The report is that of all of them, without counts by series.
-fn in_folder(folder: &Path) -> Result<Inspection> {
-    let list = read_parts(folder)?;
+fn in_folder(folder: &Path, storage: &Storage) -> Result<Inspection> {
+    let list = read_parts(folder, storage)?;
     let mut found: Option<Inspection> = None;
     let mut warnings = Vec::new();
     for (part, path) in list.paths(folder) {
-        let (content, report) = read_part_footer(part, &path)?;
+        let (content, report) = read_part_footer((part, &list.request), &path, storage)?;
+        if let Some(found) = &found
+            && found.symbols != *content.symbols
+        {
+            return Err(other_symbols(&path));
+        }
         let found = found.get_or_insert_with(|| Inspection::new(&content, Format::File));
         found.slices += part.slices;
         found.batches += part.batches;
@@ -118,10 +126,17 @@ fn in_folder(folder: &Path) -> Result<Inspection> {
     Ok(found)
 }
 
+fn other_symbols(path: &Path) -> Error {
+    let message = "its symbols are other ones than those of the parts before";
+    Error::input(Code::DeserializationError, message)
+        .at_file(path)
+        .with_hint("run precompute again: it makes what is missing or changed")
+}
+
 /// Reads the footer; `None` for streams, pipes and incomplete files.
-fn in_footer(path: &Path) -> Option<Inspection> {
-    let file = slices_ipc::open_file(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
+fn in_footer(path: &Path, storage: &Storage) -> Option<Inspection> {
+    let file = SliceFile::open(path, storage).ok()?;
+    if !file.is_regular() {
         return None;
     }
     let (content, seal, report) = slices_ipc::read_footer(&file, path).ok()?;

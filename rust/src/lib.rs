@@ -28,7 +28,7 @@ pub use coverage::{
 };
 pub use diff::{Diff, Tolerance, diff};
 pub use inspect::{ColumnType, Inspection, inspect};
-pub use precompute::{PartMade, PrecomputeOptions, precompute};
+pub use precompute::{PartMade, PrecomputeOptions, make_part, precompute};
 pub use slices_core::candle::CandleData;
 pub use slices_core::hint::{Hint, HintPart, Setting};
 pub use slices_core::report::{FileUnit, Report, SeriesReport, Warning};
@@ -36,8 +36,8 @@ pub use slices_core::request::{
     Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fields, Fill, HigherTimeframe,
     MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, SplitBy,
     Stamped, SymbolPattern, Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit,
-    UnsortedPolicy, Zone, check_local_path, format_timestamp, parse_timestamp, uri_scheme,
-    zone_rules_release,
+    UnsortedPolicy, Zone, check_local_path, check_readable, check_writable, format_timestamp,
+    parse_timestamp, remote_scheme, without_file_scheme, zone_rules_release,
 };
 pub use slices_core::text::short_timestamp;
 pub use slices_core::{Code, Error, ErrorKind, Location, Result};
@@ -48,6 +48,7 @@ pub use slices_engine::multi_symbol::{
     Progress, ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
 };
 pub use slices_ipc as ipc;
+pub use slices_store::{AbortHandle, Storage, StorageOptions, Traffic, Upload};
 
 /// Whether this thread is inside a decoder of Parquet or Arrow. A panic there is caught and becomes
 /// an error of the input, so a panic hook can stay silent.

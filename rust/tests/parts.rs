@@ -9,7 +9,7 @@ use std::process::Output;
 
 use common::{MINUTE, Row, omega_slices, path, row, run, status, sync, text, write};
 use omega_slices::ipc::{PartList, SliceReader};
-use omega_slices::{ReadOptions, Request, SliceBatches, SplitBy, Timeline, split};
+use omega_slices::{ReadOptions, Request, SliceBatches, SplitBy, Storage, Timeline, split};
 use serde_json::Value;
 
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -116,7 +116,7 @@ fn parts_joined_are_the_whole() {
         let again = precompute(data.path(), &data.path().join("parts0"), &["--by=day"]);
         serde_json::from_str(text(&again.stderr).lines().last().expect("a report")).expect("JSON")
     };
-    let read = SliceReader::open(&whole).expect("a file");
+    let read = SliceReader::open(&whole, &Storage::default()).expect("a file");
     let slices: usize = read.map(|slices| slices.expect("slices").len()).sum();
     assert_eq!(report["kind"], "report");
     assert_eq!(report["parts"], 5);
@@ -237,9 +237,9 @@ fn what_cannot_be_cut_is_refused() {
     }
     refused(&precompute(data.path(), &parts, &["--jobs=0"]), 2, "--jobs");
     refused(
-        &precompute(data.path(), Path::new("s3://bucket/x"), &[]),
+        &precompute(data.path(), Path::new("hdfs://bucket/x"), &[]),
         2,
-        "s3",
+        "hdfs",
     );
     assert!(!parts.exists());
 }
@@ -271,7 +271,19 @@ fn a_folder_that_is_not_its_list_is_refused() {
     let data = data();
     let parts = data.path().join("parts");
     assert_eq!(status(&precompute(data.path(), &parts, &["--by=day"])), 0);
-    let good = fs::read_to_string(parts.join("_slices.json")).expect("a list");
+    let written = fs::read_to_string(parts.join("_slices.json")).expect("a list");
+    let edited = written.replacen("\"slices\": 1", "\"slices\": 7", 1);
+    fs::write(parts.join("_slices.json"), edited).expect("written");
+    refused(
+        &run(omega_slices().arg("inspect").arg(&parts)),
+        3,
+        "its checksum",
+    );
+    // A list without a checksum, as others may write it.
+    let mut plain: Value = serde_json::from_str(&written).expect("JSON");
+    let fields = plain.as_object_mut().expect("an object");
+    fields.remove("checksum").expect("a checksum");
+    let good = serde_json::to_string_pretty(&plain).expect("JSON");
     let first = list(&parts)["parts"][0]["file"]
         .as_str()
         .expect("a name")
@@ -284,7 +296,7 @@ fn a_folder_that_is_not_its_list_is_refused() {
         (&*first, "../x.arrow", "no plain name"),
         (&first, "..", "no plain name"),
         (&first, "", "no plain name"),
-        (&first, &second, "another file"),
+        (&first, &second, "twice"),
         ("\"slices\": 1", "\"slices\": 7", "another file"),
         ("\"1.0.0\"", "\"2.0.0\"", "version"),
         ("\"parts\"", "\"pieces\"", "malformed"),
@@ -298,6 +310,22 @@ fn a_folder_that_is_not_its_list_is_refused() {
             3,
             told,
         );
+    }
+    // Parts that are exchanged, left out or of another request.
+    let mut shuffled = plain.clone();
+    let listed = shuffled["parts"].as_array_mut().expect("parts");
+    listed.swap(0, 1);
+    let mut gap = plain.clone();
+    gap["parts"].as_array_mut().expect("parts").remove(1);
+    let mut other = plain.clone();
+    other["request"]["timeline"] = "intersection".into();
+    for (bad, told) in [
+        (shuffled, "does not begin where"),
+        (gap, "does not begin where"),
+        (other, "another file"),
+    ] {
+        fs::write(parts.join("_slices.json"), bad.to_string()).expect("written");
+        refused(&run(omega_slices().arg("inspect").arg(&parts)), 3, told);
     }
     fs::write(parts.join("_slices.json"), &good).expect("written");
     let inspected = run(omega_slices().arg("inspect").arg(&parts).arg("--json"));
@@ -335,5 +363,9 @@ fn a_library_user_joins_the_parts_of_a_split() {
     assert_eq!(parts.len(), 5);
     let joined: Vec<i64> = parts.iter().flat_map(timestamps).collect();
     assert_eq!(joined, timestamps(&request));
-    assert!(PartList::read(data.path()).expect("no list").is_none());
+    assert!(
+        PartList::read(data.path(), &Storage::default())
+            .expect("no list")
+            .is_none()
+    );
 }

@@ -23,6 +23,16 @@ pub struct Entry {
     report: Value,
 }
 
+/// A warning as a report holds it.
+pub(crate) fn warning_in(document: &Value) -> Option<Warning> {
+    let text = |key: &str| document.get(key).and_then(Value::as_str);
+    let mut warning = Warning::new(text("name").and_then(known_name)?, text("message")?);
+    warning.file = text("file").map(PathBuf::from);
+    warning.symbol = text("symbol").map(str::to_owned);
+    warning.price_type = text("price_type").and_then(|one| one.parse().ok());
+    Some(warning)
+}
+
 impl Entry {
     /// Opens an entry. `None` if it is incomplete, which only a damaged disk or another program can
     /// cause; the cache then builds it again.
@@ -75,12 +85,7 @@ impl Entry {
     /// The first warning of the run, as the error of a strict run.
     pub(super) fn first_warning(&self) -> Option<Error> {
         let warning = self.report.get("warnings")?.get(0)?;
-        let text = |key: &str| warning.get(key).and_then(Value::as_str);
-        let mut warning = Warning::new(text("name").and_then(known_name)?, text("message")?);
-        warning.file = text("file").map(PathBuf::from);
-        warning.symbol = text("symbol").map(str::to_owned);
-        warning.price_type = text("price_type").and_then(|one| one.parse().ok());
-        Some(warning.to_error())
+        Some(warning_in(warning)?.to_error())
     }
 
     /// Size in bytes.

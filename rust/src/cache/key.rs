@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use slices_core::error::{Code, Error, Result};
 use slices_core::metadata::PRODUCER;
 use slices_core::report::SeriesName;
-use slices_core::request::{Request, zone_rules_release};
+use slices_core::request::{Request, remote_scheme, zone_rules_release};
 use slices_engine::multi_symbol::Inputs;
+use slices_store::Storage;
 
 /// The version of the key and of the file format behind it.
 const FORMAT: &str = "omega-slices cache 3";
@@ -79,7 +80,10 @@ pub(super) fn key_of(request: &Request, inputs: &Inputs) -> Result<EntryKey> {
     for series in &inputs.resolved.series {
         key.add(series.name.to_string().as_bytes());
         for file in &series.files {
-            let hash = hash_of(&file.path, series.within.as_deref());
+            let hash = match remote_scheme(&file.path) {
+                None => hash_of(&file.path, series.within.as_deref()),
+                Some(_) => hash_of_object(&file.path, &inputs.storage),
+            };
             let hash = hash.map_err(|error| series.name.on(error))?;
             key.add(&hash);
             if let Some(listed) = &file.listed {
@@ -135,6 +139,19 @@ fn hash_of(path: &Path, within: Option<&Path>) -> Result<Vec<u8>> {
         // A cached entry must not bypass the check of links.
         slices_parquet::check_within(&file, path, within)?;
         key.add(&footer_of(&file, size).map_err(unreadable)?);
+    }
+    Ok(key.0.finalize().to_vec())
+}
+
+/// Hashes the identity of an object: its name, size and version, or the time of its last change.
+fn hash_of_object(path: &Path, storage: &Storage) -> Result<Vec<u8>> {
+    let object = storage.open(path)?;
+    let mut key = Key(Sha256::new());
+    key.add(path.as_os_str().as_bytes());
+    key.add(&object.len().to_le_bytes());
+    match object.tag() {
+        Some(tag) => key.add(tag.as_bytes()),
+        None => key.add(&object.modified_ns().to_le_bytes()),
     }
     Ok(key.0.finalize().to_vec())
 }

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use self::entry::Entry;
+pub(crate) use self::entry::warning_in;
 use self::folder::{Claim, EntryFolder, EntryWriter};
 use self::key::EntryKey;
 use slices_core::error::{Code, Error, Result};
@@ -30,6 +31,11 @@ pub const DEFAULT_SIZE_BYTES: u64 = 20 << 30;
 
 /// How long waiting processes accept a writer without a heartbeat.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The key of a request: what decides its slices, in 64 hex digits.
+pub(crate) fn digits_of(request: &Request, inputs: &Inputs) -> Result<String> {
+    Ok(key::key_of(request, inputs)?.digits)
+}
 
 /// Progress of an entry that is being built.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +134,7 @@ impl SliceCache {
         key: &EntryKey,
         tell: &mut impl FnMut(Event),
     ) -> Result<Entry> {
-        let hours = inputs.hours.clone();
+        let (hours, storage) = (inputs.hours.clone(), options.storage());
         let mut batches = SliceBatches::open_inputs(request, inputs, options)?;
         let follow_links = options.follows_links();
         let options = WriteOptions::new(Format::File);
@@ -144,8 +150,13 @@ impl SliceCache {
         );
         written.map_err(|error| entry_writer.name(error))?;
         // The files may be newer than those of the key.
-        let resolved = discovery::resolve(request, follow_links)?;
-        let now = key::key_of(request, &Inputs { hours, resolved })?;
+        let resolved = discovery::resolve(request, follow_links, &storage)?;
+        let inputs = Inputs {
+            hours,
+            resolved,
+            storage,
+        };
+        let now = key::key_of(request, &inputs)?;
         if now != *key {
             let changed = Error::input(
                 Code::CorruptInput,

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use omega_slices::{Code, Error, ErrorKind, uri_scheme};
+use omega_slices::{Error, ErrorKind, check_writable};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use tempfile::NamedTempFile;
 
@@ -51,13 +51,7 @@ enum FileData {
 impl Target {
     /// Checks a path before any work is done. Replaces an existing file only with `force`.
     pub fn check(path: &Path, force: bool) -> Result<Named, Error> {
-        let text = path.to_string_lossy();
-        if let Some(scheme) = uri_scheme(&text) {
-            let message = format!("cannot write to {text:?}: the scheme {scheme} is not supported");
-            return Err(Error::bad_request(Code::UnsupportedInput, message)
-                .at_file(path)
-                .with_hint("name a local file"));
-        }
+        check_writable(&path.to_string_lossy()).map_err(|error| error.at_file(path))?;
         let existing = match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(is_folder(path)),
             Ok(metadata) if !metadata.is_file() => return Ok(Named::Device),

@@ -50,7 +50,7 @@ pub fn sync(
         messages.run(report, None);
         return Ok(());
     };
-    let pending = output.create()?;
+    let mut pending = output.create()?;
     let written = entry.copy_to(pending.format(), pending.writer());
     written.map_err(|error| pending.name_target(error))?;
     let target = pending.commit()?;

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use omega_slices::diff::{Cell, Differing, FirstDifference, ListDifference, OneSided};
 use omega_slices::ipc::SliceReader;
-use omega_slices::{Diff, Error, Tolerance, check_local_path, diff, short_timestamp};
+use omega_slices::{
+    Diff, Error, Tolerance, check_readable, diff, short_timestamp, without_file_scheme,
+};
 use serde::Serialize;
 
 use crate::cli::Answer;
@@ -23,10 +25,13 @@ const NAMES_SHOWN: usize = 10;
 pub fn run(arguments: &DiffArguments) -> Result<Answer, Error> {
     let tolerance = arguments.check()?;
     // Check both paths first: a path that is never readable is reported before anything is opened.
-    check_local_path(&arguments.a.to_string_lossy())?;
-    check_local_path(&arguments.b.to_string_lossy())?;
-    let a = SliceReader::open(&arguments.a)?;
-    let b = SliceReader::open(&arguments.b)?;
+    let sides = [&arguments.a, &arguments.b];
+    let [a, b] = sides.map(|side| without_file_scheme(side.clone()));
+    check_readable(&a.to_string_lossy())?;
+    check_readable(&b.to_string_lossy())?;
+    let storage = arguments.storage.open()?;
+    let a = SliceReader::open(&a, &storage)?;
+    let b = SliceReader::open(&b, &storage)?;
     let symbols = a.content().symbols.len();
     let found = diff(a, b, tolerance)?;
     let labels = Labels::new(&arguments.a, &arguments.b);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use omega_slices::ipc::Format;
-use omega_slices::{Error, Inspection, format_timestamp, inspect};
+use omega_slices::{Error, Inspection, format_timestamp, inspect, without_file_scheme};
 
 use crate::cli::args::InspectArguments;
 use crate::cli::messages::one_line;
@@ -13,7 +13,8 @@ use crate::cli::stdout;
 const NAMES_SHOWN: usize = 20;
 
 pub fn run(arguments: &InspectArguments) -> Result<(), Error> {
-    let found = inspect(&arguments.file)?;
+    let file = without_file_scheme(arguments.file.clone());
+    let found = inspect(&file, &arguments.storage.open()?)?;
     if arguments.json {
         return stdout::json(&found);
     }

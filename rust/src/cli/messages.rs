@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bytesize::ByteSize;
-use omega_slices::{Error, ErrorKind, Hint, HintPart, Setting, Warning};
+use omega_slices::{Error, ErrorKind, Hint, HintPart, Setting, Traffic, Warning};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
@@ -179,6 +179,24 @@ impl Messages {
                 let size = ByteSize(bytes).display().si();
                 say(&format!("{size} went through a temporary file"));
             }
+            if report["storage"].is_object() {
+                let count = |key: &str| report["storage"][key].as_u64().unwrap_or_default();
+                let size = |key| ByteSize(count(key)).display().si();
+                say(&format!(
+                    "storage: {} requests, {} of them tried again; {} read, {} written",
+                    count("requests"),
+                    count("retries"),
+                    size("bytes_read"),
+                    size("bytes_written")
+                ));
+                if count("unversioned_objects") > 0 {
+                    say(&format!(
+                        "storage: {} objects have no strong ETag: size and time of change were \
+                         compared instead",
+                        count("unversioned_objects")
+                    ));
+                }
+            }
         }
     }
 }
@@ -187,6 +205,21 @@ impl Messages {
 pub fn with_temporary_bytes(mut report: Value, temporary_bytes: u64) -> Value {
     if temporary_bytes > 0 {
         report["temporary_bytes"] = temporary_bytes.into();
+    }
+    report
+}
+
+/// A report with the requests and bytes of objects, if the run had any.
+pub fn with_traffic(mut report: Value, traffic: impl Iterator<Item = Traffic>) -> Value {
+    let all = traffic.reduce(Traffic::plus);
+    if let Some(traffic) = all {
+        report["storage"] = json!({
+            "requests": traffic.requests,
+            "retries": traffic.retries,
+            "bytes_read": traffic.bytes_read,
+            "bytes_written": traffic.bytes_written,
+            "unversioned_objects": traffic.unversioned,
+        });
     }
     report
 }

@@ -10,6 +10,7 @@ mod diff;
 mod inputs;
 mod inspect;
 mod messages;
+mod object;
 mod output;
 mod precompute;
 mod progress;
@@ -89,6 +90,8 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> 
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
         Command::Coverage(arguments) => coverage::coverage(arguments, messages),
         Command::Diff(arguments) => diff::run(arguments),
+        Command::Object(arguments) => object::run(arguments),
+        Command::Part(arguments) => object::part(arguments).map(|()| Answer::Yes),
     }
 }
 
@@ -110,20 +113,17 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
         messages.warnings(&batches.warnings()[said..]);
         said = batches.warnings().len();
     };
-    let pending = output.create()?;
+    let stored = output.storage();
+    let mut pending = output.create()?;
     let bar = ProgressBar::start(arguments.progress, messages, batches.progress());
-    let written = ipc::write(
-        &mut batches,
-        WriteOptions::new(pending.format()).with_compression(arguments.compression()),
-        pending.writer(),
-        |batches, bytes| {
-            if batches.is_at_end() {
-                watch.leave_to_writing();
-            }
-            bar.update(batches.progress(), Some(bytes));
-            say_new_warnings(batches);
-        },
-    );
+    let options = WriteOptions::new(pending.format()).with_compression(arguments.compression());
+    let written = ipc::write(&mut batches, options, pending.writer(), |batches, bytes| {
+        if batches.is_at_end() {
+            watch.leave_to_writing();
+        }
+        bar.update(batches.progress(), Some(bytes));
+        say_new_warnings(batches);
+    });
     bar.finish();
     say_new_warnings(&batches);
     written.map_err(|error| pending.name_target(error))?;
@@ -131,6 +131,11 @@ fn sync(arguments: &SyncArguments, messages: &Messages) -> Result<(), Error> {
     drop(watch);
     let report = batches.report();
     let told = messages::with_temporary_bytes(json!(report), report.temporary_bytes);
+    let traffic = [
+        batches.traffic(),
+        stored.and_then(|storage| storage.traffic()),
+    ];
+    let told = messages::with_traffic(told, traffic.into_iter().flatten());
     messages.report(told, target.as_deref());
     Ok(())
 }

@@ -1,15 +1,23 @@
 //! Opens the output of slices: stdout, a device, or a file that appears only when it is complete.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use omega_slices::ipc::Format;
-use omega_slices::{Error, Request, input_files};
+use omega_slices::{
+    AbortHandle, Error, Request, Storage, Upload, check_writable, input_files, remote_scheme,
+    without_file_scheme,
+};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::cli::args::{SeriesArguments, SyncArguments};
 use crate::cli::atomic_file::{AtomicFile, Named, Target, failed};
@@ -24,6 +32,13 @@ pub enum Output {
     /// An existing path that is not a regular file, such as `/dev/null` or a named pipe.
     Device(PathBuf),
     File(Target, Format),
+    /// An object, which appears when it is complete.
+    Object {
+        path: PathBuf,
+        storage: Storage,
+        force: bool,
+        format: Format,
+    },
 }
 
 /// An open output.
@@ -31,13 +46,18 @@ pub enum Output {
 pub enum Pending {
     Open(File),
     File(AtomicFile, Format),
+    Object(Box<Upload>, Format),
 }
 
 impl Output {
     /// Checks the output of a run before any work is done. Never replaces a file that the run
     /// reads.
     pub fn of(arguments: &SyncArguments, request: &Request) -> Result<Self, Error> {
-        let output = Self::check(arguments.output.as_deref(), arguments.force)?;
+        let path = arguments.output.clone().map(without_file_scheme);
+        if let Some(path) = path.as_deref().filter(|path| remote_scheme(path).is_some()) {
+            return Self::object(path, arguments, request);
+        }
+        let output = Self::check(path.as_deref(), arguments.force)?;
         if let Self::File(target, _) = &output {
             check_no_input(target, &arguments.request.series, request)?;
         }
@@ -52,21 +72,38 @@ impl Output {
             }
             return Ok(Self::Stdout);
         };
-        let format = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("arrow") => Some(Format::File),
-            Some("arrows") => Some(Format::Stream),
-            _ => None,
-        };
+        let format = format_of(path);
         match (Target::check(path, force)?, format) {
             (Named::Device, _) => Ok(Self::Device(path.to_owned())),
             (Named::File(target), Some(format)) => Ok(Self::File(target, format)),
-            (Named::File(_), None) => Err(Error::usage(
-                "invalid output name: expected the extension .arrow or .arrows",
-            )
-            .at_file(path)
-            .with_hint(
-                "name it x.arrow for an Arrow IPC file or x.arrows for an Arrow IPC stream",
-            )),
+            (Named::File(_), None) => Err(without_extension(path)),
+        }
+    }
+
+    fn object(path: &Path, arguments: &SyncArguments, request: &Request) -> Result<Self, Error> {
+        check_writable(&path.to_string_lossy())?;
+        let format = format_of(path).ok_or_else(|| without_extension(path))?;
+        let options = arguments.request.series.read_options()?;
+        if arguments.force
+            && input_files(request, &options)?
+                .iter()
+                .any(|input| input == path)
+        {
+            return Err(reads_it(path));
+        }
+        Ok(Self::Object {
+            path: path.to_owned(),
+            storage: options.storage(),
+            force: arguments.force,
+            format,
+        })
+    }
+
+    /// Where the slices go, if that is an object.
+    pub fn storage(&self) -> Option<Storage> {
+        match self {
+            Self::Object { storage, .. } => Some(storage.clone()),
+            _ => None,
         }
     }
 
@@ -111,6 +148,16 @@ impl Output {
                 Ok(Pending::Open(device))
             }
             Self::File(target, format) => Ok(Pending::File(target.create()?, format)),
+            Self::Object {
+                path,
+                storage,
+                force,
+                format,
+            } => {
+                let upload = storage.create(&path, force)?;
+                abort_on_signals(upload.abort_handle())?;
+                Ok(Pending::Object(Box::new(upload), format))
+            }
         }
     }
 }
@@ -119,23 +166,31 @@ impl Pending {
     pub fn format(&self) -> Format {
         match self {
             Self::Open(_) => Format::Stream,
-            Self::File(_, format) => *format,
+            Self::File(_, format) | Self::Object(_, format) => *format,
         }
     }
 
-    /// The file to write to.
-    pub fn writer(&self) -> &File {
+    /// Where to write to.
+    pub fn writer(&mut self) -> Box<dyn Write + Send + '_> {
         match self {
-            Self::Open(file) => file,
-            Self::File(file, _) => file.file(),
+            Self::Open(file) => Box::new(&*file),
+            Self::File(file, _) => Box::new(file.file()),
+            Self::Object(upload, _) => Box::new(&mut **upload),
         }
     }
 
     /// Adds the file to an error of the output.
-    pub fn name_target(&self, error: Error) -> Error {
+    pub fn name_target(&mut self, error: Error) -> Error {
         match self {
             Self::Open(_) => error,
             Self::File(file, _) => file.name_target(error),
+            Self::Object(upload, _) => {
+                if upload.is_given_up() {
+                    // A signal did it, and is about to end the process.
+                    thread::sleep(Duration::from_secs(1));
+                }
+                upload.take_failure().unwrap_or(error)
+            }
         }
     }
 
@@ -144,6 +199,7 @@ impl Pending {
         match self {
             Self::Open(_) => Ok(None),
             Self::File(file, _) => file.commit().map(Some),
+            Self::Object(upload, _) => upload.finish().map(Some),
         }
     }
 }
@@ -165,12 +221,50 @@ pub fn check_no_input(
     inputs.extend(series.symbols_file().map(Path::to_owned));
     match inputs.iter().find(|path| identity(path) == Some(replaced)) {
         None => Ok(()),
-        Some(input) => Err(Error::usage(
-            "cannot replace the output: the run itself reads this file",
-        )
-        .at_file(input)
-        .with_hint("name another output file")),
+        Some(input) => Err(reads_it(input)),
     }
+}
+
+fn reads_it(input: &Path) -> Error {
+    Error::usage("cannot replace the output: the run itself reads this file")
+        .at_file(input)
+        .with_hint("name another output file")
+}
+
+/// The format that a name asks for.
+fn format_of(path: &Path) -> Option<Format> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("arrow") => Some(Format::File),
+        Some("arrows") => Some(Format::Stream),
+        _ => None,
+    }
+}
+
+fn without_extension(path: &Path) -> Error {
+    Error::usage("invalid output name: expected the extension .arrow or .arrows")
+        .at_file(path)
+        .with_hint("name it x.arrow for an Arrow IPC file or x.arrows for an Arrow IPC stream")
+}
+
+/// Gives up an upload when the process is asked to end, so that no parts of it stay in the bucket.
+pub fn abort_on_signals(upload: AbortHandle) -> Result<(), Error> {
+    let failed = |error: io::Error| {
+        Error::system(format!("cannot watch for signals: {error}"))
+            .with_source(error)
+            .with_hint("raise the limit of threads and open files (ulimit -u, ulimit -n)")
+    };
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
+    let wait = move || {
+        if let Some(signal) = signals.forever().next() {
+            upload.abort();
+            // The process ends as it would have ended without this watch.
+            let _ = emulate_default_handler(signal);
+        }
+    };
+    let started = thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait);
+    started.map(drop).map_err(failed)
 }
 
 fn binary_on_terminal() -> Error {

@@ -1,15 +1,25 @@
 //! Runs `precompute`: makes the parts of a request, and says what it made.
 
-use omega_slices::{Error, PartMade, precompute};
+use std::path::PathBuf;
+
+use omega_slices::{
+    Error, PartMade, check_writable, precompute, remote_scheme, without_file_scheme,
+};
 use serde_json::json;
 
-use crate::cli::args::{PrecomputeArguments, check_local_folder};
+use crate::cli::args::PrecomputeArguments;
 use crate::cli::messages::Messages;
 use crate::cli::progress::PartsBar;
 
 /// Makes the parts; the report on stderr counts them.
 pub fn run(arguments: &PrecomputeArguments, messages: &Messages) -> Result<(), Error> {
-    check_local_folder(&arguments.into)?;
+    let into = without_file_scheme(arguments.into.clone());
+    check_writable(&into.to_string_lossy())?;
+    // The name of a folder of objects has no slash at its end.
+    let into = match into.to_str().filter(|_| remote_scheme(&into).is_some()) {
+        Some(text) => PathBuf::from(text.trim_end_matches('/')),
+        None => into,
+    };
     let options = arguments.options()?;
     let request = arguments.request.request()?;
     let read_options = arguments.request.series.read_options()?;
@@ -18,7 +28,7 @@ pub fn run(arguments: &PrecomputeArguments, messages: &Messages) -> Result<(), E
         bar.update(made.done, made.all);
         messages.warnings_of(made.report);
     };
-    let made = precompute(&request, &read_options, &arguments.into, options, tell);
+    let made = precompute(&request, &read_options, &into, options, tell);
     bar.finish();
     let list = made?;
     let parts = &list.parts;

@@ -78,6 +78,8 @@ settings! {
     SessionFile = "session_file",
     /// The start of the window.
     Start = "start",
+    /// An option of the storage.
+    StorageOption = "storage_option",
     /// Whether warnings are errors.
     Strict = "strict",
     /// The pattern that symbols in file names must match.

@@ -19,12 +19,14 @@ use slices_core::request::Request;
 ///
 /// Fails as a run does.
 pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
-    let resolved = discovery::resolve(request, options.follows_links())?;
+    let storage = options.storage();
+    let resolved = discovery::resolve(request, options.follows_links(), &storage)?;
     let rules = options.series_rules(
         request,
         None,
         resolved.series.len(),
         &options.memory_budget(),
+        &storage,
     );
     let left = Mutex::new(resolved.series.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();

@@ -1,24 +1,22 @@
 //! Finds the files of each series from the default layout or path templates, and explains missing
-//! files. Opens no file.
+//! files. Opens no file of this machine.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::input_list;
+use crate::places::{Places, open_objects};
 use crate::series_files::{FileEntry, Resolved, Role, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::SeriesName;
 use slices_core::request::{
-    MAX_SYMBOLS, PathPattern, PathTemplate, PriceType, Reading, Request, Symbols, TemplateFields,
-    Timeframe, check_timeline, owner,
+    MAX_SYMBOLS, PathTemplate, PriceType, Reading, Request, Symbols, TemplateFields, Timeframe,
+    check_timeline, owner, remote_scheme,
 };
+use slices_store::Storage;
 
 /// One letter of this many may differ, be missing or be swapped in a name that is suggested.
 const LETTERS_PER_TYPO: usize = 3;
@@ -34,11 +32,12 @@ const NEAR_NAMES: usize = 3;
 /// [`Code::SymbolNotFound`], [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] for the
 /// first series without a file. If all symbols are requested, also an error of a timeline that does
 /// not fit them.
-pub fn resolve(request: &Request, follow_links: bool) -> Result<Resolved> {
+pub fn resolve(request: &Request, follow_links: bool, storage: &Storage) -> Result<Resolved> {
     if let Some(list) = request.inputs() {
-        return input_list::resolve(request, list);
+        return input_list::resolve(request, list, storage);
     }
-    let primary = FileLocator::candles(request, request.timeframe(), follow_links)?;
+    let around = (follow_links, storage);
+    let primary = FileLocator::candles(request, request.timeframe(), around)?;
     let symbols = match request.symbols() {
         Symbols::Listed(symbols) => symbols.clone(),
         Symbols::All => {
@@ -51,13 +50,14 @@ pub fn resolve(request: &Request, follow_links: bool) -> Result<Resolved> {
     let mut series = Vec::with_capacity(symbols.len() * request.price_types().len());
     primary.find_all(Role::Primary, &symbols, &sides, &mut series)?;
     for (number, higher) in request.higher_timeframes().iter().enumerate() {
-        let layout = FileLocator::candles(request, higher.timeframe(), follow_links)?;
+        let layout = FileLocator::candles(request, higher.timeframe(), around)?;
         layout.find_all(Role::Higher(number), &symbols, &sides, &mut series)?;
     }
     if !request.indicators().is_empty() {
-        let layout = FileLocator::indicators(request, follow_links)?;
+        let layout = FileLocator::indicators(request, around)?;
         layout.find_all(Role::Indicators, &symbols, &[None], &mut series)?;
     }
+    open_objects(&series, storage)?;
     Ok(Resolved { symbols, series })
 }
 
@@ -70,25 +70,28 @@ struct FileLocator<'a> {
     templates: Vec<PathTemplate>,
     /// For each template, the folder that its files must stay in.
     within: Vec<Option<Arc<Path>>>,
-    /// The table formats of folders that were checked before.
-    tables: RefCell<HashMap<PathBuf, Option<&'static str>>>,
+    places: Places<'a>,
 }
 
 impl<'a> FileLocator<'a> {
-    fn candles(request: &'a Request, timeframe: &'a Timeframe, follow_links: bool) -> Result<Self> {
+    fn candles(
+        request: &'a Request,
+        timeframe: &'a Timeframe,
+        around: (bool, &'a Storage),
+    ) -> Result<Self> {
         let default = [
             "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",
             "{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet",
         ];
         let template = request.path_template();
-        Self::new(request, timeframe, template, &default, follow_links)
+        Self::new(request, timeframe, template, &default, around)
     }
 
-    fn indicators(request: &'a Request, follow_links: bool) -> Result<Self> {
+    fn indicators(request: &'a Request, around: (bool, &'a Storage)) -> Result<Self> {
         let default = ["{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"];
         let template = request.indicator_template();
         let timeframe = request.timeframe();
-        Self::new(request, timeframe, template, &default, follow_links)
+        Self::new(request, timeframe, template, &default, around)
     }
 
     fn new(
@@ -96,7 +99,7 @@ impl<'a> FileLocator<'a> {
         timeframe: &'a Timeframe,
         template: Option<&PathTemplate>,
         default: &[&str],
-        follow_links: bool,
+        (follow_links, storage): (bool, &'a Storage),
     ) -> Result<Self> {
         let templates = match template {
             Some(template) => vec![template.clone()],
@@ -112,12 +115,19 @@ impl<'a> FileLocator<'a> {
             ))
             .with_hint("rename the folder, or reach it through a link with a name in UTF-8")
         })?;
+        let root = match remote_scheme(request.data()) {
+            Some(_) => root.trim_end_matches('/'),
+            None => root,
+        };
         // A missing folder is reported as missing later.
         let real =
             |folder: PathBuf| -> Arc<Path> { fs::canonicalize(&folder).unwrap_or(folder).into() };
         let within = |template: &PathTemplate| {
             let folder = template.spelled_folder(root).filter(|_| !follow_links);
-            folder.map(real)
+            // An object has one name.
+            folder
+                .filter(|folder| remote_scheme(folder).is_none())
+                .map(real)
         };
         Ok(Self {
             request,
@@ -125,7 +135,7 @@ impl<'a> FileLocator<'a> {
             root,
             within: templates.iter().map(within).collect(),
             templates,
-            tables: RefCell::default(),
+            places: Places::new(storage),
         })
     }
 
@@ -137,6 +147,7 @@ impl<'a> FileLocator<'a> {
         sides: &[Option<PriceType>],
         series: &mut Vec<SeriesFiles>,
     ) -> Result<()> {
+        self.find_objects(symbols, sides)?;
         self.check_stars(Some(symbols), sides)?;
         if let (Some(symbol), Some(&price_type)) = (symbols.first(), sides.first()) {
             self.check_root()
@@ -166,6 +177,35 @@ impl<'a> FileLocator<'a> {
         Ok(())
     }
 
+    /// Asks for the objects of all series at once, rather than for one after the other.
+    fn find_objects(&self, symbols: &[String], sides: &[Option<PriceType>]) -> Result<()> {
+        let series = || {
+            let of_symbol = |symbol| sides.iter().map(move |side| (symbol, *side));
+            symbols.iter().flat_map(of_symbol)
+        };
+        let mut unfound: Vec<_> = series().collect();
+        for template in &self.templates {
+            if template.has_star() {
+                let patterns = unfound
+                    .iter()
+                    .map(|(symbol, side)| template.pattern(self.fields(symbol, *side)));
+                self.places.list(&patterns.collect::<Vec<_>>())?;
+                return Ok(());
+            }
+            let path = |symbol: &str, side| PathBuf::from(template.path(self.fields(symbol, side)));
+            let paths: Vec<_> = unfound
+                .iter()
+                .map(|(symbol, side)| path(symbol, *side))
+                .collect();
+            if !self.places.open(&paths)? {
+                return Ok(());
+            }
+            let mut found = paths.iter().map(|path| self.places.may_exist(path));
+            unfound.retain(|_| !matches!(found.next(), Some(Ok(true))));
+        }
+        Ok(())
+    }
+
     fn fields<'f>(&'f self, symbol: &'f str, price_type: Option<PriceType>) -> TemplateFields<'f> {
         TemplateFields {
             root: self.root,
@@ -184,11 +224,11 @@ impl<'a> FileLocator<'a> {
         for (template, within) in self.templates.iter().zip(&self.within) {
             let fields = self.fields(symbol, price_type);
             let files = if template.has_star() {
-                let matching = matching_files(&template.pattern(fields))?;
+                let matching = self.places.matching(&template.pattern(fields))?;
                 self.own_files(template, symbol, price_type, matching)?
             } else {
                 let path = PathBuf::from(template.path(fields));
-                if may_exist(&path) {
+                if self.places.may_exist(&path)? {
                     vec![path]
                 } else {
                     Vec::new()
@@ -245,7 +285,7 @@ impl<'a> FileLocator<'a> {
                 symbol: symbol.map(String::as_str),
                 ..fields
             };
-            for file in matching_files(&template.pattern(of_symbol))? {
+            for file in self.places.matching(&template.pattern(of_symbol))? {
                 let mut readings = self.readings(template, &file, fields);
                 let in_a_word = |one: &Reading| {
                     let rest = one.rest.as_deref().and_then(|rest| rest.chars().next());
@@ -360,19 +400,14 @@ impl<'a> FileLocator<'a> {
 
     /// Rejects a root inside a table, with links resolved.
     fn check_root(&self) -> Result<()> {
-        let Ok(root) = fs::canonicalize(self.request.data()) else {
-            return Ok(());
-        };
         let uses_root = |template: &PathTemplate| template.as_str().contains("{root}");
         if !self.templates.iter().any(uses_root) {
             return Ok(());
         }
-        for folder in root.ancestors().skip(1) {
-            if let Some(format) = table_format(folder) {
-                return Err(of_table(folder, format).at_file(self.request.data()));
-            }
+        match self.places.table_around(Path::new(self.root))? {
+            Some((folder, format)) => Err(of_table(&folder, format).at_file(self.request.data())),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Rejects files of a table format: only the table itself knows which of its files are live.
@@ -394,14 +429,7 @@ impl<'a> FileLocator<'a> {
             let top = top.unwrap_or_else(|| depth(parent));
             let folders = parent.ancestors().take_while(|folder| depth(folder) >= top);
             for folder in folders {
-                let mut tables = self.tables.borrow_mut();
-                let table = match tables.get(folder) {
-                    Some(known) => *known,
-                    None => *tables
-                        .entry(folder.to_owned())
-                        .or_insert(table_format(folder)),
-                };
-                if let Some(format) = table {
+                if let Some(format) = self.places.table_format(folder)? {
                     return Err(of_table(folder, format).at_file(file));
                 }
                 if folder.as_os_str().is_empty() {
@@ -468,7 +496,7 @@ impl<'a> FileLocator<'a> {
         for &price_type in price_types {
             for template in &self.templates {
                 let fields = self.fields_of_any_symbol(Some(price_type));
-                let files = matching_files(&template.pattern(fields))?;
+                let files = self.places.matching(&template.pattern(fields))?;
                 for file in files {
                     let readings = self.readings(template, &file, fields);
                     symbols.extend(owner(&readings).map(|reading| reading.symbol.clone()));
@@ -522,8 +550,8 @@ impl<'a> FileLocator<'a> {
             .templates
             .iter()
             .any(|template| template.as_str().contains("{root}"));
-        (uses_root && !root.is_dir()).then(|| {
-            let message = if may_exist(root) {
+        (uses_root && !self.places.is_folder(root)).then(|| {
+            let message = if self.places.may_exist(root).unwrap_or(true) {
                 "the data root is not a folder"
             } else {
                 "the data root does not exist"
@@ -540,6 +568,9 @@ impl<'a> FileLocator<'a> {
 
     /// Whether the symbol has a file (of this timeframe) of any price type.
     fn any_file(&self, symbol: &str, timeframe: Option<&str>) -> Result<bool> {
+        if !self.places.can_list(Path::new(self.root)) {
+            return Ok(false);
+        }
         for template in &self.templates {
             for price_type in PriceType::ALL {
                 let pattern = template.pattern(TemplateFields {
@@ -548,7 +579,7 @@ impl<'a> FileLocator<'a> {
                     timeframe,
                     price_type: Some(price_type),
                 });
-                if !matching_files(&pattern)?.is_empty() {
+                if !self.places.matching(&pattern)?.is_empty() {
                     return Ok(true);
                 }
             }
@@ -607,89 +638,4 @@ fn of_table(folder: &Path, format: &str) -> Error {
     );
     Error::input(Code::UnsupportedInput, message)
         .with_hint(hint!["list the table's live files with ", Setting::Inputs])
-}
-
-/// The table format of a folder, if it is a table.
-fn table_format(folder: &Path) -> Option<&'static str> {
-    if folder.join("_delta_log").is_dir() {
-        return Some("a Delta Lake table (_delta_log)");
-    }
-    if folder.join(".hoodie").is_dir() {
-        return Some("a Hudi table (.hoodie)");
-    }
-    let metadata = fs::read_dir(folder.join("metadata")).ok()?;
-    let is_of_iceberg = |name: OsString| {
-        let name = name.as_bytes();
-        name.ends_with(b".metadata.json") || name.ends_with(b".metadata.json.gz")
-    };
-    let mut names = metadata.flatten().map(|entry| entry.file_name());
-    names
-        .any(is_of_iceberg)
-        .then_some("an Iceberg table (metadata/*.metadata.json)")
-}
-
-/// Whether a path is worth opening: it exists, or opening it gives the reason.
-fn may_exist(path: &Path) -> bool {
-    // Check the link itself: a broken link is an unreadable file, not a missing one.
-    fs::symlink_metadata(path).map_or_else(|error| !is_missing(&error), |_| true)
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
-}
-
-/// The files that a pattern matches, in name order.
-fn matching_files(pattern: &PathPattern) -> Result<Vec<PathBuf>> {
-    let mut paths: Vec<PathBuf> = vec![PathBuf::new()];
-    for (depth, part) in pattern.parts.iter().enumerate() {
-        if let Some(name) = part.literal() {
-            for path in &mut paths {
-                // The name before the first slash of an absolute path is empty.
-                path.push(if depth == 0 && name.is_empty() {
-                    "/"
-                } else {
-                    name
-                });
-            }
-            continue;
-        }
-        let mut found = Vec::new();
-        for folder in &paths {
-            for name in names_in(folder)? {
-                if part.matches(name.as_bytes()) {
-                    found.push(folder.join(name));
-                }
-            }
-        }
-        paths = found;
-    }
-    paths.retain(|path| may_exist(path) && !path.is_dir());
-    paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
-    Ok(paths)
-}
-
-/// The names in a folder; empty if the folder does not exist.
-fn names_in(folder: &Path) -> Result<Vec<OsString>> {
-    let here = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let names = fs::read_dir(here).and_then(|entries| {
-        entries
-            .map(|entry| entry.map(|entry| entry.file_name()))
-            .collect()
-    });
-    match names {
-        Err(error) if is_missing(&error) => Ok(Vec::new()),
-        names => names.map_err(|error| {
-            Error::input(Code::CorruptInput, format!("cannot read a folder: {error}"))
-                .at_file(here)
-                .with_hint("check the permissions of the folder")
-                .with_source(error)
-        }),
-    }
 }

@@ -5,17 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::places::open_objects;
 use crate::series_files::{FileEntry, ListedFile, Resolved, Role, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
 use slices_core::report::SeriesName;
 use slices_core::request::{
-    ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_local_path,
-    check_timeline,
+    ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_readable,
+    check_timeline, remote_scheme, uri_scheme, without_file_scheme,
 };
+use slices_store::Storage;
 
 /// Maximum size: enough for a thousand symbols with one file a day for ten years.
 const LIST_BYTES_MAX: u64 = 1 << 30;
@@ -121,8 +124,8 @@ struct InputList<'a> {
 /// [`Code::CorruptInput`] if the list is invalid. [`Code::SymbolNotFound`],
 /// [`Code::TimeframeNotFound`] or [`Code::InvalidPriceType`] if it lacks a series. A usage error if
 /// an option of the request contradicts it.
-pub fn resolve(request: &Request, file: &Path) -> Result<Resolved> {
-    let list = InputList::read(file, request)?;
+pub fn resolve(request: &Request, file: &Path, storage: &Storage) -> Result<Resolved> {
+    let list = InputList::read(file, request, storage)?;
     let symbols = match request.symbols() {
         Symbols::Listed(symbols) => symbols.clone(),
         Symbols::All => {
@@ -158,11 +161,12 @@ pub fn resolve(request: &Request, file: &Path) -> Result<Resolved> {
     if !request.indicators().is_empty() {
         add(Role::Indicators, request.timeframe(), &[None])?;
     }
+    open_objects(&series, storage)?;
     Ok(Resolved { symbols, series })
 }
 
 impl<'a> InputList<'a> {
-    fn read(file: &'a Path, request: &Request) -> Result<Self> {
+    fn read(file: &'a Path, request: &Request, storage: &Storage) -> Result<Self> {
         let wrong = |message: String| {
             Error::input(Code::CorruptInput, message)
                 .at_file(file)
@@ -171,14 +175,19 @@ impl<'a> InputList<'a> {
         let unreadable = |error: std::io::Error| {
             wrong(format!("cannot read the list of inputs: {error}")).with_source(error)
         };
-        let metadata = fs::metadata(file).map_err(unreadable)?;
-        if !metadata.is_file() || metadata.len() > LIST_BYTES_MAX {
-            return Err(wrong(
-                "cannot read the list of inputs: expected a regular file of at most 1 GiB"
-                    .to_owned(),
-            ));
-        }
-        let text = fs::read(file).map_err(unreadable)?;
+        let text: Bytes = if remote_scheme(file).is_some() {
+            let missing = || wrong("cannot read the list of inputs: it does not exist".to_owned());
+            storage.read(file, LIST_BYTES_MAX)?.ok_or_else(missing)?
+        } else {
+            let metadata = fs::metadata(file).map_err(unreadable)?;
+            if !metadata.is_file() || metadata.len() > LIST_BYTES_MAX {
+                return Err(wrong(
+                    "cannot read the list of inputs: expected a regular file of at most 1 GiB"
+                        .to_owned(),
+                ));
+            }
+            fs::read(file).map_err(unreadable)?.into()
+        };
         let document: Document = serde_json::from_slice(&text)
             .map_err(|error| wrong(format!("cannot read the list of inputs: {error}")))?;
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -273,6 +282,33 @@ impl<'a> InputList<'a> {
     }
 }
 
+/// The place of a listed file. A list from elsewhere names only objects below its own folder:
+/// whoever can write it must not choose what is read on this machine.
+fn place_of(folder: &Path, listed: &Path) -> Result<PathBuf> {
+    let text = listed.to_string_lossy();
+    if remote_scheme(folder).is_none() {
+        check_readable(&text)?;
+        return Ok(if remote_scheme(listed).is_some() {
+            listed.to_owned()
+        } else {
+            folder.join(without_file_scheme(listed.to_owned()))
+        });
+    }
+    let place = if uri_scheme(&text).is_some() {
+        listed.to_owned()
+    } else {
+        folder.join(listed)
+    };
+    let below = place.strip_prefix(folder).ok();
+    let is_plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+    if below.is_some_and(|below| below.components().all(is_plain)) {
+        return Ok(place);
+    }
+    let message = format!("the list of inputs names {text:?}, which is not below its own folder");
+    Err(Error::input(Code::CorruptInput, message)
+        .with_hint("download the list and check it, or move it to the folder of its files"))
+}
+
 /// Checks a file of the list against the request.
 fn entry(
     folder: &Path,
@@ -280,8 +316,7 @@ fn entry(
     name: &SeriesName,
     request: &Request,
 ) -> Result<FileEntry> {
-    check_local_path(&document.path.to_string_lossy())?;
-    let path = folder.join(&document.path);
+    let path = place_of(folder, &document.path)?;
     if document.symbol_column.is_some() {
         let message = "cannot read a file of several symbols: one file holds one series";
         return Err(Error::input(Code::UnsupportedInput, message)

@@ -11,7 +11,8 @@ use crate::input_list::InputFileDocument;
 use crate::multi_symbol::ReadOptions;
 use crate::series;
 use slices_core::error::{Code, Error, Result};
-use slices_core::request::{PriceType, Request, SplitBy};
+use slices_core::hint::{Setting, hint};
+use slices_core::request::{PriceType, Request, SplitBy, remote_scheme};
 
 /// The series of a request and their files. Serializes to the document that
 /// [`Request::inputs`] names.
@@ -44,8 +45,18 @@ pub struct InputSeries {
 ///
 /// # Errors
 ///
-/// Those of [`inputs`], if the request lacks a limit.
+/// Those of [`inputs`], if the request lacks a limit. A usage error if it starts inside a candle,
+/// and floored rows are carried: no parts have the slices of the whole.
 pub fn split(request: &Request, by: SplitBy, options: &ReadOptions) -> Result<Vec<Request>> {
+    if request.starts_inside_a_candle() {
+        let message = "cannot split the request: it starts inside a candle, and the parts would carry \
+                       rows from before its start";
+        return Err(Error::usage(message).with_hint(hint![
+            "let ",
+            Setting::Start,
+            " name a time at which a candle of the timeframe opens"
+        ]));
+    }
     let is_limited = request.start_ns().is_some() && request.end_ns().is_some();
     let rows = if is_limited {
         None
@@ -82,16 +93,21 @@ impl InputList {
 ///
 /// [`SliceBatches::open`]: crate::multi_symbol::SliceBatches::open
 pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
-    let resolved = discovery::resolve(request, options.follows_links())?;
+    let storage = options.storage();
+    let resolved = discovery::resolve(request, options.follows_links(), &storage)?;
     let rules = options.series_rules(
         request,
         None,
         resolved.series.len(),
         &options.memory_budget(),
+        &storage,
     );
     let listed = resolved.series.iter().map(|files| {
         let documents = series::inputs(files, rules.of(files.role))?;
         let absolute = documents.into_iter().map(|mut document| {
+            if remote_scheme(&document.path).is_some() {
+                return Ok(document);
+            }
             document.path = path::absolute(&document.path).map_err(|error| {
                 let message = format!("cannot find the current folder: {error}");
                 Error::system(message)

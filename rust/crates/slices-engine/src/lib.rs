@@ -4,15 +4,15 @@
 //!
 //! 1. `delta_runs`, `kept_timestamps`, `thread_pool`: timestamps in little memory; threads.
 //!    `memory`, then `spill`: the budget; columns in a temporary file.
-//! 2. [`series_files`], then [`input_list`], then [`discovery`]: the files of each series.
+//! 2. [`series_files`], `places`, then [`input_list`] and [`discovery`]: the files of each series.
 //! 3. `series`: one ordered, filtered series: its candle times and its values.
 //! 4. `gather`: moves values and timestamps into columns, following a plan.
 //! 5. `prefetch`, `planner`: make the plan from the candle times of all series.
 //! 6. `assemble`, [`multi_symbol`], [`inputs`]: record batches; slices, batches, iterators; lists
 //!    of inputs.
 //!
-//! May import `slices-core` and `slices-parquet`. Does not know streams, coverage, comparison or
-//! the cache.
+//! May import `slices-core`, `slices-store` and `slices-parquet`. Does not know streams, coverage,
+//! comparison or the cache.
 
 mod assemble;
 #[doc(hidden)]
@@ -27,6 +27,7 @@ mod kept_timestamps;
 pub mod memory;
 pub mod multi_symbol;
 mod output_types;
+mod places;
 mod planner;
 mod prefetch;
 mod series;

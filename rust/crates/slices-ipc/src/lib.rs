@@ -12,11 +12,13 @@ mod messages;
 mod parts;
 mod plain_types;
 mod read;
+mod slice_file;
 mod write;
 
 pub use self::footer::Seal;
 pub use self::parts::{Part, PartList, read_parts};
 pub use self::read::{SliceContent, SliceReader, StoredSlices};
-pub use self::read::{open_file, read_footer, read_part_footer, stream_in_file};
+pub use self::read::{folder_of_parts, read_footer, read_part_footer, stream_in_file};
+pub use self::slice_file::{BytesAt, SliceFile};
 pub use self::write::Encoder;
 pub use self::write::{Compression, Format, WriteOptions, write};

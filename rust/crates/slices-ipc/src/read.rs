@@ -5,10 +5,9 @@
 //! increasing timestamps. The input must end with seal, end marker and (for files) the footer.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
@@ -23,14 +22,16 @@ use serde_json::Value;
 
 use crate::footer::{self, Seal};
 use crate::messages::{CONTINUATION, Messages, wrong};
-use crate::parts::{Part, exchanged, read_parts};
+use crate::parts::{Part, PartList, exchanged, read_parts};
 use crate::plain_types::{plain_schema, with_plain_types};
+use crate::slice_file::{BytesAt, SliceFile, not_readable};
 use crate::write::Format;
 use slices_core::candle::{symbol_type_of, timestamp_type_of};
 use slices_core::error::{Code, Error, Result};
 use slices_core::metadata::{MetadataFault, SCHEMA_VERSION, StreamMetadata};
 use slices_core::panic_guard::catch_panic;
-use slices_core::request::{SymbolsOut, TimestampOut, check_local_path};
+use slices_core::request::{SymbolsOut, TimestampOut, check_readable, remote_scheme};
+use slices_store::Storage;
 
 /// The start and the end of a file.
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -119,46 +120,48 @@ pub struct SliceReader {
     before: Seal,
     /// The files after this one.
     parts: vec::IntoIter<(Part, PathBuf)>,
+    /// Where those come from that are objects.
+    storage: Storage,
 }
 
 type Input = Box<dyn Read + Send>;
 
 impl SliceReader {
-    /// Opens a file or stream by its path, or a folder of parts; `-` is stdin.
+    /// Opens a file or stream by its path or URI, or a folder of parts; `-` is stdin.
     ///
     /// # Errors
     ///
     /// [`Code::DeserializationError`] if the input is missing, unreadable or contains no slices of
     /// this crate.
-    pub fn open(path: &Path) -> Result<Self> {
-        check_local_path(&path.to_string_lossy())?;
-        if !is_stdin(path) && path.is_dir() {
-            return Self::open_parts(path);
+    pub fn open(path: &Path, storage: &Storage) -> Result<Self> {
+        if let Some(folder) = folder_of_parts(path, storage)? {
+            return Self::open_parts(&folder, storage);
         }
         let input: Input = if is_stdin(path) {
             Box::new(io::stdin())
         } else {
-            Box::new(open_file(path)?)
+            Box::new(SliceFile::open(path, storage)?)
         };
         Self::new(input, path)
     }
 
-    fn open_parts(folder: &Path) -> Result<Self> {
-        let list = read_parts(folder)?;
+    fn open_parts(folder: &Path, storage: &Storage) -> Result<Self> {
+        let list = read_parts(folder, storage)?;
         let parts: Vec<_> = list
             .paths(folder)
             .map(|(part, path)| (part.clone(), path))
             .collect();
         let mut parts = parts.into_iter();
         let (first, path) = parts.next().expect("a list has parts");
-        let mut reader = Self::open_part(&first, &path)?;
+        let mut reader = Self::open_part((&first, &list.request), &path, storage)?;
+        reader.storage = storage.clone();
         reader.content.request = list.request;
         reader.parts = parts;
         Ok(reader)
     }
 
-    fn open_part(part: &Part, path: &Path) -> Result<Self> {
-        let (file, ..) = open_listed(part, path)?;
+    fn open_part(listed: (&Part, &Value), path: &Path, storage: &Storage) -> Result<Self> {
+        let (file, ..) = open_listed(listed, path, storage)?;
         Self::new(Box::new(file), path)
     }
 
@@ -167,7 +170,7 @@ impl SliceReader {
         let Some((part, path)) = self.parts.next() else {
             return Ok(false);
         };
-        let next = Self::open_part(&part, &path)?;
+        let next = Self::open_part((&part, &self.content.request), &path, &self.storage)?;
         let (own, other) = (&self.content, &next.content);
         let is_alike = own.symbols == other.symbols
             && own.timeframe == other.timeframe
@@ -216,6 +219,7 @@ impl SliceReader {
             last_ns: None,
             before: Seal::default(),
             parts: Vec::new().into_iter(),
+            storage: Storage::default(),
         })
     }
 
@@ -411,16 +415,16 @@ fn has_columns_of_slices(schema: &Schema) -> bool {
 /// # Errors
 ///
 /// [`Code::DeserializationError`] if the file is not ours, or its footer has no seal.
-pub fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Seal, Value)> {
+pub fn read_footer(file: &impl BytesAt, name: &Path) -> Result<(SliceContent, Seal, Value)> {
     let bytes = guarded(name, || {
         let mut trailer = [0; TRAILER_BYTES];
         let trailer_start = trailer_start(file)?;
-        file.read_exact_at(&mut trailer, trailer_start)?;
+        file.fill_at(&mut trailer, trailer_start)?;
         let length = read_footer_length(trailer)?;
         let start = trailer_start.checked_sub(length as u64);
         let start = start.ok_or_else(|| wrong("the footer is longer than the file"))?;
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, start)?;
+        file.fill_at(&mut bytes, start)?;
         Ok(bytes)
     })?;
     let (schema, batches, entries) = guarded(name, || {
@@ -444,16 +448,28 @@ pub fn read_footer(file: &File, name: &Path) -> Result<(SliceContent, Seal, Valu
 /// # Errors
 ///
 /// [`Code::DeserializationError`] if it is missing, unreadable or another file.
-pub fn read_part_footer(part: &Part, path: &Path) -> Result<(SliceContent, Value)> {
-    let (_, content, report) = open_listed(part, path)?;
+pub fn read_part_footer(
+    (part, whole): (&Part, &Value),
+    path: &Path,
+    storage: &Storage,
+) -> Result<(SliceContent, Value)> {
+    let (_, content, report) = open_listed((part, whole), path, storage)?;
     Ok((content, report))
 }
 
-fn open_listed(part: &Part, path: &Path) -> Result<(File, SliceContent, Value)> {
-    let file = open_file(path)?;
+fn open_listed(
+    (part, whole): (&Part, &Value),
+    path: &Path,
+    storage: &Storage,
+) -> Result<(SliceFile, SliceContent, Value)> {
+    // To open a pipe would wait for its writer.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(exchanged(path));
+    }
+    let file = SliceFile::open(path, storage)?;
     let (content, seal, report) = read_footer(&file, path)?;
-    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
-    part.check(seal, &report, bytes, path)?;
+    let bytes = file.len_bytes().unwrap_or_default();
+    part.check(whole, &content.request, (seal, &report, bytes), path)?;
     Ok((file, content, report))
 }
 
@@ -462,14 +478,14 @@ fn open_listed(part: &Part, path: &Path) -> Result<(File, SliceContent, Value)> 
 /// # Errors
 ///
 /// [`Code::DeserializationError`] if it cannot be found.
-pub fn stream_in_file(file: &File, name: &Path) -> Result<Range<u64>> {
+pub fn stream_in_file(file: &impl BytesAt, name: &Path) -> Result<Range<u64>> {
     let bounds = || {
         let mut trailer = [0; TRAILER_BYTES];
         let trailer_start = trailer_start(file)?;
-        file.read_exact_at(&mut trailer, trailer_start)?;
+        file.fill_at(&mut trailer, trailer_start)?;
         let footer = read_footer_length(trailer)? as u64;
         let mut header = [0; HEADER_BYTES_MAX + CONTINUATION.len()];
-        file.read_exact_at(&mut header, 0)?;
+        file.fill_at(&mut header, 0)?;
         let mut words = (1..).zip(header[8..].chunks(CONTINUATION.len() * 2));
         let start = words.find(|(_, word)| word.starts_with(&CONTINUATION));
         let start = start.map(|(word, _)| word * 8);
@@ -505,8 +521,8 @@ fn entries_of(footer: Footer<'_>) -> HashMap<String, String> {
 }
 
 /// The offset of the footer length and the magic.
-fn trailer_start(file: &File) -> io::Result<u64> {
-    Ok(file.metadata()?.len().saturating_sub(TRAILER_BYTES as u64))
+fn trailer_start(file: &impl BytesAt) -> io::Result<u64> {
+    Ok(file.len_bytes()?.saturating_sub(TRAILER_BYTES as u64))
 }
 
 /// Tells a file from a stream by its first bytes. Returns the first bytes of the first message.
@@ -555,16 +571,25 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Opens a slice file for reading.
-pub fn open_file(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|error| not_readable(path, &error).with_source(error))?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_dir() => {
-            let error = io::Error::from(io::ErrorKind::IsADirectory);
-            Err(not_readable(path, &error))
-        }
-        _ => Ok(file),
+/// The folder of parts that a path names, itself or by its list; `None` if it names no folder.
+///
+/// # Errors
+///
+/// A system error if the storage cannot be reached; an error for an unknown scheme.
+pub fn folder_of_parts(path: &Path, storage: &Storage) -> Result<Option<PathBuf>> {
+    if is_stdin(path) {
+        return Ok(None);
     }
+    check_readable(&path.to_string_lossy())?;
+    let of_list = path
+        .parent()
+        .filter(|_| path.ends_with(PartList::FILE_NAME));
+    let folder = of_list.unwrap_or(path);
+    let is_folder = match remote_scheme(path) {
+        None => of_list.is_some_and(|_| path.is_file()) || path.is_dir(),
+        Some(_) => storage.exists(&folder.join(PartList::FILE_NAME))?,
+    };
+    Ok(is_folder.then(|| folder.to_owned()))
 }
 
 /// Runs Arrow's decoder; its errors and panics become errors of the input.
@@ -579,13 +604,6 @@ fn guarded<T>(name: &Path, decode: impl FnOnce() -> Result<T, ArrowError>) -> Re
         ),
         Err(why) => Err(incomplete(&format!("it is damaged: {why}"), name)),
     }
-}
-
-fn not_readable(name: &Path, error: &io::Error) -> Error {
-    let what = format!("cannot read the slices: {error}");
-    Error::input(Code::DeserializationError, what)
-        .at_file(name)
-        .with_hint("check that it exists and is readable")
 }
 
 fn incomplete(what: &str, name: &Path) -> Error {

@@ -16,7 +16,7 @@ use parquet::errors::ParquetError;
 
 use super::RowRange;
 use super::file::PositionedFile;
-use super::limits::LimitedFile;
+use super::limits::{LimitedFile, chunk_bytes};
 
 /// Reads some columns over some row ranges, in batches that end with each row group.
 pub(super) struct ArrayBatches {
@@ -73,6 +73,12 @@ impl ArrayBatches {
     fn open(&self, range: RowRange) -> Result<ParquetRecordBatchReader, ParquetError> {
         let group = self.metadata.metadata().row_group(range.row_group);
         let columns = self.leaves.iter().map(|&leaf| group.column(leaf));
+        let chunks: Vec<_> = columns
+            .clone()
+            .filter_map(|chunk| chunk_bytes(chunk).ok())
+            .collect();
+        let chunks: Vec<_> = chunks.into_iter().map(|(start, end)| start..end).collect();
+        self.file.want(&chunks)?;
         let file = LimitedFile::new(self.file.clone(), columns)?;
         let leaves = self.leaves.iter().copied();
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), leaves);

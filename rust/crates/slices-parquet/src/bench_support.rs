@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use slices_core::error::{Error, Result};
+use slices_store::Storage;
 
 use crate::columns::float64;
 use crate::{
@@ -27,6 +28,8 @@ fn open(path: &Path, column: &str) -> Result<Box<SeriesFile>> {
         zone: None,
         asks_zone: false,
         stays_open: StaysOpen::Always,
+        storage: &Storage::default(),
+        reads_rows: true,
     })?;
     match opened {
         Opened::File(file) => Ok(file),

@@ -29,6 +29,8 @@ pub(super) struct BufferedChunkReader {
     start: u64,
     end: u64,
     limits: ChunkLimits,
+    /// Whether the library asks for each page with its header, by its place.
+    by_places: bool,
     window: Mutex<Window>,
 }
 
@@ -42,8 +44,12 @@ struct Window {
 }
 
 impl BufferedChunkReader {
-    /// Creates a reader of a column chunk.
-    pub fn new(file: PositionedFile, chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
+    /// Creates a reader of a column chunk. With `by_places`, the library knows where its pages are.
+    pub fn new(
+        file: PositionedFile,
+        chunk: &ColumnChunkMetaData,
+        by_places: bool,
+    ) -> Result<Self, ParquetError> {
         let limits = ChunkLimits::new(chunk)?;
         let start = limits.start();
         let bytes = limits.end() - start;
@@ -53,7 +59,11 @@ impl BufferedChunkReader {
         } else {
             HEADER_BYTES
         };
-        let first = first.min(end.saturating_sub(start));
+        let first = if by_places {
+            0
+        } else {
+            first.min(end.saturating_sub(start))
+        };
         let window = Window {
             part: FilePart {
                 start,
@@ -67,6 +77,7 @@ impl BufferedChunkReader {
             start,
             end,
             limits,
+            by_places,
             window: Mutex::new(window),
         })
     }
@@ -138,6 +149,11 @@ impl ChunkReader for BufferedChunkReader {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let page_end = start.saturating_add(length as u64);
+        if self.by_places {
+            window.ended |= page_end >= self.end;
+            let bytes = self.file.get_bytes(start, length)?;
+            return self.limits.check_whole_page(&self.file, start, &bytes);
+        }
         if let Some(bytes) = window.part.get(start, length) {
             window.ended |= page_end >= self.end;
             if !window.checked {
@@ -175,6 +191,8 @@ mod tests {
     use parquet::arrow::ArrowWriter;
     use parquet::file::properties::WriterProperties;
     use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use slices_store::Storage;
 
     use super::super::file::open_file;
     use super::super::page_header::DeclaredPage;
@@ -216,8 +234,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("n.parquet");
         let (chunk, starts) = write_small_pages(&path);
-        let file = open_file(&path, None).expect("the file");
-        let reader = BufferedChunkReader::new(file, &chunk).expect("a reader");
+        let file = open_file(&path, None, &Storage::default()).expect("the file");
+        let reader = BufferedChunkReader::new(file, &chunk, false).expect("a reader");
         let page_after = |reader: &BufferedChunkReader, start: u64| {
             let mut header = Vec::new();
             let read = reader.get_read(start).expect("a header");

@@ -141,6 +141,17 @@ pub(super) enum StoredTime {
     TooLarge,
 }
 
+impl StoredTime {
+    /// A time whose instant is out of range, as such.
+    fn as_far(self) -> Self {
+        match self {
+            Self::Wall(wall_ns) if wall_ns < 0 => Self::TooSmall,
+            Self::Wall(_) => Self::TooLarge,
+            other => other,
+        }
+    }
+}
+
 /// The timestamps of consecutive rows.
 pub(super) struct CandleTimestamps {
     pub timestamps_ns: Vec<i64>,
@@ -213,8 +224,13 @@ impl FileClock {
     /// Converts consecutive instants or local times (nanoseconds, all in range) into timestamps.
     /// Gives the same timestamps as [`Self::timestamp`], many at a time. Requires
     /// [`Self::only_shifts`].
-    pub fn shift(&mut self, times_ns: &mut [i64], row: impl Fn(usize) -> u64) -> Result<()> {
-        if let Err((at, error)) = self.shift_walls(times_ns, &row) {
+    pub fn shift(
+        &mut self,
+        times_ns: &mut [i64],
+        row: impl Fn(usize) -> u64,
+        too_far: impl Fn(usize) -> Error,
+    ) -> Result<()> {
+        if let Err((at, error)) = self.shift_walls(times_ns, &row, too_far) {
             // An earlier row may have an invalid date, which comes first.
             self.shift_to_dates(&mut times_ns[..at], row)?;
             return Err(error);
@@ -233,6 +249,7 @@ impl FileClock {
         &mut self,
         times_ns: &mut [i64],
         row: impl Fn(usize) -> u64,
+        too_far: impl Fn(usize) -> Error,
     ) -> std::result::Result<(), (usize, Error)> {
         let mut at = 0;
         while self.wall.is_some() && at < times_ns.len() {
@@ -246,9 +263,11 @@ impl FileClock {
                 .for_each(|time_ns| *time_ns -= offset_ns);
             at += plain;
             if let Some(time_ns) = times_ns.get_mut(at) {
-                let instant = self.instant(StoredTime::Wall(*time_ns), || row(at));
+                let time = StoredTime::Wall(*time_ns);
+                let instant = self.instant(time, || row(at));
                 let instant = instant.map_err(|error| (at, error))?;
-                *time_ns = instant.unwrap_or(*time_ns);
+                let far = || self.far_timestamp(time.as_far());
+                *time_ns = instant.or_else(far).ok_or_else(|| (at, too_far(at)))?;
                 at += 1;
             }
         }
@@ -346,7 +365,9 @@ impl FileClock {
             let (timestamp_ns, begin_ns) = match self.row(time, || row(position))? {
                 Some(timestamp) => timestamp,
                 None => {
-                    let far = self.far_timestamp(time).ok_or_else(|| too_far(position))?;
+                    let far = self
+                        .far_timestamp(time.as_far())
+                        .ok_or_else(|| too_far(position))?;
                     (far, far)
                 }
             };
@@ -384,9 +405,13 @@ impl FileClock {
             StoredTime::Wall(wall_ns) => (wall_ns, false),
             StoredTime::Date(wall_ns) => (wall_ns, true),
         };
-        let Some(instants) = self.wall.as_mut().map(|clock| clock.instants(wall_ns)) else {
+        let Some(clock) = self.wall.as_mut() else {
             return Ok(Some(wall_ns));
         };
+        if !is_date && !clock.fits(wall_ns) {
+            return Ok(None);
+        }
+        let instants = clock.instants(wall_ns);
         if is_date {
             // The start of the date.
             return Ok(Some(instants.nearest()));
@@ -638,8 +663,11 @@ mod tests {
         FileClock::new(Arc::new(rules), stored, own, zone.as_ref())
     }
 
+    fn too_far(_: usize) -> Error {
+        Error::input(Code::CorruptInput, "too far")
+    }
+
     fn timestamps(clock: &mut FileClock, times: Vec<StoredTime>) -> Result<CandleTimestamps> {
-        let too_far = |_| Error::input(Code::CorruptInput, "too far");
         clock.timestamp(times.into_iter(), |position| position as u64, too_far)
     }
 
@@ -756,7 +784,7 @@ mod tests {
             let mut shifted: Vec<_> = times_s.iter().map(|time_s| time_s * 1_000_000_000).collect();
             let make = if is_wall { StoredTime::Wall } else { StoredTime::Instant };
             let times: Vec<_> = shifted.iter().map(|&time_ns| make(time_ns)).collect();
-            at_once.shift(&mut shifted, |_| 0).expect("no error");
+            at_once.shift(&mut shifted, |_| 0, too_far).expect("no error");
             prop_assert_eq!(timestamps(&mut one_by_one, times).expect("no error").timestamps_ns, shifted);
         }
 
@@ -791,7 +819,7 @@ mod tests {
             }
             let make = if is_wall { StoredTime::Wall } else { StoredTime::Instant };
             let times: Vec<_> = shifted.iter().map(|&time_ns| make(time_ns)).collect();
-            let found = at_once.shift(&mut shifted, |at| at as u64).map(|()| shifted);
+            let found = at_once.shift(&mut shifted, |at| at as u64, too_far).map(|()| shifted);
             let expected = timestamps(&mut one_by_one, times).map(|timestamps| timestamps.timestamps_ns);
             let comparable = |result: Result<Vec<i64>>| {
                 result.map_err(|error| (error.to_string(), error.location().row))

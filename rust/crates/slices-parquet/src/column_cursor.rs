@@ -343,19 +343,21 @@ impl<T: ColumnValue> ColumnCursor<T> {
         let is_last = self.range + 1 == self.ranges.0.len();
         let is_beginning = is_last && self.last_range == LastRange::Beginning;
         let open = self.open.as_ref().expect("the file was just opened");
-        let column = open.guarded(|| {
-            let group = file.metadata.metadata().row_group(range.row_group);
-            // Checked when the file was opened: a row count is not negative.
-            let rows = group.num_rows() as usize;
-            let first = is_beginning.then_some(range.skip + range.rows);
-            let mut column = FixedWidthColumn::new(open.clone(), group.column(leaf), rows, first)?;
-            let skip = range.skip + self.read;
-            let skipped = column.skip(skip)?;
-            Ok(
-                (skipped.rows == skip || !skipped.unsupported_encoding)
-                    .then_some((column, skipped)),
-            )
-        })?;
+        let pages = file.pages_of(open, leaf, range);
+        let column =
+            open.guarded(|| {
+                open.want(&file.bytes_of(open, leaf, range))?;
+                let group = file.metadata.metadata().row_group(range.row_group);
+                // Checked when the file was opened: a row count is not negative.
+                let rows = group.num_rows() as usize;
+                let first = is_beginning.then_some(range.skip + range.rows);
+                let chunk = group.column(leaf);
+                let mut column = FixedWidthColumn::new(open.clone(), chunk, rows, first, pages)?;
+                let skip = range.skip + self.read;
+                let skipped = column.skip(skip)?;
+                Ok((skipped.rows == skip || !skipped.unsupported_encoding)
+                    .then_some((column, skipped)))
+            })?;
         match column {
             None => Ok(self.arrays(file, range)),
             Some((_, skipped)) if skipped.rows < range.skip + self.read => {
@@ -413,6 +415,12 @@ impl<T: ColumnValue> ColumnCursor<T> {
 
     /// Moves to the next range. After the last range of a file, checks that the file is unchanged.
     fn leave_range(&mut self, file: &Arc<ParquetFile>) -> Result<()> {
+        if let (FileColumn::Value(_), Some(open)) = (self.column, &self.open)
+            && open.is_stored()
+        {
+            let range = self.ranges.0[self.range].range;
+            open.done(&file.bytes_of(open, self.column.of(file).leaf, range));
+        }
         self.decoder = None;
         self.range += 1;
         self.read = 0;

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, Chain, Read};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use rustix::io::{Errno, pread};
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::panic_guard::catch_panic;
+use slices_core::request::remote_scheme;
+use slices_store::{Step, Storage, StoredObject};
 
 /// Identifies a file and its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,16 @@ impl Identity {
 #[derive(Debug)]
 pub(super) struct InputFile {
     path: PathBuf,
-    identity: Identity,
+    origin: Origin,
+}
+
+/// Where the bytes of an input are.
+#[derive(Debug)]
+enum Origin {
+    /// In a file of this machine.
+    Local(Identity),
+    /// In an object, which stays open.
+    Stored(Arc<StoredObject>),
 }
 
 impl InputFile {
@@ -78,36 +90,64 @@ impl InputFile {
     /// Opens the file again. That it is the same file implies that it is a regular one, and lies in
     /// its folder.
     pub fn open_again(self: &Arc<Self>) -> Result<PositionedFile> {
+        let identity = match &self.origin {
+            Origin::Local(identity) => identity,
+            Origin::Stored(object) => {
+                let source = Source::Stored(object.clone());
+                return Ok(PositionedFile::new(source, self.clone(), object.len()));
+            }
+        };
         let opened = open_without_blocking(&self.path)
             .and_then(|file| Ok((file.metadata()?, file)))
             .map_err(|error| self.gone_or(unreadable(&self.path, error)));
         let (metadata, file) = opened?;
-        self.check(&metadata)?;
-        Ok(PositionedFile::new(file, self.clone(), metadata.len()))
+        self.check(identity, &metadata)?;
+        Ok(PositionedFile::new(
+            Source::Local(file),
+            self.clone(),
+            metadata.len(),
+        ))
+    }
+
+    /// Whether it is an object.
+    pub fn is_stored(&self) -> bool {
+        matches!(self.origin, Origin::Stored(_))
     }
 
     /// When it was last modified, in nanoseconds since 1970.
     pub fn modified_ns(&self) -> i64 {
-        let (seconds, nanoseconds) = self.identity.modified;
-        seconds
-            .saturating_mul(1_000_000_000)
-            .saturating_add(nanoseconds)
+        match &self.origin {
+            Origin::Local(identity) => {
+                let (seconds, nanoseconds) = identity.modified;
+                seconds
+                    .saturating_mul(1_000_000_000)
+                    .saturating_add(nanoseconds)
+            }
+            Origin::Stored(object) => object.modified_ns(),
+        }
     }
 
     /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
-        self.identity.bytes
+        match &self.origin {
+            Origin::Local(identity) => identity.bytes,
+            Origin::Stored(object) => object.len(),
+        }
     }
 
     /// Checks that the path still names this file, unchanged.
     pub fn check_named(&self) -> Result<()> {
+        let identity = match &self.origin {
+            Origin::Local(identity) => identity,
+            Origin::Stored(object) => return object.check_named(),
+        };
         let metadata = fs::metadata(&self.path);
         let metadata = metadata.map_err(|error| self.gone_or(unreadable(&self.path, error)))?;
-        self.check(&metadata)
+        self.check(identity, &metadata)
     }
 
-    fn check(&self, metadata: &Metadata) -> Result<()> {
-        match self.identity.change_to(&Identity::of(metadata)) {
+    fn check(&self, identity: &Identity, metadata: &Metadata) -> Result<()> {
+        match identity.change_to(&Identity::of(metadata)) {
             Some(what) => Err(self.changed(what)),
             None => Ok(()),
         }
@@ -205,9 +245,47 @@ impl ChunkReader for FileEnd {
 /// An open file.
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    file: File,
+    source: Source,
     /// All its bytes, if it is small and they were read at once.
     contents: Option<Bytes>,
+}
+
+/// The bytes of an open file.
+#[derive(Debug)]
+enum Source {
+    Local(File),
+    /// An object. Its bytes arrive before they are needed, if they were announced.
+    Stored(Arc<StoredObject>),
+}
+
+impl Source {
+    /// Appends some of the next bytes, at most until the length is `length`. Appends none at the
+    /// end.
+    fn read(&self, bytes: &mut Vec<u8>, length: usize, offset: u64) -> Result<usize, ParquetError> {
+        match self {
+            // Read into uninitialised capacity, without writing zeros first.
+            Self::Local(file) => loop {
+                match pread(file, spare_capacity(bytes), offset) {
+                    Err(Errno::INTR) => {}
+                    outcome => return Ok(outcome.map_err(io::Error::from)?),
+                }
+            },
+            Self::Stored(object) => {
+                let from = bytes.len();
+                let part = object.readable(offset, length - from).map_err(failed)?;
+                bytes.resize(from + part.bytes, 0);
+                let (file, at) = part.file();
+                file.read_exact_at(&mut bytes[from..], at)?;
+                Ok(part.bytes)
+            }
+        }
+    }
+}
+
+/// An error of the storage within a call of the library. [`PositionedFile::guarded`] finds the
+/// original.
+fn failed(error: Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
 }
 
 /// A file of at most this size is small.
@@ -223,10 +301,10 @@ pub(super) struct PositionedFile {
 }
 
 impl PositionedFile {
-    fn new(file: File, input: Arc<InputFile>, bytes: u64) -> Self {
+    fn new(source: Source, input: Arc<InputFile>, bytes: u64) -> Self {
         Self {
             file: Arc::new(OpenFile {
-                file,
+                source,
                 contents: None,
             }),
             input,
@@ -271,15 +349,10 @@ impl PositionedFile {
             let start = start as usize;
             return Ok(contents.slice(start..start + length));
         }
-        // Read into uninitialised capacity, without writing zeros first.
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
             let offset = start + bytes.len() as u64;
-            let read = match pread(&self.file.file, spare_capacity(&mut bytes), offset) {
-                Err(Errno::INTR) => continue,
-                outcome => outcome.map_err(io::Error::from)?,
-            };
-            if read == 0 {
+            if self.file.source.read(&mut bytes, length, offset)? == 0 {
                 return Err(ParquetError::EOF("the file became shorter".to_owned()));
             }
         }
@@ -305,10 +378,44 @@ impl PositionedFile {
 
     /// Checks that the file is unchanged since it was opened, so that all reads are consistent.
     pub fn check(&self) -> Result<()> {
-        let metadata = self.file.file.metadata();
-        let path = &self.input.path;
-        let metadata = metadata.map_err(|error| unreadable(path, error))?;
-        self.input.check(&metadata)
+        match (&self.file.source, &self.input.origin) {
+            (Source::Local(file), Origin::Local(identity)) => {
+                let metadata = file.metadata();
+                let path = &self.input.path;
+                let metadata = metadata.map_err(|error| unreadable(path, error))?;
+                self.input.check(identity, &metadata)
+            }
+            // Each answer is of the version that was opened.
+            (Source::Stored(object), _) | (_, Origin::Stored(object)) => object.check_read(),
+        }
+    }
+
+    /// Whether it is an object, of which every byte has to be fetched.
+    pub fn is_stored(&self) -> bool {
+        matches!(self.file.source, Source::Stored(_))
+    }
+
+    /// Announces what will be read of an object, step by step; `all` of it, or some.
+    pub fn plan(&self, steps: Vec<Step>, all: bool) -> Result<()> {
+        match &self.file.source {
+            Source::Local(_) => Ok(()),
+            Source::Stored(object) => object.plan(steps, all),
+        }
+    }
+
+    /// Says that some ranges are about to be read, so that an object is asked for them at once.
+    pub fn want(&self, ranges: &[Range<u64>]) -> Result<(), ParquetError> {
+        match &self.file.source {
+            Source::Local(_) => Ok(()),
+            Source::Stored(object) => object.want(ranges).map_err(failed),
+        }
+    }
+
+    /// Says that the one reader of announced ranges is done with them.
+    pub fn done(&self, ranges: &[Range<u64>]) {
+        if let Source::Stored(object) = &self.file.source {
+            ranges.iter().for_each(|range| object.done(range));
+        }
     }
 
     /// [`Self::check`] within a call of the library.
@@ -322,6 +429,9 @@ impl PositionedFile {
         let damaged = |message| damaged(&self.input.path, message);
         let damaged = match catch_panic(decode) {
             Ok(Ok(value)) => return Ok(value),
+            Ok(Err(ParquetError::External(error))) if error.is::<Error>() => {
+                return Err(*error.downcast().expect("it is an error of ours"));
+            }
             Ok(Err(error)) => {
                 damaged(format!("cannot read the Parquet file: {error}")).with_source(error)
             }
@@ -366,7 +476,17 @@ pub(super) struct PositionedRead {
 
 impl Read for PositionedRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.file.read_at(buffer, self.offset)?;
+        let read = match &self.file.source {
+            Source::Local(file) => file.read_at(buffer, self.offset)?,
+            Source::Stored(object) if self.offset < object.len() => {
+                let left = usize::try_from(object.len() - self.offset).unwrap_or(usize::MAX);
+                let part = object.readable(self.offset, buffer.len().min(left));
+                let part = part.map_err(io::Error::other)?;
+                let (file, at) = part.file();
+                file.read_at(&mut buffer[..part.bytes], at)?
+            }
+            Source::Stored(_) => 0,
+        };
         if read == 0 && !buffer.is_empty() {
             // No page ends with the file, so a damaged length leads here. Without an error, the
             // library would read on for the declared length.
@@ -378,13 +498,29 @@ impl Read for PositionedRead {
 }
 
 /// Opens an input file for the first time.
-pub(super) fn open_file(path: &Path, within: Option<&Path>) -> Result<PositionedFile> {
-    let (file, metadata) = open_regular(path, within)?;
+pub(super) fn open_file(
+    path: &Path,
+    within: Option<&Path>,
+    storage: &Storage,
+) -> Result<PositionedFile> {
+    let (source, origin, bytes) = if remote_scheme(path).is_some() {
+        let object = storage.open(path)?;
+        let bytes = object.len();
+        (
+            Source::Stored(object.clone()),
+            Origin::Stored(object),
+            bytes,
+        )
+    } else {
+        let (file, metadata) = open_regular(path, within)?;
+        let identity = Identity::of(&metadata);
+        (Source::Local(file), Origin::Local(identity), metadata.len())
+    };
     let input = InputFile {
         path: path.to_owned(),
-        identity: Identity::of(&metadata),
+        origin,
     };
-    Ok(PositionedFile::new(file, Arc::new(input), metadata.len()))
+    Ok(PositionedFile::new(source, Arc::new(input), bytes))
 }
 
 fn open_regular(path: &Path, within: Option<&Path>) -> Result<(File, Metadata)> {
@@ -484,7 +620,7 @@ mod tests {
     fn reading_beyond_the_end_is_an_error_and_not_nothing() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(b"four").expect("room for four bytes");
-        let opened = open_file(file.path(), None).expect("the file");
+        let opened = open_file(file.path(), None, &Storage::default()).expect("the file");
         let mut read = String::new();
         let outcome = opened
             .get_read(1)

@@ -20,6 +20,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::buffered_chunk_reader::BufferedChunkReader;
 use super::file::PositionedFile;
 use super::page_header::DictionaryPage;
+use super::page_index::Pages;
 use super::rle_bit_packed::RleBitPacked;
 
 /// Number of indexes or levels to unpack at a time. They stay in the first-level cache.
@@ -102,17 +103,22 @@ enum Values {
 
 impl FixedWidthColumn {
     /// Creates a reader of a column chunk of `rows` rows. If it will read only those before
-    /// `first`, another reader must read the others before anything relies on these.
+    /// `first`, another reader must read the others before anything relies on these. If the places
+    /// of the pages are known, it reads nothing of a page that it skips.
     pub fn new(
         file: PositionedFile,
         chunk: &ColumnChunkMetaData,
         rows: usize,
         first: Option<usize>,
+        places: Pages,
     ) -> Result<Self, ParquetError> {
-        let chunk_reader = Arc::new(BufferedChunkReader::new(file, chunk)?);
+        let has_places = places.is_some();
+        let chunk_reader = Arc::new(BufferedChunkReader::new(file, chunk, has_places)?);
         let wants_few = first.is_some_and(|first| first < rows / 2)
-            && chunk.compression() == Compression::SNAPPY;
-        let pages = SerializedPageReader::new(chunk_reader.clone(), chunk, rows, None)?;
+            && chunk.compression() == Compression::SNAPPY
+            && !has_places;
+        let places = places.map(|places| places.to_vec());
+        let pages = SerializedPageReader::new(chunk_reader.clone(), chunk, rows, places)?;
         Ok(Self {
             pages: Some(pages),
             dictionary_beginning: wants_few.then(|| chunk_reader.first_page()).flatten(),
@@ -148,7 +154,10 @@ impl FixedWidthColumn {
                 if !self.unsupported_encoding
                     && let Some(pages) = &mut self.pages
                     && let Some(next) = pages.peek_next_page()?
-                    && let Some(levels) = next.num_levels.or(next.is_dict.then_some(0))
+                    && let Some(levels) = next
+                        .num_levels
+                        .or(next.num_rows)
+                        .or(next.is_dict.then_some(0))
                     && levels <= left
                 {
                     // The dictionary is kept for the page that needs it.
@@ -180,7 +189,8 @@ impl FixedWidthColumn {
             let Some(pages) = &mut self.pages else {
                 return Ok(false);
             };
-            if pages.peek_next_page()?.is_some_and(|next| next.is_dict) {
+            let next = pages.peek_next_page()?;
+            if next.as_ref().is_some_and(|next| next.is_dict) {
                 // The first page that needs the dictionary loads it.
                 pages.skip_next_page()?;
                 continue;
@@ -190,6 +200,11 @@ impl FixedWidthColumn {
             let Some(page) = pages.get_next_page()? else {
                 return Ok(false);
             };
+            let declared = next.and_then(|next| next.num_levels.or(next.num_rows));
+            if declared.is_some_and(|rows| rows != page.num_values() as usize) {
+                let message = "the page index contradicts the number of rows of a page";
+                return Err(ParquetError::General(message.to_owned()));
+            }
             match DataPage::new(&page, self.may_be_null)? {
                 Some(page) if self.load_dictionary(&page)? => {
                     self.page = page;

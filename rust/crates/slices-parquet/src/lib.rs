@@ -5,7 +5,7 @@
 //! Decoder errors and panics become [`slices_core::Code::CorruptInput`] with the file's name.
 //! Nothing here knows windows, sessions or order.
 //!
-//! May import `slices-core`. The only crate that names the Parquet library.
+//! May import `slices-core` and `slices-store`. The only crate that names the Parquet library.
 
 mod arrays;
 #[doc(hidden)]
@@ -14,6 +14,7 @@ mod buffered_chunk_reader;
 mod clock;
 mod column_cursor;
 mod columns;
+mod fetching;
 mod file;
 mod fixed_width;
 mod formats;

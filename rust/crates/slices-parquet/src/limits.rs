@@ -156,6 +156,26 @@ impl ChunkLimits {
         Ok(())
     }
 
+    /// Checks a page that the library is about to decompress, with the header before it. Leaves out
+    /// bytes behind the page.
+    pub fn check_whole_page(
+        &self,
+        file: &PositionedFile,
+        start: u64,
+        bytes: &Bytes,
+    ) -> Result<Bytes, ParquetError> {
+        let page = DeclaredPage::read(bytes);
+        let page = page.ok_or_else(|| implausible("page header is invalid"))?;
+        self.check_header(file, start, bytes)?;
+        let end = page.header_bytes + declared_bytes(page.compressed_bytes)?;
+        if end > bytes.len() {
+            return Err(implausible("the page index contradicts the size of a page"));
+        }
+        let first = start + page.header_bytes as u64;
+        self.check_page(first, &bytes.slice(page.header_bytes..end))?;
+        Ok(bytes.slice(..end))
+    }
+
     /// Checks a page that the library is about to decompress.
     pub fn check_page(&self, start: u64, page: &Bytes) -> Result<(), ParquetError> {
         let Some(seen) = self.lock().page_at(start) else {

@@ -1,15 +1,21 @@
 //! Reads the page index of a column: the rows and bounds of each page, which the writer stored
 //! behind the data. Checks what the index declares before the Parquet library decodes it.
 
+use std::sync::Arc;
+
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::index_reader::{decode_column_index, decode_offset_index};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::ChunkReader;
 
 use super::file::PositionedFile;
 use super::limits::{check_index, check_index_lists};
 use super::page_header::StoredBounds;
+
+/// Where the pages of a column chunk are, if an index says so without contradicting itself.
+pub(super) type Pages = Option<Arc<[PageLocation]>>;
 
 /// Rows and bounds of each page of a column chunk of `rows` rows, by its page index.
 ///
@@ -50,13 +56,13 @@ pub(super) fn indexed_pages(
 }
 
 /// The position of an index in the file: its first byte and its length.
-fn index_bytes(offset: Option<i64>, length: Option<i32>) -> Option<(u64, usize)> {
+pub(super) fn index_bytes(offset: Option<i64>, length: Option<i32>) -> Option<(u64, usize)> {
     let offset = u64::try_from(offset?).ok()?;
     let length = usize::try_from(length?).ok()?;
     Some((offset, length))
 }
 
-fn read_index(
+pub(super) fn read_index(
     file: &PositionedFile,
     (offset, length): (u64, usize),
 ) -> Result<bytes::Bytes, ParquetError> {
@@ -99,6 +105,8 @@ mod tests {
     use parquet::file::properties::WriterProperties;
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
+    use slices_store::Storage;
+
     use super::super::file::open_file;
     use super::super::pages::declared_pages;
     use super::*;
@@ -126,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("one.parquet");
         let chunk = write(&path);
-        let file = open_file(&path, None).expect("the file");
+        let file = open_file(&path, None, &Storage::default()).expect("the file");
         let indexed = indexed_pages(&file, &chunk, 1_000).expect("an index");
         assert_eq!(indexed.len(), 16);
         assert_eq!(
@@ -149,7 +157,7 @@ mod tests {
             let mut bytes = honest.clone();
             bytes[at] ^= 0xa5;
             fs::write(&path, bytes).expect("the damaged file");
-            let file = open_file(&path, None).expect("the file");
+            let file = open_file(&path, None, &Storage::default()).expect("the file");
             if let Some(pages) = indexed_pages(&file, &chunk, 1_000) {
                 let rows: usize = pages.iter().map(|page| page.rows).sum();
                 assert_eq!(rows, 1_000, "byte {at}");

@@ -36,9 +36,13 @@ impl SeriesFile {
                 && pages.iter().map(|page| page.max).max() == Some(max)
         };
         let rows = file.row_group_rows().nth(row_group).unwrap_or_default();
-        let pages = indexed_pages(&open, chunk, rows)
-            .filter(adds_up)
-            .or_else(|| declared_pages(&open, chunk, rows).filter(adds_up));
+        // An object is not asked for each header: without an index, its group is read as a whole.
+        let declared = || match open.is_stored() {
+            true => None,
+            false => declared_pages(&open, chunk, rows).filter(adds_up),
+        };
+        let pages = indexed_pages(&open, chunk, rows).filter(adds_up);
+        let pages = pages.or_else(declared);
         let whole = || StoredBounds { rows, min, max };
         let pages = pages.unwrap_or_else(|| vec![whole()]);
         let stamped = pages.into_iter().map(|page| {
@@ -99,6 +103,10 @@ fn decompressor_bytes(chunk: &ColumnChunkMetaData) -> u64 {
 /// Number of bytes that a reader of a column chunk holds while it reads page after page: those of
 /// the dictionary and of the largest page, decompressed. `None` if the headers do not say so.
 pub(super) fn open_chunk_bytes(file: &PositionedFile, chunk: &ColumnChunkMetaData) -> Option<u64> {
+    if file.is_stored() {
+        // All of it would be fetched for the headers.
+        return None;
+    }
     let (mut at, end) = chunk_bytes(chunk).ok()?;
     let end = end.min(file.len());
     let mut dictionary_bytes = 0;

@@ -1,5 +1,6 @@
 //! Opens one Parquet file: reads its footer and finds its columns. Makes the errors that name it.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -18,9 +19,11 @@ use super::file::{
 };
 use super::formats::{ENCRYPTED, TELLING_BYTES, format_of};
 use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
+use super::page_index::Pages;
 use super::recent_files::RecentFiles;
 use slices_core::error::{Code, Error, Result};
 use slices_core::request::{TimestampUnit, Zone};
+use slices_store::Storage;
 
 /// The file to read, and how to read it.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,10 @@ pub struct FileOptions<'a> {
     pub asks_zone: bool,
     /// How long the file stays open.
     pub stays_open: StaysOpen<'a>,
+    /// Where objects come from.
+    pub storage: &'a Storage,
+    /// Whether its rows are read next, so that those of an object may be fetched ahead.
+    pub reads_rows: bool,
 }
 
 /// How long a file stays open beyond each time that it is read.
@@ -77,6 +84,8 @@ pub struct ParquetFile {
     _open: Option<PositionedFile>,
     /// Where it is kept otherwise.
     recent: Option<Arc<RecentFiles>>,
+    /// The pages of column chunks of an object, by row group and column.
+    pub(super) pages: Mutex<HashMap<(usize, usize), Pages>>,
     pub(super) metadata: ArrowReaderMetadata,
     pub(super) timestamp: Column,
     /// Columns of numbers: the five values of a candle, or indicators.
@@ -103,7 +112,7 @@ impl ParquetFile {
             StaysOpen::Recently(recent) => Some(recent.clone()),
         };
         let file = opened_with(recent.as_deref(), || {
-            open_file(path, options.within.map(Arc::as_ref))
+            open_file(path, options.within.map(Arc::as_ref), options.storage)
         })?;
         let timestamp = options.timestamp;
         let metadata = file.guarded(|| {
@@ -161,6 +170,7 @@ impl ParquetFile {
             shared: Mutex::new(file.downgrade()),
             _open: recent.is_none().then_some(file),
             recent,
+            pages: Mutex::default(),
             metadata,
             timestamp: timestamp_column,
             values,
@@ -179,6 +189,11 @@ impl ParquetFile {
     /// The path of the file.
     pub fn path(&self) -> &Path {
         self.input.path()
+    }
+
+    /// Whether it is an object, of which every byte has to be fetched.
+    pub fn is_stored(&self) -> bool {
+        self.input.is_stored()
     }
 
     /// Checks that the file still has its name, and is unchanged since it was opened.

@@ -118,6 +118,9 @@ impl SeriesFile {
         if opened.file.physical_type(opened.file.timestamp.leaf) == PhysicalType::INT96 {
             opened.find_far_rows()?;
         }
+        if options.reads_rows {
+            opened.announce(&options)?;
+        }
         Ok(Opened::File(Box::new(opened)))
     }
 
@@ -218,6 +221,22 @@ impl SeriesFile {
                 ]));
         }
         Ok(())
+    }
+
+    /// Announces the row groups within reach. Of those that lie there in part, a page index may say
+    /// later which pages are needed.
+    fn announce(&self, options: &FileOptions<'_>) -> Result<()> {
+        let reach = &options.time.reach_ns;
+        let has_no_limits = *reach == (i64::MIN..=i64::MAX);
+        self.file
+            .announce_groups(|group| match self.timestamp_bounds(group) {
+                None => has_no_limits,
+                Some((min, max)) => {
+                    let is_inside = reach.contains(&min) && reach.contains(&max);
+                    let is_outside = max < *reach.start() || *reach.end() < min;
+                    is_inside || !is_outside && !self.file.has_page_index(group)
+                }
+            })
     }
 
     /// The bounds of the timestamps of a row group, by its statistics.

@@ -10,6 +10,7 @@ use super::{FileContents, FileOptions, Opened, Projection, SeriesFile, StaysOpen
 use slices_core::error::{Code, Error, Result};
 use slices_core::request::parse_timestamp;
 use slices_core::session::{Hours, SessionFault};
+use slices_store::Storage;
 
 const OPEN: &str = "open";
 const CLOSE: &str = "close";
@@ -27,8 +28,8 @@ const PARQUET_MAGIC: &[u8] = b"PAR1";
 ///
 /// [`Code::CorruptInput`] if the file cannot be read, a cell is not a timestamp, or a session is
 /// empty or overlaps another. [`Code::SchemaMismatch`] if a column is missing or has a wrong type.
-pub fn read_sessions(path: &Path) -> Result<Hours> {
-    let file = open_file(path, None)?;
+pub fn read_sessions(path: &Path, storage: &Storage) -> Result<Hours> {
+    let file = open_file(path, None, storage)?;
     if Length::len(&file) > FILE_BYTES_MAX {
         let message =
             format!("the file of sessions is too large: expected at most {FILE_BYTES_MAX} bytes");
@@ -36,7 +37,10 @@ pub fn read_sessions(path: &Path) -> Result<Hours> {
     }
     let bytes = file.guarded(|| file.get_bytes(0, Length::len(&file) as usize))?;
     let (opens_ns, closes_ns) = if bytes.starts_with(PARQUET_MAGIC) {
-        (parquet_column(path, OPEN)?, parquet_column(path, CLOSE)?)
+        (
+            parquet_column(path, OPEN, storage)?,
+            parquet_column(path, CLOSE, storage)?,
+        )
     } else {
         csv_columns(path, &bytes)?
     };
@@ -62,7 +66,7 @@ pub fn read_sessions(path: &Path) -> Result<Hours> {
     })
 }
 
-fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
+fn parquet_column(path: &Path, name: &str, storage: &Storage) -> Result<Vec<i64>> {
     let opened = SeriesFile::open(FileOptions {
         path,
         within: None,
@@ -74,6 +78,8 @@ fn parquet_column(path: &Path, name: &str) -> Result<Vec<i64>> {
         zone: None,
         asks_zone: false,
         stays_open: StaysOpen::Always,
+        storage,
+        reads_rows: false,
     })?;
     let Opened::File(file) = opened else {
         return Ok(Vec::new());

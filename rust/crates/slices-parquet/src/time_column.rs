@@ -79,7 +79,15 @@ impl TimeColumn {
                     && self.all_fit(&numbers) =>
             {
                 let mut timestamps = self.scaled(owned(numbers), &row)?;
-                let shifted = self.clock.shift(&mut timestamps, row);
+                let file = self.file.clone();
+                let too_far = |position| {
+                    file.corrupt(
+                        "the local time is an instant that does not fit 64-bit nanoseconds",
+                    )
+                    .at_row(row(position))
+                    .at_column(&file.timestamp.name)
+                };
+                let shifted = self.clock.shift(&mut timestamps, &row, too_far);
                 shifted.map_err(|error| self.at_timestamps(error))?;
                 Ok(only_timestamps(timestamps))
             }

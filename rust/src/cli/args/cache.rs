@@ -45,7 +45,7 @@ pub fn parse_size(text: &str) -> Result<ByteSize, String> {
 }
 
 /// Refuses a folder that is a URI.
-pub fn check_local_folder(folder: &Path) -> Result<(), Error> {
+fn check_local_folder(folder: &Path) -> Result<(), Error> {
     check_local_path(&folder.to_string_lossy()).map_err(|error| {
         Error::bad_request(error.code(), error.message()).with_hint("name a local folder")
     })

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use omega_slices::{Error, Tolerance};
 
+use crate::cli::args::StorageArguments;
+
 #[derive(Debug, Args)]
 #[command(after_help = DIFF_HELP)]
 pub struct DiffArguments {
-    /// File or stream of slices; - reads stdin.
+    /// File or stream of slices, or folder of parts, by its path or URI; - reads stdin.
     #[arg(value_name = "A")]
     pub a: PathBuf,
 
@@ -24,6 +26,9 @@ pub struct DiffArguments {
         allow_hyphen_values = true
     )]
     tolerance: f64,
+
+    #[command(flatten)]
+    pub storage: StorageArguments,
 
     /// Write one JSON document instead of text.
     #[arg(long)]

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::args::StorageArguments;
+
 #[derive(Debug, Args)]
 #[command(after_help = INSPECT_HELP)]
 pub struct InspectArguments {
-    /// File or stream of slices; - reads stdin.
+    /// File or stream of slices, or folder of parts, by its path or URI; - reads stdin.
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
+
+    #[command(flatten)]
+    pub storage: StorageArguments,
 
     /// Write one JSON document instead of text.
     #[arg(long)]

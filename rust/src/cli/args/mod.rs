@@ -5,9 +5,11 @@ mod coverage;
 mod diff;
 mod inputs;
 mod inspect;
+mod object;
 mod precompute;
 mod request;
 mod series;
+mod storage;
 mod sync;
 
 use std::ffi::OsString;
@@ -16,14 +18,16 @@ use std::sync::LazyLock;
 use clap::{Parser, Subcommand, ValueEnum};
 use omega_slices::zone_rules_release;
 
-pub use self::cache::{CacheArguments, CacheCommand, CacheCommandArguments, check_local_folder};
+pub use self::cache::{CacheArguments, CacheCommand, CacheCommandArguments};
 pub use self::coverage::CoverageArguments;
 pub use self::diff::DiffArguments;
 pub use self::inputs::InputsArguments;
 pub use self::inspect::InspectArguments;
+pub use self::object::{ObjectArguments, ObjectCommand, PartArguments};
 pub use self::precompute::PrecomputeArguments;
 pub use self::request::RequestArguments;
 pub use self::series::SeriesArguments;
+pub use self::storage::StorageArguments;
 pub use self::sync::SyncArguments;
 
 /// Synchronise the candles of many symbols: Parquet in, Arrow slices out.
@@ -73,6 +77,12 @@ pub enum Command {
     Diff(DiffArguments),
     /// List or remove the files that sync --cache keeps.
     Cache(CacheCommandArguments),
+    /// Read or write an object as it is, for the Python package.
+    #[command(hide = true)]
+    Object(ObjectArguments),
+    /// Make one part of a precomputed request, for the Python package.
+    #[command(hide = true)]
+    Part(Box<PartArguments>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

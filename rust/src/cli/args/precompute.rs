@@ -15,8 +15,8 @@ pub struct PrecomputeArguments {
     #[command(flatten)]
     pub request: RequestArguments,
 
-    /// Folder of the parts, which is made if it is missing.
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder or URI of the parts; a folder is made if it is missing.
+    #[arg(long, value_name = "FOLDER|URI")]
     pub into: PathBuf,
 
     /// How to cut the request: at the beginnings of periods in UTC, or into a number of parts.

@@ -13,6 +13,7 @@ use omega_slices::{
 };
 
 use super::cache::parse_size;
+use super::storage::StorageArguments;
 
 /// Names the root of the input files if no argument does.
 const DATA_VARIABLE: &str = "OMEGA_DATA_PARQUET_ROOT";
@@ -20,8 +21,8 @@ const DEFAULT_DATA: &str = "data/parquet";
 
 #[derive(Debug, Args)]
 pub struct SeriesArguments {
-    /// Root folder of the candle files. [default: the environment variable OMEGA_DATA_PARQUET_ROOT,
-    /// else data/parquet]
+    /// Root folder or URI of the candle files. [default: the environment variable
+    /// OMEGA_DATA_PARQUET_ROOT, else data/parquet]
     #[arg(long, value_name = "ROOT", conflicts_with = "inputs")]
     data: Option<PathBuf>,
 
@@ -198,6 +199,9 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     temp_limit: Option<ByteSize>,
 
+    #[command(flatten)]
+    storage: StorageArguments,
+
     /// Rows of a series to decode at a time; never changes the output.
     #[arg(long, value_name = "N", hide = true)]
     chunk_rows: Option<NonZeroUsize>,
@@ -311,6 +315,7 @@ impl SeriesArguments {
     /// turns out not to need it.
     pub fn read_options(&self) -> Result<ReadOptions, Error> {
         let mut options = ReadOptions::new()
+            .with_storage(self.storage.options()?)
             .with_follow_links(self.follow_links)
             .with_strict(self.strict);
         if let Some(threads) = self.threads {

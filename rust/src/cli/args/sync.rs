@@ -21,7 +21,7 @@ pub struct SyncArguments {
     #[arg(long, value_enum, default_value = "auto")]
     pub progress: ProgressMode,
 
-    /// Write to FILE instead of stdout: x.arrow (Arrow IPC file) or x.arrows (stream).
+    /// Write to FILE or a URI instead of stdout: x.arrow (Arrow IPC file) or x.arrows (stream).
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 

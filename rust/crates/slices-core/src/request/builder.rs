@@ -8,7 +8,7 @@ use super::{
     Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fields, Fill, HigherTimeframe,
     MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, Session, Stamped, SymbolPattern,
     Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit, UnsortedPolicy, Zone,
-    check_local_path, format_timestamp,
+    check_readable, format_timestamp, without_file_scheme,
 };
 use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
@@ -136,7 +136,7 @@ impl RequestBuilder {
     /// Sets a Parquet or CSV file of sessions, with the columns `open` (included) and `close`
     /// (excluded).
     pub fn session_file(mut self, session_file: Option<PathBuf>) -> Self {
-        self.request.session_file = session_file;
+        self.request.session_file = session_file.map(without_file_scheme);
         self
     }
 
@@ -160,7 +160,7 @@ impl RequestBuilder {
 
     /// Sets a JSON document that lists the input files, instead of a root folder and templates.
     pub fn inputs(mut self, inputs: Option<PathBuf>) -> Self {
-        self.request.inputs = inputs;
+        self.request.inputs = inputs.map(without_file_scheme);
         self
     }
 
@@ -334,9 +334,9 @@ fn check_places(request: &Request) -> Result<()> {
             .map(|path| path.to_string_lossy());
         return places
             .chain(templates.map(Into::into))
-            .try_for_each(|place| check_local_path(&place));
+            .try_for_each(|place| check_readable(&place));
     };
-    check_local_path(&inputs.to_string_lossy())?;
+    check_readable(&inputs.to_string_lossy())?;
     if !request.data.as_os_str().is_empty()
         || request.path_template.is_some()
         || request.indicator_template.is_some()
@@ -355,7 +355,7 @@ fn check_places(request: &Request) -> Result<()> {
     let sessions = request.session_file.iter();
     sessions
         .map(|path| path.to_string_lossy())
-        .try_for_each(|place| check_local_path(&place))
+        .try_for_each(|place| check_readable(&place))
 }
 
 fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<()> {

@@ -39,7 +39,10 @@ pub use template::{PathPattern, TemplateFields};
 pub use time::{format_timestamp, parse_timestamp};
 pub use timeframe::Timeframe;
 pub use timeline::Timeline;
-pub use uri::{check_local_path, uri_scheme};
+pub use uri::{
+    Scheme, check_local_path, check_readable, check_writable, remote_scheme, uri_scheme,
+    without_file_scheme,
+};
 pub use zone::{ClockChange, Instants, WallClock};
 pub use zone::{Zone, zone_rules_release};
 
@@ -193,7 +196,7 @@ impl Request {
     pub fn builder(data: impl Into<PathBuf>) -> RequestBuilder {
         RequestBuilder {
             request: Self {
-                data: data.into(),
+                data: without_file_scheme(data.into()),
                 symbols: Symbols::Listed(Vec::new()),
                 timeframe: "M1".parse().expect("M1 is a timeframe"),
                 price_types: vec![PriceType::Bid, PriceType::Ask],

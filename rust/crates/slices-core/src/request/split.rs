@@ -11,7 +11,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
 
 use crate::error::Error;
-use crate::request::{Request, Timeframe};
+use crate::request::{Fill, Request, Timeframe};
 use crate::units::NANOSECONDS_PER_SECOND;
 
 /// The largest number of parts to ask for.
@@ -78,7 +78,7 @@ impl Request {
     /// rows in the window, the request is its own only part.
     #[must_use]
     pub fn split_within(&self, by: SplitBy, rows: Option<RangeInclusive<i64>>) -> Vec<Self> {
-        let (first, last) = rows.map(RangeInclusive::into_inner).unzip();
+        let (first, last) = rows.map(|rows| self.whole_candles(rows)).unzip();
         let (Some(first_ns), Some(last_ns)) = (self.start_ns.or(first), self.end_ns().or(last))
         else {
             return vec![self.clone()];
@@ -102,6 +102,33 @@ impl Request {
     }
 }
 
+impl Request {
+    /// The range that rows take once they are floored. Rows of other series lie in the first and
+    /// the last candle too.
+    fn whole_candles(&self, rows: RangeInclusive<i64>) -> (i64, i64) {
+        let (first_ns, last_ns) = rows.into_inner();
+        if !self.normalize {
+            return (first_ns, last_ns);
+        }
+        let timeframe = &self.timeframe;
+        let next_ns = timeframe.bar_open_ns(timeframe.bar(last_ns) + 1);
+        let last_ns = if next_ns == i64::MAX {
+            next_ns
+        } else {
+            next_ns - 1
+        };
+        (timeframe.bar_open_ns(timeframe.bar(first_ns)), last_ns)
+    }
+
+    /// Whether the window begins inside a candle. The whole makes it of its own rows alone, while a
+    /// part would carry rows from before.
+    #[must_use]
+    pub fn starts_inside_a_candle(&self) -> bool {
+        let starts_inside = |start_ns| self.timeframe.floor(start_ns) != Some(start_ns);
+        self.normalize && self.fill == Fill::Forward && self.start_ns.is_some_and(starts_inside)
+    }
+}
+
 /// The first timestamp of each part of a window.
 fn starts(window: RangeInclusive<i64>, timeframe: &Timeframe, by: SplitBy) -> Vec<i64> {
     let (first_ns, last_ns) = window.into_inner();
@@ -113,6 +140,10 @@ fn starts(window: RangeInclusive<i64>, timeframe: &Timeframe, by: SplitBy) -> Ve
         } else {
             timeframe.bar_open_ns(bar + 1)
         };
+        // No candle begins at the last instant of all, unless that lies on the grid.
+        if timeframe.floor(start_ns) != Some(start_ns) {
+            return;
+        }
         if starts.last().is_some_and(|&last| last < start_ns) && start_ns <= last_ns {
             starts.push(start_ns);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::request::{PriceType, Reading};
+use crate::request::{PriceType, Reading, without_file_scheme};
 
 /// A path with the fields `{root}`, `{symbol}`, `{timeframe}`, `{side}` (lower case) and `{SIDE}`
 /// (upper case). `*` stands for any characters within one path component.
@@ -52,6 +52,8 @@ impl PathTemplate {
         if text.is_empty() || text.contains('\0') {
             return Err(bad("it is empty or contains a NUL character".to_owned()));
         }
+        let place = without_file_scheme(text.into());
+        let text = place.to_str().unwrap_or(text);
         let mut pieces = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -186,6 +188,11 @@ impl PathTemplate {
                 last(&mut parts).push_text(name);
             }
         }
+        let name = |number: usize| parts.get(number).and_then(NamePattern::literal);
+        if name(0).is_some_and(|scheme| scheme.ends_with(':')) && name(1) == Some("") {
+            // The slashes of a URI are those of its scheme, or part of the name of an object.
+            return PathPattern { parts };
+        }
         // Repeated slashes count as one; the slash before the first name is the root.
         let mut number = 0;
         parts.retain(|part| {
@@ -291,7 +298,9 @@ impl PathPattern {
         names.join("/")
     }
 
-    fn matches(&self, names: &[&str]) -> bool {
+    /// Whether the names between the slashes of a path match.
+    #[must_use]
+    pub fn matches(&self, names: &[&str]) -> bool {
         self.parts.len() == names.len()
             && self
                 .parts

@@ -305,6 +305,23 @@ impl WallClock {
         instant_ns.saturating_add(self.offset_ns)
     }
 
+    /// Whether the instants at which the clock shows a local time fit 64-bit nanoseconds.
+    pub fn fits(&mut self, wall_ns: i64) -> bool {
+        if far_from_the_ends(&(i64::MIN..i64::MAX)).contains(&wall_ns) {
+            return true;
+        }
+        let (wall_s, fraction_ns) = split(wall_ns);
+        let fits = |instant_s: i64| {
+            let instant_ns = i128::from(instant_s) * i128::from(NANOSECONDS_PER_SECOND);
+            i64::try_from(instant_ns + i128::from(fraction_ns)).is_ok()
+        };
+        match self.zone.instants(wall_s) {
+            WallTime::Once(instant_s) => fits(instant_s),
+            WallTime::Skipped([earlier_s, _, later_s])
+            | WallTime::Twice([earlier_s, _, later_s]) => fits(earlier_s) && fits(later_s),
+        }
+    }
+
     /// The instants at which the clock shows a local time; saturates too.
     pub fn instants(&mut self, wall_ns: i64) -> Instants {
         if self.walls_ns.contains(&wall_ns) {

@@ -26,6 +26,7 @@ use slices_core::error::Result;
 use slices_core::report::{Report, Warning};
 use slices_core::request::{Request, Timeline};
 use slices_core::units::NANOSECONDS_PER_SECOND;
+use slices_store::{Storage, Traffic};
 
 /// Target number of rows (slices × symbols) of a full batch.
 const BATCH_ROWS: usize = 65_536;
@@ -102,6 +103,7 @@ pub struct SliceBatches {
     warnings: Vec<Warning>,
     /// The memory of the columns, and their temporary file.
     sources: ColumnSources,
+    storage: Storage,
     /// The memory of everything else.
     _held: Vec<Reservation>,
     /// Last, so that it outlives the tasks above.
@@ -134,14 +136,18 @@ impl SliceBatches {
         options: &ReadOptions,
         mut observer: impl FnMut(ObservedSeries<'_>) -> Box<dyn SeriesObserver>,
     ) -> Result<Self> {
-        let Inputs { hours, resolved } = inputs;
+        let Inputs {
+            hours,
+            resolved,
+            storage,
+        } = inputs;
         let number = resolved.series.len();
         let memory = options.memory_budget();
         // No series has work for more than two threads at a time.
         let busy_threads = options.threads().get().min(2 * number.max(1)) as u64;
         let process = PROCESS_BYTES + THREAD_BYTES * busy_threads;
         let mut held = vec![memory.reserve(process, "the program itself")?];
-        let rules = options.series_rules(request, hours.as_ref(), number, &memory);
+        let rules = options.series_rules(request, hours.as_ref(), number, &memory, &storage);
         let thread_pool = ThreadPool::start(options.threads())?;
         let roles: Vec<_> = resolved.series.iter().map(|files| files.role).collect();
         let mut series: Vec<_> = resolved
@@ -226,6 +232,7 @@ impl SliceBatches {
             last_timestamp_ns: None,
             warnings: Vec::new(),
             sources,
+            storage,
             _held: held,
             _thread_pool: thread_pool,
         })
@@ -275,6 +282,12 @@ impl SliceBatches {
         report.first_timestamp_ns = self.first_timestamp_ns;
         report.last_timestamp_ns = self.last_timestamp_ns;
         report
+    }
+
+    /// The requests and bytes so far, if any input is an object.
+    #[must_use]
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.storage.traffic()
     }
 
     /// The empty batch that seals the stream, with the schema and dictionary of all batches.
@@ -360,6 +373,7 @@ impl SliceBatches {
                 self.columns.take(0)?;
                 // Each file was consistent when it was read. They belong together only if all still
                 // exist unchanged.
+                self.storage.check_all()?;
                 self.all_series
                     .iter()
                     .try_for_each(|series| series.check_named())

@@ -9,6 +9,7 @@ use crate::series_files::Resolved;
 use slices_core::error::Result;
 use slices_core::request::Request;
 use slices_core::session::Hours;
+use slices_store::Storage;
 
 /// The files of every series, and the sessions of the session file.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Inputs {
     pub hours: Option<Arc<Hours>>,
     /// The files of each series.
     pub resolved: Resolved,
+    /// Where those come from that are objects.
+    pub storage: Storage,
 }
 
 impl Inputs {
@@ -26,10 +29,13 @@ impl Inputs {
     ///
     /// Fails if a file is missing or the session file is invalid.
     pub fn find(request: &Request, options: &ReadOptions) -> Result<Self> {
-        let hours = request.session_file().map(slices_parquet::read_sessions);
+        let storage = options.storage();
+        let file = request.session_file();
+        let hours = file.map(|file| slices_parquet::read_sessions(file, &storage));
         Ok(Self {
             hours: hours.transpose()?.map(Arc::new),
-            resolved: discovery::resolve(request, options.follows_links())?,
+            resolved: discovery::resolve(request, options.follows_links(), &storage)?,
+            storage,
         })
     }
 }
@@ -41,7 +47,7 @@ impl Inputs {
 ///
 /// Fails if a file is missing.
 pub fn input_files(request: &Request, options: &ReadOptions) -> Result<Vec<PathBuf>> {
-    let resolved = discovery::resolve(request, options.follows_links())?;
+    let resolved = discovery::resolve(request, options.follows_links(), &options.storage())?;
     let of_series = resolved.series.into_iter().flat_map(|series| series.files);
     let of_series = of_series.map(|file| file.path);
     let others = [request.session_file(), request.inputs()];

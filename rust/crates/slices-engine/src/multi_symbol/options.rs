@@ -14,6 +14,7 @@ use crate::series_files::Role;
 use slices_core::request::Request;
 use slices_core::session::Hours;
 use slices_parquet::RecentFiles;
+use slices_store::{Storage, StorageOptions, StorageSettings};
 
 /// Memory budget for the candle times of all series.
 const CHUNK_BUDGET_BYTES: usize = 16 << 20;
@@ -65,6 +66,7 @@ pub struct ReadOptions {
     temp_dir: Option<PathBuf>,
     temp_limit: Option<u64>,
     spill_every: Option<NonZeroUsize>,
+    storage: StorageOptions,
 }
 
 impl ReadOptions {
@@ -112,6 +114,24 @@ impl ReadOptions {
     pub fn with_temp_limit(mut self, bytes: u64) -> Self {
         self.temp_limit = Some(bytes);
         self
+    }
+
+    /// Sets how objects in buckets and on web servers are reached.
+    #[must_use]
+    pub fn with_storage(mut self, storage: StorageOptions) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// The storage of one run.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn storage(&self) -> Storage {
+        Storage::new(StorageSettings {
+            options: self.storage.clone(),
+            temp_dir: self.temp_dir(),
+            temp_limit: self.temp_limit,
+        })
     }
 
     /// For tests: each `every`-th column goes through the temporary file, whatever the memory.
@@ -169,6 +189,7 @@ impl ReadOptions {
         hours: Option<&Arc<Hours>>,
         series: usize,
         memory: &Arc<MemoryBudget>,
+        storage: &Storage,
     ) -> RulesByRole {
         let segment_bytes = within(SEGMENT_BUDGET_BYTES, memory.limit());
         let segment_rows = segment_bytes / (series.max(1) * size_of::<i64>());
@@ -180,7 +201,7 @@ impl ReadOptions {
                 role,
                 hours,
                 sizes,
-                (memory.clone(), recent_files.clone()),
+                (memory.clone(), recent_files.clone(), storage.clone()),
             );
             Arc::new(rules)
         };

@@ -45,6 +45,7 @@ use slices_parquet::{
     CandlePlaces, EmptyFile, FileColumn, FileContents, FileRanges, ParquetFile, Part, RecentFiles,
     RowRange, SeriesFile, TimeRules,
 };
+use slices_store::Storage;
 
 /// The maximum time between the start of a date and the instant from which the age of its candle
 /// counts.
@@ -89,6 +90,7 @@ pub struct SeriesRules {
     segment_rows: usize,
     memory: Arc<MemoryBudget>,
     recent_files: Arc<RecentFiles>,
+    storage: Storage,
 }
 
 impl SeriesRules {
@@ -98,7 +100,7 @@ impl SeriesRules {
         role: Role,
         hours: Option<&Arc<Hours>>,
         (chunk_rows, segment_rows): (usize, usize),
-        (memory, recent_files): (Arc<MemoryBudget>, Arc<RecentFiles>),
+        (memory, recent_files, storage): (Arc<MemoryBudget>, Arc<RecentFiles>, Storage),
     ) -> Self {
         let first_slice_ns = request.first_slice_ns();
         let no_earlier_than =
@@ -122,9 +124,11 @@ impl SeriesRules {
                 let (_, max_age_ns) = request.higher_timeframe_delays_ns(higher, None);
                 // A date may start this much before the instant from which the age of its candle
                 // counts.
-                let is_dated = request.days() == Some(Days::Local)
-                    && higher.timeframe().whole_days().is_some();
-                let margin_ns = if is_dated { DATE_MARGIN_NS } else { 0 };
+                let margin_ns = if is_dated_higher(request, role) {
+                    DATE_MARGIN_NS
+                } else {
+                    0
+                };
                 let reach_ns = max_age_ns.map(|age_ns| age_ns.saturating_add(margin_ns));
                 let start_ns = reach_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
                 first_begin_ns = max_age_ns.and_then(no_earlier_than).unwrap_or(i64::MIN);
@@ -133,7 +137,11 @@ impl SeriesRules {
             Role::Indicators => (request.timeframe(), window_ns, window_ns, i64::MIN),
         };
         let has_prices = role != Role::Indicators;
-        let end_ns = request.end_ns().unwrap_or(i64::MAX);
+        let mut end_ns = request.end_ns().unwrap_or(i64::MAX);
+        if is_dated_higher(request, role) {
+            // A date may end before an instant that comes before its stamp.
+            end_ns = end_ns.saturating_add(DATE_MARGIN_NS);
+        }
         let session = hours.map_or_else(
             || SessionFilter::new(request.session(), timeframe, has_prices),
             |hours| SessionFilter::of_hours(hours.clone()),
@@ -203,6 +211,7 @@ impl SeriesRules {
             segment_rows,
             memory,
             recent_files,
+            storage,
         }
     }
 
@@ -262,6 +271,15 @@ impl SeriesRules {
         };
         self.in_window(timestamp_ns) || self.in_reach(timestamp_ns) && leads_in(timestamp_ns)
     }
+}
+
+/// Whether the candles of a higher timeframe are stamped with dates.
+fn is_dated_higher(request: &Request, role: Role) -> bool {
+    let Role::Higher(number) = role else {
+        return false;
+    };
+    let timeframe = request.higher_timeframes()[number].timeframe();
+    request.days() == Some(Days::Local) && timeframe.whole_days().is_some()
 }
 
 /// The rows of a series to decode, in the order of its files.

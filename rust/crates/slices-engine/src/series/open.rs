@@ -151,6 +151,8 @@ fn open_file(
             [_] if asks == Asks::Rows => StaysOpen::Always,
             _ => StaysOpen::Recently(&rules.recent_files),
         },
+        storage: &rules.storage,
+        reads_rows: asks == Asks::Rows,
     });
     let opened = opened.map_err(|error| of_rule(error, &values[rules.fields()..]))?;
     let (size, modified_ns) = match &opened {

@@ -49,8 +49,10 @@ impl Segmentation {
         let mut ranges = Vec::with_capacity(files.len());
         let mut pages = Vec::new();
         for (file, of_file) in files.iter().zip(&selected) {
-            for group in of_file {
-                check_neighbours(file, group, rules)?;
+            for (place, group) in of_file.iter().enumerate() {
+                if may_hide_rows(file, of_file, place) {
+                    check_neighbours(file, group, rules)?;
+                }
                 pages.extend_from_slice(&group.pages[group.read.clone()]);
             }
             let of_file = of_file.iter().map(|group| group.range(group.read.clone()));
@@ -80,7 +82,10 @@ impl Segmentation {
         let mut ranges = Vec::with_capacity(files.len());
         for (file, of_file) in files.iter().zip(selected) {
             let mut of_rows = Vec::new();
-            for group in of_file {
+            for (place, group) in of_file.iter().enumerate() {
+                if !may_hide_rows(file, of_file, place) {
+                    continue;
+                }
                 let part = group.with_neighbours();
                 of_rows.extend(group.scan(file, part, &mut scan, rules)?);
             }
@@ -199,6 +204,17 @@ impl PagesOfGroup {
                 .at_row(row))
         })
     }
+}
+
+/// Whether rows of the window may be found in a row group, or beside its selected pages. Those of
+/// this machine are always looked at. Of an object, only what lies beside the window is fetched for
+/// that: in a file in order, nothing else can hide rows.
+fn may_hide_rows(file: &SeriesFile, groups: &[PagesOfGroup], place: usize) -> bool {
+    let is_read = |place: usize| groups.get(place).is_some_and(|group| group.rows() > 0);
+    !file.file().is_stored()
+        || is_read(place)
+        || is_read(place + 1)
+        || place.checked_sub(1).is_some_and(is_read)
 }
 
 /// Fails if a page beside the selected ones contradicts its bounds. In a file in order, no other

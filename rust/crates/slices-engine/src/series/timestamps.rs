@@ -94,6 +94,9 @@ impl TimestampReader {
         let files: Vec<_> = files
             .map(|(file, ranges)| SelectedFile::new(file, ranges))
             .collect();
+        for selected in &files {
+            selected.file.file().announce(&selected.ranges)?;
+        }
         let footers = files.iter().map(|file| file.file.file().metadata_bytes());
         let opened_bytes = if files.len() > 1 {
             SMALL_FILES_BYTES
