@@ -12,28 +12,34 @@ from omega_slices._backends.binary import find_binary
 from omega_slices._backends.inputs import inputs_of, primary_range_ns
 from omega_slices._calendars import check_calendar_of
 from omega_slices._model.checks import checked_permissions
+from omega_slices._model.options import Permissions, RequestOptions
 from omega_slices._model.request_parser import default_root, make_request
 from omega_slices._model.split import set_range_finder
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from omega_slices._calendars import check_calendar_of
     from omega_slices._model.input_list import InputList
     from omega_slices._model.request import Request
-from omega_slices._model.options import RequestOptions
+    from omega_slices._model.storage import StorageOptions
 
 
-def _range_of(request: Request) -> tuple[int, int] | None:
+def _range_of(request: Request, storage: StorageOptions | None) -> tuple[int, int] | None:
     """Return the first and the last timestamp of the primary series, by the footers of their files."""
-    return primary_range_ns(inputs_of(find_binary(), request), request)
+    return primary_range_ns(inputs_of(find_binary(), request, Permissions(storage=storage)), request)
 
 
 set_range_finder(_range_of)
 
 
 def list_inputs(
-    data: str | os.PathLike[str] | None = None, *, follow_links: bool = False, **options: Unpack[RequestOptions]
+    data: str | os.PathLike[str] | None = None,
+    *,
+    follow_links: bool = False,
+    storage_options: Mapping[str, str] | None = None,
+    **options: Unpack[RequestOptions],
 ) -> InputList:
     """Return the files that a request would read, and what of them.
 
@@ -46,6 +52,8 @@ def list_inputs(
         The root folder of the input, as in `open_slices`.
     follow_links : bool
         Whether links may lead out of the root folder.
+    storage_options : mapping of str to str, optional
+        How storage is reached, as in `open_slices`.
     **options
         The request, in the keywords of `open_slices` from `symbols` to `before`.
 
@@ -72,4 +80,5 @@ def list_inputs(
     root = default_root() if data is None and options.get("inputs") is None else data
     request = make_request(root, **options)
     check_calendar_of(request)
-    return inputs_of(find_binary(), request, checked_permissions(follow_links=follow_links))
+    permissions = checked_permissions(follow_links=follow_links, storage_options=storage_options)
+    return inputs_of(find_binary(), request, permissions)

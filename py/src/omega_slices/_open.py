@@ -17,7 +17,7 @@ from omega_slices._backends.choice import (
 from omega_slices._backends.resolve import resolve_backend
 from omega_slices._calendars import check_calendar_of
 from omega_slices._model.checks import checked_count, checked_permissions
-from omega_slices._model.options import DEFAULT_EXECUTION, ExecutionOptions, RequestOptions
+from omega_slices._model.options import DEFAULT_EXECUTION, ExecutionOptions, Permissions, RequestOptions
 from omega_slices._model.request_parser import default_root, make_request
 from omega_slices._model.times import TimeLike
 from omega_slices._monitor import StreamMonitor
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from omega_slices._backends.resolve import ResolvedBackend
     from omega_slices._model.request import Request
+    from omega_slices._model.storage import StorageOptions
     from omega_slices._monitor import StreamMetrics
 
 # The arguments that shape the slices; the others say how the work is done.
@@ -78,6 +79,7 @@ def open_slices(
     cache: str | os.PathLike[str] | None = None,
     cache_size: str | int | None = None,
     shadow_sample: float | None = None,
+    storage_options: Mapping[str, str] | None = None,
     metrics_hook: Callable[[StreamMetrics], object] | None = None,
 ) -> SliceStream:
     """Open a stream of synchronised slices.
@@ -89,7 +91,7 @@ def open_slices(
     Parameters
     ----------
     data : str or path, optional
-        The root folder of the input.  By default the environment variable
+        The root folder or URI of the input.  By default the environment variable
         `OMEGA_DATA_PARQUET_ROOT`, else ``data/parquet``.
     symbols : iterable of str, optional
         In the order wanted; by default every symbol under the root that has a file of
@@ -245,6 +247,12 @@ def open_slices(
         Which part of the slices ``"shadow"`` compares, above 0 and up to 1: stretches of
         them, evenly spread, the first included.  By default the environment variable
         `OMEGA_SLICES_SHADOW_SAMPLE`, else 1: all of them.
+    storage_options : mapping of str to str, optional
+        How buckets and web servers are reached, by the names of the object_store library:
+        ``aws_region``, ``aws_endpoint_url``, ``allow_http``, …  They go to the executable by its
+        environment, and are shown nowhere.  By default the variables of each vendor count
+        (``AWS_…``, ``GOOGLE_…``, ``AZURE_…``).  For `data`, `inputs`, `session_file` and templates
+        that are URIs: ``s3://``, ``gs://``, ``az://``, and ``http(s)://`` for files named in full.
     metrics_hook : callable, optional
         Called with the `StreamMetrics` so far after every batch and at the stream's end,
         in the thread that reads; to hand them to a metrics system.  Where it raises, that
@@ -300,13 +308,13 @@ def open_slices(
         threads=None if threads is None else checked_count("threads", threads, 1),
         memory=parse_memory_options(memory, temp_dir, temp_limit),
         cache=parse_cache_options(cache, cache_size),
-        permissions=checked_permissions(follow_links=follow_links, strict=strict),
+        permissions=checked_permissions(follow_links=follow_links, strict=strict, storage_options=storage_options),
         shadow_sample=shadow_part,
     )
     return _opened(resolve_backend(chosen, request, options), request, metrics_hook)
 
 
-def open_request(request: Request) -> SliceStream:
+def open_request(request: Request, storage: StorageOptions | None = None) -> SliceStream:
     """Open a checked request: what `open_slices` does once it has one, with the usual options.
 
     Raises
@@ -314,7 +322,8 @@ def open_request(request: Request) -> SliceStream:
     OmegaSlicesError
         Whatever `open_slices` raises.
     """
-    return _opened(resolve_backend(choose_backend(None), request, DEFAULT_EXECUTION), request, None)
+    options = DEFAULT_EXECUTION._replace(permissions=Permissions(storage=storage))
+    return _opened(resolve_backend(choose_backend(None), request, options), request, None)
 
 
 def _opened(

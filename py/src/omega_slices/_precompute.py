@@ -18,9 +18,12 @@ import msgspec
 from omega_slices._backends.binary import find_binary
 from omega_slices._backends.cached import cached_path
 from omega_slices._backends.inputs import inputs_of, primary_range_ns
+from omega_slices._backends.objects import make_part
+from omega_slices._backends.part_bucket import PartBucket
 from omega_slices._backends.resolve import calendar_sessions_of
+from omega_slices._model.checks import checked_permissions
 from omega_slices._model.options import CacheOptions, ExecutionOptions, Permissions
-from omega_slices._model.paths import check_local, file_identity
+from omega_slices._model.paths import check_writable, file_identity, is_remote, local_form
 from omega_slices._model.request import split_request
 from omega_slices._model.split import check_by
 from omega_slices._model.times import NS_MAX, format_time_ns
@@ -32,7 +35,7 @@ from omega_slices._table import SliceTable
 from omega_slices.errors import CorruptInputError, DeserializationError, RequestError, SystemFailureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from omega_slices._model.input_list import InputList
     from omega_slices._model.request import Request
@@ -61,6 +64,7 @@ def precompute(
     *,
     overwrite: bool = False,
     follow_links: bool = False,
+    storage_options: Mapping[str, str] | None = None,
 ) -> SliceTable:
     """Make the slices of a request as files, one for each part, in a folder.
 
@@ -74,7 +78,7 @@ def precompute(
     request : Request
         What is wanted.
     into : str or path
-        The folder, made where it is not there.
+        The folder, made where it is not there; or the URI of one in a bucket.
     by : {"day", "week", "month", "year"} or int
         How the request is cut; see `Request.split`.
     executor : concurrent.futures.Executor, optional
@@ -85,6 +89,9 @@ def precompute(
         list that cannot be read is replaced too.
     follow_links : bool
         Whether links may lead out of the root folder.
+    storage_options : mapping of str to str, optional
+        How storage is reached, as in `open_slices`.  Workers get them as an argument that prints
+        names alone, never by a file.
 
     Returns
     -------
@@ -115,8 +122,13 @@ def precompute(
     """
     check_by(by)
     told = msgspec.json.decode(request.to_json())
-    folder = PartFolder(_path_of(into), told, overwrite=overwrite)
-    permissions = Permissions(follow_links=follow_links)
+    permissions = checked_permissions(follow_links=follow_links, storage_options=storage_options)
+    path = _path_of(into)
+    folder: PartFolder | PartBucket = (
+        PartBucket(path, told, permissions.storage, overwrite=overwrite)
+        if is_remote(path)
+        else PartFolder(path, told, overwrite=overwrite)
+    )
     inputs = inputs_of(find_binary(), request, permissions)
     identity = _identity_of(inputs, request)
     parts = split_request(request, by, lambda whole: primary_range_ns(inputs, whole))
@@ -129,7 +141,7 @@ def precompute(
         _check_unchanged(identity, _identity_of(inputs_of(find_binary(), request, permissions), request))
         missing = folder.publish([made[place] for place in range(len(tasks))])
         if not missing:
-            file: PartedFile = open_folder(folder.path)
+            file: PartedFile = open_folder(folder.path, permissions.storage)
             return SliceTable(file, 0, file.index.starts[-1])
     raise SystemFailureError(
         f"cannot list the parts in {folder.path!r}: another process removes them, also {_ATTEMPTS} times more",
@@ -144,8 +156,9 @@ def _path_of(into: str | os.PathLike[str]) -> str:
         text = ""
     if not text or "\0" in text:
         raise RequestError(f"invalid into={into!r}: expected a path", hint="give a folder as text or path")
-    check_local(text)
-    return os.path.abspath(text)
+    text = local_form(text)
+    check_writable(text)
+    return text.rstrip("/") if is_remote(text) else os.path.abspath(text)
 
 
 def _identity_of(inputs: InputList, request: Request) -> set[tuple[str, object]]:
@@ -169,7 +182,7 @@ def _check_unchanged(before: set[tuple[str, object]], after: set[tuple[str, obje
         )
 
 
-def _tasks(parts: Sequence[Request], folder: PartFolder, permissions: Permissions) -> list[_Task]:
+def _tasks(parts: Sequence[Request], folder: PartFolder | PartBucket, permissions: Permissions) -> list[_Task]:
     listed = () if folder.known is None else folder.known.parts
     known = {(part.start, part.before): (part.file, part.sha256) for part in listed}
     return [_Task(part, folder.path, permissions, known.get(_window_of(part))) for part in parts]
@@ -198,8 +211,10 @@ def _make(task: _Task) -> Part:
     """
     request = task.request
     binary = find_binary()
+    sessions = calendar_sessions_of(request, binary, task.permissions)
+    if is_remote(task.into):
+        return make_part(request, task.into, task.permissions, sessions)
     options = ExecutionOptions(threads=1, cache=CacheOptions(task.into, _NO_LIMIT), permissions=task.permissions)
-    sessions = calendar_sessions_of(request, binary, options.permissions)
     told = PartRequest(msgspec.json.decode(request.to_json()), *_window_of(request))
     known = task.known
     for _ in range(_ATTEMPTS):

@@ -15,33 +15,42 @@ from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, overload
 import numpy as np
 import pyarrow as pa
 
+from omega_slices._backends.objects import fetch_object
 from omega_slices._cursor import SliceCursor
 from omega_slices._matrices import gathered, matrix_dtype
 from omega_slices._model.candle import datetime_from_ns
 from omega_slices._model.schema import TIMESTAMP_COLUMN
+from omega_slices._model.storage import checked_storage
 from omega_slices._model.times import TimeLike, format_time_ns, parse_time_ns
 from omega_slices._range import SliceRange
 from omega_slices._slices.batch import column_array
 from omega_slices._slices.layout import SlicesDescribed
 from omega_slices._slices.parts import open_slices_at
+from omega_slices._slices.remote import set_fetcher
 from omega_slices._slices.slice import MultiSymbolSlice, slices_of
 from omega_slices._wide import WideSlices
 from omega_slices.errors import DeserializationError, NoDataForTimestampError, RequestError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     Array = np.ndarray[Any, Any]
 
     from omega_slices._model.report import RunReport
+    from omega_slices._model.storage import StorageOptions
+
+set_fetcher(fetch_object)
 
 
 # What one thread copies about as fast as two.
 _COPIED_ALONE_BYTES: Final = 4 << 20
 
 
-def read_slices(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> SliceTable:
+def read_slices(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    storage_options: Mapping[str, str] | None = None,
+) -> SliceTable:
     """Open a file of slices, to be walked, sliced and searched at will.
 
     Takes as long for a file of gigabytes as for a small one: only its footer is read.
@@ -52,9 +61,12 @@ def read_slices(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
     ----------
     path : str or path, or list of these
         What ``omega-slices sync -o x.arrow`` wrote; or a folder that `precompute` filled, by its
-        list of parts; or a list of files whose slices follow each other.  A stream (``x.arrows``, or what
+        list of parts; or a list of files whose slices follow each other.  Each may be the URI of an
+        object, which the executable fetches as a whole, when it is first touched.  A stream (``x.arrows``, or what
         ``sync`` writes to its standard output) is taken too; without a footer, it is
         gone through once from message to message, and its `report` has no series.
+    storage_options : mapping of str to str, optional
+        How storage is reached, as in `open_slices`.
 
     Returns
     -------
@@ -67,7 +79,7 @@ def read_slices(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
         major version of the schema.  Where there is no such file, also a
         `FileNotFoundError`.
     UnsupportedInputError
-        The path is a URI.
+        The path is a URI of a scheme that is not read.
     RequestError
         The path is neither text nor a path; also a `ValueError`.
 
@@ -80,7 +92,7 @@ def read_slices(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
     >>> table[-1].get_price("EURUSD", "bid"), table.at("2024-01-02").column("bid_close")
     (1.625, array([1.5, 2.5]))
     """
-    file = open_slices_at(path)
+    file = open_slices_at(path, checked_storage(storage_options))
     return SliceTable(file, 0, file.index.starts[-1])
 
 
@@ -400,7 +412,7 @@ class SliceTable(SliceRange, SlicesDescribed, WideSlices):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return path and range, and what tells whether the file is still the same."""
-        return _reopen, (self._file.source, self._start, self._stop, self._file.identity)
+        return _reopen, (self._file.source, self._start, self._stop, self._file.identity, self._file.storage)
 
     def __repr__(self) -> str:
         """Return what the table is about, where it begins and ends, and its file."""
@@ -413,9 +425,15 @@ class SliceTable(SliceRange, SlicesDescribed, WideSlices):
         )
 
 
-def _reopen(source: str | tuple[str, ...], start: int, stop: int, identity: tuple[int | str | None, ...]) -> SliceTable:
+def _reopen(
+    source: str | tuple[str, ...],
+    start: int,
+    stop: int,
+    identity: tuple[int | str | None, ...],
+    storage: StorageOptions | None = None,
+) -> SliceTable:
     """Make the table of a pickle."""
-    file = open_slices_at(source)
+    file = open_slices_at(source, storage)
     if file.identity != identity:
         raise DeserializationError(
             f"{file.path!r} holds other slices than when the table was pickled",

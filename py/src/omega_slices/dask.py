@@ -6,6 +6,7 @@ Needs the extra ``dask``, which brings pandas.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,8 +14,10 @@ import pyarrow as pa
 
 from omega_slices._arrow.buffers import string_array
 from omega_slices._extras import library
+from omega_slices._model.paths import check_readable, is_remote, local_form
 from omega_slices._model.request import Request
 from omega_slices._model.schema import SYMBOL_COLUMN, TIMESTAMP_COLUMN, stream_spec
+from omega_slices._model.storage import checked_storage
 from omega_slices._model.times import NS_MIN, candle_begin_ns
 from omega_slices._open import open_request
 from omega_slices._slices.parts import open_folder, open_known
@@ -23,8 +26,9 @@ from omega_slices._wide import PANDAS_MIN
 from omega_slices.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from omega_slices._model.storage import StorageOptions
     from omega_slices._slices.parts import Known
     from omega_slices._stream import SliceStream
 
@@ -36,14 +40,17 @@ pd: Any = library("pandas", minimum=PANDAS_MIN, install="omega-slices[dask]")
 
 
 def read_slices(
-    source: str | os.PathLike[str] | Request, by: str | int | None = None, columns: Iterable[str] | None = None
+    source: str | os.PathLike[str] | Request,
+    by: str | int | None = None,
+    columns: Iterable[str] | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> Any:
     """Return slices as a dask dataframe, read or made where its partitions are computed.
 
     Parameters
     ----------
     source : str, path or Request
-        A folder of parts, as `omega_slices.precompute` fills it, or a request, which each
+        A folder of parts or its URI, as `omega_slices.precompute` fills it, or a request, which each
         worker answers for its parts.  Workers see the same files under the same paths.
     by : {"day", "week", "month", "year"} or int, optional
         For a request: how it is cut, as in `Request.split`; by default by months.
@@ -52,6 +59,9 @@ def read_slices(
         same way.  Of a request, no other field of candles is read then, where no value can depend on
         it: not with a ``valid_…`` column, duplicates ``"identical"`` or ``"error"``, or the session
         ``"fx"``.
+    storage_options : mapping of str to str, optional
+        How storage is reached, as in `omega_slices.open_slices`.  Workers get them as an argument, of
+        which dask shows the names alone.
 
     Returns
     -------
@@ -80,26 +90,31 @@ def read_slices(
     >>> float(frame["bid_close"].sum().compute(scheduler="sync"))
     8.375
     """
+    storage = checked_storage(storage_options)
     if isinstance(source, Request):
-        parts = source.split("month" if by is None else by)
-        schema, symbols = _described(parts[0])
+        parts = source.split("month" if by is None else by, storage_options)
+        schema, symbols = _described(parts[0], storage)
         names = _checked(columns, schema)
-        return _collection(_made, parts, [*_windows(parts)], names, _meta(schema, symbols))
+        return _collection(partial(_made, storage=storage), parts, [*_windows(parts)], names, _meta(schema, symbols))
     if by is not None:
         raise RequestError(
             "by= is for a request: a folder has the parts that it has", hint="leave it out, or precompute other parts"
         )
     try:
-        folder = os.path.abspath(os.fsdecode(source))
+        text = local_form(os.fsdecode(source))
+        check_readable(text)
+        folder = text.rstrip("/") if is_remote(text) else os.path.abspath(text)
     except TypeError:
         raise RequestError(
             f"invalid source={source!r}: expected a folder or a Request", hint="give the folder that precompute filled"
         ) from None
-    file = open_folder(folder)
+    file = open_folder(folder, storage)
     names = _checked(columns, file.schema)
     filled = [one for one in file.known if one.slices] or [*file.known[:1]]
     windows = [(one.first_timestamp_ns, one.last_timestamp_ns) for one in filled]
-    return _collection(_stored, filled, windows, names, _meta(file.schema, file.layout.symbols))
+    return _collection(
+        partial(_stored, storage=storage), filled, windows, names, _meta(file.schema, file.layout.symbols)
+    )
 
 
 def _collection(
@@ -129,10 +144,10 @@ def _windows(parts: Sequence[Request]) -> Iterator[tuple[int | None, int | None]
         yield first_ns, part.last_ns
 
 
-def _described(part: Request) -> tuple[pa.Schema, tuple[str, ...]]:
+def _described(part: Request, storage: StorageOptions | None) -> tuple[pa.Schema, tuple[str, ...]]:
     """Return the schema and the symbols of a request, by its first instant."""
     instant = msgspec.structs.replace(part, end=part.start, before=None)
-    with open_request(instant) as slices:
+    with open_request(instant, storage) as slices:
         return slices.schema, slices.symbols
 
 
@@ -173,19 +188,19 @@ def _frame_of(slices: SliceTable | SliceStream, columns: Sequence[str] | None) -
     return _frame(table if table.num_rows else _without_rows(slices.schema, slices.symbols), columns)
 
 
-def _stored(known: Known, columns: Sequence[str] | None = None) -> Any:
+def _stored(known: Known, columns: Sequence[str] | None = None, *, storage: StorageOptions | None = None) -> Any:
     """Read a part, in whatever process."""
-    return _frame_of(SliceTable(open_known(known), 0, known.slices), columns)
+    return _frame_of(SliceTable(open_known(known, storage=storage), 0, known.slices), columns)
 
 
-def _made(request: Request, columns: Sequence[str] | None = None) -> Any:
+def _made(request: Request, columns: Sequence[str] | None = None, *, storage: StorageOptions | None = None) -> Any:
     """Answer the request of a part, in whatever process."""
     if columns is not None and not _needs_all_fields(request, columns):
         # Their names end with that of the field; one of another column does no harm.
         ends = {name.rsplit("_", 1)[-1] for name in columns}
         fields = tuple(field for field in request.fields if field in ends)
         request = msgspec.structs.replace(request, fields=fields or request.fields[:1])
-    with open_request(request) as slices:
+    with open_request(request, storage) as slices:
         return _frame_of(slices, columns)
 
 

@@ -69,7 +69,7 @@ def batches(stream: bytes) -> bytes:
     with pa.ipc.new_stream(sink, read.schema.remove_metadata()) as out:
         for batch in read:
             out.write_batch(batch.replace_schema_metadata(None))
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def report(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
@@ -153,7 +153,9 @@ def test_many_small_files_and_few_large_requests(tmp_path: Path, binary: Path, o
     # The end of a file, the rest of it, and whether it is still there.
     assert len(objects.asked) <= 3 * 40
     assert all(
-        "if-match" in headers for method, _, headers in objects.asked if method == "GET" and "=-" not in headers["range"]
+        "if-match" in headers
+        for method, _, headers in objects.asked
+        if method == "GET" and "=-" not in headers["range"]
     )
 
 
@@ -220,7 +222,7 @@ def test_a_signal_leaves_no_parts_of_an_upload(
     bucket = f"aborted{number}"
     uri = buckets.make(bucket)
     # More than a part of an upload.
-    command = [binary, "sync", f"--data={silent}", "--all-symbols", "--timeline=union", f"--output={uri}/x.arrow"]
+    command = [str(binary), "sync", f"--data={silent}", "--all-symbols", "--timeline=union", f"--output={uri}/x.arrow"]
     with subprocess.Popen(command, env=buckets.environment, stderr=subprocess.DEVNULL) as process:
         client = buckets.client()
         end = time.monotonic() + 60
@@ -240,7 +242,13 @@ def test_a_target_that_cannot_be_written(
 ) -> None:
     objects.fault = lambda method, _path, _before: Answer(status=status, code=code) if method == "PUT" else None
     done = run(
-        binary, "sync", f"--data={root}", *LISTED, "--output=s3://b/x.arrow", *SHORT, env=Buckets(objects.url).environment
+        binary,
+        "sync",
+        f"--data={root}",
+        *LISTED,
+        "--output=s3://b/x.arrow",
+        *SHORT,
+        env=Buckets(objects.url).environment,
     )
     told = error(done, 4)
     assert code in told["message"]

@@ -228,29 +228,49 @@ def map_file(path: str) -> pa.Buffer:
         # Not blocking: the name may be that of a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode):
-                kind = "folder" if stat.S_ISDIR(state.st_mode) else "pipe or device"
-                raise DeserializationError(
-                    f"cannot read {path!r}: it is a {kind}",
-                    hint="give the path of a file that omega-slices sync wrote with -o",
-                    file=path,
-                )
-            if not state.st_size:
-                raise DeserializationError(f"cannot read {path!r}: it is empty", hint=REMAKE_HINT, file=path)
-            return pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+            return map_descriptor(descriptor, path)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise _NoSuchFileError(
-            f"cannot read {path!r}: the file does not exist", hint="check the path, or make the file", file=path
-        ) from None
+        raise no_such_file(path) from None
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        raise _unreadable(path, error) from error
+
+
+def map_descriptor(descriptor: int, path: str) -> pa.Buffer:
+    """Map an open file, which errors name `path`.
+
+    Raises
+    ------
+    DeserializationError
+        It is empty, or no regular file.
+    """
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        kind = "folder" if stat.S_ISDIR(state.st_mode) else "pipe or device"
         raise DeserializationError(
-            f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}",
-            hint="check that it exists and is readable",
+            f"cannot read {path!r}: it is a {kind}",
+            hint="give the path of a file that omega-slices sync wrote with -o",
             file=path,
-        ) from error
+        )
+    if not state.st_size:
+        raise DeserializationError(f"cannot read {path!r}: it is empty", hint=REMAKE_HINT, file=path)
+    return pa.py_buffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+
+
+def no_such_file(path: str) -> DeserializationError:
+    """Return the error for a file or object that is not there."""
+    return _NoSuchFileError(
+        f"cannot read {path!r}: the file does not exist", hint="check the path, or make the file", file=path
+    )
+
+
+def _unreadable(path: str, error: Exception) -> DeserializationError:
+    return DeserializationError(
+        f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}",
+        hint="check that it exists and is readable",
+        file=path,
+    )
 
 
 def _incomplete(what: str) -> DeserializationError:

@@ -114,7 +114,7 @@ def cached_path(
     arguments = [str(binary), *sync_arguments(request, options), f"--cache={cache.folder}", "--print-path"]
     if cache.size is not None:
         arguments.append(f"--cache-size={cache.size}")
-    producer = start_producer(arguments, sessions)
+    producer = start_producer(arguments, sessions, options.permissions.storage)
     try:
         printed = bytes(producer.stdout.read(_PATH_BYTES_MAX))
         if (failure := producer.finish()) is not None:

@@ -38,7 +38,7 @@ def inputs_of(binary: Path, request: Request, permissions: Permissions = NO_PERM
     # A run that would warn fails as such, but a list has nothing to warn of.
     arguments = request_arguments(request, permissions._replace(strict=False))
     # It gives no signs of life, and may have thousands of footers to read.
-    producer = Producer([str(binary), "inputs", *arguments], silence_max_s=math.inf)
+    producer = Producer([str(binary), "inputs", *arguments], silence_max_s=math.inf, storage=permissions.storage)
     try:
         printed = bytearray()
         while part := producer.stdout.read(_READ_BYTES):

@@ -54,7 +54,8 @@ class BinarySource:
         OmegaSlicesError
             Whatever the executable found wrong before its first word.
         """
-        self._producer = start_producer([str(binary), *sync_arguments(request, options)], sessions)
+        arguments = [str(binary), *sync_arguments(request, options)]
+        self._producer = start_producer(arguments, sessions, options.permissions.storage)
         self._pipe = _Pipe(self._producer.stdout)
         self._sealed = False
         try:

@@ -38,6 +38,8 @@ from omega_slices.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from omega_slices._model.storage import StorageOptions
+
 
 # What may lie between the two processes; the system may grant less.
 _CHANNEL_BYTES: Final = 1 << 20
@@ -78,7 +80,12 @@ class Producer:
     """
 
     def __init__(
-        self, arguments: Sequence[str], stdin: IO[bytes] | None = None, *, silence_max_s: float | None = None
+        self,
+        arguments: Sequence[str],
+        stdin: IO[bytes] | None = None,
+        *,
+        silence_max_s: float | None = None,
+        storage: StorageOptions | None = None,
     ) -> None:
         """Start the process, with a file as its standard input, or nothing.
 
@@ -90,6 +97,8 @@ class Producer:
             Its standard input.
         silence_max_s : float, optional
             How many seconds it may give no sign of life; by default `_SILENCE_MAX_S`.
+        storage : StorageOptions, optional
+            How it reaches storage; handed over by its environment.
 
         Raises
         ------
@@ -102,7 +111,7 @@ class Producer:
         self._owner = os.getpid()
         self._closed = False
         try:
-            self._process, channel = _start(arguments, stdin)
+            self._process, channel = _start(arguments, stdin, storage)
         except OSError as error:
             message = f"cannot run {self._program!r}: {error.strerror or error}"
             if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
@@ -355,7 +364,9 @@ def _let_go() -> None:
 os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_let_go)
 
 
-def _start(arguments: Sequence[str], stdin: IO[bytes] | None) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _start(
+    arguments: Sequence[str], stdin: IO[bytes] | None, storage: StorageOptions | None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a process; return it, and our end of what its output goes through."""
     with _starting:
         ours, theirs = _channel()
@@ -367,6 +378,7 @@ def _start(arguments: Sequence[str], stdin: IO[bytes] | None) -> tuple[subproces
                     stdin=subprocess.DEVNULL if stdin is None else stdin,
                     stdout=theirs.fileno(),
                     stderr=subprocess.PIPE,
+                    env=None if storage is None else {**os.environ, **storage.environment},
                 )
             except BaseException:
                 ours.close()

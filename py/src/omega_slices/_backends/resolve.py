@@ -18,6 +18,7 @@ from omega_slices._backends.plain import ReferenceSource, reference_range_ns
 from omega_slices._backends.shadow import ShadowSource
 from omega_slices._calendars import calendar_sessions
 from omega_slices._model.options import CacheOptions, Permissions
+from omega_slices._model.paths import check_local
 from omega_slices._monitor import StreamMonitor, logger
 from omega_slices.errors import BackendUnavailableError, RequestError, printable
 
@@ -63,7 +64,11 @@ def resolve_backend(chosen: BackendChoice, request: Request, options: ExecutionO
             )
         # An environment variable cannot change the code that asks for a cache.
         logger.warning("%s does not use the cache %s", chosen.reason, printable(repr(cache.folder)))
+    if chosen.backend in ("python", "shadow"):
+        _check_paths_local(request, chosen.backend)
     binary = _find_binary(chosen, cache)
+    if binary is None:
+        _check_paths_local(request, "python")
     sessions = calendar_sessions_of(request, binary, permissions)
     reference = partial(ReferenceSource, request, sessions, follow_links=permissions.follow_links)
 
@@ -91,6 +96,13 @@ def resolve_backend(chosen: BackendChoice, request: Request, options: ExecutionO
     if chosen.backend == "shadow":
         return ResolvedBackend("shadow", chosen.reason, str(binary), both)
     return ResolvedBackend("rust", chosen.reason, str(binary), executable)
+
+
+def _check_paths_local(request: Request, backend: str) -> None:
+    """Check that the plain implementation can read what the request names."""
+    for path in (request.data, request.path_template, request.indicator_template, request.session_file, request.inputs):
+        if path is not None:
+            check_local(path, f"the backend {backend!r}")
 
 
 def _find_binary(chosen: BackendChoice, cache: CacheOptions | None) -> Path | None:

@@ -15,12 +15,27 @@ from omega_slices.errors import OmegaSlicesError, SystemFailureError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-def start_producer(arguments: Sequence[str], sessions: Sequence[tuple[int, int]] | None) -> Producer:
-    return Producer(arguments) if sessions is None else _start_with_sessions(arguments, sessions)
+    from omega_slices._model.storage import StorageOptions
 
 
-def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int, int]]) -> Producer:
+def start_producer(
+    arguments: Sequence[str],
+    sessions: Sequence[tuple[int, int]] | None,
+    storage: StorageOptions | None = None,
+    *,
+    silence_max_s: float | None = None,
+) -> Producer:
+    if sessions is None:
+        return Producer(arguments, silence_max_s=silence_max_s, storage=storage)
+    return _start_with_sessions(arguments, sessions, storage, silence_max_s)
+
+
+def _start_with_sessions(
+    arguments: Sequence[str],
+    sessions: Sequence[tuple[int, int]],
+    storage: StorageOptions | None,
+    silence_max_s: float | None,
+) -> Producer:
     """Start the executable with a CSV file of sessions as its standard input.
 
     The file has no name, so nothing of it is left whatever happens.  Unlike a pipe it never
@@ -31,7 +46,7 @@ def _start_with_sessions(arguments: Sequence[str], sessions: Sequence[tuple[int,
         with tempfile.TemporaryFile() as file:
             file.write("\n".join(lines).encode())
             file.seek(0)
-            return Producer(arguments, stdin=file)
+            return Producer(arguments, stdin=file, silence_max_s=silence_max_s, storage=storage)
     except OmegaSlicesError:
         raise
     except OSError as error:

@@ -25,6 +25,7 @@ from omega_slices._model.options import (
     Fill,
     Permissions,
 )
+from omega_slices._model.storage import checked_storage
 from omega_slices._model.times import NS_MAX, NS_MIN, age_ns, format_time_ns
 from omega_slices.errors import RequestError, SymbolNotFoundError
 
@@ -352,7 +353,9 @@ def checked_count(what: str, value: SupportsIndex, least: int) -> int:
     return count
 
 
-def checked_permissions(*, follow_links: bool = False, strict: bool = False) -> Permissions:
+def checked_permissions(
+    *, follow_links: bool = False, strict: bool = False, storage_options: object = None
+) -> Permissions:
     check_choice("follow_links", follow_links, (True, False))
     check_choice("strict", strict, (True, False))
-    return Permissions(follow_links, strict)
+    return Permissions(follow_links, strict, checked_storage(storage_options))

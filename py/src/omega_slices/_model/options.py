@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+    from omega_slices._model.storage import StorageOptions
     from omega_slices._model.times import TimeLike
 
 
@@ -94,10 +95,13 @@ class Permissions(NamedTuple):
         Whether links may lead out of the root folder.
     strict : bool
         Whether a warning ends the run as an error.
+    storage : StorageOptions or None
+        How storage is reached; None for what the environment says.
     """
 
     follow_links: bool = False
     strict: bool = False
+    storage: StorageOptions | None = None
 
 
 NO_PERMISSIONS: Final = Permissions()

@@ -47,8 +47,9 @@ from omega_slices._model.options import (
     TimestampUnits,
     Unsorted,
 )
-from omega_slices._model.paths import check_local
+from omega_slices._model.paths import check_readable, local_form
 from omega_slices._model.split import RangeFinder, check_by, range_of, window_of, windows
+from omega_slices._model.storage import checked_storage
 from omega_slices._model.times import (
     DAY_NS,
     NS_MAX,
@@ -267,7 +268,7 @@ class Request(Struct, frozen=True, kw_only=True):
         """The market calendar that `session` names; None where it names none."""
         return None if self.session in SESSIONS else self.session
 
-    def split(self, by: str | int = "month") -> list[Request]:
+    def split(self, by: str | int = "month", storage_options: Mapping[str, str] | None = None) -> list[Request]:
         """Cut the request into parts that follow each other without a gap or an overlap.
 
         Joined, their slices are those of the whole.  Cut are beginnings of periods, UTC, moved on
@@ -278,6 +279,8 @@ class Request(Struct, frozen=True, kw_only=True):
         by : {"day", "week", "month", "year"} or int
             The length of a part (weeks begin on Monday), or the number of parts, of which there
             are fewer where the window has too few candles.
+        storage_options : mapping of str to str, optional
+            How storage is reached, as in `open_slices`; of a request without dates.
 
         Returns
         -------
@@ -299,7 +302,8 @@ class Request(Struct, frozen=True, kw_only=True):
         >>> [part.before // 86_400 // 10**9 for part in request.split("day")]
         [1, 2, 3]
         """
-        return split_request(self, by, range_of)
+        storage = checked_storage(storage_options)
+        return split_request(self, by, lambda whole: range_of(whole, storage))
 
     def to_json(self) -> str:
         """Return the request as compact JSON, as it stands in the stream's metadata.
@@ -371,7 +375,10 @@ def _check_source(request: Request) -> None:
     for what in ("data", "path_template", "indicator_template", "session_file", "inputs"):
         path = getattr(request, what)
         if isinstance(path, str):
-            check_local(path)
+            if (local := local_form(path)) != path:
+                # A frozen struct may be completed by itself.
+                msgspec.structs.force_setattr(request, what, local)
+            check_readable(local)
     if request.inputs is None:
         check_text("data", request.data)
         if not request.data:

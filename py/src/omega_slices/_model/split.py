@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise, takewhile
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from omega_slices._model.times import DAY_NS, NS_MAX, NS_MIN, candle_begin_ns, timeframe_ns
 from omega_slices.errors import RequestError
+
+if TYPE_CHECKING:
+    from omega_slices._model.storage import StorageOptions
 
 PERIODS: Final = ("day", "week", "month", "year")
 _PARTS_MAX: Final = 100_000
@@ -42,10 +45,12 @@ class Windowed(Protocol):
 
 # What tells the range of a request without dates.
 RangeFinder = Callable[[Any], "tuple[int, int] | None"]
-_range_finder: list[RangeFinder] = []
+# The same, with how storage is reached.
+StorageFinder = Callable[[Any, "StorageOptions | None"], "tuple[int, int] | None"]
+_range_finder: list[StorageFinder] = []
 
 
-def set_range_finder(finder: RangeFinder) -> None:
+def set_range_finder(finder: StorageFinder) -> None:
     """Say what tells the first and the last timestamp of a request's primary series.
 
     Called by the layer that can ask the executable, which is above this one.
@@ -53,10 +58,10 @@ def set_range_finder(finder: RangeFinder) -> None:
     _range_finder[:] = [finder]
 
 
-def range_of(request: Windowed) -> tuple[int, int] | None:
+def range_of(request: Windowed, storage: StorageOptions | None = None) -> tuple[int, int] | None:
     """Return the first and the last timestamp of a request's primary series, by the finder."""
     (finder,) = _range_finder
-    return finder(request)
+    return finder(request, storage)
 
 
 def window_of(request: Windowed, find_range: RangeFinder = range_of) -> tuple[int, int] | None:

@@ -29,12 +29,15 @@ def span_of(request: Request, name: SeriesName, part: tuple[int, int]) -> tuple[
         oldest_ns = 0 if request.max_age is None else age_ns(request.max_age, request.timeframe)
     return (
         NS_MIN if oldest_ns is None else earliest_ns - oldest_ns - margin_ns,
-        latest_ns + margin_ns if request.last_ns is None else min(latest_ns + margin_ns, request.last_ns),
+        latest_ns + margin_ns if request.last_ns is None else min(latest_ns, request.last_ns) + margin_ns,
     )
 
 
 def in_window(request: Request, name: SeriesName, stamp_ns: int, end_ns: int | None) -> bool:
-    if request.last_ns is not None and stamp_ns > request.last_ns:
+    # A date may end before an instant that comes before its stamp.
+    is_further_date = end_ns is not None and name.timeframe != request.timeframe
+    margin_ns = 2 * DAY_NS if is_further_date and request.days == "local" else 0
+    if request.last_ns is not None and stamp_ns > request.last_ns + margin_ns:
         return False
     if name.timeframe == request.timeframe:
         return request.start is None or stamp_ns >= request.start

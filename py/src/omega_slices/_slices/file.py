@@ -16,20 +16,24 @@ from __future__ import annotations
 import os
 from collections import deque
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
 from omega_slices._arrow.buffers import integers_view, string_array, values_view
-from omega_slices._arrow.ipc import MAGIC, REMAKE_HINT, FileForm, StreamForm, map_file
+from omega_slices._arrow.ipc import MAGIC, REMAKE_HINT, FileForm, StreamForm, map_descriptor, map_file, no_such_file
 from omega_slices._arrow.schema_check import check_batch
-from omega_slices._model.paths import check_local
+from omega_slices._model.paths import check_readable, is_remote, local_form
 from omega_slices._model.schema import SYMBOL_PLACE, TIMESTAMP_PLACE, known_after_ns
 from omega_slices._slices.batch import SliceBatch
 from omega_slices._slices.derived_cache import DerivedCache
 from omega_slices._slices.layout import SliceLayout
+from omega_slices._slices.remote import fetched
 from omega_slices.errors import DeserializationError, OmegaSlicesError, RequestError
+
+if TYPE_CHECKING:
+    from omega_slices._model.storage import StorageOptions
 
 # What stays in memory of a file that is touched all over.  A batch of views takes some
 # 30 kB, whatever it shows; one that had to be decompressed takes all of its columns.
@@ -78,10 +82,16 @@ class SliceFile:
         "report",
         "schema",
         "size",
+        "storage",
         "views",
     )
 
-    def __init__(self, path: str | os.PathLike[str], derived: DerivedCache | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        derived: DerivedCache | None = None,
+        storage: StorageOptions | None = None,
+    ) -> None:
         """Map a file and read what it says of itself.
 
         Parameters
@@ -90,6 +100,8 @@ class SliceFile:
             Where it is.
         derived : DerivedCache, optional
             That of the files that it is one of; then it also keeps one decompressed batch only.
+        storage : StorageOptions, optional
+            How it is reached, if it is an object.  All of it is fetched, into a temporary file.
 
         Raises
         ------
@@ -105,9 +117,17 @@ class SliceFile:
             raise RequestError(
                 f"invalid path={path!r}: expected a path", hint="give the file as text or as a pathlib.Path"
             ) from None
-        check_local(text)
-        self.path = os.path.abspath(text)
-        buffer = map_file(self.path)
+        check_readable(text)
+        self.storage = storage
+        if is_remote(text):
+            self.path = text
+            with fetched(text, storage) as body:
+                if not os.fstat(body.fileno()).st_size:
+                    raise no_such_file(text)
+                buffer = map_descriptor(body.fileno(), text)
+        else:
+            self.path = os.path.abspath(local_form(text))
+            buffer = map_file(self.path)
         self.size: int = buffer.size
         # Addresses tell views of the file from memory of their own.
         self._mapped = range(buffer.address, buffer.address + buffer.size)

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from omega_slices._slices.part_list import Part, PartList
 
 # The names that the executable gives to parts; no other file is ever removed.
-_PART_NAME: Final = re.compile(r"[0-9a-f]{64}\.arrow")
+PART_NAME: Final = re.compile(r"[0-9a-f]{64}\.arrow")
+
+
+def other_request(folder: str) -> RequestError:
+    """Return the error for a folder that is taken."""
+    return RequestError(
+        f"the folder {folder!r} holds the parts of another request",
+        hint="give another folder, or overwrite=True to replace them",
+    )
 
 
 class PartFolder:
@@ -100,10 +108,7 @@ class PartFolder:
                 return None
             raise
         if found is not None and found.request != self._request and not self._overwrite:
-            raise RequestError(
-                f"the folder {self.path!r} holds the parts of another request",
-                hint="give another folder, or overwrite=True to replace them",
-            )
+            raise other_request(self.path)
         return found
 
     @contextmanager
@@ -152,7 +157,7 @@ class PartFolder:
         kept = {part.file for part in parts}
         for known in self._lists:
             for stale in () if known is None else known.parts:
-                if stale.file not in kept and _PART_NAME.fullmatch(stale.file):
+                if stale.file not in kept and PART_NAME.fullmatch(stale.file):
                     with suppress(OSError):
                         os.unlink(os.path.join(self.path, stale.file))
 

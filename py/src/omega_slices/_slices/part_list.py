@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from omega_slices._model.paths import is_remote
 from omega_slices._model.schema import StreamMetadata
 from omega_slices._model.times import NS_MAX, NS_MIN, format_time_ns, parse_time_ns
+from omega_slices._slices.remote import fetched
 from omega_slices.errors import DeserializationError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
+
+    from omega_slices._model.storage import StorageOptions
 
 PARTS_FILE: Final = "_slices.json"
 PARTS_VERSION: Final = "1.0.0"
@@ -145,8 +149,8 @@ def checksum_of(parts: Sequence[Part]) -> str:
     return digest.hexdigest()
 
 
-def read_parts(folder: str) -> PartList | None:
-    """Return the list of parts of a folder; None where it has none.
+def read_parts(folder: str, storage: StorageOptions | None = None) -> PartList | None:
+    """Return the list of parts of a folder, or of a folder of objects; None where it has none.
 
     Raises
     ------
@@ -155,7 +159,15 @@ def read_parts(folder: str) -> PartList | None:
     """
     path = os.path.join(folder, PARTS_FILE)
     try:
-        text = _read(folder, path)
+        if is_remote(folder):
+            with fetched(path, storage) as body:
+                text = body.read(_BYTES_MAX + 1)
+            if not text:
+                return None
+            if len(text) > _BYTES_MAX:
+                raise _wrong(folder, "it is too large")
+        else:
+            text = _read(folder, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError

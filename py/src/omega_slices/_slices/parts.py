@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
 from omega_slices._arrow.ipc import BatchIndex
+from omega_slices._model.paths import check_readable, is_remote, local_form
 from omega_slices._model.report import RunReport
 from omega_slices._slices.derived_cache import DerivedCache
 from omega_slices._slices.file import DERIVED_BYTES_MAX, SliceFile
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from omega_slices._model.storage import StorageOptions
     from omega_slices._slices.batch import SliceBatch
 
 _OPEN_MAX: Final = 64
+# An object that ends with one of these is a file of slices, not a folder.
+_EXTENSIONS: Final = (".arrow", ".arrows")
 _REMAKE_HINT: Final = "run precompute again: it makes what is missing or changed"
 
 
@@ -69,11 +73,17 @@ class PartedFile:
         "path",
         "schema",
         "source",
+        "storage",
         "views",
     )
 
     def __init__(
-        self, path: str, source: str | tuple[str, ...], known: Sequence[Known], checksum: str | None = None
+        self,
+        path: str,
+        source: str | tuple[str, ...],
+        known: Sequence[Known],
+        checksum: str | None = None,
+        storage: StorageOptions | None = None,
     ) -> None:
         """Put files together.
 
@@ -87,6 +97,8 @@ class PartedFile:
             The files, at least one, in order.
         checksum : str, optional
             That of the list of parts.
+        storage : StorageOptions, optional
+            How they are reached, if they are objects.
 
         Raises
         ------
@@ -97,6 +109,7 @@ class PartedFile:
         self.source = source
         self.known = tuple(known)
         self._checksum = checksum
+        self.storage = storage
         _check_order(known)
         # How many there are before each file; and, one more, in all.
         self._batches_before = [0, *accumulate(one.batches for one in known)]
@@ -184,7 +197,7 @@ class PartedFile:
 
     def _checked(self, place: int, first: SliceFile | None) -> SliceFile:
         """Open a file, and check that it is the known one and belongs to the first one."""
-        file = open_known(self.known[place], self._derived)
+        file = open_known(self.known[place], self._derived, self.storage)
         if first is not None:
             _check_alike(file, first)
         return file
@@ -218,7 +231,7 @@ class _Places(Sequence[int]):
         return found
 
 
-def open_known(known: Known, derived: DerivedCache | None = None) -> SliceFile:
+def open_known(known: Known, derived: DerivedCache | None = None, storage: StorageOptions | None = None) -> SliceFile:
     """Open a file, and check that it is the known one.
 
     Raises
@@ -226,7 +239,7 @@ def open_known(known: Known, derived: DerivedCache | None = None) -> SliceFile:
     DeserializationError
         It is another, or cannot be read.
     """
-    file = SliceFile(known.path, derived)
+    file = SliceFile(known.path, derived, storage)
     if _known_of(file) != known._replace(request=None):
         raise _exchanged(known.path)
     if known.request is not None and not known.request.is_of(file.schema):
@@ -247,8 +260,10 @@ def _known_of(file: SliceFile) -> Known:
     )
 
 
-def open_slices_at(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> SliceFile | PartedFile:
-    """Open a file, a folder with its list of parts, or a list of files.
+def open_slices_at(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], storage: StorageOptions | None = None
+) -> SliceFile | PartedFile:
+    """Open a file or object, a folder with its list of parts, or a list of files.
 
     Raises
     ------
@@ -258,29 +273,39 @@ def open_slices_at(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str
         It is none of these.
     """
     if isinstance(path, list | tuple):
-        return _open_list(path)
+        return _open_list(path, storage)
     try:
         text = os.fsdecode(path)  # type: ignore[arg-type]  # anything else is told by SliceFile
     except TypeError:
         return SliceFile(path)  # type: ignore[arg-type]
+    text = local_form(text)
+    check_readable(text)
+    is_list = os.path.basename(text) == PARTS_FILE
+    if is_remote(text):
+        folder = os.path.dirname(text) if is_list else text.rstrip("/")
+        has_list = is_list or not text.endswith(_EXTENSIONS)
+        return open_folder(folder, storage) if has_list else SliceFile(text, storage=storage)
+    if is_list and os.path.isfile(text):
+        text = os.path.dirname(os.path.abspath(text))
     return open_folder(os.path.abspath(text)) if os.path.isdir(text) else SliceFile(text)
 
 
-def _open_list(paths: Sequence[str | os.PathLike[str]]) -> PartedFile:
+def _open_list(paths: Sequence[str | os.PathLike[str]], storage: StorageOptions | None) -> PartedFile:
     if not paths:
         raise RequestError("the list of files is empty", hint="name at least one file")
-    first = SliceFile(paths[0])
+    first = SliceFile(paths[0], storage=storage)
     known = [_known_of(first)]
     for path in paths[1:]:
-        file = SliceFile(path)
+        file = SliceFile(path, storage=storage)
         _check_alike(file, first)
         known.append(_known_of(file))
-    return PartedFile(f"{first.path} and {len(paths) - 1} more", tuple(one.path for one in known), known)
+    name = f"{first.path} and {len(paths) - 1} more"
+    return PartedFile(name, tuple(one.path for one in known), known, storage=storage)
 
 
-def open_folder(folder: str) -> PartedFile:
+def open_folder(folder: str, storage: StorageOptions | None = None) -> PartedFile:
     """Open a folder of parts by its list."""
-    found = read_parts(folder)
+    found = read_parts(folder, storage)
     if found is None:
         raise DeserializationError(
             f"cannot read {folder!r}: it is a folder without {PARTS_FILE}",
@@ -290,12 +315,12 @@ def open_folder(folder: str) -> PartedFile:
     known = []
     for part in found.parts:
         path = os.path.join(folder, part.file)
-        if _size_of(path) != part.bytes:
+        if not is_remote(folder) and _size_of(path) != part.bytes:
             raise _exchanged(path)
         stamps = part.first_timestamp_ns, part.last_timestamp_ns
         request = PartRequest(found.request, part.start, part.before)
         known.append(Known(path, part.slices, part.batches, *stamps, part.bytes, request))
-    return PartedFile(folder, folder, known, checksum_of(found.parts))
+    return PartedFile(folder, folder, known, checksum_of(found.parts), storage=storage)
 
 
 def _size_of(path: str) -> int:

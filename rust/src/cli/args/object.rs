@@ -18,7 +18,7 @@ pub struct ObjectArguments {
 
 #[derive(Debug, Subcommand)]
 pub enum ObjectCommand {
-    /// Write an object to stdout. Exit status 1: it does not exist.
+    /// Write an object to stdout, or nothing if it does not exist.
     Get { uri: PathBuf },
     /// Write stdin to an object, and replace it.
     Put { uri: PathBuf },
