@@ -371,3 +371,13 @@ def test_the_measuring_process_imports_nothing_large() -> None:
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout == "[]\n"
+
+
+def test_a_smoke_run_of_storage(binary: Path, tmp_path: Path) -> None:
+    """Every figure is there; of so small data, none says anything."""
+    command = [sys.executable, str(SCRIPTS / "bench_storage.py"), "--quick", "--runs=1", f"--folder={tmp_path}"]
+    command += [f"--binary={binary}", f"--server={example('range_server')}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for figure in ("requests per file", "share of the bytes", "memory beside local", "opening 500 parts"):
+        assert figure in done.stdout

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from omega_slices._model.storage import StorageOptions
 
 _READ_BYTES: Final = 1 << 20
+_LARGE: Final = "/var/tmp"  # noqa: S108  # the folder, not a file in it
 
 
 def fetch_object(uri: str, storage: StorageOptions | None) -> IO[bytes]:
@@ -44,7 +45,7 @@ def fetch_object(uri: str, storage: StorageOptions | None) -> IO[bytes]:
         [str(find_binary()), "object", "get", uri, "--error-format=json"], silence_max_s=math.inf, storage=storage
     )
     try:
-        file = tempfile.TemporaryFile(dir=_temporary_folder())
+        file = tempfile.TemporaryFile(dir=_temporary_folder())  # noqa: SIM115  # the caller closes it
         while part := producer.stdout.read(_READ_BYTES):
             file.write(part)
         file.flush()
@@ -102,4 +103,4 @@ def _output_of(producer: Producer) -> bytes:
 
 def _temporary_folder() -> str | None:
     """Return where large files belong; the other usual folder may lie in memory."""
-    return "/var/tmp" if "TMPDIR" not in os.environ and os.path.isdir("/var/tmp") else None
+    return _LARGE if "TMPDIR" not in os.environ and os.path.isdir(_LARGE) else None

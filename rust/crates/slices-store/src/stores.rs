@@ -23,7 +23,7 @@ use slices_core::error::{Error, Result};
 use slices_core::request::Scheme;
 
 /// Ranges of objects in flight at most. Each takes some hundred kilobytes of buffers.
-const RANGES_IN_FLIGHT: usize = 32;
+const RANGES_IN_FLIGHT: usize = 16;
 
 /// A connection that is silent for longer is given up, and the request tried again.
 const SILENCE_MAX: Duration = Duration::from_secs(20);

@@ -207,14 +207,14 @@ impl PagesOfGroup {
 }
 
 /// Whether rows of the window may be found in a row group, or beside its selected pages. Those of
-/// this machine are always looked at. Of an object, only what lies beside the window is fetched for
+/// this machine are always looked at. Of an object, only the pages beside the window are fetched for
 /// that: in a file in order, nothing else can hide rows.
 fn may_hide_rows(file: &SeriesFile, groups: &[PagesOfGroup], place: usize) -> bool {
     let is_read = |place: usize| groups.get(place).is_some_and(|group| group.rows() > 0);
-    !file.file().is_stored()
-        || is_read(place)
-        || is_read(place + 1)
-        || place.checked_sub(1).is_some_and(is_read)
+    let is_beside = || is_read(place + 1) || place.checked_sub(1).is_some_and(is_read);
+    // Without an index, a group is one page.
+    let has_pages = groups[place].pages.len() > 1;
+    !file.file().is_stored() || is_read(place) || has_pages && is_beside()
 }
 
 /// Fails if a page beside the selected ones contradicts its bounds. In a file in order, no other
