@@ -99,3 +99,15 @@ def test_the_page_of_buckets(page: Path) -> None:
         # Run once more, it makes none of them again.
         terminal(f"{variables}python parts.py")
         assert terminal(f"{variables}python look.py") == parts
+
+
+def test_the_options_of_the_reference_are_known(binary: Path) -> None:
+    """An unknown one would be exit status 2; a missing file is 3."""
+    _, rest = docs_page("storage").split("\n## Options\n")
+    rows = [row.split(" | ") for row in rest.split("### ")[0].splitlines() if row.startswith("| ")]
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row[1])]
+    assert len(names) > 20
+    options = [f"--storage-option={name}=env:VALUE" for name in names]
+    command = [str(binary), "inspect", *options, "nowhere.arrow"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env={"VALUE": "1"})
+    assert run.returncode == 3, run.stderr
