@@ -48,7 +48,7 @@ pub use slices_engine::multi_symbol::{
     Progress, ReadOptions, SliceBatch, SliceBatches, SymbolSnapshot, input_files,
 };
 pub use slices_ipc as ipc;
-pub use slices_store::{AbortHandle, Storage, StorageOptions, Traffic, Upload};
+pub use slices_store::{Storage, StorageOptions, Traffic, Upload, abort_uploads};
 
 /// Whether this thread is inside a decoder of Parquet or Arrow. A panic there is caught and becomes
 /// an error of the input, so a panic hook can stay silent.

@@ -93,10 +93,18 @@ def serving(server: ObjectServer) -> Iterator[ObjectServer]:
             self.end_headers()
             self.wfile.write(body)
 
-        def _serve(self) -> None:
+        def _serve(self) -> None:  # noqa: PLR0911  # an answer each
             answer = self._before() or Answer()
             if answer.status:
                 self._error(answer.status, answer.code)
+                return
+            if "list-type=2" in self.path:
+                # A listing of nothing: what is not a table.
+                listing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(listing)))
+                self.end_headers()
+                self.wfile.write(listing)
                 return
             body = server.objects.get(self.path.split("?", maxsplit=1)[0])
             if body is None:

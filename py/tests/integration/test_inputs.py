@@ -336,15 +336,15 @@ def test_a_list_survives_its_json() -> None:
 # --- URIs ----------------------------------------------------------------------------------------
 
 
-def test_no_uri_is_read(fake: stream_factory.Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMEGA_DATA_PARQUET_ROOT", "gs://bucket")
+def test_no_uri_of_another_scheme_is_read(fake: stream_factory.Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMEGA_DATA_PARQUET_ROOT", "hdfs://bucket")
     asks: list[Callable[[], object]] = [
         open_slices,
-        lambda: open_slices("s3://bucket"),
-        lambda: open_slices("data", path_template="https://host/{symbol}_{side}.parquet"),
-        lambda: open_slices(inputs="file:///list.json"),
-        lambda: list_inputs("s3://bucket"),
-        lambda: read_slices("s3://bucket/slices.arrow"),
+        lambda: open_slices("ftp://bucket"),
+        lambda: open_slices("data", path_template="abfs://host/{symbol}_{side}.parquet"),
+        lambda: open_slices(inputs="hdfs:///list.json"),
+        lambda: list_inputs("hdfs://bucket"),
+        lambda: read_slices("hdfs://bucket/slices.arrow"),
     ]
     for ask in asks:
         with pytest.raises(UnsupportedInputError, match="the scheme"):

@@ -134,7 +134,7 @@ REFUSED: list[tuple[list[str], dict[str, Any]]] = [
 
 # A place that neither reads, each in its own way of writing it.
 URIS: list[tuple[list[str], dict[str, Any]]] = [
-    (["--data=s3://bucket"], {"data": "s3://bucket"}),
+    (["--data=hdfs://bucket"], {"data": "hdfs://bucket"}),
     (["--data=file:///root"], {"data": "file:///root"}),
     (["--data=root", "--path-template=gs://b/{symbol}_{side}"], {"path_template": "gs://b/{symbol}_{side}"}),
     (
@@ -260,7 +260,7 @@ def test_uris_are_refused_alike(binary: Path, arguments: list[str], options: dic
 
 
 def test_uris_of_slices_are_refused_alike(binary: Path) -> None:
-    uri = "s3://bucket/slices.arrow"
+    uri = "hdfs://bucket/slices.arrow"
     for arguments in (["inspect", uri], ["diff", uri, "other.arrow"], ["diff", "other.arrow", uri]):
         done = run(binary, *arguments, "--error-format=json")
         (error,) = map(json.loads, done.stderr.splitlines())

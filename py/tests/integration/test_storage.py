@@ -465,3 +465,95 @@ def test_temporary_disk_is_bounded(binary: Path, root: Path, objects: ObjectServ
     objects.add_folder(root, "lake")
     told = error(run(binary, "sync", f"--data={objects.url}/lake", *LISTED, "--temp-limit=100kB"), 4)
     assert "temporary disk" in told["message"]
+
+
+# --- What an attacker found.
+
+
+def test_a_table_is_noticed_though_a_listing_fails_in_passing(
+    root: Path, binary: Path, buckets: Buckets, objects: ObjectServer
+) -> None:
+    uri, env = buckets.make("tables", root, "lake/"), buckets.environment
+    buckets.client().put_object(Bucket="tables", Key="lake/A/_delta_log/0.json", Body=b"{}")
+    told = error(run(binary, "sync", f"--data={uri}/lake", *LISTED, env=env), 3)
+    assert told["code"] == 3014
+    # A listing that keeps failing is no sign that there is no table.
+    objects.add_folder(root, "b/lake")
+    objects.fault = lambda _method, path, _before: Answer(status=503) if path == "/b" else None
+    failing = Buckets(objects.url).environment
+    error(run(binary, "sync", "--data=s3://b/lake", *LISTED, *SHORT, env=failing), 4)
+
+
+def test_a_weak_tag_that_changes_is_a_change(root: Path, binary: Path, objects: ObjectServer) -> None:
+    objects.add_folder(root, "lake")
+    objects.tags = "weak"
+
+    def fault(_method: str, path: str, before: int) -> None:
+        if path == CHANGED and before == 1:
+            # The same size, and the same time.
+            replaced(objects)
+
+    objects.fault = fault
+    assert error(run(binary, "sync", f"--data={objects.url}/lake", *LISTED, *SHORT), 3)["code"] == 3008
+
+
+def test_a_mark_of_a_folder_is_no_second_file(root: Path, binary: Path, buckets: Buckets) -> None:
+    uri, env = buckets.make("marks", root, "lake/"), buckets.environment
+    buckets.client().put_object(Bucket="marks", Key="lake/A/A_M1_BID.parquet/", Body=b"")
+    options = [*LISTED, "--path-template={root}/{symbol}/*_{timeframe}_{SIDE}.parquet", "--duplicates=error"]
+    assert sync(binary, f"{uri}/lake", *options, env=env) == sync(binary, root, *options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000"),
+        ("AWS_ENDPOINT_URL", "minio"),
+        ("AWS_ACCESS_KEY_ID", "abc\n"),
+        ("AWS_SESSION_TOKEN", "\u00e4"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(binary: Path, buckets: Buckets, name: str, value: str) -> None:
+    env = buckets.environment | {name: value}
+    told = error(run(binary, "sync", "--data=s3://b/x", "--symbols=A", env=env), 4)
+    assert name.lower() in told["message"]
+
+
+@pytest.mark.parametrize("uri", ["s3://b b/lake", "http://{symbol}/x"])
+def test_names_of_servers_that_cannot_be(binary: Path, buckets: Buckets, uri: str) -> None:
+    done = run(binary, "sync", f"--data={uri}", "--symbols=A", "--price-types=bid", env=buckets.environment)
+    assert done.returncode in (2, 4)
+    assert b"panicked" not in done.stderr
+
+
+@pytest.mark.parametrize("uri", ["https://u:hunter2@h/x.arrow", "https://h/x.arrow?sig=hunter2"])
+def test_a_password_in_a_target_is_not_repeated(binary: Path, root: Path, uri: str) -> None:
+    told = error(run(binary, "sync", f"--data={root}", *LISTED, f"--output={uri}"), 2)
+    assert "hunter2" not in told["message"] + told["hint"]
+
+
+def test_runs_at_once_into_a_bucket(root: Path, binary: Path, buckets: Buckets) -> None:
+    into, env = f"{buckets.make('at-once')}/parts", buckets.environment
+    command = [str(binary), "precompute", f"--data={root}", *LISTED, f"--into={into}", "--by=day"]
+    runs = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE) for _ in range(3)]
+    for process in runs:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    assert len(buckets.names("at-once")) == 5
+    compared = run(binary, "inspect", "--json", into, env=env)
+    assert json.loads(compared.stdout)["parts"] == 4
+
+
+def test_a_signal_ends_precompute_without_parts_of_uploads(silent: Path, binary: Path, buckets: Buckets) -> None:
+    uri = buckets.make("ended")
+    command = [str(binary), "precompute", f"--data={silent}", "--all-symbols", "--timeline=union", "--by=1"]
+    with subprocess.Popen([*command, f"--into={uri}/p"], env=buckets.environment, stderr=subprocess.DEVNULL) as process:
+        client = buckets.client()
+        end = time.monotonic() + 60
+        while not client.list_multipart_uploads(Bucket="ended").get("Uploads"):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) != 0
+    assert not client.list_multipart_uploads(Bucket="ended").get("Uploads")

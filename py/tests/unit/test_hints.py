@@ -117,7 +117,8 @@ def test_the_settings_are_those_of_the_executable() -> None:
     (source,) = [*REPOSITORY.glob("rust/src/**/hint.rs"), *REPOSITORY.glob("rust/crates/*/src/**/hint.rs")]
     declared = re.search(r"^settings! \{$(.*?)^\}$", source.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert declared
-    # The types of what the command line writes; methods of stream and table choose them in Python.
-    of_the_command_line = {"timestamp_out"}
+    # The types of what the command line writes, which methods of stream and table choose in Python; and
+    # options of storage one by one.
+    of_the_command_line = {"timestamp_out", "storage_option"}
     found = {*re.findall(r'= "(\w+)",$', declared[1], re.MULTILINE)}
     assert found == {*SWITCHES, *SETTINGS, *of_the_command_line}

@@ -116,8 +116,19 @@ def test_listed_symbols_have_names_too(symbol: str) -> None:
     assert "slash" not in str(error.hint)
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs", "file", "HTTP", "abfs+x", "a-1.b"])
-def test_a_uri_is_no_path(scheme: str) -> None:
+@pytest.mark.parametrize("uri", ["s3://bucket/a", "gs://bucket", "az://box/a b", "http://host/a", "https://host/a%20b"])
+def test_uris_of_objects_are_taken_as_they_are(uri: str) -> None:
+    request = make_request(uri, symbols=["A"], session_file=f"{uri}/hours.csv")
+    assert (request.data, request.session_file) == (uri, f"{uri}/hours.csv")
+
+
+def test_a_file_uri_is_the_path_that_it_names() -> None:
+    request = make_request("file:///a/b%20c", symbols=["A"], session_file="file://localhost/x.csv")
+    assert (request.data, request.session_file) == ("/a/b%20c", "/x.csv")
+
+
+@pytest.mark.parametrize("scheme", ["hdfs", "ftp", "HTTP", "S3", "abfs+x", "a-1.b"])
+def test_a_uri_of_another_scheme_is_no_path(scheme: str) -> None:
     uri = f"{scheme}://bucket/a"
     places: list[dict[str, Any]] = [
         {"data": uri},
@@ -471,7 +482,11 @@ def test_indicators() -> None:
         {"zone": "Nowhere"},
         {"ambiguous": "later"},
         {"symbol_pattern": "B"},
-        {"data": "s3://bucket"},
+        {"data": "hdfs://bucket"},
+        {"data": "s3://"},
+        {"data": "https://user:pass@host/x"},
+        {"data": "http://host/x?sig=1"},
+        {"data": "file://host/x"},
     ],
 )
 def test_the_constructor_checks_too(fields: dict[str, Any]) -> None:

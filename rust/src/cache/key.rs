@@ -149,10 +149,8 @@ fn hash_of_object(path: &Path, storage: &Storage) -> Result<Vec<u8>> {
     let mut key = Key(Sha256::new());
     key.add(path.as_os_str().as_bytes());
     key.add(&object.len().to_le_bytes());
-    match object.tag() {
-        Some(tag) => key.add(tag.as_bytes()),
-        None => key.add(&object.modified_ns().to_le_bytes()),
-    }
+    key.add(object.tag().unwrap_or_default().as_bytes());
+    key.add(&object.modified_ns().to_le_bytes());
     Ok(key.0.finalize().to_vec())
 }
 

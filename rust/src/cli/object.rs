@@ -9,7 +9,7 @@ use omega_slices::{Error, check_readable, check_writable, make_part};
 
 use crate::cli::Answer;
 use crate::cli::args::{ObjectArguments, ObjectCommand, PartArguments};
-use crate::cli::output::abort_on_signals;
+use crate::cli::output::abort_uploads_on_signals;
 use crate::cli::stdout;
 
 /// Reads or writes an object.
@@ -30,8 +30,8 @@ pub fn run(arguments: &ObjectArguments) -> Result<Answer, Error> {
         }
         ObjectCommand::Put { uri } => {
             check_writable(&uri.to_string_lossy())?;
+            abort_uploads_on_signals()?;
             let mut upload = storage.create(uri, true)?;
-            abort_on_signals(upload.abort_handle())?;
             let copied = io::copy(&mut io::stdin().lock(), &mut upload);
             copied.map_err(|error| {
                 let failure = upload.take_failure();
@@ -50,6 +50,7 @@ pub fn run(arguments: &ObjectArguments) -> Result<Answer, Error> {
 /// Makes a part, and prints what its list says about it.
 pub fn part(arguments: &PartArguments) -> Result<(), Error> {
     check_writable(&arguments.into.to_string_lossy())?;
+    abort_uploads_on_signals()?;
     let request = arguments.request.request()?;
     let options = arguments.request.series.read_options()?;
     stdout::json(&make_part(&request, &options, &arguments.into)?)

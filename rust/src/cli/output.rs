@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use omega_slices::ipc::Format;
 use omega_slices::{
-    AbortHandle, Error, Request, Storage, Upload, check_writable, input_files, remote_scheme,
+    Error, Request, Storage, Upload, abort_uploads, check_writable, input_files, remote_scheme,
     without_file_scheme,
 };
 use rustix::io::Errno;
@@ -154,8 +154,14 @@ impl Output {
                 force,
                 format,
             } => {
-                let upload = storage.create(&path, force)?;
-                abort_on_signals(upload.abort_handle())?;
+                abort_uploads_on_signals()?;
+                let upload = storage.create(&path, force).map_err(|error| {
+                    let exists = error.message().contains("already exists");
+                    match exists {
+                        true => error.with_hint("replace it with --force or name another file"),
+                        false => error,
+                    }
+                })?;
                 Ok(Pending::Object(Box::new(upload), format))
             }
         }
@@ -246,8 +252,8 @@ fn without_extension(path: &Path) -> Error {
         .with_hint("name it x.arrow for an Arrow IPC file or x.arrows for an Arrow IPC stream")
 }
 
-/// Gives up an upload when the process is asked to end, so that no parts of it stay in the bucket.
-pub fn abort_on_signals(upload: AbortHandle) -> Result<(), Error> {
+/// Gives up uploads when the process is asked to end, so that no parts of them stay in the bucket.
+pub fn abort_uploads_on_signals() -> Result<(), Error> {
     let failed = |error: io::Error| {
         Error::system(format!("cannot watch for signals: {error}"))
             .with_source(error)
@@ -255,10 +261,21 @@ pub fn abort_on_signals(upload: AbortHandle) -> Result<(), Error> {
     };
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
     let wait = move || {
-        if let Some(signal) = signals.forever().next() {
-            upload.abort();
-            // The process ends as it would have ended without this watch.
-            let _ = emulate_default_handler(signal);
+        let mut is_first = true;
+        for signal in signals.forever() {
+            let end = move || {
+                // The process ends as it would have ended without this watch.
+                let _ = emulate_default_handler(signal);
+            };
+            if !is_first {
+                // Whoever asks twice does not want to wait.
+                end();
+            }
+            is_first = false;
+            thread::spawn(move || {
+                abort_uploads();
+                end();
+            });
         }
     };
     let started = thread::Builder::new()

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::args::PrecomputeArguments;
 use crate::cli::messages::Messages;
+use crate::cli::output::abort_uploads_on_signals;
 use crate::cli::progress::PartsBar;
 
 /// Makes the parts; the report on stderr counts them.
@@ -20,6 +21,9 @@ pub fn run(arguments: &PrecomputeArguments, messages: &Messages) -> Result<(), E
         Some(text) => PathBuf::from(text.trim_end_matches('/')),
         None => into,
     };
+    if remote_scheme(&into).is_some() {
+        abort_uploads_on_signals()?;
+    }
     let options = arguments.options()?;
     let request = arguments.request.request()?;
     let read_options = arguments.request.series.read_options()?;

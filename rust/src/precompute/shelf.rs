@@ -25,7 +25,7 @@ const KEY_DIGITS: usize = 64;
 /// The place of the parts.
 pub(super) struct Shelf {
     folder: PathBuf,
-    storage: Storage,
+    options: ReadOptions,
     /// For a folder of this machine.
     cache: Option<SliceCache>,
 }
@@ -46,7 +46,7 @@ impl Shelf {
         let cache = (!is_remote).then(|| SliceCache::open(folder, u64::MAX));
         Ok(Self {
             folder: folder.to_owned(),
-            storage: options.storage(),
+            options: options.clone(),
             cache: cache.transpose()?,
         })
     }
@@ -57,7 +57,7 @@ impl Shelf {
             "name another folder, or replace them with ",
             Setting::Overwrite
         ];
-        let known = match PartList::read(&self.folder, &self.storage) {
+        let known = match PartList::read(&self.folder, &self.options.storage()) {
             // A list that cannot be read says nothing about the parts.
             Err(error) if overwrite && error.code() == Code::DeserializationError => None,
             Err(error) if error.code() == Code::DeserializationError => {
@@ -146,17 +146,22 @@ impl Shelf {
         let storage = options.storage();
         let mut replaces = false;
         if storage.exists(&path)? {
-            match self.stored(&path, &storage)? {
-                Some(stored)
-                    if stored.is_of(request) && !contradicts(known, &name, &stored.sha256) =>
-                {
-                    return Ok(part_of(request, &name, stored));
-                }
-                _ => replaces = true,
+            match self.found(request, known, &name, &storage)? {
+                Some(found) => return Ok(found),
+                None => replaces = true,
             }
         }
+        // Another run may make the same part meanwhile; whoever is first counts.
+        let or_found = |error| match self.found(request, known, &name, &options.storage()) {
+            Ok(Some(found)) => Ok(found),
+            _ => Err(error),
+        };
+        let upload = match storage.create(&path, replaces) {
+            Ok(upload) => upload,
+            Err(error) => return or_found(error),
+        };
         let mut upload = Hashed {
-            upload: storage.create(&path, replaces)?,
+            upload,
             hash: Hash(Sha256::new()),
             bytes: 0,
         };
@@ -181,7 +186,9 @@ impl Shelf {
             hash,
             bytes,
         } = upload;
-        upload.finish()?;
+        if let Err(error) = upload.finish() {
+            return or_found(error);
+        }
         let file = SliceFile::open(&path, &options.storage())?;
         let (content, seal, report) = slices_ipc::read_footer(&file, &path)?;
         let stored = Stored {
@@ -192,6 +199,22 @@ impl Shelf {
             sha256: hash.digits(),
         };
         Ok(part_of(request, &name, stored))
+    }
+
+    /// The part in an object of its name, if that is the part.
+    fn found(
+        &self,
+        request: &Request,
+        known: Option<&PartList>,
+        name: &str,
+        storage: &Storage,
+    ) -> Result<Option<(Part, Value)>> {
+        let stored = self.stored(&self.folder.join(name), storage)?;
+        let is_part =
+            |stored: &Stored| stored.is_of(request) && !contradicts(known, name, &stored.sha256);
+        Ok(stored
+            .filter(is_part)
+            .map(|stored| part_of(request, name, stored)))
     }
 
     /// What an object says about itself; `None` if it is no complete file of slices.
@@ -231,9 +254,26 @@ impl Shelf {
                 return Ok(false);
             }
         }
-        list.write(&self.folder, &self.storage)?;
+        if self.cache.is_none() && !self.are_there(list)? {
+            return Ok(false);
+        }
+        list.write(&self.folder, &self.options.storage())?;
         if let Some(known) = known {
             self.remove_stale(&known, list);
+        }
+        // Without a lock, another run may have removed them since.
+        Ok(self.cache.is_some() || self.are_there(list)?)
+    }
+
+    /// Whether all parts are objects of their sizes.
+    fn are_there(&self, list: &PartList) -> Result<bool> {
+        let storage = self.options.storage();
+        let paths: Vec<_> = list.paths(&self.folder).map(|(_, path)| path).collect();
+        storage.open_all(&paths)?;
+        for (part, path) in list.paths(&self.folder) {
+            if !storage.exists(&path)? || storage.open(&path)?.len() != part.bytes {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -261,7 +301,7 @@ impl Shelf {
                 // It may be gone already.
                 let _ = match &self.cache {
                     Some(_) => fs::remove_file(path).map_err(|_| ()),
-                    None => self.storage.remove(&path).map_err(|_| ()),
+                    None => self.options.storage().remove(&path).map_err(|_| ()),
                 };
             }
         }

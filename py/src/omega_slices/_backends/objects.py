@@ -18,7 +18,7 @@ from omega_slices._backends.binary import find_binary
 from omega_slices._backends.process import Producer
 from omega_slices._backends.session_input import start_producer
 from omega_slices._slices.part_list import Part
-from omega_slices.errors import SystemFailureError
+from omega_slices.errors import OmegaSlicesError, SystemFailureError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,9 @@ def fetch_object(uri: str, storage: StorageOptions | None) -> IO[bytes]:
         if (failure := producer.finish()) is not None:
             raise failure
         file.seek(0)
+    except OmegaSlicesError:
+        # Some of them are an OSError too.
+        raise
     except OSError as error:
         raise SystemFailureError(
             f"cannot keep {uri!r} for reading: {error.strerror or error}",

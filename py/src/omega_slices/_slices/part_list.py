@@ -18,7 +18,7 @@ from omega_slices._model.paths import is_remote
 from omega_slices._model.schema import StreamMetadata
 from omega_slices._model.times import NS_MAX, NS_MIN, format_time_ns, parse_time_ns
 from omega_slices._slices.remote import fetched
-from omega_slices.errors import DeserializationError, RequestError
+from omega_slices.errors import DeserializationError, OmegaSlicesError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -168,6 +168,9 @@ def read_parts(folder: str, storage: StorageOptions | None = None) -> PartList |
                 raise _wrong(folder, "it is too large")
         else:
             text = _read(folder, path)
+    except OmegaSlicesError:
+        # Some of them are an OSError too.
+        raise
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError

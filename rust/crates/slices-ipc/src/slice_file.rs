@@ -87,7 +87,7 @@ impl SliceFile {
     pub fn open(path: &Path, storage: &Storage) -> Result<Self> {
         let source = if remote_scheme(path).is_some() {
             if !storage.exists(path)? {
-                let error = io::Error::from(io::ErrorKind::NotFound);
+                let error = io::Error::new(io::ErrorKind::NotFound, "the object does not exist");
                 return Err(not_readable(path, &error));
             }
             Source::Stored(storage.open(path)?)

@@ -16,6 +16,9 @@ use super::parquet_file::{ParquetFile, RowRange};
 use slices_core::error::Result;
 use slices_store::Step;
 
+/// Row groups are fetched together until they take this much.
+const STEP_BYTES: u64 = 4 << 20;
+
 impl ParquetFile {
     /// Announces the rows that will be read, in this order, if the file is an object.
     ///
@@ -39,7 +42,15 @@ impl ParquetFile {
                 shared: bytes(self.timestamp.leaf),
             }
         };
-        file.plan(ranges.iter().map(step).collect(), all)
+        let mut steps: Vec<Step> = Vec::new();
+        for step in ranges.iter().map(step) {
+            // Small row groups are fetched together.
+            match steps.last_mut().filter(|last| last.bytes() < STEP_BYTES) {
+                Some(last) => last.add(step),
+                None => steps.push(step),
+            }
+        }
+        file.plan(steps, all)
     }
 
     /// The bytes of a column that hold some rows of a row group.
@@ -124,12 +135,13 @@ fn are_sound(pages: &[PageLocation], rows: usize, chunk: Range<u64>) -> bool {
         let Some(range) = bytes(page) else {
             return false;
         };
-        let is_next = range.start >= before.0 && page.first_row_index > before.1;
+        let is_next = (range.start == before.0 || before.1 < 0 && range.start >= before.0)
+            && page.first_row_index > before.1;
         before = (range.end, page.first_row_index);
         is_next
     });
     follow
-        && before.0 <= chunk.end
+        && before.0 == chunk.end
         && pages
             .first()
             .is_some_and(|first| first.first_row_index == 0)
@@ -156,9 +168,11 @@ mod tests {
         assert!(!are_sound(&good, 7, 4..30), "more rows than there are");
         assert!(!are_sound(&good, 8, 11..30), "before the chunk");
         assert!(!are_sound(&good, 8, 4..29), "behind the chunk");
+        assert!(!are_sound(&good, 8, 4..31), "a page is left out");
         for (at, other) in [
             (0, page(10, 5, 1)),
             (1, page(14, 5, 3)),
+            (1, page(16, 4, 3)),
             (1, page(15, 6, 3)),
             (1, page(15, 5, 0)),
             (2, page(20, -1, 7)),

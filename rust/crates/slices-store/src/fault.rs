@@ -28,7 +28,9 @@ pub(super) enum FaultKind {
     Unsupported,
     /// The range asked for lies outside the object.
     OutOfRange,
-    /// It cannot be reached, or refuses.
+    /// It refuses.
+    Denied,
+    /// It cannot be reached, or fails.
     System,
 }
 
@@ -53,6 +55,15 @@ impl Fault {
         Self::corrupt(format!("the file changed while it was being read: {what}"))
     }
 
+    /// A request ended without an answer.
+    pub fn interrupted() -> Self {
+        Self::new(
+            FaultKind::System,
+            "a request ended without an answer",
+            "run again",
+        )
+    }
+
     /// An answer holds other bytes than those that were asked for.
     pub fn of_wrong_answer() -> Self {
         Self {
@@ -65,7 +76,7 @@ impl Fault {
     pub fn of_error(error: &Error) -> Self {
         Self {
             kind: FaultKind::System,
-            message: error.to_string(),
+            message: error.message().to_owned(),
             hint: "free space, or choose another folder of temporary files",
         }
     }
@@ -132,7 +143,8 @@ impl Fault {
             StoreError::Precondition { .. } | StoreError::NotModified { .. } => {
                 Self::changed("it was replaced")
             }
-            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => system(
+            StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => Self::new(
+                FaultKind::Denied,
                 format!("the storage denies access{answer}"),
                 "check the credentials, and what they may read and write",
             ),
@@ -146,6 +158,10 @@ impl Fault {
                 "the range lies outside the object",
                 "run again when no process writes there",
             ),
+            StoreError::InvalidPath { .. } => system(
+                "a name below the folder has a part that is empty, . or ..".to_owned(),
+                "name each symbol, and no *; or rename that object",
+            ),
             _ if is_wrong_answer(&text) => Self::of_wrong_answer(),
             _ if text.contains("redirect without LOCATION")
                 || status.is_some_and(|one| one / 100 == 3) =>
@@ -155,13 +171,14 @@ impl Fault {
                     "check the region and the endpoint of the bucket",
                 )
             }
-            _ if status == Some(401) || status == Some(403) => system(
+            _ if status == Some(401) || status == Some(403) => Self::new(
+                FaultKind::Denied,
                 format!("the storage denies access{answer}"),
                 "check the credentials, and what they may read and write",
             ),
             _ if status.is_some() => system(
                 format!("the storage fails{answer}"),
-                "try again later; requests were repeated for a minute",
+                "try again later; it was asked several times",
             ),
             _ if text.contains("allow_http")
                 || text.contains("scheme is not https")
@@ -186,7 +203,7 @@ impl Fault {
     /// The error of reading this object.
     pub fn of_input(&self, path: &Path) -> Error {
         let error = match self.kind {
-            FaultKind::System | FaultKind::Unsupported => {
+            FaultKind::System | FaultKind::Denied | FaultKind::Unsupported => {
                 Error::system(format!("cannot read the file: {}", self.message))
             }
             FaultKind::Corrupt => Error::input(Code::CorruptInput, &*self.message),
@@ -222,7 +239,8 @@ fn chain(error: &StoreError) -> String {
 fn code_in(text: &str) -> Option<String> {
     let (_, after) = text.split_once("<Code>")?;
     let (code, _) = after.split_once("</Code>")?;
-    let is_word = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_word =
+        (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_word.then(|| code.to_owned())
 }
 

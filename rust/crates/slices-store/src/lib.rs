@@ -25,4 +25,4 @@ pub use self::options::StorageOptions;
 pub use self::storage::Storage;
 pub use self::stores::StorageSettings;
 pub use self::traffic::Traffic;
-pub use self::upload::{AbortHandle, Upload};
+pub use self::upload::{Upload, abort_uploads};

@@ -32,7 +32,12 @@ pub(super) async fn below(stores: &Stores, folder: &Uri) -> Result<Vec<ListedObj
         .await
         .map_err(|error| Fault::of_store(&error))?;
     let mut objects = objects;
-    objects.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
+    // Some programs mark a folder by an empty object of its name with a slash, which is lost here.
+    objects.sort_unstable_by(|a, b| {
+        let names = a.path.as_os_str().cmp(b.path.as_os_str());
+        names.then(b.bytes.cmp(&a.bytes))
+    });
+    objects.dedup_by(|later, first| later.path == first.path);
     Ok(objects)
 }
 

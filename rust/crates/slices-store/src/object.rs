@@ -65,6 +65,8 @@ struct Version {
     bytes: u64,
     /// The strong tag, which every later request demands. `None` if the server has none.
     tag: Option<String>,
+    /// The tag, strong or weak.
+    any_tag: Option<String>,
     /// Nanoseconds since 1970.
     modified_ns: i64,
 }
@@ -87,6 +89,21 @@ pub struct Step {
     pub once: Vec<Range<u64>>,
     /// Ranges with any number of readers.
     pub shared: Vec<Range<u64>>,
+}
+
+impl Step {
+    /// Number of bytes of all ranges.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let ranges = self.once.iter().chain(&self.shared);
+        ranges.map(|range| range.end - range.start).sum()
+    }
+
+    /// Adds the ranges of another step.
+    pub fn add(&mut self, other: Self) {
+        self.once.extend(other.once);
+        self.shared.extend(other.shared);
+    }
 }
 
 /// Consecutive bytes of the object that are here, or on their way.
@@ -122,6 +139,7 @@ impl Version {
         Self {
             bytes: meta.size,
             tag: meta.e_tag.as_ref().filter(is_strong).cloned(),
+            any_tag: meta.e_tag.clone(),
             modified_ns: meta.last_modified.timestamp_nanos_opt().unwrap_or_default(),
         }
     }
@@ -132,7 +150,9 @@ impl Version {
             Some("it became shorter")
         } else if self.bytes < now.bytes {
             Some("it became longer")
-        } else if self.tag != now.tag || self.tag.is_none() && self.modified_ns != now.modified_ns {
+        } else if self.any_tag != now.any_tag
+            || self.tag.is_none() && self.modified_ns != now.modified_ns
+        {
             Some("it was replaced")
         } else {
             None
@@ -250,7 +270,7 @@ impl StoredObject {
     /// What tells its version from others.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
-        self.source.version.tag.as_deref()
+        self.source.version.any_tag.as_deref()
     }
 
     /// Announces what will be read, in steps. The first ones are fetched at once, and each later
@@ -469,13 +489,14 @@ impl StoredObject {
                 // Nobody waits for it any more.
                 return;
             }
+            // If the task ends otherwise, its readers must not wait for it.
+            let mut unfinished = Unfinished(Some(object.clone()));
             let start = range.start;
             let told = |ready| tell(&object, start, |extent| extent.ready = ready);
-            if let Err(fault) = source.receive(range, None, &place, told).await
-                && let Some(object) = object.upgrade()
-            {
-                object.lock().fault.get_or_insert(fault);
-                object.arrived.notify_all();
+            let received = source.receive(range, None, &place, told).await;
+            unfinished.0 = None;
+            if let Err(fault) = received {
+                fail(&object, fault);
             }
         });
         Ok(())
@@ -496,6 +517,24 @@ fn of_answer(error: &object_store::Error) -> Fault {
     match Fault::of_store(error) {
         fault if fault.kind == FaultKind::Unsupported => Fault::of_wrong_answer(),
         fault => fault,
+    }
+}
+
+/// Tells the readers of an object that a task has ended without an answer.
+struct Unfinished(Option<Weak<StoredObject>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(object) = &self.0 {
+            fail(object, Fault::interrupted());
+        }
+    }
+}
+
+fn fail(object: &Weak<StoredObject>, fault: Fault) {
+    if let Some(object) = object.upgrade() {
+        object.lock().fault.get_or_insert(fault);
+        object.arrived.notify_all();
     }
 }
 

@@ -149,6 +149,11 @@ impl StorageOptions {
         (number(MAX_RETRIES), number(RETRY_TIMEOUT))
     }
 
+    /// All options.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// The options whose names `K` knows, with their values.
     pub(super) fn of<K: std::str::FromStr>(&self) -> impl Iterator<Item = (K, &str)> {
         let options = self.0.iter();
@@ -189,7 +194,12 @@ fn is_secret(name: &str) -> bool {
     );
     let of_google = matches!(name.parse(), Ok(GoogleConfigKey::ServiceAccountKey));
     let of_proxy = matches!(name.parse(), Ok(ClientConfigKey::ProxyUrl));
-    of_aws || of_encryption || of_azure || of_google || of_proxy
+    // Names that only some builds of the library know.
+    let of_name = name.contains("secret")
+        || name.contains("password")
+        || name.ends_with("token")
+        || name.ends_with("_key") && !name.ends_with("kms_key");
+    of_name || of_aws || of_encryption || of_azure || of_google || of_proxy
 }
 
 #[cfg(test)]
@@ -218,6 +228,9 @@ mod tests {
             "azure_storage_sas_token",
             "google_service_account_key",
             "proxy_url",
+            "azure_storage_encryption_key",
+            "fabric_session_token",
+            "aws_sse_customer_key_base64",
         ] {
             let error = options
                 .set_spelled(&format!("{name}=hunter2"))

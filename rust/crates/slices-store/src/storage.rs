@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::list::{self, ListedObject};
 use super::object::StoredObject;
 use super::stores::{StorageSettings, Stores, block_on};
@@ -218,20 +218,31 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// A usage error if one of the names is none of an object.
+    /// A usage error if one of the names is none of an object. A system error if the storage fails.
     pub fn folders_in(&self, folders: &[PathBuf]) -> Result<Vec<Vec<String>>> {
         let uris: Vec<_> = folders
             .iter()
             .map(|path| Uri::parse(path))
             .collect::<Result<_>>()?;
         let stores = &self.stores;
-        let list =
-            |uri: Uri| async move { list::folders_in(stores, &uri).await.unwrap_or_default() };
-        block_on(
+        let list = |uri: Uri| async move {
+            let listed = list::folders_in(stores, &uri).await;
+            (uri.path, listed)
+        };
+        let listings: Vec<_> = block_on(
             stream::iter(uris.into_iter().map(list))
                 .buffered(SHORT_IN_FLIGHT)
                 .collect(),
-        )
+        )?;
+        let names = listings.into_iter().map(|(path, listed)| match listed {
+            Ok(names) => Ok(names),
+            // Who may not list may still read.
+            Err(fault) if matches!(fault.kind, FaultKind::Denied | FaultKind::Unsupported) => {
+                Ok(Vec::new())
+            }
+            Err(fault) => Err(fault.of_input(&path)),
+        });
+        names.collect()
     }
 
     /// Checks of all open objects that they are still what was opened, many at a time. What is

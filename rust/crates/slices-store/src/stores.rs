@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::HttpClient;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
@@ -39,6 +40,30 @@ const RETRIES_MAX: usize = 15;
 /// It is tried again for no longer.
 const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Settings that are URLs.
+const ENDPOINTS: [&str; 11] = [
+    "aws_endpoint",
+    "aws_endpoint_url",
+    "aws_endpoint_url_s3",
+    "aws_endpoint_url_sts",
+    "aws_metadata_endpoint",
+    "azure_endpoint",
+    "azure_storage_endpoint",
+    "endpoint",
+    "endpoint_url",
+    "endpoint_url_sts",
+    "metadata_endpoint",
+];
+
+/// Settings that become part of a request.
+const CREDENTIALS: [&str; 5] = [
+    "aws_access_key_id",
+    "aws_default_region",
+    "aws_region",
+    "aws_secret_access_key",
+    "aws_session_token",
+];
+
 const WORKER_THREADS: usize = 2;
 
 /// The settings of a run's storage.
@@ -62,6 +87,7 @@ pub(super) struct Stores {
     /// By their URIs without keys; also those that cannot be reached, so that nobody tries again.
     connected: tokio::sync::Mutex<HashMap<String, Connected>>,
     spool: OnceLock<Arc<Spool>>,
+    web: Arc<Mutex<Option<HttpClient>>>,
     pub ranges: Semaphore,
 }
 
@@ -80,6 +106,7 @@ impl Stores {
             counts: Arc::default(),
             connected: tokio::sync::Mutex::default(),
             spool: OnceLock::new(),
+            web: Arc::default(),
             ranges: Semaphore::new(RANGES_IN_FLIGHT),
         }
     }
@@ -106,11 +133,51 @@ impl Stores {
         store
     }
 
+    /// Checks what the library takes for granted of names and settings.
+    fn check_settings(&self, uri: &Uri) -> Result<(), Fault> {
+        let wrong = |what: String| {
+            let hint = "correct it in the storage options or the environment";
+            Err(Fault::new(FaultKind::System, what, hint))
+        };
+        let (_, rest) = uri.store.split_once("://").unwrap_or_default();
+        let server = rest.split('/').next().unwrap_or_default();
+        if !server.bytes().all(is_of_server) {
+            return wrong(format!("{server:?} is no name of a bucket or server"));
+        }
+        let given = self.settings.options.all();
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        for (name, value) in given.chain(variables()) {
+            // Keys of service accounts are documents, and files have names of any kind.
+            let is_free = ["service_account", "file", "path"]
+                .iter()
+                .any(|part| name.contains(part));
+            if !is_free && !value.bytes().all(|byte| (32..127).contains(&byte)) {
+                return wrong(format!(
+                    "the setting {name} holds a line break or another character that it cannot hold"
+                ));
+            }
+            let address = value.strip_prefix("http://");
+            let address = address.or_else(|| value.strip_prefix("https://"));
+            let server = address.map(|rest| rest.split('/').next().unwrap_or_default());
+            let is_server = |server: &str| !server.is_empty() && server.bytes().all(is_of_server);
+            if ENDPOINTS.contains(&&*name) && !server.is_some_and(is_server) {
+                return wrong(format!(
+                    "the setting {name} is no URL such as https://server:9000"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Connects to a store, and gets its credentials once, so that missing ones show at once.
     async fn connect(&self, uri: &Uri) -> Connected {
         let options = &self.settings.options;
         let failed = |error: object_store::Error| Fault::of_settings(&error);
-        let connector = CountingConnector(self.counts.clone());
+        let connector = CountingConnector {
+            counts: self.counts.clone(),
+            shared: (uri.scheme == Scheme::Http).then(|| self.web.clone()),
+        };
+        self.check_settings(uri)?;
         let (_, bucket) = uri.store.split_once("://").unwrap_or_default();
         Ok(match uri.scheme {
             Scheme::S3 => {
@@ -215,6 +282,21 @@ impl Fault {
             "check the storage options, and the variables of the vendor",
         )
     }
+}
+
+/// Whether a byte may stand in the name of a bucket or server, or its port.
+fn is_of_server(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)
+}
+
+/// The variables of which the library takes for granted what they hold.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?.to_ascii_lowercase();
+        let is_checked = CREDENTIALS.contains(&&*name) || ENDPOINTS.contains(&&*name);
+        let is_of_vendor = name.starts_with("aws_") || name.starts_with("azure_");
+        (is_checked && is_of_vendor).then(|| (name, value.to_string_lossy().into_owned()))
+    })
 }
 
 /// The variables of a vendor.

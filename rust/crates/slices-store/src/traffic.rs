@@ -1,7 +1,7 @@
 //! Counts requests and bytes, at the place where they leave and enter the process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http_body_util::BodyExt;
@@ -84,14 +84,31 @@ impl Counts {
 
 /// Makes clients whose requests are counted.
 #[derive(Debug)]
-pub(super) struct CountingConnector(pub Arc<Counts>);
+pub(super) struct CountingConnector {
+    pub counts: Arc<Counts>,
+    /// Where one client is kept for all files of web servers; each is a store of its own.
+    pub shared: Option<Arc<Mutex<Option<HttpClient>>>>,
+}
 
 impl HttpConnector for CountingConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let Some(shared) = &self.shared else {
+            return self.connect_anew(options);
+        };
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*shared {
+            return Ok(client.clone());
+        }
+        Ok(shared.insert(self.connect_anew(options)?).clone())
+    }
+}
+
+impl CountingConnector {
+    fn connect_anew(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let client = ReqwestConnector::default().connect(options)?;
         Ok(HttpClient::new(CountingService {
             client,
-            counts: self.0.clone(),
+            counts: self.counts.clone(),
         }))
     }
 }

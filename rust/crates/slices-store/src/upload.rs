@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -60,18 +61,34 @@ struct Parts {
     sending: JoinSet<object_store::Result<()>>,
 }
 
-/// Gives up an upload from another thread.
-#[derive(Clone)]
-pub struct AbortHandle(Arc<Running>);
+/// The uploads of the process that may be under way.
+static UPLOADS: Mutex<Vec<Weak<Running>>> = Mutex::new(Vec::new());
 
-impl AbortHandle {
-    /// Gives up what was sent so far. Later writes fail.
-    pub fn abort(&self) {
-        self.0.abort();
+/// Gives up all uploads of the process, from any thread: for a process that is asked to end. Later
+/// writes fail.
+pub fn abort_uploads() {
+    let uploads = std::mem::take(&mut *UPLOADS.lock().unwrap_or_else(PoisonError::into_inner));
+    let running: Vec<_> = uploads.iter().filter_map(Weak::upgrade).collect();
+    for upload in &running {
+        upload.given_up.store(true, Ordering::SeqCst);
     }
+    running.iter().for_each(|upload| upload.abort());
 }
 
 impl Running {
+    /// Locks it, unless a request holds it for too long.
+    fn lock_soon(&self) -> Option<MutexGuard<'_, Option<Parts>>> {
+        let end = Instant::now() + ABORT_MAX;
+        loop {
+            match self.parts.try_lock() {
+                Ok(parts) => return Some(parts),
+                Err(TryLockError::Poisoned(parts)) => return Some(parts.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() > end => return None,
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Parts>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +103,11 @@ impl Running {
     fn abort(&self) {
         // Who is writing notices this before it takes the lock again.
         self.given_up.store(true, Ordering::SeqCst);
-        let parts = self.lock().take();
+        let Some(mut parts) = self.lock_soon() else {
+            // A request is silent. The store's own rule removes what was sent.
+            return;
+        };
+        let parts = parts.take();
         if let Some(mut parts) = parts {
             // Nobody can be told about a failure; the store's own rule removes the parts then.
             let _ = block_on(async move {
@@ -122,10 +143,15 @@ impl Storage {
             Ok(target)
         });
         let target = target?.map_err(|fault: Fault| fault.of_output(path))?;
+        let running = Arc::default();
+        let mut uploads = UPLOADS.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.retain(|upload| upload.strong_count() > 0);
+        uploads.push(Arc::downgrade(&running));
+        drop(uploads);
         Ok(Upload {
             target,
             buffer: Vec::new(),
-            running: Arc::default(),
+            running,
             failure: None,
         })
     }
@@ -207,12 +233,6 @@ impl Upload {
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.running.given_up.load(Ordering::SeqCst)
-    }
-
-    /// What gives it up when the process is asked to end.
-    #[must_use]
-    pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle(self.running.clone())
     }
 
     /// Sends the rest, and makes the object appear. Returns its URI.

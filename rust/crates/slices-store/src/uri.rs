@@ -45,6 +45,9 @@ impl Uri {
         let (bucket, key) = text[start..]
             .split_once('/')
             .unwrap_or((&text[start..], ""));
+        if key.starts_with('/') {
+            return Err(malformed("it has an empty part between two slashes"));
+        }
         let key = Key::parse(key).map_err(|error| malformed(&why(&error)))?;
         Ok(Self {
             scheme,
@@ -79,7 +82,7 @@ mod tests {
         assert_eq!(uri.store, "s3://b");
         assert_eq!(uri.key.as_ref(), "a%20b/c d#e?f=1.parquet");
         assert_eq!(uri.of_key(&uri.key), uri.path);
-        for text in ["s3://b/a//b", "s3://b/../a", "s3://b/./a"] {
+        for text in ["s3://b//a", "s3://b/a//b", "s3://b/../a", "s3://b/./a"] {
             assert!(Uri::parse(Path::new(text)).is_err(), "{text}");
         }
     }

@@ -114,10 +114,6 @@ pub fn check_readable(text: &str) -> Result<()> {
 /// As [`check_readable`], as errors of the request; also for a web server.
 pub fn check_writable(text: &str) -> Result<()> {
     let scheme = uri_scheme(text).unwrap_or_default();
-    if matches!(scheme, "http" | "https") {
-        let message = format!("cannot write to {text:?}: {scheme} can only be read");
-        return Err(Error::usage(message).with_hint("write to a bucket or a local path"));
-    }
     check_readable(text).map_err(|error| match error.code() {
         Code::UnsupportedInput => {
             let message = format!("cannot write to {text:?}: the scheme {scheme} is not supported");
@@ -125,7 +121,12 @@ pub fn check_writable(text: &str) -> Result<()> {
                 .with_hint("write to a local path, or to one of s3://, gs://, az:// and file://")
         }
         _ => error,
-    })
+    })?;
+    if matches!(scheme, "http" | "https") {
+        let message = format!("cannot write to {text:?}: {scheme} can only be read");
+        return Err(Error::usage(message).with_hint("write to a bucket or a local path"));
+    }
+    Ok(())
 }
 
 /// Rejects URIs, for what has to be on this machine.
