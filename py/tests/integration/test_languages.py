@@ -135,13 +135,13 @@ REFUSED: list[tuple[list[str], dict[str, Any]]] = [
 # A place that neither reads, each in its own way of writing it.
 URIS: list[tuple[list[str], dict[str, Any]]] = [
     (["--data=hdfs://bucket"], {"data": "hdfs://bucket"}),
-    (["--data=file:///root"], {"data": "file:///root"}),
-    (["--data=root", "--path-template=gs://b/{symbol}_{side}"], {"path_template": "gs://b/{symbol}_{side}"}),
+    (["--data=abfs:///root"], {"data": "abfs:///root"}),
+    (["--data=root", "--path-template=hdfs://b/{symbol}_{side}"], {"path_template": "hdfs://b/{symbol}_{side}"}),
     (
-        ["--data=root", "--indicators=x", "--indicator-template=gs://b/{symbol}"],
-        {"indicators": ["x"], "indicator_template": "gs://b/{symbol}"},
+        ["--data=root", "--indicators=x", "--indicator-template=hdfs://b/{symbol}"],
+        {"indicators": ["x"], "indicator_template": "hdfs://b/{symbol}"},
     ),
-    (["--data=root", "--session-file=https://host/s.csv"], {"session_file": "https://host/s.csv"}),
+    (["--data=root", "--session-file=ftp://host/s.csv"], {"session_file": "ftp://host/s.csv"}),
     (["--inputs=hdfs://host/list.json"], {"data": None, "inputs": "hdfs://host/list.json"}),
 ]
 
