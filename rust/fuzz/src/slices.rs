@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use omega_slices::ipc::{Format, Seal, SliceReader};
-use omega_slices::{Code, Diff, Error, Tolerance, inspect};
+use omega_slices::{Code, Diff, Error, Storage, Tolerance, inspect};
 
 use crate::findings;
 use crate::seeds;
@@ -26,7 +26,7 @@ pub fn slices(input: &[u8]) {
     }
     let path = Folder::get().path("slices");
     fs::write(&path, input).expect("room for the input");
-    let inspected = inspect(&path);
+    let inspected = inspect(&path, &Storage::default());
     match (whole, inspected) {
         (Ok((format, seal)), Ok(found)) => {
             assert!(
