@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// A gap of at most this size is read too, rather than in two requests: it takes less time than an
-/// answer takes to begin. Larger ones lie between the pages of a window, which is read to save bytes.
+/// answer takes to begin. Larger ones lie between the pages of a window, which saves bytes.
 pub(super) const GAP_BYTES: u64 = 128 << 10;
 
 /// A request reads at most this much, so that a large range arrives over several connections.

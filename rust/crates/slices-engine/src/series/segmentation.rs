@@ -207,8 +207,8 @@ impl PagesOfGroup {
 }
 
 /// Whether rows of the window may be found in a row group, or beside its selected pages. Those of
-/// this machine are always looked at. Of an object, only the pages beside the window are fetched for
-/// that: in a file in order, nothing else can hide rows.
+/// this machine are always looked at. Of an object, only the pages beside the window are fetched
+/// for that: in a file in order, nothing else can hide rows.
 fn may_hide_rows(file: &SeriesFile, groups: &[PagesOfGroup], place: usize) -> bool {
     let is_read = |place: usize| groups.get(place).is_some_and(|group| group.rows() > 0);
     let is_beside = || is_read(place + 1) || place.checked_sub(1).is_some_and(is_read);
