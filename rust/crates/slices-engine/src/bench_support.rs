@@ -51,7 +51,8 @@ pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
 }
 
 fn decode_series(files: &SeriesFiles, rules: &Arc<SeriesRules>) -> Result<u64> {
-    let (source, mut timestamps) = series::open(files, rules.clone(), Box::new(()))?;
+    let opened = series::open_files(files, rules)?;
+    let (source, mut timestamps) = series::open(files, opened, rules.clone(), Box::new(()))?;
     while timestamps.next_chunk()?.is_some() {}
     for field in 0..rules.fields() {
         ValueCursor::new(source.clone(), field, 0).finish()?;

@@ -1,9 +1,14 @@
 //! Opens all series on the worker threads, and reads the next chunk of candle times of each before
 //! it is needed.
+//!
+//! The files of all series are opened before the first of them is read. So those of a bucket arrive
+//! together.
 
 use std::sync::Arc;
 
-use crate::series::{self, CandleTimes, OpenSeries, SeriesObserver, SeriesRules, TimestampReader};
+use crate::series::{
+    self, CandleTimes, OpenSeries, OpenedFiles, SeriesObserver, SeriesRules, TimestampReader,
+};
 use crate::series_files::SeriesFiles;
 use crate::thread_pool::{Priority, SerialTask, ThreadPool};
 use slices_core::error::Result;
@@ -22,11 +27,12 @@ pub struct Prefetcher {
     warnings: Vec<Warning>,
 }
 
-/// A series before its first step.
+/// A series that is not read yet.
 struct ClosedSeries {
     files: SeriesFiles,
     rules: Arc<SeriesRules>,
     observer: Box<dyn SeriesObserver>,
+    opened: Option<OpenedFiles>,
 }
 
 enum SeriesState {
@@ -36,10 +42,14 @@ enum SeriesState {
     Open(Box<TimestampReader>),
 }
 
-/// The result of a step. The first step also opens the series.
-struct SeriesStep {
-    opened: Option<Arc<OpenSeries>>,
-    read: Box<ReadStep>,
+/// The result of a step.
+enum SeriesStep {
+    /// Of the first one: the files are open.
+    Files,
+    /// Of the second one: the series is open, and its first chunk read.
+    Opened(Arc<OpenSeries>, Box<ReadStep>),
+    /// Of the later ones.
+    Read(Box<ReadStep>),
 }
 
 struct ReadStep {
@@ -60,8 +70,11 @@ impl Prefetcher {
             files,
             rules,
             observer,
+            opened: None,
         }));
         let steps = thread_pool.serial_task(state, SeriesState::step);
+        steps.submit(Priority::First, ());
+        // Queued again behind the files of the other series.
         steps.submit(Priority::First, ());
         Self {
             steps,
@@ -79,9 +92,14 @@ impl Prefetcher {
     ///
     /// Any error of opening the series and reading its first chunk; reported once.
     pub fn open(&mut self) -> Result<Arc<OpenSeries>> {
-        let step = self.steps.take()?;
-        self.read = Some(step.read);
-        Ok(step.opened.expect("the first step opens the series"))
+        self.steps.take()?;
+        match self.steps.take()? {
+            SeriesStep::Opened(series, read) => {
+                self.read = Some(read);
+                Ok(series)
+            }
+            _ => unreachable!("the second step opens the series"),
+        }
     }
 
     /// The next chunk; `None` at the end, and from then on.
@@ -92,7 +110,10 @@ impl Prefetcher {
         self.read_now();
         let read = match self.read.take() {
             Some(read) => read,
-            None => self.steps.take()?.read,
+            None => match self.steps.take()? {
+                SeriesStep::Read(read) => read,
+                _ => unreachable!("an open series is read"),
+            },
         };
         self.pending = false;
         self.report = Some(read.report);
@@ -131,28 +152,39 @@ impl Prefetcher {
 
 impl SeriesState {
     fn step(&mut self, (): ()) -> Result<SeriesStep> {
-        let mut opened = None;
-        if matches!(self, Self::Closed(_))
-            && let Self::Closed(closed) = std::mem::replace(self, Self::Opening)
-        {
-            let ClosedSeries {
-                files,
-                rules,
-                observer,
-            } = *closed;
-            let (series, reader) = series::open(&files, rules, observer)?;
-            opened = Some(series);
-            *self = Self::Open(Box::new(reader));
+        match self {
+            Self::Open(reader) => return Ok(SeriesStep::Read(ReadStep::of(reader)?)),
+            Self::Closed(closed) if closed.opened.is_none() => {
+                closed.opened = Some(series::open_files(&closed.files, &closed.rules)?);
+                return Ok(SeriesStep::Files);
+            }
+            _ => {}
         }
-        let Self::Open(reader) = self else {
-            unreachable!("it has just been opened");
+        let Self::Closed(closed) = std::mem::replace(self, Self::Opening) else {
+            unreachable!("no step follows one that failed");
         };
+        let ClosedSeries {
+            files,
+            rules,
+            observer,
+            opened,
+        } = *closed;
+        let opened = opened.expect("the first step opened the files");
+        let (series, mut reader) = series::open(&files, opened, rules, observer)?;
+        let read = ReadStep::of(&mut reader)?;
+        *self = Self::Open(Box::new(reader));
+        Ok(SeriesStep::Opened(series, read))
+    }
+}
+
+impl ReadStep {
+    /// Reads the next chunk.
+    fn of(reader: &mut TimestampReader) -> Result<Box<Self>> {
         let chunk = reader.next_chunk()?;
-        let read = Box::new(ReadStep {
+        Ok(Box::new(Self {
             chunk,
             report: reader.report().clone(),
             warnings: reader.take_warnings(),
-        });
-        Ok(SeriesStep { opened, read })
+        }))
     }
 }

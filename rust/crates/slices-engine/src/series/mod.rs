@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 pub use self::candle_times::CandleTimes;
 pub use self::observer::{ObservedSeries, SeriesObserver};
-use self::open::OpenedFiles;
+pub use self::open::OpenedFiles;
 pub use self::rows::Rows;
 pub use self::timestamps::TimestampReader;
 pub use self::values::ValueCursor;
@@ -474,16 +474,26 @@ pub fn inputs(series: &SeriesFiles, rules: &Arc<SeriesRules>) -> Result<Vec<Inpu
     OpenedFiles::inputs(series, rules).map_err(|error| series.name.on(error))
 }
 
-/// Opens all files of a series, and finds the segments in which to read it.
+/// Opens all files of a series. Those of a bucket begin to arrive.
 ///
 /// # Errors
 ///
-/// Any error of the files ([`SeriesFile::open`]), and [`slices_core::Code::UnsortedInput`] if the
-/// rules require time order.
+/// Any error of the files ([`SeriesFile::open`]).
+pub fn open_files(series: &SeriesFiles, rules: &SeriesRules) -> Result<OpenedFiles> {
+    OpenedFiles::open(series, rules).map_err(|error| series.name.on(error))
+}
+
+/// Finds the segments in which to read a series.
+///
+/// # Errors
+///
+/// Any error of the files, and [`slices_core::Code::UnsortedInput`] if the rules require time
+/// order.
 pub fn open(
     series: &SeriesFiles,
+    opened: OpenedFiles,
     rules: Arc<SeriesRules>,
     observer: Box<dyn SeriesObserver>,
 ) -> Result<(Arc<OpenSeries>, TimestampReader)> {
-    TimestampReader::open(series, rules, observer).map_err(|error| series.name.on(error))
+    TimestampReader::open(series, opened, rules, observer).map_err(|error| series.name.on(error))
 }

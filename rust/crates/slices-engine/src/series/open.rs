@@ -15,17 +15,17 @@ use slices_parquet::{
 };
 
 /// The files of a series, in reading order.
-pub(super) struct OpenedFiles {
-    pub files: Vec<SeriesFile>,
+pub struct OpenedFiles {
+    pub(super) files: Vec<SeriesFile>,
     /// The index of each file among all files by name.
-    pub places: Vec<usize>,
-    pub empty: Vec<EmptyFile>,
+    pub(super) places: Vec<usize>,
+    pub(super) empty: Vec<EmptyFile>,
     /// In name order.
-    pub units: Vec<FileUnit>,
+    pub(super) units: Vec<FileUnit>,
 }
 
 impl OpenedFiles {
-    pub fn open(series: &SeriesFiles, rules: &SeriesRules) -> Result<Self> {
+    pub(super) fn open(series: &SeriesFiles, rules: &SeriesRules) -> Result<Self> {
         let mut files = Vec::with_capacity(series.files.len());
         let mut empty = Vec::new();
         // Of many files, keep only those open that are being read.
@@ -65,7 +65,10 @@ impl OpenedFiles {
     }
 
     /// Describes the files, in name order. Reads no values.
-    pub fn inputs(series: &SeriesFiles, rules: &SeriesRules) -> Result<Vec<InputFileDocument>> {
+    pub(super) fn inputs(
+        series: &SeriesFiles,
+        rules: &SeriesRules,
+    ) -> Result<Vec<InputFileDocument>> {
         let time = Arc::new(TimeRules {
             // A list contains files even if their rows do not fit 64-bit nanoseconds.
             reach_ns: 0..=0,

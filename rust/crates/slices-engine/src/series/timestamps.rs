@@ -64,6 +64,7 @@ pub struct TimestampReader {
 impl TimestampReader {
     pub(super) fn open(
         found: &SeriesFiles,
+        opened: OpenedFiles,
         rules: Arc<SeriesRules>,
         observer: Box<dyn SeriesObserver>,
     ) -> Result<(Arc<OpenSeries>, Self)> {
@@ -72,7 +73,7 @@ impl TimestampReader {
             places,
             empty,
             units,
-        } = OpenedFiles::open(found, &rules)?;
+        } = opened;
         let rows = files.iter().map(|file| file.file().rows()).sum();
         let filter = RowFilter::new(&rules);
         let by_pages = if filter.candle_places().is_some() || rules.time.needs_begins() {
