@@ -16,16 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::buffer::MutableBuffer;
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use crate::memory::size_up;
 use bytesize::ByteSize;
 use slices_core::error::{Error, Result};
 use slices_core::hint::{Setting, hint};
-
-/// The share of the free disk that the file may take, if nothing else is said: nine tenths.
-const FREE_TENTHS: u64 = 9;
+use slices_store::FreeDisk;
 
 /// The size of a value.
 const VALUE_BYTES: u64 = size_of::<f64>() as u64;
@@ -98,10 +96,7 @@ impl SpillFile {
                 .with_hint(hint!["choose another folder with ", Setting::TempDir])
         };
         let file = tempfile::tempfile_in(folder).map_err(unusable)?;
-        // Some file systems do not say how large they are.
-        let disk = fstatvfs(&file).ok().filter(|disk| disk.f_blocks > 0);
-        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        let usable = free / 10 * FREE_TENTHS;
+        let free = FreeDisk::below(&file);
         let too_large = |why: String| {
             let needed = size_up(layout.bytes);
             let message = format!("the run needs {needed} of temporary disk: {why}");
@@ -118,8 +113,8 @@ impl SpillFile {
             let limit = ByteSize(limit).display().si();
             return Err(too_large(format!("it may take {limit}")));
         }
-        if limit.is_none() && layout.bytes > usable {
-            let free = ByteSize(free).display().si();
+        if limit.is_none() && layout.bytes > free.usable() {
+            let free = ByteSize(free.bytes).display().si();
             return Err(too_large(format!("only {free} are free")));
         }
         if layout.bytes == 0 {

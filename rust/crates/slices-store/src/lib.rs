@@ -7,6 +7,7 @@
 //! May import `slices-core`. The only crate that names the library of object stores and its
 //! asynchronous runtime. Errors and debug output never contain credentials.
 
+mod disk;
 mod fault;
 mod list;
 mod object;
@@ -19,6 +20,7 @@ mod traffic;
 mod upload;
 mod uri;
 
+pub use self::disk::FreeDisk;
 pub use self::list::ListedObject;
 pub use self::object::{Readable, Step, StoredObject};
 pub use self::options::StorageOptions;

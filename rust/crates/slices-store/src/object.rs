@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::fault::{Fault, FaultKind};
-use super::ranges::{GAP_BYTES, merged, missing, requests};
+use super::ranges::{GAP_BYTES, merged, missing, overlap, requests};
 use super::spool::Place;
 use super::stores::{Stores, block_on, runtime};
 use super::uri::Uri;
@@ -95,8 +95,11 @@ impl Step {
     /// Number of bytes of all ranges.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let ranges = self.once.iter().chain(&self.shared);
-        ranges.map(|range| range.end - range.start).sum()
+        self.ranges().map(|range| range.end - range.start).sum()
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.once.iter().chain(&self.shared)
     }
 
     /// Adds the ranges of another step.
@@ -114,6 +117,20 @@ struct Extent {
     place: Arc<Place>,
     /// Number of announced readers that are not done with it.
     readers: usize,
+}
+
+impl Extent {
+    fn range(&self, start: u64) -> Range<u64> {
+        start..start + self.bytes
+    }
+}
+
+impl State {
+    /// Number of announced readers of a range.
+    fn readers(&self, range: &Range<u64>) -> usize {
+        let readers = self.steps.iter().flat_map(|step| &step.once);
+        readers.filter(|reader| overlap(reader, range)).count()
+    }
 }
 
 /// Bytes of the object that are here: a part of the temporary file.
@@ -176,11 +193,9 @@ impl StoredObject {
             ..GetOptions::default()
         };
         let key = &uri.key;
-        let answer = match store
-            .get_opts(key, of_range(GetRange::Suffix(END_BYTES)))
-            .await
-        {
-            Ok(answer) => Some(answer),
+        let suffix = GetRange::Suffix(END_BYTES);
+        let answer = match store.get_opts(key, of_range(suffix)).await {
+            Ok(answer) => answer,
             Err(error) => {
                 let fault = Fault::of_store(&error);
                 if !matches!(fault.kind, FaultKind::Unsupported | FaultKind::OutOfRange) {
@@ -206,10 +221,9 @@ impl StoredObject {
                     ..of_range(GetRange::Bounded(range))
                 };
                 let answer = store.get_opts(key, options).await;
-                Some(answer.map_err(|error| of_answer(&error))?)
+                answer.map_err(|error| of_answer(&error))?
             }
         };
-        let answer = answer.expect("every other case has returned");
         let source = Source {
             stores: stores.clone(),
             version: Version::of(&answer.meta),
@@ -280,24 +294,18 @@ impl StoredObject {
     ///
     /// A system error if the temporary file cannot hold more.
     pub fn plan(self: &Arc<Self>, steps: Vec<Step>, all: bool) -> Result<()> {
-        let overlaps = |range: &Range<u64>, start: u64, extent: &Extent| {
-            range.start < start + extent.bytes && start < range.end
-        };
         let mut state = self.lock();
-        state.extents.retain(|&start, extent| {
-            let mut planned = steps
-                .iter()
-                .flat_map(|step| step.once.iter().chain(&step.shared));
-            !all || planned.any(|range| overlaps(range, start, extent))
-        });
-        for (&start, extent) in &mut state.extents {
-            let readers = steps.iter().flat_map(|step| &step.once);
-            extent.readers = readers
-                .filter(|range| overlaps(range, start, extent))
-                .count();
-        }
+        let mut extents = std::mem::take(&mut state.extents);
         state.steps = steps;
         state.fetched_steps = 0;
+        extents.retain(|&start, extent| {
+            let mut planned = state.steps.iter().flat_map(Step::ranges);
+            !all || planned.any(|range| overlap(range, &extent.range(start)))
+        });
+        for (&start, extent) in &mut extents {
+            extent.readers = state.readers(&extent.range(start));
+        }
+        state.extents = extents;
         self.fetch_steps(&mut state, STEPS_AHEAD + 1)
     }
 
@@ -309,14 +317,11 @@ impl StoredObject {
     /// As [`Self::plan`].
     pub fn want(self: &Arc<Self>, ranges: &[Range<u64>]) -> Result<()> {
         let mut state = self.lock();
-        let overlaps = |step: &Step| {
-            step.once.iter().chain(&step.shared).any(|planned| {
-                ranges
-                    .iter()
-                    .any(|range| planned.start < range.end && range.start < planned.end)
-            })
+        let holds_one = |step: &Step| {
+            let mut planned = step.ranges();
+            planned.any(|planned| ranges.iter().any(|range| overlap(planned, range)))
         };
-        if let Some(step) = state.steps.iter().position(overlaps) {
+        if let Some(step) = state.steps.iter().position(holds_one) {
             self.fetch_steps(&mut state, step + 1 + STEPS_AHEAD)?;
         }
         self.fetch(&mut state, ranges)
@@ -325,18 +330,13 @@ impl StoredObject {
     /// Says that a reader is done with a range that was announced.
     pub fn done(&self, range: &Range<u64>) {
         let mut state = self.lock();
-        let of_range = state.extents.range_mut(..range.end);
-        for (&start, extent) in of_range {
-            if range.start < start + extent.bytes {
-                extent.readers = extent.readers.saturating_sub(1);
+        state.extents.retain(|&start, extent| {
+            if !overlap(range, &extent.range(start)) {
+                return true;
             }
-        }
-        let is_over = |start: u64, extent: &Extent| {
-            extent.readers == 0 && start < range.end && range.start < start + extent.bytes
-        };
-        state
-            .extents
-            .retain(|&start, extent| !is_over(start, extent));
+            extent.readers = extent.readers.saturating_sub(1);
+            extent.readers > 0
+        });
     }
 
     /// Waits until some of the bytes from `start` on are here, at most `wanted` ones. Fetches them
@@ -458,7 +458,7 @@ impl StoredObject {
             .iter()
             .map(|range| range.start.min(end)..range.end.min(end));
         for range in merged(inside, GAP_BYTES) {
-            let known = |(&start, extent): (&u64, &Extent)| start..start + extent.bytes;
+            let known = |(&start, extent): (&u64, &Extent)| extent.range(start);
             for part in missing(range, state.extents.iter().map(known)) {
                 for request in requests(part) {
                     self.start(state, request)?;
@@ -471,13 +471,11 @@ impl StoredObject {
     fn start(self: &Arc<Self>, state: &mut State, range: Range<u64>) -> Result<()> {
         let bytes = range.end - range.start;
         let place = Arc::new(self.source.stores.spool()?.take(bytes)?);
-        let readers = state.steps.iter().flat_map(|step| &step.once);
-        let overlaps = |reader: &&Range<u64>| reader.start < range.end && range.start < reader.end;
         let extent = Extent {
             bytes,
             ready: 0,
             place: place.clone(),
-            readers: readers.filter(overlaps).count(),
+            readers: state.readers(&range),
         };
         state.extents.insert(range.start, extent);
         let (source, object) = (self.source.clone(), Arc::downgrade(self));

@@ -9,6 +9,11 @@ pub(super) const GAP_BYTES: u64 = 128 << 10;
 /// A request reads at most this much, so that a large range arrives over several connections.
 pub(super) const REQUEST_BYTES: u64 = 64 << 20;
 
+/// Whether two ranges have a byte in common.
+pub(super) fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
 /// The ranges in order, with small gaps closed. Empty ones are left out.
 pub(super) fn merged(ranges: impl IntoIterator<Item = Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     let mut sorted: Vec<_> = ranges

@@ -7,16 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bytesize::ByteSize;
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::fs::{FallocateFlags, fallocate};
 
+use super::disk::FreeDisk;
 use slices_core::error::{Error, Result};
 use slices_core::hint::{Setting, hint};
 
 /// Places begin at a block of the file system, so that they can be given back.
 const BLOCK_BYTES: u64 = 4 << 10;
-
-/// The share of the free disk that the file may take, if nothing else is said: nine tenths.
-const FREE_TENTHS: u64 = 9;
 
 /// A temporary file of places. Each is taken once, and given back as a hole.
 #[derive(Debug)]
@@ -44,13 +42,11 @@ pub(super) struct Place {
 impl Spool {
     pub fn create(folder: &Path, limit: Option<u64>) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| unusable(folder, error))?;
-        // Some file systems do not say how large they are.
-        let disk = fstatvfs(&file).ok().filter(|disk| disk.f_blocks > 0);
-        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let usable = FreeDisk::below(&file).usable();
         Ok(Self {
             file,
             folder: folder.to_owned(),
-            limit: limit.unwrap_or(free / 10 * FREE_TENTHS),
+            limit: limit.unwrap_or(usable),
             state: Mutex::default(),
         })
     }

@@ -5,18 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 
 use super::fault::{Fault, FaultKind};
 use super::list::{self, ListedObject};
 use super::object::StoredObject;
-use super::stores::{StorageSettings, Stores, block_on};
+use super::stores::{StorageSettings, Stores, ask_all, in_flight};
 use super::traffic::Traffic;
-use super::uri::Uri;
 use slices_core::error::{Code, Error, Result};
-
-/// Short requests in flight at most: ends of files, and checks.
-const SHORT_IN_FLIGHT: usize = 64;
 
 /// The objects of a run. Cheap to clone. Starts nothing until an object is named.
 #[derive(Debug, Clone)]
@@ -104,34 +99,19 @@ impl Storage {
         let known = self.lock();
         let unknown: Vec<_> = paths
             .iter()
+            .map(PathBuf::as_path)
             .filter(|path| !is_known(&known, path))
             .collect();
         drop(known);
-        let uris: Vec<_> = unknown
-            .iter()
-            .map(|path| Uri::parse(path))
-            .collect::<Result<_>>()?;
-        if uris.is_empty() {
-            return Ok(());
-        }
         let stores = &self.stores;
-        let open = |uri: Uri| async move {
-            let path = uri.path.clone();
-            let opened = StoredObject::open(stores, uri).await;
-            (path, opened)
-        };
-        let opened: Vec<_> = block_on(
-            stream::iter(uris.into_iter().map(open))
-                .buffer_unordered(SHORT_IN_FLIGHT)
-                .collect(),
-        )?;
+        let opened = ask_all(unknown, async |uri| StoredObject::open(stores, uri).await)?;
         let mut known = self.lock();
         for (path, opened) in opened {
             let found = match opened {
                 Ok(object) => Found::Waiting(Arc::new(object)),
                 Err(fault) => Found::Failed(fault),
             };
-            known.objects.insert(path, found);
+            known.objects.insert(path.to_owned(), found);
         }
         Ok(())
     }
@@ -186,29 +166,17 @@ impl Storage {
     /// As [`Self::list`], for the first one that fails.
     pub fn list_all(&self, folders: &[PathBuf]) -> Result<()> {
         let known = self.lock();
-        let unknown = folders
-            .iter()
-            .filter(|folder| !known.listings.contains_key(*folder));
-        let unknown: Vec<_> = unknown.cloned().collect();
+        let folders = folders.iter().map(PathBuf::as_path);
+        let unknown: Vec<_> = folders
+            .filter(|folder| !known.listings.contains_key(*folder))
+            .collect();
         drop(known);
-        let uris: Vec<_> = unknown
-            .iter()
-            .map(|path| Uri::parse(path))
-            .collect::<Result<_>>()?;
         let stores = &self.stores;
-        let list = |uri: Uri| async move {
-            let listed = list::below(stores, &uri).await;
-            (uri.path, listed)
-        };
-        let listings: Vec<_> = block_on(
-            stream::iter(uris.into_iter().map(list))
-                .buffered(SHORT_IN_FLIGHT)
-                .collect(),
-        )?;
+        let listings = ask_all(unknown, async |uri| list::below(stores, &uri).await)?;
         let mut known = self.lock();
         for (path, listed) in listings {
-            let listed = listed.map_err(|fault| fault.of_input(&path))?;
-            known.listings.insert(path, listed.into());
+            let listed = listed.map_err(|fault| fault.of_input(path))?;
+            known.listings.insert(path.to_owned(), listed.into());
         }
         Ok(())
     }
@@ -220,27 +188,16 @@ impl Storage {
     ///
     /// A usage error if one of the names is none of an object. A system error if the storage fails.
     pub fn folders_in(&self, folders: &[PathBuf]) -> Result<Vec<Vec<String>>> {
-        let uris: Vec<_> = folders
-            .iter()
-            .map(|path| Uri::parse(path))
-            .collect::<Result<_>>()?;
+        let folders = folders.iter().map(PathBuf::as_path);
         let stores = &self.stores;
-        let list = |uri: Uri| async move {
-            let listed = list::folders_in(stores, &uri).await;
-            (uri.path, listed)
-        };
-        let listings: Vec<_> = block_on(
-            stream::iter(uris.into_iter().map(list))
-                .buffered(SHORT_IN_FLIGHT)
-                .collect(),
-        )?;
+        let listings = ask_all(folders, async |uri| list::folders_in(stores, &uri).await)?;
         let names = listings.into_iter().map(|(path, listed)| match listed {
             Ok(names) => Ok(names),
             // Who may not list may still read.
             Err(fault) if matches!(fault.kind, FaultKind::Denied | FaultKind::Unsupported) => {
                 Ok(Vec::new())
             }
-            Err(fault) => Err(fault.of_input(&path)),
+            Err(fault) => Err(fault.of_input(path)),
         });
         names.collect()
     }
@@ -260,15 +217,7 @@ impl Storage {
         });
         let unchecked: Vec<_> = open.filter(|object| !object.is_checked()).collect();
         drop(known);
-        if unchecked.is_empty() {
-            return Ok(());
-        }
-        let check = |object: Arc<StoredObject>| async move { object.check().await };
-        block_on(
-            stream::iter(unchecked.into_iter().map(check))
-                .buffer_unordered(SHORT_IN_FLIGHT)
-                .for_each(|()| async {}),
-        )
+        in_flight(unchecked, async |object| object.check().await).map(drop)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::HttpClient;
@@ -22,6 +23,9 @@ use super::traffic::{CountingConnector, Counts};
 use super::uri::Uri;
 use slices_core::error::{Error, Result};
 use slices_core::request::Scheme;
+
+/// Short requests in flight at most: ends of files, and checks.
+const SHORT_IN_FLIGHT: usize = 64;
 
 /// Ranges of objects in flight at most. Each takes some hundred kilobytes of buffers.
 const RANGES_IN_FLIGHT: usize = 16;
@@ -179,69 +183,43 @@ impl Stores {
         };
         self.check_settings(uri)?;
         let (_, bucket) = uri.store.split_once("://").unwrap_or_default();
-        Ok(match uri.scheme {
-            Scheme::S3 => {
-                let mut builder = AmazonS3Builder::new()
+        // The builders of the vendors have the same methods, and no trait in common.
+        macro_rules! of_vendor {
+            ($builder:expr, $key:ident, $prefix:literal, $with_bucket:ident) => {{
+                let mut builder = $builder
                     .with_client_options(client_options())
                     .with_retry(retries(options))
                     .with_http_connector(connector);
-                for (key, value) in of_environment::<AmazonS3ConfigKey>("AWS_") {
+                for (key, value) in of_environment::<$key>($prefix) {
                     builder = builder.with_config(key, value);
                 }
                 for (key, value) in options.of() {
                     builder = builder.with_config(key, value);
                 }
-                let skips = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature);
-                let store = builder.with_bucket_name(bucket).build().map_err(failed)?;
+                let skips = builder.get_config_value(&$key::SkipSignature);
+                let store = builder.$with_bucket(bucket).build().map_err(failed)?;
                 if skips.as_deref() != Some("true") {
                     let credential = store.credentials().get_credential().await;
                     credential.map_err(|_| Fault::without_credentials())?;
                 }
                 Arc::new(store)
+            }};
+        }
+        Ok(match uri.scheme {
+            Scheme::S3 => {
+                let builder = AmazonS3Builder::new();
+                of_vendor!(builder, AmazonS3ConfigKey, "AWS_", with_bucket_name)
             }
             Scheme::Gs => {
-                let mut builder = GoogleCloudStorageBuilder::new()
-                    .with_client_options(client_options())
-                    .with_retry(retries(options))
-                    .with_http_connector(connector);
+                let mut builder = GoogleCloudStorageBuilder::new();
                 if let Ok(path) = std::env::var("SERVICE_ACCOUNT") {
                     builder = builder.with_service_account_path(path);
                 }
-                for (key, value) in of_environment::<GoogleConfigKey>("GOOGLE_") {
-                    builder = builder.with_config(key, value);
-                }
-                for (key, value) in options.of() {
-                    builder = builder.with_config(key, value);
-                }
-                let skips = builder.get_config_value(&GoogleConfigKey::SkipSignature);
-                let store = builder.with_bucket_name(bucket).build().map_err(failed)?;
-                if skips.as_deref() != Some("true") {
-                    let credential = store.credentials().get_credential().await;
-                    credential.map_err(|_| Fault::without_credentials())?;
-                }
-                Arc::new(store)
+                of_vendor!(builder, GoogleConfigKey, "GOOGLE_", with_bucket_name)
             }
             Scheme::Az => {
-                let mut builder = MicrosoftAzureBuilder::new()
-                    .with_client_options(client_options())
-                    .with_retry(retries(options))
-                    .with_http_connector(connector);
-                for (key, value) in of_environment::<AzureConfigKey>("AZURE_") {
-                    builder = builder.with_config(key, value);
-                }
-                for (key, value) in options.of() {
-                    builder = builder.with_config(key, value);
-                }
-                let skips = builder.get_config_value(&AzureConfigKey::SkipSignature);
-                let store = builder
-                    .with_container_name(bucket)
-                    .build()
-                    .map_err(failed)?;
-                if skips.as_deref() != Some("true") {
-                    let credential = store.credentials().get_credential().await;
-                    credential.map_err(|_| Fault::without_credentials())?;
-                }
-                Arc::new(store)
+                let builder = MicrosoftAzureBuilder::new();
+                of_vendor!(builder, AzureConfigKey, "AZURE_", with_container_name)
             }
             Scheme::Http => {
                 let mut builder = HttpBuilder::new()
@@ -331,6 +309,27 @@ fn retries(options: &StorageOptions) -> RetryConfig {
             Duration::from_secs(seconds.into())
         }),
     }
+}
+
+/// Asks for something of each URI, many at a time. The answers are in the order of the URIs.
+pub(super) fn ask_all<'a, T>(
+    paths: impl IntoIterator<Item = &'a Path>,
+    ask: impl AsyncFn(Uri) -> T,
+) -> Result<Vec<(&'a Path, T)>> {
+    let parsed = paths.into_iter().map(|path| Ok((path, Uri::parse(path)?)));
+    let uris = parsed.collect::<Result<Vec<_>>>()?;
+    in_flight(uris, async |(path, uri)| (path, ask(uri).await))
+}
+
+/// Runs a short request for each item, many at a time. Without items it starts nothing.
+pub(super) fn in_flight<I, T>(items: Vec<I>, ask: impl AsyncFn(I) -> T) -> Result<Vec<T>> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answers = stream::iter(items)
+        .map(|item| ask(item))
+        .buffered(SHORT_IN_FLIGHT);
+    block_on(answers.collect())
 }
 
 /// Runs a task to its end on this thread; its requests may run elsewhere.

@@ -69,9 +69,8 @@ static UPLOADS: Mutex<Vec<Weak<Running>>> = Mutex::new(Vec::new());
 pub fn abort_uploads() {
     let uploads = std::mem::take(&mut *UPLOADS.lock().unwrap_or_else(PoisonError::into_inner));
     let running: Vec<_> = uploads.iter().filter_map(Weak::upgrade).collect();
-    for upload in &running {
-        upload.given_up.store(true, Ordering::SeqCst);
-    }
+    // All of them at once, as each may wait for a request.
+    running.iter().for_each(|upload| upload.give_up());
     running.iter().for_each(|upload| upload.abort());
 }
 
@@ -100,9 +99,14 @@ impl Running {
         Err(Fault::given_up())
     }
 
-    fn abort(&self) {
-        // Who is writing notices this before it takes the lock again.
+    /// Makes every later write fail.
+    fn give_up(&self) {
         self.given_up.store(true, Ordering::SeqCst);
+    }
+
+    /// Removes what was sent. Who is writing notices it before it takes the lock again.
+    fn abort(&self) {
+        self.give_up();
         let Some(mut parts) = self.lock_soon() else {
             // A request is silent. The store's own rule removes what was sent.
             return;
@@ -119,6 +123,14 @@ impl Running {
             });
         }
     }
+}
+
+/// Why an upload cannot be finished.
+enum Failure {
+    /// The storage failed.
+    Storage(Fault),
+    /// No request could be made.
+    Process(Error),
 }
 
 impl Storage {
@@ -243,17 +255,19 @@ impl Upload {
     /// left then.
     pub fn finish(mut self) -> Result<PathBuf> {
         let path = self.target.uri.path.clone();
-        let finished = self.finish_parts();
-        finished.map_err(|error| error.unwrap_or_else(|fault| fault.of_output(&path)))?;
+        self.finish_parts().map_err(|failure| match failure {
+            Failure::Storage(fault) => fault.of_output(&path),
+            Failure::Process(error) => error,
+        })?;
         Ok(path)
     }
 
-    fn finish_parts(&mut self) -> Result<(), std::result::Result<Error, Fault>> {
+    fn finish_parts(&mut self) -> Result<(), Failure> {
         let last = std::mem::take(&mut self.buffer);
         let bytes = last.len() as u64;
         let target = &self.target;
         let mut parts = self.running.lock();
-        self.running.check().map_err(Err)?;
+        self.running.check().map_err(Failure::Storage)?;
         let finished = block_on(async {
             let Some(parts) = &mut *parts else {
                 return target.put(last).await;
@@ -269,13 +283,13 @@ impl Upload {
             let completed = parts.upload.complete().await;
             completed.map_err(|error| Fault::of_store(&error)).map(drop)
         });
-        let finished = finished.map_err(Ok)?;
+        let finished = finished.map_err(Failure::Process)?;
         if finished.is_ok() {
             // Nothing is left to give up.
             *parts = None;
             self.target.stores.counts.add_written(bytes);
         }
-        finished.map_err(Err)
+        finished.map_err(Failure::Storage)
     }
 
     fn send(&mut self, part: Vec<u8>) -> Result<()> {
