@@ -7,17 +7,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import resource_checks, stream_factory, subprocess_worker
+from helpers import resource_checks, stream_factory, subprocess_worker, whole_runs
 from helpers.buckets import Buckets, serving_buckets
-from helpers.docs import REPOSITORY, docs_programs
+from helpers.docs import docs_blocks
 from helpers.executable import executable
 from helpers.object_server import ObjectServer, serving
+from helpers.page_runs import python, write_sample
 from helpers.raw_minutes import write_raw
+from helpers.storage_runs import write_root
+
+from omega_slices import Request, precompute
 
 # The engines whose tests run: those of the environment that `scripts/engines` has made.  One that is
 # named and missing is an error; without the variable none is tested.
@@ -144,20 +149,54 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Run the programs of a page, beside the sample data; return what they print."""
-    sample = [sys.executable, str(REPOSITORY / "scripts" / "sample_data.py"), str(tmp_path / "data" / "sample")]
-    subprocess.run(sample, check=True, capture_output=True)
+    write_sample(tmp_path)
     monkeypatch.setenv("OMEGA_SLICES_BINARY", str(executable()))
+    return lambda name: "".join(python(program, tmp_path) for program in docs_blocks(name, "python"))
 
-    def run(name: str) -> str:
-        printed = ""
-        for program in docs_programs(name):
-            command = [sys.executable, "-c", program]
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            printed += done.stdout
-        return printed
 
-    return run
+@pytest.fixture
+def project(tmp_path: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: with the sample data, and with the executable by its name."""
+    write_sample(tmp_path)
+    names = tmp_path / "bin"
+    names.mkdir()
+    (names / "omega-slices").symlink_to(binary)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(names), str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with two symbols, bid and ask, four days of minutes, and the hours above them.
+
+    Not to be changed.
+    """
+    root = tmp_path_factory.mktemp("minutes")
+    write_root(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """A request of four days, the second of which has no slices.
+
+    Its inputs are not to be changed.
+    """
+    root = tmp_path_factory.mktemp("days")
+    whole_runs.write_days(root)
+    return whole_runs.request_of_days(root)
+
+
+@pytest.fixture(scope="module")
+def parts_of_days(days: Request, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The parts of `days` as requests and as files, for systems of parts.
+
+    Processes make them, so they come before the threads of a cluster.
+    """
+    folder = tmp_path_factory.mktemp("parts")
+    precompute(days, folder, by="day")
+    return {"request": days.split("day"), "folder": [str(path) for path in whole_runs.files_of(folder)]}
 
 
 @pytest.fixture(scope="session")

@@ -64,32 +64,47 @@ class Buckets:
                 client.upload_file(str(path), bucket, f"{prefix}{path.relative_to(folder or path)}")
         return f"s3://{bucket}"
 
+    def read(self, bucket: str, name: str) -> bytes:
+        """Return the content of an object."""
+        content: bytes = self.client().get_object(Bucket=bucket, Key=name)["Body"].read()
+        return content
+
     def names(self, bucket: str) -> list[str]:
         """Return the names of all objects."""
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
 
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def answering(command: list[str], port: int) -> Iterator[str]:
+    """Start a server, yield its URL once it answers, and end it after the block."""
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            end = time.monotonic() + _START_S
+            while True:
+                try:
+                    with urlopen(f"{url}/moto-api/", timeout=5):
+                        break
+                except (URLError, OSError):
+                    assert process.poll() is None, "the server has ended"
+                    assert time.monotonic() < end, "the server does not answer"
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+
+
 @contextmanager
 def serving_buckets() -> Iterator[Buckets]:
     """Start the server, and end it after the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + _START_S
-        while True:
-            try:
-                with urlopen(f"{url}/moto-api/", timeout=5):
-                    break
-            except (URLError, OSError):
-                assert process.poll() is None, "the server has ended"
-                assert time.monotonic() < end, "the server does not answer"
-                time.sleep(0.1)
+    port = free_port()
+    with answering([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port) as url:
         yield Buckets(url)
-    finally:
-        process.terminate()
-        process.wait()

@@ -21,16 +21,22 @@ def docs_page(name: str) -> str:
     return docs_path(name).read_text(encoding="utf-8")
 
 
-def docs_programs(name: str) -> list[str]:
-    """Return the Python programs of a page, each a block of its own."""
-    found: list[str] = re.findall(r"```python\n(.*?)```", docs_page(name), re.DOTALL)
-    assert found
+def blocks_of(path: Path, *languages: str) -> list[tuple[str, str]]:
+    """Return the blocks of a page in some languages: each its language and its text."""
+    found = re.findall(r"```(\w+)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    return [(language, text) for language, text in found if language in languages]
+
+
+def docs_blocks(name: str, language: str) -> list[str]:
+    """Return the texts of all blocks of a page in one language; see `docs_path`."""
+    found = [text for _, text in blocks_of(docs_path(name), language)]
+    assert found, f"{name} has no block in {language}"
     return found
 
 
 def docs_functions(name: str) -> dict[str, Any]:
     """Return what the only program of a page defines, without running its main part."""
-    (program,) = docs_programs(name)
+    (program,) = docs_blocks(name, "python")
     defined: dict[str, Any] = {"__name__": f"page_{name}"}
     exec(compile(program, f"{name}.md", "exec"), defined)
     return defined

@@ -118,7 +118,7 @@ def serving(server: ObjectServer) -> Iterator[ObjectServer]:
             start, end, status = 0, len(body), 200
             asked = self.headers.get("Range")
             if asked is not None and not answer.whole:
-                first, last = _RANGE.fullmatch(asked).groups()  # type: ignore[union-attr]
+                first, last = _RANGE.fullmatch(asked).groups()  # type: ignore[union-attr]  # clients send such a range
                 start = max(0, len(body) - int(last)) if first == "" else int(first)
                 end = len(body) if first == "" or last == "" else min(len(body), int(last) + 1)
                 status = 206

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from helpers.buckets import SECRET
+from helpers.buckets import SECRET, Buckets
+from helpers.candle_files import COLUMNS, DAY_NS, START_NS, write_candles
 
-DAY_NS = 86_400 * 10**9
-START_NS = 1_704_153_600 * 10**9
 ALL = ["--all-symbols", "--timeline=union"]
 LISTED = ["--symbols=A,B", "--timeline=union"]
 CHANGED = "/lake/A/A_M1_BID.parquet"
@@ -23,10 +23,8 @@ SHORT = ["--storage-option=max_retries=3", "--storage-option=read_timeout=1s"]
 
 
 def write(path: Path, stamps: Any, random: np.random.Generator, **options: Any) -> None:
-    columns = {name: random.normal(size=len(stamps)).round(2) for name in ("Open", "High", "Low", "Close", "Volume")}
-    times = pa.array(stamps).cast(pa.timestamp("ns", "UTC"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"UTC time": times, **columns}), path, **options)
+    columns = {name: random.normal(size=len(stamps)).round(2) for name in COLUMNS}
+    write_candles(path, stamps, columns, **options)
 
 
 def run(binary: Path, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -59,6 +57,24 @@ def error(done: subprocess.CompletedProcess[bytes], status: int) -> dict[str, An
     assert done.returncode == status, done.stderr.decode()
     assert SECRET.encode() not in done.stderr + done.stdout
     return next(one for one in map(json.loads, done.stderr.splitlines()) if one["kind"] == "error")
+
+
+def status_of_signalled(command: list[str], buckets: Buckets, bucket: str, number: signal.Signals) -> int:
+    """Send a signal to a command once it uploads to a bucket, and return its exit status.
+
+    No part of an upload is left then.
+    """
+    client = buckets.client()
+    with subprocess.Popen(command, env=buckets.environment, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 60
+        while not client.list_multipart_uploads(Bucket=bucket).get("Uploads"):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(number)
+        status = process.wait(60)
+    assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    return status
 
 
 def write_root(root: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from dask.dataframe.dask_expr.io import FromMapProjectable
 from distributed import Client, LocalCluster
+from helpers.candle_files import COLUMNS, DAY_NS, START_NS, write_candles
+from helpers.whole_runs import open_whole
 
 from omega_slices import (
     DeserializationError,
@@ -26,20 +29,23 @@ from omega_slices import (
     RequestError,
     SymbolNotFoundError,
     assert_slices_equal,
-    open_slices,
     precompute,
 )
 from omega_slices.dask import read_slices
 
-DAY_NS = 86_400 * 10**9
-START_NS = 1_704_153_600 * 10**9
+
+@contextmanager
+def two_workers() -> Iterator[Client]:
+    """Run two worker processes of one thread each."""
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    with LocalCluster(host="127.0.0.1", **options) as cluster, Client(cluster) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """Two worker processes of one thread each."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with LocalCluster(host="127.0.0.1", **options) as cluster, Client(cluster) as client:
+    """A cluster that the tests share."""
+    with two_workers() as client:
         yield client
 
 
@@ -51,11 +57,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for side in ("BID", "ASK"):
             stamps = START_NS + np.arange(0, 4 * DAY_NS, 1_800 * 10**9)
             stamps = stamps[(stamps // DAY_NS != START_NS // DAY_NS + 1) & (np.arange(len(stamps)) % (5 + place) != 2)]
-            values = stamps % 1_000_003 / 7.0 + place
-            columns = dict.fromkeys(("Open", "High", "Low", "Close", "Volume"), values + 1)
-            path = root / symbol / f"{symbol}_M30_{side}.parquet"
-            path.parent.mkdir(exist_ok=True)
-            pq.write_table(pa.table({"UTC time": pa.array(stamps).cast(pa.timestamp("ns", "UTC")), **columns}), path)
+            columns = dict.fromkeys(COLUMNS, stamps % 1_000_003 / 7.0 + place + 1)
+            write_candles(root / symbol / f"{symbol}_M30_{side}.parquet", stamps, columns)
     return root
 
 
@@ -65,8 +68,7 @@ def request_(root: Path) -> Request:
 
 
 def whole_frame(request: Request) -> Any:
-    options: dict[str, Any] = {"symbols": request.symbols, "timeframe": request.timeframe, "timeline": request.timeline}
-    with open_slices(request.data, **options) as slices:
+    with open_whole(request) as slices:
         return slices.to_pandas().set_index("timestamp")
 
 
@@ -126,19 +128,15 @@ def broken(tmp_path: Path) -> Path:
     for timeframe, step in (("M30", 1_800), ("H1", 3_600)):
         stamps = START_NS + np.arange(0, 2 * DAY_NS, step * 10**9)
         close = np.where(np.arange(len(stamps)) % 3 == 1, np.nan, 2.0)
-        columns = {**dict.fromkeys(("Open", "High", "Low", "Volume"), np.ones(len(stamps))), "Close": close}
-        path = root / "A" / f"A_{timeframe}_BID.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table({"UTC time": pa.array(stamps).cast(pa.timestamp("ns", "UTC")), **columns}), path)
+        columns = dict.fromkeys(COLUMNS, np.ones(len(stamps))) | {"Close": close}
+        write_candles(root / "A" / f"A_{timeframe}_BID.parquet", stamps, columns)
     return root
 
 
 def test_a_flag_is_that_of_the_whole_whatever_is_chosen(broken: Path) -> None:
     """It looks at all fields, so these are read for it."""
-    options: dict[str, Any] = {"symbols": ("A",), "timeframe": "M30", "price_types": ("bid",)}
-    request = Request(data=str(broken), **options, with_timeframe=("H1",))
-    with open_slices(request.data, **options, with_timeframe="H1") as slices:
-        expected = slices.to_pandas().set_index("timestamp")
+    request = Request(data=str(broken), symbols=("A",), timeframe="M30", price_types=("bid",), with_timeframe=("H1",))
+    expected = whole_frame(request)
     assert 0 < expected["valid_bid"].sum() < len(expected)
     frame = read_slices(request, by="day")
     with dask.config.set(scheduler="sync"):
@@ -153,7 +151,7 @@ def test_a_flag_is_that_of_the_whole_whatever_is_chosen(broken: Path) -> None:
 def test_a_conflict_is_one_whatever_is_chosen(broken: Path, rule: Any) -> None:
     path = broken / "A" / "A_M30_BID.parquet"
     table = pq.read_table(path)
-    second = table.slice(5, 1).set_column(5, "Close", pa.array([9.0]))
+    second = table.slice(5, 1).set_column(table.column_names.index("Close"), "Close", pa.array([9.0]))
     pq.write_table(pa.concat_tables([table.slice(0, 6), second, table.slice(6)]), path)
     request = Request(
         data=str(broken), symbols=("A",), timeframe="M30", price_types=("bid",), duplicates=rule, start=START_NS
@@ -178,10 +176,7 @@ def test_an_empty_partition_has_the_categories_of_all(request_: Request, tmp_pat
 
 def test_the_smallest_timestamp_is_no_division(tmp_path: Path) -> None:
     """In pandas it is NaT."""
-    stamps = pa.array([-(2**63), 0]).cast(pa.timestamp("ns", "UTC"))
-    (tmp_path / "A").mkdir()
-    values = {name: [1.0, 2.0] for name in ("Open", "High", "Low", "Close", "Volume")}
-    pq.write_table(pa.table({"UTC time": stamps, **values}), tmp_path / "A" / "A_M30_BID.parquet")
+    write_candles(tmp_path / "A" / "A_M30_BID.parquet", [-(2**63), 0], {name: [1.0, 2.0] for name in COLUMNS})
     request = Request(data=str(tmp_path), symbols=("A",), timeframe="M30", price_types=("bid",))
     precompute(request, tmp_path / "parts", by=3)
     for frame in (read_slices(request, by=3), read_slices(tmp_path / "parts")):
@@ -200,8 +195,7 @@ def test_a_cluster_makes_the_parts(request_: Request, tmp_path: Path, client: Cl
 
 
 def test_a_worker_that_dies_costs_its_part_alone(request_: Request, tmp_path: Path) -> None:
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with LocalCluster(host="127.0.0.1", **options) as cluster, Client(cluster) as client:
+    with two_workers() as client:
         client.submit(_die_once, str(tmp_path / "died"), pure=False).result()
         assert (tmp_path / "died").exists()
         precompute(request_, tmp_path / "parts", by="day", executor=client.get_executor(retries=1))
@@ -230,7 +224,7 @@ def test_errors_keep_their_class_and_code(request_: Request, tmp_path: Path, cli
     with pytest.raises(DeserializationError, match=r"folder without _slices\.json"):
         read_slices(tmp_path)
     with pytest.raises(RequestError, match="invalid source"):
-        read_slices(7)  # type: ignore[arg-type]
+        read_slices(7)  # type: ignore[arg-type]  # that is the mistake
     with pytest.raises(SymbolNotFoundError):
         read_slices(Request(data=request_.data, symbols=("C",), timeframe="M30"))
     assert client.status == "running"

@@ -7,34 +7,29 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
-from helpers.docs import REPOSITORY, docs_page
+from helpers.docs import docs_blocks
+from helpers.page_runs import python, write_sample
 
-PAGE: Final = docs_page("migration")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+PROGRAMS: Final = docs_blocks("migration", "python")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sample data, as `scripts/run` makes them, and the page's backtest."""
     folder = tmp_path_factory.mktemp("project")
-    make = [sys.executable, str(REPOSITORY / "scripts" / "sample_data.py"), str(folder / "data" / "sample")]
-    subprocess.run(make, check=True, capture_output=True)
-    (folder / "backtest.py").write_text(blocks("python")[0])
+    write_sample(folder)
+    (folder / "backtest.py").write_text(PROGRAMS[0])
     return folder
 
 
 def test_the_four_commands(project: Path, binary: Path) -> None:
-    commands, expected = blocks("sh")[0], blocks("text")[0]
+    commands, expected = docs_blocks("migration", "sh")[0], docs_blocks("migration", "text")[0]
     assert commands.count("python backtest.py") == 4
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     run = subprocess.run(
@@ -55,7 +50,7 @@ def test_the_formatter_writes_a_line_for_each_event(
     project: Path, binary: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project)
-    script = blocks("python")[1] + "import omega_slices\nlist(omega_slices.open_slices('data/sample'))\n"
+    script = PROGRAMS[1] + "import omega_slices\nlist(omega_slices.open_slices('data/sample'))\n"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     start, end = run.stderr.splitlines()
     assert '"event": "stream_start"' in start
@@ -67,5 +62,4 @@ def test_the_formatter_writes_a_line_for_each_event(
 
 def test_the_hook(project: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    run = subprocess.run([sys.executable, "-c", blocks("python")[2]], capture_output=True, text=True, check=True)
-    assert run.stdout == "True\n"
+    assert python(PROGRAMS[2]) == "True\n"

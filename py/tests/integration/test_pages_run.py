@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
-from helpers.docs import REPOSITORY, docs_path
+from helpers.docs import REPOSITORY, blocks_of, docs_path
+from helpers.page_runs import python, shell
 
 TUTORIAL: Final = docs_path("first-slices")
 
@@ -19,42 +16,18 @@ TUTORIAL: Final = docs_path("first-slices")
 SET_UP: Final = re.compile(r"^(scripts/|source |pip |cd rust)", re.MULTILINE)
 
 
-def blocks(page: Path) -> Iterator[tuple[str, str]]:
-    """Yield the blocks of a page that are run, or show what is printed, with their languages."""
-    for language, text in re.findall(
-        r"```(sh|bash|python|text)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
-    ):
-        if not SET_UP.search(text):
-            yield language, text
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the blocks of a page that are run, or show what is printed, with their languages."""
+    found = blocks_of(page, "sh", "bash", "python", "text")
+    return [(language, text) for language, text in found if not SET_UP.search(text)]
 
 
 @pytest.fixture
-def project(tmp_path: Path, binary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what `scripts/run` makes, and the executable by its name."""
-    sample = [sys.executable, str(REPOSITORY / "scripts" / "sample_data.py"), str(tmp_path / "data" / "sample")]
-    subprocess.run(sample, check=True, capture_output=True)
-    names = tmp_path / "bin"
-    names.mkdir()
-    (names / "omega-slices").symlink_to(binary)
-    monkeypatch.setenv("PATH", os.pathsep.join([str(names), str(Path(sys.executable).parent), os.environ["PATH"]]))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "out").mkdir()
+def project(project: Path) -> Path:
+    """A folder with all that `scripts/run` makes."""
+    (project / "out").mkdir()
     shell("omega-slices sync --data data/sample --all-symbols -o out/slices.arrow")
-    return tmp_path
-
-
-def shell(commands: str, status: int = 0) -> str:
-    """Return what commands print; the last one ends with the given status, all others with 0."""
-    run = subprocess.run(["sh", "-e", "-c", commands], capture_output=True, text=True, errors="replace", check=False)
-    assert run.returncode == status, f"{commands}\n{run.stderr}"
-    return run.stdout
-
-
-def python(code: str) -> str:
-    """Return what a program prints."""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, f"{code}\n{run.stderr}"
-    return run.stdout
+    return project
 
 
 def test_the_tutorial(project: Path) -> None:
@@ -68,20 +41,20 @@ def test_the_tutorial(project: Path) -> None:
         elif language == "python":
             printed = python(text)
         elif language == "sh":
-            printed = shell(text)
+            printed = shell(text).stdout
     assert compared == 6
 
 
 def test_the_readme(project: Path) -> None:
     """Its last command compares two files that differ."""
     command_line, code = (text for language, text in blocks(REPOSITORY / "README.md") if language != "text")
-    assert "first difference" in shell(command_line, status=1)
+    assert "first difference" in shell(command_line, status=1).stdout
     assert python(code) == ""
 
 
 def test_files_and_caches(project: Path) -> None:
     """The blocks of Python continue each other."""
-    found = [*blocks(docs_path("precompute"))]
+    found = blocks(docs_path("precompute"))
     for language, text in found:
         if language == "bash":
             shell(text)
@@ -92,14 +65,14 @@ def test_the_cluster(project: Path) -> None:
     """Workers that a cluster starts read the program as a file; the blocks continue each other."""
     found = [text for language, text in blocks(docs_path("cluster")) if language == "python"]
     (project / "program.py").write_text(found[0])
-    assert int(shell("python program.py")) > 0
+    assert int(shell("python program.py").stdout) > 0
     assert [line for line in python(found[1]).splitlines() if line.startswith("EURUSD")]
     assert python(found[0].split("if __name__")[0] + found[2]).startswith("[")
 
 
 def test_matrices(project: Path) -> None:
     printed = [
-        python(text) if language == "python" else shell(text) for language, text in blocks(docs_path("matrices"))
+        python(text) if language == "python" else shell(text).stdout for language, text in blocks(docs_path("matrices"))
     ]
     shape = printed[0].split(" timestamp ")[0]
     assert shape.endswith(", 2)")
@@ -110,7 +83,7 @@ def test_matrices(project: Path) -> None:
 def test_other_tools(project: Path) -> None:
     for language, text in blocks(docs_path("other-tools")):
         if language == "sh":
-            printed = shell(text)
+            printed = shell(text).stdout
         elif "sys.stdin" in text:
             (project / "reader.py").write_text(text)
         else:

@@ -10,30 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from helpers import whole_runs
+from helpers.candle_files import DAY_NS, START_NS
+from helpers.whole_runs import list_of
 
 from omega_slices import DeserializationError, Request, assert_slices_equal, precompute, read_slices
 from omega_slices.dask import read_slices as read_frame
 
-DAY_NS = 86_400 * 10**9
-
 
 @pytest.fixture
-def request_(tmp_path: Path) -> Request:
-    whole_runs.write_days(tmp_path / "root")
-    return whole_runs.request_of_days(tmp_path / "root")
-
-
-@pytest.fixture
-def parts(request_: Request, tmp_path: Path) -> Path:
-    """Four days; the second one has no slices."""
-    precompute(request_, tmp_path / "parts", by="day")
+def parts(days: Request, tmp_path: Path) -> Path:
+    precompute(days, tmp_path / "parts", by="day")
     return tmp_path / "parts"
-
-
-def told_of(folder: Path) -> Any:
-    return json.loads((folder / "_slices.json").read_text())
 
 
 def checksum_of(told: Any) -> str:
@@ -50,7 +40,7 @@ def rewritten(folder: Path, told: Any) -> None:
 
 
 def test_the_checksum_is_over_all_that_it_says_of_the_parts(parts: Path) -> None:
-    told = told_of(parts)
+    told = list_of(parts)
     assert [part["first_timestamp_ns"] is None for part in told["parts"]] == [False, True, False, False]
     assert told["checksum"] == checksum_of(told)
     before = read_slices(parts)
@@ -58,7 +48,7 @@ def test_the_checksum_is_over_all_that_it_says_of_the_parts(parts: Path) -> None
     (parts / "_slices.json").write_text(json.dumps(told))
     assert_slices_equal(read_slices(parts), before)
     for key, value in (("sha256", "0" * 64), ("key", "x"), ("start", "2024-01-01"), ("bytes", 7)):
-        changed = told_of(parts) | {"checksum": checksum_of(told)}
+        changed = list_of(parts) | {"checksum": checksum_of(told)}
         changed["parts"][2][key] = value
         (parts / "_slices.json").write_text(json.dumps(changed))
         with pytest.raises(DeserializationError, match="the list of parts is wrong: "):
@@ -98,7 +88,7 @@ def in_part(number: int, **values: Any) -> Callable[[Any], None]:
     ],
 )
 def test_a_list_that_contradicts_itself_is_refused(parts: Path, change: Callable[[Any], None], match: str) -> None:
-    told = told_of(parts)
+    told = list_of(parts)
     change(told)
     try:
         rewritten(parts, told)
@@ -128,7 +118,7 @@ def test_a_key_that_is_there_twice_is_refused(parts: Path) -> None:
 @pytest.mark.parametrize("name", ["_slices.json", "part"])
 def test_what_is_no_file_is_refused(parts: Path, name: str, make: Callable[[Path], None]) -> None:
     """Without waiting for the writer of a pipe."""
-    told = told_of(parts)
+    told = list_of(parts)
     path = parts / (name if name != "part" else told["parts"][1]["file"])
     path.unlink()
     make(path)
@@ -140,16 +130,16 @@ def test_what_is_no_file_is_refused(parts: Path, name: str, make: Callable[[Path
 
 
 @pytest.mark.parametrize("form", ["table", "frame"])
-def test_a_part_of_another_request_is_refused(request_: Request, parts: Path, tmp_path: Path, form: str) -> None:
+def test_a_part_of_another_request_is_refused(days: Request, parts: Path, tmp_path: Path, form: str) -> None:
     """Of the same shape: other prices, the same times."""
     whole_runs.write_days(tmp_path / "b" / "root")
     other = tmp_path / "other"
-    precompute(Request(**fields_of(request_) | {"data": str(tmp_path / "b" / "root")}), other, by="day")
-    one, another = (told_of(folder)["parts"][2] for folder in (parts, other))
+    precompute(msgspec.structs.replace(days, data=str(tmp_path / "b" / "root")), other, by="day")
+    one, another = (list_of(folder)["parts"][2] for folder in (parts, other))
     table, frame = read_slices(parts), read_frame(parts)
     longer = another["bytes"] - one["bytes"]
     shutil.copy(other / another["file"], parts / one["file"])
-    told = told_of(parts)
+    told = list_of(parts)
     told["parts"][2]["bytes"] += longer
     rewritten(parts, told)
     with pytest.raises(DeserializationError, match="another file than there was"):
@@ -159,12 +149,8 @@ def test_a_part_of_another_request_is_refused(request_: Request, parts: Path, tm
             table.to_numpy("bid_close") if form == "table" else frame.compute(scheduler="sync")
 
 
-def fields_of(request: Request) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__struct_fields__}
-
-
 def test_a_part_of_another_window_is_refused(parts: Path) -> None:
-    told = told_of(parts)
+    told = list_of(parts)
     told["parts"][1]["before"] = told["parts"][2]["start"] = "2024-01-04T01:00:00.000000000Z"
     rewritten(parts, told)
     with pytest.raises(DeserializationError, match="another file than there was"):
@@ -172,7 +158,7 @@ def test_a_part_of_another_window_is_refused(parts: Path) -> None:
 
 
 def test_a_list_of_another_request_is_refused(parts: Path) -> None:
-    rewritten(parts, told_of(parts) | {"request": {}})
+    rewritten(parts, list_of(parts) | {"request": {}})
     with pytest.raises(DeserializationError, match="another file than there was"):
         read_slices(parts)
 
@@ -181,7 +167,7 @@ def test_a_list_of_another_request_is_refused(parts: Path) -> None:
     "options",
     [
         {"symbols": None},
-        {"end": 2**63 - 1, "start": 1_704_153_600 * 10**9 + 2 * DAY_NS},
+        {"end": 2**63 - 1, "start": START_NS + 2 * DAY_NS},
         {"start": 0, "before": 5},
         {"start": 2 * 10**18},
         {"duplicates": "first", "columns": {"close": "Open"}, "zone": "UTC", "symbol_pattern": "[AB]", "symbols": None},
@@ -190,9 +176,9 @@ def test_a_list_of_another_request_is_refused(parts: Path) -> None:
     ],
 )
 def test_parts_of_whatever_request_are_those_of_their_list(
-    request_: Request, tmp_path: Path, options: dict[str, Any]
+    days: Request, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    request = Request(**fields_of(request_) | options)
+    request = msgspec.structs.replace(days, **options)
     table = precompute(request, tmp_path / "parts", by=3)
     assert_slices_equal(read_slices(tmp_path / "parts"), table)
     found = table.to_arrow().replace_schema_metadata()

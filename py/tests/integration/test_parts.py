@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from helpers.candle_files import COLUMNS, DAY_NS, START_NS, stamps_of, write_candles
+from helpers.whole_runs import files_of, list_of, open_whole
 
 from omega_slices import (
     DeserializationError,
@@ -25,13 +25,9 @@ from omega_slices import (
     RequestError,
     SystemFailureError,
     assert_slices_equal,
-    open_slices,
     precompute,
     read_slices,
 )
-
-DAY_NS = 86_400 * 10**9
-START_NS = 1_704_153_600 * 10**9
 
 
 @pytest.fixture
@@ -49,20 +45,12 @@ def root(tmp_path: Path) -> Path:
 
 def write(path: Path, stamps: np.ndarray[Any, Any], shift: float = 0.0) -> None:
     values = stamps % 1_000_003 / 7.0 + shift
-    columns = {name: values + place for place, name in enumerate(("Open", "High", "Low", "Close", "Volume"))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    times = pa.array(stamps).cast(pa.timestamp("ns", "UTC"))
-    pq.write_table(pa.table({"UTC time": times, **columns}), path)
+    write_candles(path, stamps, {name: values + place for place, name in enumerate(COLUMNS)})
 
 
 def request_of(root: Path, **options: Any) -> Request:
     plain: dict[str, Any] = {"symbols": ("A", "B"), "timeframe": "M10", "timeline": "union"}
     return Request(data=str(root), **plain | options)
-
-
-def open_whole(request: Request) -> Any:
-    names = [name for name in request.__struct_fields__ if name not in ("data", "path_template")]
-    return open_slices(request.data, **{name: getattr(request, name) for name in names})
 
 
 @pytest.mark.parametrize(
@@ -84,8 +72,10 @@ def test_parts_joined_are_the_whole(root: Path, tmp_path: Path, options: dict[st
         assert_slices_equal(table, whole)
     names = [name for name in table.schema.names if name != "symbol"]
     with open_whole(request) as whole:
-        for name, matrix in whole.to_numpy(names).items():
-            np.testing.assert_array_equal(table.to_numpy(name), matrix)
+        matrices = whole.to_numpy(names)
+    assert isinstance(matrices, dict)
+    for name, matrix in matrices.items():
+        np.testing.assert_array_equal(table.to_numpy(name), matrix)
 
 
 def test_rows_of_other_series_in_the_first_and_last_candle_count(tmp_path: Path) -> None:
@@ -93,8 +83,7 @@ def test_rows_of_other_series_in_the_first_and_last_candle_count(tmp_path: Path)
     minute, hour = 60 * 10**9, START_NS + 9 * 3_600 * 10**9
     write(tmp_path / "A" / "A_M5_BID.parquet", hour + minute * np.array([52, 56]))
     write(tmp_path / "A" / "A_H1_BID.parquet", hour + minute * np.array([0, 57]))
-    stamps = pa.array(hour + minute * np.array([50, 58])).cast(pa.timestamp("ns", "UTC"))
-    pq.write_table(pa.table({"UTC time": stamps, "rsi": [0.25, 0.5]}), tmp_path / "A" / "A_M5_IND.parquet")
+    write_candles(tmp_path / "A" / "A_M5_IND.parquet", hour + minute * np.array([50, 58]), {"rsi": [0.25, 0.5]})
     request = Request(
         data=str(tmp_path),
         symbols=("A",),
@@ -114,7 +103,7 @@ def test_rows_of_other_series_in_the_first_and_last_candle_count(tmp_path: Path)
 def test_the_list_says_what_there_is(root: Path, tmp_path: Path) -> None:
     request = request_of(root)
     table = precompute(request, tmp_path, by="day")
-    told = json.loads((tmp_path / "_slices.json").read_text())
+    told = list_of(tmp_path)
     assert list(told) == ["schema_version", "request", "parts", "checksum"]
     assert told["request"] == json.loads(request.to_json())
     with open_whole(request) as whole:
@@ -134,20 +123,19 @@ def test_the_list_says_what_there_is(root: Path, tmp_path: Path) -> None:
 def test_begun_again_it_makes_what_is_missing_or_changed(root: Path, tmp_path: Path) -> None:
     request, parts = request_of(root), tmp_path / "parts"
     precompute(request, parts, by="day")
-    first = json.loads((parts / "_slices.json").read_text())["parts"]
+    first = files_of(parts)
     # Open files, so that none of their numbers is given to another.
-    kept = [(parts / part["file"]).open("rb") for part in first]
-    (parts / first[1]["file"]).unlink()
+    kept = [path.open("rb") for path in first]
+    first[1].unlink()
     with pytest.raises(FileNotFoundError):
         read_slices(parts)
     precompute(request, parts, by="day")
-    pairs = [((parts / part["file"]).stat(), os.fstat(file.fileno())) for part, file in zip(first, kept, strict=True)]
+    pairs = [(path.stat(), os.fstat(file.fileno())) for path, file in zip(first, kept, strict=True)]
     assert [os.path.samestat(*pair) for pair in pairs] == [True, False, True, True, True]
     for file in kept:
         file.close()
     path = root / "A" / "A_M10_BID.parquet"
-    stamps = pq.read_table(path)["UTC time"].cast(pa.int64()).to_numpy()
-    write(path, stamps, shift=0.5)
+    write(path, stamps_of(path), shift=0.5)
     table = precompute(request, parts, by="day")
     with open_whole(request) as whole:
         assert_slices_equal(table, whole)
@@ -197,7 +185,7 @@ class Now(Executor):
 class Dying(Now):
     """Kills a process of the pool that does the work, once."""
 
-    def map(self, function: Any, *iterables: Any, **_: Any) -> Iterator[Any]:  # type: ignore[override]
+    def map(self, function: Any, *iterables: Any, **_: Any) -> Iterator[Any]:  # type: ignore[override]  # as it is called
         with ProcessPoolExecutor(1) as pool:
             pool.submit(os.getpid).result()
             (process,) = multiprocessing.active_children()[-1:]
@@ -217,7 +205,7 @@ def test_a_worker_that_dies_leaves_what_is_made(root: Path, tmp_path: Path) -> N
 def test_a_part_that_fails_is_raised(root: Path, tmp_path: Path) -> None:
     request = request_of(root, duplicates="error", unsorted="error")
     path = root / "B" / "B_M10_ASK.parquet"
-    stamps = pq.read_table(path)["UTC time"].cast(pa.int64()).to_numpy().copy()
+    stamps = stamps_of(path)
     stamps[-1] = stamps[-2]
     write(path, stamps)
     with pytest.raises(Exception, match="duplicate timestamp"):
@@ -228,8 +216,7 @@ def test_a_part_that_fails_is_raised(root: Path, tmp_path: Path) -> None:
 def test_a_list_of_files_is_a_table_too(root: Path, tmp_path: Path) -> None:
     request = request_of(root)
     precompute(request, tmp_path / "parts", by="day")
-    told = json.loads((tmp_path / "parts" / "_slices.json").read_text())["parts"]
-    files = [tmp_path / "parts" / part["file"] for part in told]
+    files = files_of(tmp_path / "parts")
     table = read_slices(files)
     assert_slices_equal(table, read_slices(tmp_path / "parts"))
     with pytest.raises(DeserializationError, match="does not begin after"):
@@ -266,7 +253,7 @@ def test_a_pickle_refuses_a_folder_that_was_made_anew(root: Path, tmp_path: Path
     pickled = pickle.dumps(table)
     assert_slices_equal(pickle.loads(pickled), table)
     path = root / "A" / "A_M10_BID.parquet"
-    write(path, pq.read_table(path)["UTC time"].cast(pa.int64()).to_numpy(), shift=0.5)
+    write(path, stamps_of(path), shift=0.5)
     precompute(request, parts, by="day")
     with pytest.raises(DeserializationError, match="holds other slices than when"):
         pickle.loads(pickled)
@@ -275,7 +262,7 @@ def test_a_pickle_refuses_a_folder_that_was_made_anew(root: Path, tmp_path: Path
 def test_more_parts_than_stay_open(root: Path, tmp_path: Path) -> None:
     request = request_of(root)
     table = precompute(request, tmp_path / "parts", by=100)
-    assert len(json.loads((tmp_path / "parts" / "_slices.json").read_text())["parts"]) == 100
+    assert len(files_of(tmp_path / "parts")) == 100
     with open_whole(request) as whole:
         expected = [(one.timestamp_ns, one.column("bid_close").tobytes()) for one in whole]
     places = [*range(len(expected)), *range(0, len(expected), 7), *range(len(expected) - 1, -1, -11)]
@@ -290,7 +277,7 @@ def test_more_parts_than_stay_open(root: Path, tmp_path: Path) -> None:
 def test_a_part_that_is_exchanged_later_is_refused(root: Path, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     precompute(request_of(root), parts, by="day")
-    told = json.loads((parts / "_slices.json").read_text())["parts"]
+    told = list_of(parts)["parts"]
     assert told[3]["bytes"] == told[4]["bytes"]
     table = read_slices(parts)
     (parts / told[3]["file"]).unlink()
@@ -307,15 +294,15 @@ def test_the_command_makes_the_same_parts(root: Path, tmp_path: Path, binary: Pa
     request = request_of(root)
     arguments = ["--data", str(root), "--symbols=A,B", "--timeframe=M10", "--timeline=union", "--by=day", "--jobs=2"]
     subprocess.run([binary, "precompute", *arguments, "--into", parts], check=True, capture_output=True)
-    listed = (parts / "_slices.json").read_text()
+    listed = list_of(parts)
     files = [*parts.glob("*.arrow")]
     with open_whole(request) as whole:
         assert_slices_equal(read_slices(parts), whole)
     # It goes on where the command ended: with nothing to make.
     precompute(request, parts, by="day")
-    lists = [json.loads(text) for text in ((parts / "_slices.json").read_text(), listed)]
-    assert lists[0]["parts"] == lists[1]["parts"]
-    assert lists[0]["request"] == lists[1]["request"]
+    again = list_of(parts)
+    assert again["parts"] == listed["parts"]
+    assert again["request"] == listed["request"]
     assert {*files} == {*parts.glob("*.arrow")}
     # Both tell the same of a request for all symbols.
     everything = request_of(root, symbols=None)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import whole_runs
+from helpers.whole_runs import files_of, list_of
 
 from omega_slices import (
     CorruptInputError,
@@ -42,7 +43,7 @@ class Steps(Executor):
         self.step = step
         self.runs = 0
 
-    def map(self, function: Any, *iterables: Any, **_: Any) -> Iterator[Any]:  # type: ignore[override]
+    def map(self, function: Any, *iterables: Any, **_: Any) -> Iterator[Any]:  # type: ignore[override]  # as it is called
         self.runs += 1
         place = 0
         for place, task in enumerate(iterables[0], start=1):
@@ -55,16 +56,11 @@ def made(request: Request, folder: Path, step: Callable[[int], object] = lambda 
     return precompute(request, folder, executor=Steps(step), **{"by": "day"} | options)
 
 
-def listed(folder: Path) -> Any:
-    return json.loads((folder / "_slices.json").read_text())
-
-
 def assert_whole(request: Request, folder: Path) -> None:
     """Check slices, and that no other file is there."""
     found = read_slices(folder).to_arrow().replace_schema_metadata()
     whole_runs.assert_same_table(found, whole_runs.whole_run(request))
-    names = [part["file"] for part in listed(folder)["parts"]]
-    assert sorted(os.listdir(folder)) == sorted(["_slices.json", *names])
+    assert sorted(folder.iterdir()) == sorted([folder / "_slices.json", *files_of(folder)])
 
 
 def change(request: Request, value: float, symbol: str = "A") -> None:
@@ -79,7 +75,7 @@ def change(request: Request, value: float, symbol: str = "A") -> None:
 
 
 def flipped(folder: Path, _other: Path) -> None:
-    path = folder / listed(folder)["parts"][2]["file"]
+    path = files_of(folder)[2]
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 8] = b"\x55" * 8
@@ -87,23 +83,23 @@ def flipped(folder: Path, _other: Path) -> None:
 
 
 def cut(folder: Path, _other: Path) -> None:
-    os.truncate(folder / listed(folder)["parts"][2]["file"], 1_000)
+    os.truncate(files_of(folder)[2], 1_000)
 
 
 def exchanged(folder: Path, _other: Path) -> None:
-    parts = listed(folder)["parts"]
-    shutil.copy(folder / parts[2]["file"], folder / parts[0]["file"])
+    files = files_of(folder)
+    shutil.copy(files[2], files[0])
 
 
 def emptied(folder: Path, _other: Path) -> None:
-    parts = listed(folder)["parts"]
-    shutil.copy(folder / parts[1]["file"], folder / parts[2]["file"])
+    files = files_of(folder)
+    shutil.copy(files[1], files[2])
 
 
 def of_another(folder: Path, other: Path) -> None:
     """Put the same window of another request there, and of other columns."""
     for place in (0, 2):
-        shutil.copy(other / listed(other)["parts"][place]["file"], folder / listed(folder)["parts"][place]["file"])
+        shutil.copy(files_of(other)[place], files_of(folder)[place])
 
 
 @pytest.mark.parametrize(
@@ -120,13 +116,13 @@ def test_a_part_that_is_another_by_now_is_made_anew(
     folder, other = tmp_path / "parts", tmp_path / "other"
     made(request_, folder)
     made(msgspec.structs.replace(request_, fields=("close",)), other)
-    before = listed(folder)
+    before = list_of(folder)
     damage(folder, other)
     if not has_list:
         (folder / "_slices.json").unlink()
     made(request_, folder)
     assert_whole(request_, folder)
-    assert listed(folder) == before
+    assert list_of(folder) == before
 
 
 @pytest.mark.parametrize("text", ["garbage", "", "{}", None])
@@ -134,7 +130,7 @@ def test_what_is_no_list_needs_leave(request_: Request, tmp_path: Path, text: st
     folder = tmp_path / "parts"
     made(request_, folder)
     if text is None:  # a list whose checksum is wrong
-        text = json.dumps(listed(folder) | {"checksum": "0" * 64})
+        text = json.dumps(list_of(folder) | {"checksum": "0" * 64})
     (folder / "_slices.json").write_text(text)
     with pytest.raises(DeserializationError, match="the list of parts is wrong") as caught:
         made(request_, folder)
@@ -146,7 +142,7 @@ def test_what_is_no_list_needs_leave(request_: Request, tmp_path: Path, text: st
 def test_only_parts_are_ever_removed(request_: Request, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     made(request_, folder)
-    told = listed(folder)
+    told = list_of(folder)
     del told["checksum"]
     names = ["important.txt", "A" * 64 + ".arrow", "b" * 63 + ".arrow", "c" * 64 + ".arrow", "d" * 64]
     for name in names:
@@ -222,7 +218,7 @@ def test_another_request_that_was_quicker_needs_leave(request_: Request, tmp_pat
     found = read_slices(folder).to_arrow().replace_schema_metadata()
     whole_runs.assert_same_table(found, whole_runs.whole_run(other))
     made(request_, folder, overwrite=True)
-    assert listed(folder)["request"]["timeline"] == "union"
+    assert list_of(folder)["request"]["timeline"] == "union"
 
 
 def test_parts_that_another_run_removes_are_made_again(request_: Request, tmp_path: Path) -> None:
@@ -230,7 +226,7 @@ def test_parts_that_another_run_removes_are_made_again(request_: Request, tmp_pa
     folder = tmp_path / "parts"
     made(request_, folder, by="week")
     made(request_, folder, lambda now: made(request_, folder) if now == 1 else None, by="week")
-    assert len(listed(folder)["parts"]) == 1
+    assert len(files_of(folder)) == 1
     assert_whole(request_, folder)
 
 

@@ -9,22 +9,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from helpers.candle_files import COLUMNS, DAY_NS, HOUR_NS, START_NS, write_candles
+from helpers.storage_runs import run
+from helpers.whole_runs import files_of, whole_run
 
 from omega_slices import CorruptInputError, Request, RequestError, open_slices, precompute
-
-HOUR_NS = 3_600 * 10**9
-DAY_NS = 24 * HOUR_NS
-START_NS = 1_704_153_600 * 10**9  # 2024-01-02T00:00Z
 
 
 def write(path: Path, stamps: list[int], values: list[float] | None = None, zone: str | None = "UTC") -> None:
     column = np.arange(len(stamps), dtype=float) if values is None else np.array(values)
-    columns = dict.fromkeys(("Open", "High", "Low", "Close", "Volume", "rsi"), column)
-    times = pa.array(stamps, pa.int64()).cast(pa.timestamp("ns", zone))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"UTC time": times, **columns}), path)
+    write_candles(path, stamps, dict.fromkeys((*COLUMNS, "rsi"), column), zone)
 
 
 def minutes(*times: str) -> list[int]:
@@ -33,20 +28,19 @@ def minutes(*times: str) -> list[int]:
 
 
 def parts_of(binary: Path, root: Path, into: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
-    command = [str(binary), "precompute", f"--data={root}", f"--into={into}", "--error-format=json", *options]
-    return subprocess.run(command, capture_output=True, check=False)
+    return run(binary, "precompute", f"--data={root}", f"--into={into}", *options)
 
 
 def check_joined(binary: Path, root: Path, folder: Path, options: list[str], cuts: list[str]) -> None:
     """Check that the executable's parts, and those of the package, are the whole."""
     whole = folder / "whole.arrow"
-    sync = [str(binary), "sync", f"--data={root}", f"--output={whole}", "--force", *options]
-    subprocess.run(sync, check=True, capture_output=True)
+    done = run(binary, "sync", f"--data={root}", f"--output={whole}", "--force", *options)
+    assert done.returncode == 0, done.stderr
     for cut in cuts:
         into = folder / f"parts-{cut}"
         made = parts_of(binary, root, into, f"--by={cut}", *options)
         assert made.returncode == 0, made.stderr
-        compared = subprocess.run([binary, "diff", whole, into], capture_output=True, check=False)
+        compared = run(binary, "diff", whole, into)
         assert compared.returncode == 0, compared.stdout.decode()
 
 
@@ -67,18 +61,7 @@ def test_floored_rows_of_other_series_lie_in_the_outer_candles(tmp_path: Path, b
         known_at="close",
         indicators=("rsi",),
     )
-    with open_slices(
-        root,
-        symbols=["A"],
-        timeframe="M5",
-        price_types=["bid"],
-        normalize=True,
-        with_timeframe="H1",
-        known_at="close",
-        indicators=["rsi"],
-    ) as slices:
-        whole = slices.to_arrow()
-    assert precompute(request, tmp_path / "python", by=2).to_arrow().equals(whole)
+    assert precompute(request, tmp_path / "python", by=2).to_arrow().equals(whole_run(request))
 
 
 @pytest.mark.parametrize("offset", [0, 3, 8, 16, 19])
@@ -173,7 +156,7 @@ def test_an_exchanged_part_is_made_anew(tmp_path: Path, binary: Path) -> None:
     options = ["--symbols=A", "--timeframe=H1", "--price-types=bid", "--by=day"]
     assert parts_of(binary, root, parts, *options).returncode == 0
     good = (parts / "_slices.json").read_text()
-    files = [parts / part["file"] for part in json.loads(good)["parts"]]
+    files = files_of(parts)
     bodies = [file.read_bytes() for file in files]
     damaged = bytearray(bodies[3])
     damaged[len(damaged) // 2] ^= 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.buckets import Buckets
+from helpers.candle_files import DAY_NS, START_NS
 from helpers.object_server import Answer, ObjectServer
 from helpers.storage_runs import (
     ALL,
-    DAY_NS,
     LISTED,
     SHORT,
-    START_NS,
     batches,
     error,
     report,
     run,
+    status_of_signalled,
     sync,
     write,
-    write_root,
 )
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two symbols, bid and ask, four days of minutes; and the hours above them."""
-    root = tmp_path_factory.mktemp("root")
-    write_root(root)
-    return root
-
 
 # --- The same slices.
 
@@ -55,10 +44,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_bucket_gives_the_slices_of_the_disk(
-    root: Path, binary: Path, buckets: Buckets, options: list[str], request: pytest.FixtureRequest
+    minutes: Path, binary: Path, buckets: Buckets, options: list[str], request: pytest.FixtureRequest
 ) -> None:
-    uri = buckets.make(f"same{abs(hash(request.node.name))}", root, "deep/lake/")
-    assert sync(binary, f"{uri}/deep/lake", *options, env=buckets.environment) == sync(binary, root, *options)
+    uri = buckets.make(f"same{abs(hash(request.node.name))}", minutes, "deep/lake/")
+    assert sync(binary, f"{uri}/deep/lake", *options, env=buckets.environment) == sync(binary, minutes, *options)
 
 
 @pytest.mark.parametrize("writer", [{"write_page_index": True}, {"row_group_size": 1_500}, {"compression": "zstd"}])
@@ -116,22 +105,22 @@ def test_many_small_files_and_few_large_requests(tmp_path: Path, binary: Path, o
     )
 
 
-def test_lists_and_sessions_may_be_objects(tmp_path: Path, root: Path, binary: Path, buckets: Buckets) -> None:
-    uri = buckets.make("lists", root, "lake/")
+def test_lists_and_sessions_may_be_objects(tmp_path: Path, minutes: Path, binary: Path, buckets: Buckets) -> None:
+    uri = buckets.make("lists", minutes, "lake/")
     client = buckets.client()
     hours = b"open,close\n2024-01-03T09:00:00Z,2024-01-03T17:00:00Z\n"
     client.put_object(Bucket="lists", Key="hours.csv", Body=hours)
     (tmp_path / "hours.csv").write_bytes(hours)
     env = buckets.environment
-    local = sync(binary, root, *LISTED, f"--session-file={tmp_path / 'hours.csv'}")
+    local = sync(binary, minutes, *LISTED, f"--session-file={tmp_path / 'hours.csv'}")
     assert sync(binary, f"{uri}/lake", *LISTED, f"--session-file={uri}/hours.csv", env=env) == local
     listed = run(binary, "inputs", f"--data={uri}/lake", *LISTED[:1], env=env)
     assert listed.returncode == 0, listed.stderr
     client.put_object(Bucket="lists", Key="lake/list.json", Body=listed.stdout)
     done = run(binary, "sync", f"--inputs={uri}/lake/list.json", *LISTED, env=env)
-    assert batches(done.stdout) == sync(binary, root, *LISTED)
+    assert batches(done.stdout) == sync(binary, minutes, *LISTED)
     # A list from elsewhere must not choose what is read on this machine.
-    for path in ("/etc/passwd", "../secret.parquet", "s3://other/x.parquet", f"{root}/A/A_M1_BID.parquet"):
+    for path in ("/etc/passwd", "../secret.parquet", "s3://other/x.parquet", f"{minutes}/A/A_M1_BID.parquet"):
         document = json.loads(listed.stdout)
         document["series"][0]["files"] = [path]
         client.put_object(Bucket="lists", Key="lake/list.json", Body=json.dumps(document).encode())
@@ -140,10 +129,10 @@ def test_lists_and_sessions_may_be_objects(tmp_path: Path, root: Path, binary: P
         assert "below its own folder" in told["message"]
 
 
-def test_file_uris_are_paths(tmp_path: Path, root: Path, binary: Path) -> None:
-    assert sync(binary, f"file://{root}", *LISTED) == sync(binary, root, *LISTED)
+def test_file_uris_are_paths(tmp_path: Path, minutes: Path, binary: Path) -> None:
+    assert sync(binary, f"file://{minutes}", *LISTED) == sync(binary, minutes, *LISTED)
     target = tmp_path / "a b.arrow"
-    done = run(binary, "sync", f"--data=file://{root}", *LISTED, f"--output=file://{target}")
+    done = run(binary, "sync", f"--data=file://{minutes}", *LISTED, f"--output=file://{target}")
     assert done.returncode == 0, done.stderr
     assert run(binary, "diff", f"file://{target}", target).returncode == 0
 
@@ -153,55 +142,45 @@ def test_file_uris_are_paths(tmp_path: Path, root: Path, binary: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.arrow", "deep/x.arrows"])
 def test_an_output_is_an_object(
-    tmp_path: Path, root: Path, binary: Path, buckets: Buckets, name: str, request: pytest.FixtureRequest
+    tmp_path: Path, minutes: Path, binary: Path, buckets: Buckets, name: str, request: pytest.FixtureRequest
 ) -> None:
     bucket = f"out{abs(hash(request.node.name))}"
     uri, env = f"{buckets.make(bucket)}/{name}", buckets.environment
     target = tmp_path / Path(name).name
-    assert run(binary, "sync", f"--data={root}", *LISTED, f"--output={target}").returncode == 0
-    done = run(binary, "sync", f"--data={root}", *LISTED, f"--output={uri}", env=env)
+    assert run(binary, "sync", f"--data={minutes}", *LISTED, f"--output={target}").returncode == 0
+    done = run(binary, "sync", f"--data={minutes}", *LISTED, f"--output={uri}", env=env)
     assert done.returncode == 0, done.stderr
     assert report(done)["storage"]["bytes_written"] == target.stat().st_size
-    body = buckets.client().get_object(Bucket=bucket, Key=name)["Body"].read()
-    assert body == target.read_bytes()
+    assert buckets.read(bucket, name) == target.read_bytes()
     assert run(binary, "diff", uri, target, env=env).returncode == 0
     found = json.loads(run(binary, "inspect", "--json", uri, env=env).stdout)
     assert found == json.loads(run(binary, "inspect", "--json", target).stdout)
-    again = run(binary, "sync", f"--data={root}", *LISTED, f"--output={uri}", env=env)
+    again = run(binary, "sync", f"--data={minutes}", *LISTED, f"--output={uri}", env=env)
     assert "already exists" in error(again, 4)["message"]
-    assert run(binary, "sync", f"--data={root}", *LISTED, f"--output={uri}", "--force", env=env).returncode == 0
+    assert run(binary, "sync", f"--data={minutes}", *LISTED, f"--output={uri}", "--force", env=env).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_parts_of_an_upload(
-    silent: Path, root: Path, binary: Path, buckets: Buckets, number: signal.Signals
+    silent: Path, minutes: Path, binary: Path, buckets: Buckets, number: signal.Signals
 ) -> None:
     bucket = f"aborted{number}"
     uri = buckets.make(bucket)
     # More than a part of an upload.
     command = [str(binary), "sync", f"--data={silent}", "--all-symbols", "--timeline=union", f"--output={uri}/x.arrow"]
-    with subprocess.Popen(command, env=buckets.environment, stderr=subprocess.DEVNULL) as process:
-        client = buckets.client()
-        end = time.monotonic() + 60
-        while not client.list_multipart_uploads(Bucket=bucket).get("Uploads"):
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        process.send_signal(number)
-        assert process.wait(60) == -number
-    assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    assert status_of_signalled(command, buckets, bucket, number) == -number
     assert buckets.names(bucket) == []
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (507, "InsufficientStorage")])
 def test_a_target_that_cannot_be_written(
-    root: Path, binary: Path, objects: ObjectServer, status: int, code: str
+    minutes: Path, binary: Path, objects: ObjectServer, status: int, code: str
 ) -> None:
     objects.fault = lambda method, _path, _before: Answer(status=status, code=code) if method == "PUT" else None
     done = run(
         binary,
         "sync",
-        f"--data={root}",
+        f"--data={minutes}",
         *LISTED,
         "--output=s3://b/x.arrow",
         *SHORT,
@@ -215,19 +194,19 @@ def test_a_target_that_cannot_be_written(
 # --- Parts.
 
 
-def test_parts_in_a_bucket(tmp_path: Path, root: Path, binary: Path, buckets: Buckets) -> None:
+def test_parts_in_a_bucket(tmp_path: Path, minutes: Path, binary: Path, buckets: Buckets) -> None:
     bucket = "parts"
-    uri, env = buckets.make(bucket, root, "lake/"), buckets.environment
+    uri, env = buckets.make(bucket, minutes, "lake/"), buckets.environment
     precompute = ["precompute", *LISTED, "--by=day", f"--into={uri}/parts/"]
     done = run(binary, *precompute, f"--data={uri}/lake", "--jobs=2", env=env)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / "whole.arrow"
-    assert run(binary, "sync", f"--data={root}", *LISTED, f"--output={whole}").returncode == 0
+    assert run(binary, "sync", f"--data={minutes}", *LISTED, f"--output={whole}").returncode == 0
     for place in (f"{uri}/parts", f"{uri}/parts/_slices.json"):
         assert run(binary, "diff", whole, place, env=env).returncode == 0
     assert json.loads(run(binary, "inspect", "--json", f"{uri}/parts", env=env).stdout)["parts"] == 4
     client = buckets.client()
-    told = json.loads(client.get_object(Bucket=bucket, Key="parts/_slices.json")["Body"].read())
+    told = json.loads(buckets.read(bucket, "parts/_slices.json"))
     times = {one["Key"]: one["LastModified"] for one in client.list_objects_v2(Bucket=bucket)["Contents"]}
     # What is lost is made again, and nothing else.
     client.delete_object(Bucket=bucket, Key=f"parts/{told['parts'][1]['file']}")

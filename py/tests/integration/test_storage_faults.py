@@ -24,18 +24,9 @@ from helpers.storage_runs import (
     error,
     report,
     run,
+    status_of_signalled,
     sync,
-    write_root,
 )
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two symbols, bid and ask, four days of minutes; and the hours above them."""
-    root = tmp_path_factory.mktemp("root")
-    write_root(root)
-    return root
-
 
 # --- Faults of reading.
 
@@ -58,9 +49,9 @@ def longer(server: ObjectServer) -> None:
 @pytest.mark.parametrize("tags", ["strong", "weak", "none"])
 @pytest.mark.parametrize("after", [1, 2])
 def test_an_object_that_changes_is_noticed(
-    root: Path, binary: Path, objects: ObjectServer, change: Callable[[ObjectServer], None], tags: str, after: int
+    minutes: Path, binary: Path, objects: ObjectServer, change: Callable[[ObjectServer], None], tags: str, after: int
 ) -> None:
-    objects.add_folder(root, "lake")
+    objects.add_folder(minutes, "lake")
     objects.tags = tags
 
     def fault(_method: str, path: str, before: int) -> None:
@@ -76,8 +67,8 @@ def test_an_object_that_changes_is_noticed(
 
 
 @pytest.mark.parametrize("tags", ["weak", "none"])
-def test_objects_without_a_version_are_counted(root: Path, binary: Path, objects: ObjectServer, tags: str) -> None:
-    objects.add_folder(root, "lake")
+def test_objects_without_a_version_are_counted(minutes: Path, binary: Path, objects: ObjectServer, tags: str) -> None:
+    objects.add_folder(minutes, "lake")
     objects.tags = tags
     done = run(binary, "sync", f"--data={objects.url}/lake", *LISTED)
     assert done.returncode == 0, done.stderr
@@ -88,12 +79,12 @@ def test_objects_without_a_version_are_counted(root: Path, binary: Path, objects
     "answer",
     [Answer(status=503, code="SlowDown"), Answer(status=429, code="TooMany"), Answer(status=500), Answer(cut=True)],
 )
-def test_what_passes_is_tried_again(root: Path, binary: Path, objects: ObjectServer, answer: Answer) -> None:
-    objects.add_folder(root, "lake")
+def test_what_passes_is_tried_again(minutes: Path, binary: Path, objects: ObjectServer, answer: Answer) -> None:
+    objects.add_folder(minutes, "lake")
     objects.fault = lambda _method, _path, before: answer if before < 2 else None
     done = run(binary, "sync", f"--data={objects.url}/lake", *LISTED)
     assert done.returncode == 0, done.stderr
-    assert batches(done.stdout) == sync(binary, root, *LISTED)
+    assert batches(done.stdout) == sync(binary, minutes, *LISTED)
     assert report(done)["storage"]["retries"] >= 8
 
 
@@ -101,8 +92,8 @@ def test_what_passes_is_tried_again(root: Path, binary: Path, objects: ObjectSer
     "answer",
     [Answer(status=503, code="SlowDown"), Answer(status=429), Answer(cut=True), Answer(stall_s=30)],
 )
-def test_what_does_not_pass_ends_in_time(root: Path, binary: Path, objects: ObjectServer, answer: Answer) -> None:
-    objects.add_folder(root, "lake")
+def test_what_does_not_pass_ends_in_time(minutes: Path, binary: Path, objects: ObjectServer, answer: Answer) -> None:
+    objects.add_folder(minutes, "lake")
     objects.fault = lambda _method, _path, _before: answer
     begun = time.monotonic()
     told = error(run(binary, "sync", f"--data={objects.url}/lake", *LISTED, *SHORT), 4)
@@ -114,9 +105,9 @@ def test_what_does_not_pass_ends_in_time(root: Path, binary: Path, objects: Obje
 @pytest.mark.parametrize("answer", [Answer(whole=True), Answer(shifted=True)])
 @pytest.mark.parametrize("first", [True, False])
 def test_another_range_than_the_one_asked_for(
-    root: Path, binary: Path, objects: ObjectServer, answer: Answer, first: bool
+    minutes: Path, binary: Path, objects: ObjectServer, answer: Answer, first: bool
 ) -> None:
-    objects.add_folder(root, "lake")
+    objects.add_folder(minutes, "lake")
     objects.fault = lambda method, _path, before: answer if method == "GET" and (first or before > 0) else None
     told = error(run(binary, "sync", f"--data={objects.url}/lake", *LISTED, *SHORT), 3)
     assert told["code"] == 3008
@@ -134,7 +125,7 @@ def test_another_range_than_the_one_asked_for(
     ],
 )
 def test_refusals_are_in_words(
-    root: Path, binary: Path, objects: ObjectServer, status: int, code: str, words: str
+    minutes: Path, binary: Path, objects: ObjectServer, status: int, code: str, words: str
 ) -> None:
     objects.fault = lambda _method, _path, _before: Answer(status=status, code=code)
     env = Buckets(objects.url).environment
@@ -143,25 +134,25 @@ def test_refusals_are_in_words(
     assert time.monotonic() - begun < 10
     assert words in told["message"]
     # A reader without the right to list may still read.
-    objects.add_folder(root, "b/lake")
+    objects.add_folder(minutes, "b/lake")
     objects.fault = lambda _method, path, _before: Answer(status=403, code="AccessDenied") if path == "/b" else None
-    assert sync(binary, "s3://b/lake", *LISTED, env=env) == sync(binary, root, *LISTED)
+    assert sync(binary, "s3://b/lake", *LISTED, env=env) == sync(binary, minutes, *LISTED)
 
 
-def test_without_credentials(root: Path, binary: Path, objects: ObjectServer) -> None:
+def test_without_credentials(minutes: Path, binary: Path, objects: ObjectServer) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     options = [f"--storage-option=aws_endpoint_url={objects.url}", "--storage-option=allow_http=true"]
     begun = time.monotonic()
     told = error(run(binary, "sync", "--data=s3://b/lake", *LISTED, *options, env=env), 4)
     assert time.monotonic() - begun < 10
     assert "no credentials" in told["message"]
-    objects.add_folder(root, "b/lake")
+    objects.add_folder(minutes, "b/lake")
     options.append("--storage-option=skip_signature=true")
-    assert sync(binary, "s3://b/lake", *LISTED, *options, env=env) == sync(binary, root, *LISTED)
+    assert sync(binary, "s3://b/lake", *LISTED, *options, env=env) == sync(binary, minutes, *LISTED)
 
 
-def test_what_is_not_there(binary: Path, buckets: Buckets, root: Path) -> None:
-    uri, env = buckets.make("absent", root, "lake/"), buckets.environment
+def test_what_is_not_there(binary: Path, buckets: Buckets, minutes: Path) -> None:
+    uri, env = buckets.make("absent", minutes, "lake/"), buckets.environment
     told = error(run(binary, "sync", f"--data={uri}/lake", "--symbols=A,BB", env=env), 3)
     assert told["code"] == 3001
     told = error(run(binary, "sync", f"--data={uri}/lake", *LISTED, "--timeframe=M5", env=env), 3)
@@ -173,14 +164,14 @@ def test_what_is_not_there(binary: Path, buckets: Buckets, root: Path) -> None:
     assert error(run(binary, "inspect", f"{uri}/x.arrow", env=env), 3)["code"] == 3006
 
 
-def test_secrets_are_not_spelled(binary: Path, buckets: Buckets, root: Path, tmp_path: Path) -> None:
-    uri = buckets.make("secrets", root, "lake/")
+def test_secrets_are_not_spelled(binary: Path, buckets: Buckets, minutes: Path, tmp_path: Path) -> None:
+    uri = buckets.make("secrets", minutes, "lake/")
     env = {name: value for name, value in buckets.environment.items() if name != "AWS_SECRET_ACCESS_KEY"}
     sync_options = ["sync", f"--data={uri}/lake", *LISTED]
     spelled = run(binary, *sync_options, f"--storage-option=aws_secret_access_key={SECRET}", env=env)
     assert "a command line is public" in error(spelled, 2)["message"]
     (tmp_path / "secret").write_text(f"{SECRET}\n")
-    expected = sync(binary, root, *LISTED)
+    expected = sync(binary, minutes, *LISTED)
     by_file = f"--storage-option=aws_secret_access_key=@{tmp_path / 'secret'}"
     by_name = "--storage-option=aws_secret_access_key=env:MINE"
     assert sync(binary, f"{uri}/lake", *LISTED, by_file, env=env) == expected
@@ -211,8 +202,8 @@ def test_odd_places_are_refused(binary: Path, buckets: Buckets, arguments: list[
     assert "pass@" not in json.dumps(told)
 
 
-def test_temporary_disk_is_bounded(binary: Path, root: Path, objects: ObjectServer) -> None:
-    objects.add_folder(root, "lake")
+def test_temporary_disk_is_bounded(binary: Path, minutes: Path, objects: ObjectServer) -> None:
+    objects.add_folder(minutes, "lake")
     told = error(run(binary, "sync", f"--data={objects.url}/lake", *LISTED, "--temp-limit=100kB"), 4)
     assert "temporary disk" in told["message"]
 
@@ -221,21 +212,21 @@ def test_temporary_disk_is_bounded(binary: Path, root: Path, objects: ObjectServ
 
 
 def test_a_table_is_noticed_though_a_listing_fails_in_passing(
-    root: Path, binary: Path, buckets: Buckets, objects: ObjectServer
+    minutes: Path, binary: Path, buckets: Buckets, objects: ObjectServer
 ) -> None:
-    uri, env = buckets.make("tables", root, "lake/"), buckets.environment
+    uri, env = buckets.make("tables", minutes, "lake/"), buckets.environment
     buckets.client().put_object(Bucket="tables", Key="lake/A/_delta_log/0.json", Body=b"{}")
     told = error(run(binary, "sync", f"--data={uri}/lake", *LISTED, env=env), 3)
     assert told["code"] == 3014
     # A listing that keeps failing is no sign that there is no table.
-    objects.add_folder(root, "b/lake")
+    objects.add_folder(minutes, "b/lake")
     objects.fault = lambda _method, path, _before: Answer(status=503) if path == "/b" else None
     failing = Buckets(objects.url).environment
     error(run(binary, "sync", "--data=s3://b/lake", *LISTED, *SHORT, env=failing), 4)
 
 
-def test_a_weak_tag_that_changes_is_a_change(root: Path, binary: Path, objects: ObjectServer) -> None:
-    objects.add_folder(root, "lake")
+def test_a_weak_tag_that_changes_is_a_change(minutes: Path, binary: Path, objects: ObjectServer) -> None:
+    objects.add_folder(minutes, "lake")
     objects.tags = "weak"
 
     def fault(_method: str, path: str, before: int) -> None:
@@ -247,11 +238,11 @@ def test_a_weak_tag_that_changes_is_a_change(root: Path, binary: Path, objects: 
     assert error(run(binary, "sync", f"--data={objects.url}/lake", *LISTED, *SHORT), 3)["code"] == 3008
 
 
-def test_a_mark_of_a_folder_is_no_second_file(root: Path, binary: Path, buckets: Buckets) -> None:
-    uri, env = buckets.make("marks", root, "lake/"), buckets.environment
+def test_a_mark_of_a_folder_is_no_second_file(minutes: Path, binary: Path, buckets: Buckets) -> None:
+    uri, env = buckets.make("marks", minutes, "lake/"), buckets.environment
     buckets.client().put_object(Bucket="marks", Key="lake/A/A_M1_BID.parquet/", Body=b"")
     options = [*LISTED, "--path-template={root}/{symbol}/*_{timeframe}_{SIDE}.parquet", "--duplicates=error"]
-    assert sync(binary, f"{uri}/lake", *options, env=env) == sync(binary, root, *options)
+    assert sync(binary, f"{uri}/lake", *options, env=env) == sync(binary, minutes, *options)
 
 
 @pytest.mark.parametrize(
@@ -277,14 +268,14 @@ def test_names_of_servers_that_cannot_be(binary: Path, buckets: Buckets, uri: st
 
 
 @pytest.mark.parametrize("uri", ["https://u:hunter2@h/x.arrow", "https://h/x.arrow?sig=hunter2"])
-def test_a_password_in_a_target_is_not_repeated(binary: Path, root: Path, uri: str) -> None:
-    told = error(run(binary, "sync", f"--data={root}", *LISTED, f"--output={uri}"), 2)
+def test_a_password_in_a_target_is_not_repeated(binary: Path, minutes: Path, uri: str) -> None:
+    told = error(run(binary, "sync", f"--data={minutes}", *LISTED, f"--output={uri}"), 2)
     assert "hunter2" not in told["message"] + told["hint"]
 
 
-def test_runs_at_once_into_a_bucket(root: Path, binary: Path, buckets: Buckets) -> None:
+def test_runs_at_once_into_a_bucket(minutes: Path, binary: Path, buckets: Buckets) -> None:
     into, env = f"{buckets.make('at-once')}/parts", buckets.environment
-    command = [str(binary), "precompute", f"--data={root}", *LISTED, f"--into={into}", "--by=day"]
+    command = [str(binary), "precompute", f"--data={minutes}", *LISTED, f"--into={into}", "--by=day"]
     runs = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE) for _ in range(3)]
     for process in runs:
         _, said = process.communicate(timeout=120)
@@ -297,13 +288,4 @@ def test_runs_at_once_into_a_bucket(root: Path, binary: Path, buckets: Buckets) 
 def test_a_signal_ends_precompute_without_parts_of_uploads(silent: Path, binary: Path, buckets: Buckets) -> None:
     uri = buckets.make("ended")
     command = [str(binary), "precompute", f"--data={silent}", "--all-symbols", "--timeline=union", "--by=1"]
-    with subprocess.Popen([*command, f"--into={uri}/p"], env=buckets.environment, stderr=subprocess.DEVNULL) as process:
-        client = buckets.client()
-        end = time.monotonic() + 60
-        while not client.list_multipart_uploads(Bucket="ended").get("Uploads"):
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) != 0
-    assert not client.list_multipart_uploads(Bucket="ended").get("Uploads")
+    assert status_of_signalled([*command, f"--into={uri}/p"], buckets, "ended", signal.SIGINT) != 0

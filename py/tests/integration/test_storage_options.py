@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from helpers.buckets import SECRET, Buckets
+from helpers.candle_files import COLUMNS, DAY_NS, START_NS, write_candles
 from helpers.executable import executable
 from helpers.object_server import Answer, ObjectServer
 
@@ -33,9 +33,7 @@ from omega_slices import (
     read_slices,
 )
 
-DAY_NS = 86_400 * 10**9
-START_NS = 1_704_153_600 * 10**9
-OPTIONS: dict[str, Any] = {"symbols": ["A", "B"], "timeframe": "M10", "timeline": "union"}
+OPTIONS: dict[str, Any] = {"symbols": ("A", "B"), "timeframe": "M10", "timeline": "union"}
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +45,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for side in ("BID", "ASK"):
             stamps = START_NS + np.arange(0, 4 * DAY_NS, 600 * 10**9)
             kept = stamps[(random.random(len(stamps)) > 0.2 * place) & (stamps // DAY_NS != START_NS // DAY_NS + 2)]
-            columns = {name: random.normal(size=len(kept)) for name in ("Open", "High", "Low", "Close", "Volume")}
-            path = root / symbol / f"{symbol}_M10_{side}.parquet"
-            path.parent.mkdir(exist_ok=True)
-            pq.write_table(pa.table({"UTC time": pa.array(kept).cast(pa.timestamp("ns", "UTC")), **columns}), path)
+            columns = {name: random.normal(size=len(kept)) for name in COLUMNS}
+            write_candles(root / symbol / f"{symbol}_M10_{side}.parquet", kept, columns)
     return root
 
 
@@ -58,6 +54,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lake(root: Path, buckets: Buckets) -> str:
     """The same in a bucket."""
     return f"{buckets.make('options', root, 'lake/')}/lake"
+
+
+def request_of(data: str) -> Request:
+    return Request(data=data, **OPTIONS)
 
 
 def table_of(data: object, **options: Any) -> pa.Table:
@@ -90,7 +90,7 @@ def test_a_table_of_an_object(tmp_path: Path, root: Path, buckets: Buckets) -> N
 
 def test_parts_from_a_bucket_into_a_bucket(root: Path, lake: str, buckets: Buckets) -> None:
     into = f"{buckets.make('into')}/deep/parts"
-    request = Request(data=lake, symbols=("A", "B"), timeframe="M10", timeline="union")
+    request = request_of(lake)
     whole = table_of(root)
     made = precompute(request, f"{into}/", by="day", storage_options=buckets.options)
     assert made.to_arrow().equals(whole)
@@ -122,10 +122,10 @@ def test_parts_from_a_bucket_into_a_bucket(root: Path, lake: str, buckets: Bucke
 
 def test_a_part_that_was_exchanged_is_noticed(lake: str, buckets: Buckets) -> None:
     into = f"{buckets.make('exchanged')}/parts"
-    request = Request(data=lake, symbols=("A", "B"), timeframe="M10", timeline="union")
+    request = request_of(lake)
     precompute(request, into, by="day", storage_options=buckets.options)
     client = buckets.client()
-    listed = json.loads(client.get_object(Bucket="exchanged", Key="parts/_slices.json")["Body"].read())
+    listed = json.loads(buckets.read("exchanged", "parts/_slices.json"))
     first, second = (f"parts/{part['file']}" for part in listed["parts"][:2])
     client.copy_object(Bucket="exchanged", Key=second, CopySource={"Bucket": "exchanged", "Key": first})
     table = read_slices(into, storage_options=buckets.options)

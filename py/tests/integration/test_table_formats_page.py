@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from helpers.docs import docs_page
+from helpers.docs import docs_blocks, docs_page
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import (
     DataFile,
@@ -37,9 +36,8 @@ from pyiceberg.table import StaticTable, Table
 from omega_slices import ErrorCode, OmegaSlicesError, UnsupportedInputError, open_slices
 
 PAGE: Final = docs_page("table-formats")
-BLOCKS: Final = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-COMMANDS: Final = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-DELTA, RUN_DELTA, ICEBERG, RUN_ICEBERG = BLOCKS
+COMMANDS: Final = docs_blocks("table-formats", "sh")
+DELTA, RUN_DELTA, ICEBERG, RUN_ICEBERG = docs_blocks("table-formats", "python")
 
 VALUES: Final = ("open", "high", "low", "close", "volume")
 FIRST: Final = datetime(2024, 1, 2, tzinfo=UTC)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import stream_factory
-from helpers.docs import docs_page
+from helpers.docs import docs_blocks, docs_page
 
 from omega_slices import AmbiguousInputError, ErrorCode, InputFile, OmegaSlicesError, open_slices
 
@@ -89,7 +89,7 @@ def test_owners_of_files(binary: Path, tmp_path: Path, backend: str) -> None:
 
 @both_backends
 def test_the_list_of_inputs(binary: Path, tmp_path: Path, backend: str) -> None:
-    (text,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    (text,) = docs_blocks("what-a-file-means", "json")
     day_ms = 86_400_000
     write(tmp_path / "2023.parquet", pa.array([19_700 * day_ms], pa.timestamp("ms")))
     write(tmp_path / "2024.parquet", pa.array([19_800 * day_ms], pa.int64()), "time")

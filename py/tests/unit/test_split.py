@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -137,14 +138,14 @@ def test_an_inclusive_end_is_in_the_last_part() -> None:
 @pytest.mark.parametrize("by", ["hour", 0, -1, True, 1.5, None])
 def test_what_is_no_way_to_cut(by: object) -> None:
     with pytest.raises(RequestError, match="invalid by="):
-        request_of(0, DAY).split(by)  # type: ignore[arg-type]
+        request_of(0, DAY).split(by)  # type: ignore[arg-type]  # is what is tested
 
 
-def test_a_request_without_dates_is_split_over_its_files(tmp_path: object) -> None:
+def test_a_request_without_dates_is_split_over_its_files(tmp_path: Path) -> None:
     root = tmp_path
     for symbol, minutes in (("A", (0, 1_500)), ("B", (3, 2_900))):
         for side in ("BID", "ASK"):
-            stream_factory.write_series(root, symbol, side, [(minute, 1.0) for minute in minutes])  # type: ignore[arg-type]
+            stream_factory.write_series(root, symbol, side, [(minute, 1.0) for minute in minutes])
     request = Request(data=str(root), symbols=("A", "B"))
     first = stream_factory.START_NS
     minute = stream_factory.MINUTE_NS
@@ -155,15 +156,15 @@ def test_a_request_without_dates_is_split_over_its_files(tmp_path: object) -> No
     ]
 
 
-def test_floored_candles_at_the_ends_of_the_files_are_whole(tmp_path: object) -> None:
+def test_floored_candles_at_the_ends_of_the_files_are_whole(tmp_path: Path) -> None:
     """So rows of other series in the first and the last candle are in the window."""
-    stream_factory.write_series(tmp_path, "A", "BID", [(2, 1.0), (11, 1.0)])  # type: ignore[arg-type]
+    stream_factory.write_series(tmp_path, "A", "BID", [(2, 1.0), (11, 1.0)])
     first = stream_factory.START_NS
     minute = stream_factory.MINUTE_NS
     options: dict[str, Any] = {"data": str(tmp_path), "symbols": ("A",), "price_types": ("bid",)}
     (part,) = Request(**options).split("day")
     assert (part.start, part.before) == (first + 2 * minute, first + 11 * minute + 1)
-    (tmp_path / "A" / "A_M1_BID.parquet").rename(tmp_path / "A" / "A_M5_BID.parquet")  # type: ignore[operator]
+    (tmp_path / "A" / "A_M1_BID.parquet").rename(tmp_path / "A" / "A_M5_BID.parquet")
     (part,) = Request(**options, timeframe="M5", normalize=True).split("day")
     assert (part.start, part.before) == (first, first + 15 * minute)
     (part,) = Request(**options, timeframe="M5", normalize=True, start=first + minute).split("day")

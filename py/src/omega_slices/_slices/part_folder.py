@@ -8,32 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from omega_slices._slices.part_list import PARTS_FILE, list_of, read_parts
-from omega_slices.errors import DeserializationError, RequestError, SystemFailureError
+from omega_slices._slices.part_list import PARTS_FILE, document_of, read_list_of, stale_files
+from omega_slices.errors import SystemFailureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from omega_slices._slices.part_list import Part, PartList
-
-# The names that the executable gives to parts; no other file is ever removed.
-PART_NAME: Final = re.compile(r"[0-9a-f]{64}\.arrow")
-
-
-def other_request(folder: str) -> RequestError:
-    """Return the error for a folder that is taken."""
-    return RequestError(
-        f"the folder {folder!r} holds the parts of another request",
-        hint="give another folder, or overwrite=True to replace them",
-    )
 
 
 class PartFolder:
@@ -61,21 +47,15 @@ class PartFolder:
 
         Raises
         ------
-        RequestError
-            The folder has the parts of another request, and `overwrite` is not set.
-        DeserializationError
-            Its list cannot be read, and `overwrite` is not set.
+        RequestError, DeserializationError
+            As of `read_list_of`.
         """
         self.path = path
         self._request = request
         self._overwrite = overwrite
-        self._lists = [self._read()]
-
-    @property
-    def known(self) -> PartList | None:
-        """The list that was there at first, where it is one of this request."""
-        (first, *_) = self._lists
-        return first if first is not None and first.request == self._request else None
+        first = self._read()
+        self._lists = [first]
+        self.known = first if first is not None and first.request == request else None
 
     def publish(self, parts: Sequence[Part]) -> list[int]:
         """List the parts, and remove those of former lists, unless a part is missing by now.
@@ -96,20 +76,14 @@ class PartFolder:
             self._lists.append(self._read())
             missing = [place for place, part in enumerate(parts) if self._size_of(part) != part.bytes]
             if not missing:
-                self._write(msgspec.json.format(msgspec.json.encode(list_of(self._request, parts)), indent=1))
-                self._remove_all_but(parts)
+                self._write(document_of(self._request, parts))
+                for name in stale_files(self._lists, parts):
+                    with suppress(OSError):
+                        os.unlink(os.path.join(self.path, name))
         return missing
 
     def _read(self) -> PartList | None:
-        try:
-            found = read_parts(self.path)
-        except DeserializationError:
-            if self._overwrite:
-                return None
-            raise
-        if found is not None and found.request != self._request and not self._overwrite:
-            raise other_request(self.path)
-        return found
+        return read_list_of(self.path, self._request, overwrite=self._overwrite)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -152,14 +126,6 @@ class PartFolder:
                     raise
         except OSError as error:
             raise self._failed("write the list of parts in", error) from error
-
-    def _remove_all_but(self, parts: Iterable[Part]) -> None:
-        kept = {part.file for part in parts}
-        for known in self._lists:
-            for stale in () if known is None else known.parts:
-                if stale.file not in kept and PART_NAME.fullmatch(stale.file):
-                    with suppress(OSError):
-                        os.unlink(os.path.join(self.path, stale.file))
 
     def _failed(self, what: str, error: OSError) -> SystemFailureError:
         return SystemFailureError(

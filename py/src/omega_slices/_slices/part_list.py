@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
@@ -21,7 +22,7 @@ from omega_slices._slices.remote import fetched
 from omega_slices.errors import DeserializationError, OmegaSlicesError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -31,6 +32,8 @@ PARTS_FILE: Final = "_slices.json"
 PARTS_VERSION: Final = "1.0.0"
 # Some hundred thousand parts.
 _BYTES_MAX: Final = 1 << 28
+# The names that the executable gives to parts; no other file is ever removed.
+_PART_NAME: Final = re.compile(r"[0-9a-f]{64}\.arrow")
 _REMAKE_HINT: Final = "remove it, or pass overwrite=True, and run precompute again"
 # What of a request differs between a part and the whole.
 _OF_A_PART: Final = ("start", "end", "before", "symbols")
@@ -129,9 +132,10 @@ def _shared(request: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in request.items() if key not in _OF_A_PART}
 
 
-def list_of(request: dict[str, Any], parts: Sequence[Part]) -> PartList:
-    """Return the list of the parts of a request, with its checksum."""
-    return PartList(PARTS_VERSION, request, tuple(parts), checksum_of(parts))
+def document_of(request: dict[str, Any], parts: Sequence[Part]) -> bytes:
+    """Return the list of the parts of a request as it is written, with its checksum."""
+    found = PartList(PARTS_VERSION, request, tuple(parts), checksum_of(parts))
+    return msgspec.json.format(msgspec.json.encode(found), indent=1)
 
 
 def checksum_of(parts: Sequence[Part]) -> str:
@@ -189,6 +193,41 @@ def read_parts(folder: str, storage: StorageOptions | None = None) -> PartList |
     for what in _contradictions(found):
         raise _wrong(folder, what)
     return found
+
+
+def read_list_of(
+    folder: str, request: dict[str, Any], storage: StorageOptions | None = None, *, overwrite: bool
+) -> PartList | None:
+    """Return the list of the folder that a request is precomputed in; None where it has none.
+
+    With `overwrite`, a list may be of another request, and one that cannot be read counts as none.
+
+    Raises
+    ------
+    RequestError
+        The folder has the parts of another request, and `overwrite` is not set.
+    DeserializationError
+        The list cannot be read, and `overwrite` is not set.
+    """
+    try:
+        found = read_parts(folder, storage)
+    except DeserializationError:
+        if overwrite:
+            return None
+        raise
+    if found is not None and found.request != request and not overwrite:
+        raise RequestError(
+            f"the folder {folder!r} holds the parts of another request",
+            hint="give another folder, or overwrite=True to replace them",
+        )
+    return found
+
+
+def stale_files(lists: Iterable[PartList | None], parts: Iterable[Part]) -> list[str]:
+    """Return the names of files that former lists name, and the list of these parts does not."""
+    former = {part.file for found in lists if found is not None for part in found.parts}
+    stale = former - {part.file for part in parts}
+    return sorted(name for name in stale if _PART_NAME.fullmatch(name))
 
 
 def _read(folder: str, path: str) -> bytes:
