@@ -21,6 +21,7 @@ pub mod cache;
 mod coverage;
 pub mod diff;
 mod inspect;
+mod layout;
 mod precompute;
 
 pub use coverage::{
@@ -28,14 +29,16 @@ pub use coverage::{
 };
 pub use diff::{Diff, Tolerance, diff};
 pub use inspect::{ColumnType, Inspection, inspect};
+pub use layout::{Layout, LayoutOptions};
 pub use precompute::{PartMade, PrecomputeOptions, make_part, precompute};
 pub use slices_core::candle::CandleData;
 pub use slices_core::hint::{Hint, HintPart, Setting};
 pub use slices_core::report::{FileUnit, Report, SeriesReport, Warning};
 pub use slices_core::request::{
-    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fields, Fill, HigherTimeframe,
-    MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, RequestBuilder, Session, SplitBy,
-    Stamped, SymbolPattern, Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit,
+    Ambiguous, ColumnChoice, ColumnNames, Days, DecisionTime, DuplicatePolicy, EmptyRows, Fields,
+    Fill, HigherTimeframe, MAX_SYMBOLS, MaxAge, Naming, PathTemplate, PriceType, Request,
+    RequestBuilder, Scale, Scales, Session, SplitBy, Stamped, StampedSides, SymbolPattern,
+    SymbolZones, Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit,
     UnsortedPolicy, Zone, check_local_path, check_readable, check_writable, format_timestamp,
     parse_timestamp, remote_scheme, without_file_scheme, zone_rules_release,
 };

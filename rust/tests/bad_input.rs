@@ -274,7 +274,7 @@ fn columns_that_are_missing_or_of_a_wrong_type() {
         assert_eq!(error.location().column.as_ref(), Some(&name));
     }
     let wrong: [(usize, ArrayRef); 5] = [
-        (4, Arc::new(StringArray::from(vec!["1.0", "2.0"]))),
+        (4, Arc::new(BooleanArray::from(vec![true, false]))),
         (1, Arc::new(BooleanArray::from(vec![true, false]))),
         (2, timestamps(TimeUnit::Millisecond, vec![Some(1), Some(2)])),
         (0, Arc::new(Int64Array::from(vec![1, 2]))),

@@ -44,6 +44,8 @@ _PLAIN_TYPES: Final = {
     "binary": pa.binary(),
     "dictionary": pa.dictionary(pa.int32(), pa.string()),
     "null": pa.null(),
+    "fixed8": pa.binary(8),
+    "fixed16": pa.binary(16),
     **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 
@@ -79,8 +81,13 @@ class Column:
             return time_ns(text) // (86_400 * 10**9)
         if self.kind in ("string", "dictionary", "binary"):
             return text.encode() if self.kind == "binary" else text
+        return self._number(text)
+
+    def _number(self, text: str) -> Any:
         if _DECIMAL.fullmatch(self.kind):
             return Decimal(text)
+        if self.kind.startswith("fixed"):
+            return int(text).to_bytes(self.arrow_type.byte_width, "little", signed=True)
         return float(text) if pa.types.is_floating(self.arrow_type) else int(text)
 
 
@@ -226,6 +233,8 @@ def _answer_lines(answer: Answer, root: str) -> Iterator[str]:
     for series in answer.report.series:
         dropped = f"{series.outside_window} outside window, {series.outside_session} outside session, "
         dropped += f"{series.duplicates} duplicates"
+        if series.empty is not None:
+            dropped += f", {series.empty} empty"
         if series.conflicting_duplicates:
             dropped += f" ({series.conflicting_duplicates} conflicting)"
         order = "sorted" if series.sorted else "unsorted"
@@ -233,6 +242,8 @@ def _answer_lines(answer: Answer, root: str) -> Iterator[str]:
             f"series      {_series_text(series, answer.timeframe)}: {series.rows} rows in {series.files} file(s), "
             f"{order}; {dropped}; {series.candles} candles"
         )
+        for field, read in (series.columns or {}).items():
+            yield f"columns     {field}: {', '.join(read)}"
         for one in series.timestamp_units or ():
             yield f"unit        {_relative(one.file, root)}: {one.unit}"
     for warning in answer.report.warnings:

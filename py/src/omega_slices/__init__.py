@@ -7,7 +7,7 @@ those in a file; `list_inputs` says which files a stream would read.  Every erro
 
 from omega_slices._cursor import SliceCursor
 from omega_slices._inputs import list_inputs
-from omega_slices._model.candle import CandleData, SymbolSnapshot
+from omega_slices._model.candle import CandleData, PriceCandle, SymbolSnapshot
 from omega_slices._model.input_list import InputFile, InputList, InputSeries
 from omega_slices._model.report import RunReport, RunWarning, SeriesReport, TimestampUnit
 from omega_slices._model.request import Request
@@ -65,6 +65,7 @@ __all__ = [
     "MultiSymbolSlice",
     "NoDataForTimestampError",
     "OmegaSlicesError",
+    "PriceCandle",
     "Request",
     "RequestError",
     "RunReport",

@@ -25,10 +25,11 @@ from omega_slices._stream import SliceStream
 from omega_slices.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from omega_slices._backends.resolve import ResolvedBackend
+    from omega_slices._model.options import Scale
     from omega_slices._model.request import Request
     from omega_slices._model.storage import StorageOptions
     from omega_slices._monitor import StreamMetrics
@@ -42,7 +43,7 @@ def open_slices(
     *,
     symbols: Iterable[str] | None = None,
     timeframe: str = "M1",
-    price_types: Iterable[str] = ("bid", "ask"),
+    price_types: Iterable[str] | None = None,
     start: TimeLike | None = None,
     end: TimeLike | None = None,
     timeline: str = "intersection",
@@ -51,7 +52,7 @@ def open_slices(
     unsorted: str = "sort",
     duplicates: str | None = None,
     path_template: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
     fill: str = "none",
     max_age: str | timedelta | None = None,
     with_timeframe: str | Iterable[str] = (),
@@ -64,11 +65,19 @@ def open_slices(
     one_instrument: bool = False,
     timestamp_unit: str | None = None,
     zone: str | None = None,
-    ambiguous: str = "error",
-    stamped: str = "open",
+    ambiguous: str | None = None,
+    stamped: str | Mapping[str, str] | None = None,
     days: str | None = None,
     fields: Iterable[str] | None = None,
     before: TimeLike | None = None,
+    symbol_separator: str | None = None,
+    rewrite: Iterable[str] = (),
+    spell: Mapping[str, str] | None = None,
+    price_scale: Scale | Mapping[str, Scale] | None = None,
+    volume_scale: Scale | Mapping[str, Scale] | None = None,
+    empty_rows: str | None = None,
+    zones: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    layout: str | os.PathLike[str] | None = None,
     strict: bool = False,
     follow_links: bool = False,
     threads: int | None = None,
@@ -99,7 +108,7 @@ def open_slices(
     timeframe : str
         How long the candles in the files are: a letter of ``SMHDW`` and a positive
         integer, such as ``"M1"``; or ``"1m"``, ``"4h"``, ``"1d"``.  Nothing is resampled.
-    price_types : iterable of str
+    price_types : iterable of str, optional
         Some of ``"bid"``, ``"ask"``, ``"trade"``.
     start, end : str, datetime, date or int, optional
         The window, both ends inclusive.  An RFC 3339 text, a date (its midnight), a
@@ -137,13 +146,16 @@ def open_slices(
         the last one, with a warning where the rows differ.
     path_template : str, optional
         Where the files are, with the fields ``{root}``, ``{symbol}``, ``{timeframe}``,
-        ``{side}``, ``{SIDE}`` and ``*`` (any text within a name: all files that match are
-        one series); by default
+        ``{side}``, ``{SIDE}``, ``*`` (any text within a name: all files that match are one
+        series) and ``**`` (any number of folders); by default
         ``{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet``.
-    columns : mapping of str to str, optional
+    columns : mapping of str to str or sequence of str, optional
         Names of the input's columns by ``timestamp``, ``open``, ``high``, ``low``,
-        ``close``, ``volume``.  By default they are ``UTC time``, ``Open``, ``High``,
-        ``Low``, ``Close``, ``Volume``.
+        ``close``, ``volume``; also ``bid_open`` and the like, where a file holds several
+        price types.  Of several names, the first that the file has is read.  An empty
+        volume says that there is none.  ``{symbol}`` in a name stands for the symbol.  By
+        default they are ``UTC time``, ``Open``, ``High``, ``Low``, ``Close``, ``Volume``,
+        or else the same words in any case.
     fill : {"none", "forward"}
         With ``"none"``, show candles only where they are stamped.  With ``"forward"``, a
         series without a candle at a slice shows its latest earlier one, up to `max_age`,
@@ -191,7 +203,7 @@ def open_slices(
     ambiguous : {"error", "infer", "earlier", "later"}
         What a wall-clock time means that happens twice when the clocks go back.  With
         ``"infer"``, the second pass begins where the wall clock steps back.  Needs `zone`.
-    stamped : {"open", "close"}
+    stamped : {"open", "close"} or mapping, optional
         Whether the input stamps its candles when they open or when they close.  With
         ``"close"``, every timestamp is moved one timeframe back.
     days : {"utc", "local"}, optional
@@ -206,6 +218,24 @@ def open_slices(
         `get_price` needs the close.
     before : str, datetime, date or int, optional
         The exclusive end of the window, in the forms of `start` and in the place of `end`.
+    symbol_separator : str, optional
+        The text that stands for the slash of a symbol in names.
+    rewrite : iterable of str
+        Rules such as ``"{a}_{b} = {a}/{b}"``: what names spell, and the symbol that it
+        means.
+    spell : mapping of str to str, optional
+        How names spell timeframes, such as ``{"M1": "1m"}``.
+    price_scale, volume_scale : str, float, Decimal or mapping, optional
+        Factors of prices, and volumes, that are integers, such as ``"1e-9"``; a mapping has
+        those of binary numbers by ``"8"`` and ``"16"`` bytes.
+    empty_rows : {"keep", "drop"}, optional
+        Whether rows whose prices are all null or NaN are candles.  By default they are.
+    zones : mapping of str to str, or pairs
+        Zones by patterns of symbols, such as ``{"*.PA": "Europe/Paris"}``, in the place of
+        `zone`.
+    layout : str or path, optional
+        What the files look like: the name of a built-in layout, or a TOML file.  Other
+        options come before it.
     strict : bool
         Raise an error, before the stream ends, in the place of the first warning.  A
         permission; the slices are the same.

@@ -34,7 +34,7 @@ FIELDS: Final = ("open", "high", "low", "close", "volume")
 DAY_NS: Final = 86_400 * 10**9
 
 # Options that stand in the request's JSON only where they are not the default, which is given here.
-LATER: Final = {
+LATER: Final[dict[str, object]] = {
     "inputs": None,
     "symbol_pattern": None,
     "one_instrument": False,
@@ -45,6 +45,13 @@ LATER: Final = {
     "days": None,
     "fields": FIELDS,
     "before": None,
+    "symbol_separator": None,
+    "rewrite": (),
+    "spell": {},
+    "price_scale": None,
+    "volume_scale": None,
+    "empty_rows": "keep",
+    "zones": (),
 }
 
 _VALID_FURTHER: Final = re.compile("([SMHDW][1-9][0-9]*)_valid_(bid|ask|trade)")
@@ -100,10 +107,17 @@ class Run:
 
 
 def _series_report(series: dict[str, Any]) -> SeriesReport:
-    plain = {key: series[key] for key in SeriesReport.__struct_fields__ if key != "timestamp_units"}
-    units = series.get("timestamp_units")
+    optional = ("timestamp_units", "empty", "columns")
+    plain = {key: series[key] for key in SeriesReport.__struct_fields__ if key not in optional}
+    units, columns = series.get("timestamp_units"), series.get("columns")
     assert units != [], "it is there only where a file has one"
-    return SeriesReport(**plain, timestamp_units=units and tuple(TimestampUnit(**unit) for unit in units))
+    assert columns != {}, "it is there only where a field has a choice"
+    return SeriesReport(
+        **plain,
+        timestamp_units=units and tuple(TimestampUnit(**unit) for unit in units),
+        empty=series.get("empty"),
+        columns=columns and {field: tuple(names) for field, names in columns.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -132,24 +146,34 @@ def command(request: Request, *options: str) -> list[str]:
     words.append(f"--price-types={','.join(request.price_types)}")
     for edge, timestamp_ns in (("start", request.start), ("end", request.end), ("before", request.before)):
         words += [] if timestamp_ns is None else [f"--{edge}={format_time_ns(timestamp_ns)}"]
-    for name in ("timeline", "session", "unsorted", "fill", "known-at", "stamped"):
-        value = getattr(request, name.replace("-", "_"))
-        words.append(f"--{name}={value}")
+    for name in ("timeline", "session", "unsorted", "fill", "known-at", "stamped", "empty-rows"):
+        words.append(f"--{name}={_pairs(getattr(request, name.replace('-', '_')))}")
     words += [f"--{name}" for name in ("normalize", "one-instrument") if getattr(request, name.replace("-", "_"))]
     words += [] if request.zone is None else [f"--zone={request.zone}"]
     words += [] if request.ambiguous == "error" else [f"--ambiguous={request.ambiguous}"]
     for name in (
         *("data", "inputs", "duplicates", "path-template", "max-age", "session-file", "indicator-template"),
-        *("symbol-pattern", "timestamp-unit", "days"),
+        *("symbol-pattern", "timestamp-unit", "days", "symbol-separator", "spell", "price-scale", "volume-scale"),
     ):
         value = getattr(request, name.replace("-", "_"))
-        words += [] if value is None else [f"--{name}={value}"]
+        words += [] if value in (None, {}) else [f"--{name}={_pairs(value)}"]
+    words += [f"--rewrite={rule}" for rule in request.rewrite]
+    words += [f"--symbol-zone={pattern}={zone}" for pattern, zone in request.zones]
     words += [f"--with-timeframe={further}" for further in request.with_timeframe]
     words += [f"--indicators={','.join(request.indicators)}"] if request.indicators else []
     words += [] if request.fields == FIELDS else [f"--fields={','.join(request.fields)}"]
-    if request.columns:
-        words.append(f"--columns={','.join(f'{field}={name}' for field, name in request.columns.items())}")
+    for field, names in request.columns.items():
+        # A name with a comma stands alone.
+        assert isinstance(names, str), "no test has a name with what separates names"
+        has_comma = "," in names
+        words += (
+            [f"--column={field}={one}" for one in names.split("|")] if has_comma else [f"--columns={field}={names}"]
+        )
     return [*words, "--error-format=json", "--progress=never", *options]
+
+
+def _pairs(value: object) -> object:
+    return ",".join(f"{key}={one}" for key, one in value.items()) if isinstance(value, dict) else value
 
 
 def sync(request: Request, *options: str) -> Run:
@@ -220,9 +244,11 @@ def check_schema(stream: Stream, request: Request) -> None:
     metadata = {key.decode(): value.decode() for key, value in stream.schema.metadata.items()}
     known_after = metadata.pop("known_after_ns", None)
     assert (known_after is not None) == (request.days == "local" and request.timeframe_ns % DAY_NS == 0)
+    no_volume = metadata.pop("no_volume", None)
+    assert json.loads(no_volume or "[]") == [side for side in sides if _has_no_volume(request, side)]
     assert metadata.keys() == {"schema_name", "schema_version", "symbols", "timeframe", "request", "producer"}
     assert metadata["schema_name"] == "multi_symbol_slice"
-    is_plain = known_after is None and request.fields == FIELDS
+    is_plain = known_after is None and request.fields == FIELDS and no_volume is None
     assert metadata["schema_version"] == ("1.0.0" if is_plain else "1.1.0")
     assert metadata["timeframe"] == request.timeframe
     told = {name: getattr(request, name) for name in Request.__struct_fields__}
@@ -232,8 +258,9 @@ def check_schema(stream: Stream, request: Request) -> None:
         told[edge] = None if told[edge] is None else format_time_ns(told[edge])
     told["duplicates"] = told["duplicates"] or "last"
     told = {name: value for name, value in told.items() if name not in LATER or value != LATER[name]}
-    if "fields" in told:
-        told["fields"] = list(request.fields)
+    told |= {name: list(told[name]) for name in {"fields", "rewrite"} & told.keys()}
+    if "zones" in told:
+        told["zones"] = [list(pair) for pair in request.zones]
     assert list(json.loads(metadata["request"]).items()) == list(told.items())
     if request.symbols is not None:
         assert stream.symbols == request.symbols
@@ -299,6 +326,10 @@ def raw_columns(stream: Stream, until_ns: int) -> dict[str, tuple[bytes, bytes]]
     return columns
 
 
+def _has_no_volume(request: Request, side: str) -> bool:
+    return request.columns.get(f"{side}_volume", request.columns.get("volume")) == ""
+
+
 def _buffer(column: pa.Array, kind: type[np.generic]) -> np.ndarray[Any, Any]:
     return np.frombuffer(column.buffers()[1], kind)[column.offset :][: len(column)]
 
@@ -309,6 +340,12 @@ def _bits(buffer: pa.Buffer, column: pa.Array) -> np.ndarray[Any, Any]:
 
 def _candles(batch: pa.RecordBatch, prefix: str, side: str, timestamps: list[int]) -> list[Shown]:
     fields = [field for field in FIELDS if f"{prefix}{side}_{field}" in batch.schema.names]
+    has_no_volume = side in json.loads((batch.schema.metadata or {}).get(b"no_volume", b"[]"))
+    if has_no_volume and "volume" in fields:
+        fields.remove("volume")
+        volume = batch.column(f"{prefix}{side}_volume")
+        assert volume.null_count == len(volume), "a volume that no file holds is null throughout"
+        assert all(map(math.isnan, _buffer(volume, np.float64))), "under a null lies NaN"
     columns = [batch.column(f"{prefix}{side}_{field}") for field in fields]
     stamps = timestamps
     absent = [pc.is_null(column).to_pylist() for column in columns]
@@ -414,7 +451,8 @@ def _shown(candle: CandleData | None, fields: tuple[str, ...] = FIELDS) -> Shown
     if candle is None:
         return None
     assert all(math.isnan(getattr(candle, field)) for field in FIELDS if field not in fields)
-    return candle, all(math.isfinite(getattr(candle, field)) for field in fields)
+    looked_at = [field for field in fields if field != "volume" or type(candle) is CandleData]
+    return candle, all(math.isfinite(getattr(candle, field)) for field in looked_at)
 
 
 def pattern(value: float) -> bytes:

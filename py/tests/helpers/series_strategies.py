@@ -61,10 +61,19 @@ ANCHORS_NS: Final = tuple(
 )
 
 
-KINDS: Final = ("plain",) * 8 + ("placeholder", "null", "nan", "infinite", "negative zero")
+KINDS: Final = ("plain",) * 8 + ("placeholder", "null", "nan", "empty", "infinite", "negative zero")
 
 
 INTEGERS: Final = (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+
+TEXTS: Final = (pa.string(),)
+BYTES: Final = (pa.binary(8), pa.binary(16))
+
+RENAMINGS: Final[tuple[dict[str, str], ...]] = (
+    {},
+    {"timestamp": "ts", "open": "Close", "close": "o", "volume": "v=1"},
+    {"timestamp": "not there|ts", "volume": ""},
+)
 
 
 FLOATS: Final = (pa.float64(), pa.float64(), pa.float32(), pa.float16())
@@ -123,6 +132,7 @@ def file_plans(
     timestamps_ns = draw(stamps(anchor_ns, step_ns, unit))
     size = len(timestamps_ns)
     columns = indicators or 5
+    types = FLOATS + DECIMALS + INTEGERS + (() if indicators else (*TEXTS, *BYTES))
     return FilePlan(
         timeframe=timeframe,
         is_candles=not indicators,
@@ -131,7 +141,7 @@ def file_plans(
         timestamps_ns=timestamps_ns,
         kinds=tuple(draw(st.lists(st.sampled_from(KINDS), min_size=size, max_size=size))),
         numbers=tuple(range(first_number, first_number + size)),
-        types=tuple(draw(st.lists(st.sampled_from(FLOATS + DECIMALS + INTEGERS), min_size=columns, max_size=columns)))
+        types=tuple(draw(st.lists(st.sampled_from(types), min_size=columns, max_size=columns)))
         if draw(st.booleans())
         else (pa.float64(),) * columns,
         row_group_rows=draw(st.sampled_from((1, 2, 3, 5, 100))),
@@ -296,7 +306,11 @@ def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False, may_leave_
         "duplicates": draw(
             st.sampled_from((None, "last", "first", "identical", "error") if errors else (None, "last", "first"))
         ),
-        "columns": draw(st.sampled_from(({}, {"timestamp": "ts", "open": "Close", "close": "o", "volume": "v=1"}))),
+        "columns": draw(st.sampled_from(RENAMINGS)),
+        # Whether files hold bytes is not known here, and these need a scale.
+        "price_scale": draw(st.sampled_from(("1e-9", "25e-2"))),
+        "volume_scale": draw(st.sampled_from(("1e0", "3e-3"))),
+        "empty_rows": draw(st.sampled_from(("keep", "drop"))),
         "with_timeframe": [
             f"{longer}:max-age={draw(ages(longer))}" if draw(st.booleans()) else longer
             for longer in grid.higher_timeframes
@@ -308,6 +322,9 @@ def worlds(draw: st.DrawFn, errors: bool = True, local: bool = False, may_leave_
         **times,
         **templates(grid),
     }
+    if options.get("fields") == ["volume"] and options["columns"].get("volume") == "":
+        # Slices have to show something.
+        options["fields"] = ["close", "volume"]
     if not errors and options["normalize"] and options["days"] is None and grid.has_days:
         # Floored days of a zone have to say which ones they are.
         options["days"] = draw(st.sampled_from(("utc", "local")))

@@ -175,7 +175,8 @@ class World:
     def build(self, root: Path) -> Request:
         """Write the files and return the request."""
         request = make_request(root, **self.options_under(root))
-        time, *values = request.input_columns.values()
+        # Of alternatives, the files have the last; of a volume that is not there, another column.
+        time, *values = [str(name).split("|")[-1] or "left out" for name in request.input_columns.values()]
         for path, file in self.files.items():
             file.write(root / path, [time, *(values if file.is_candles else request.indicators)])
         if self.sessions is not None:
@@ -203,19 +204,17 @@ def time_text(time_ns: int) -> str:
 
 def row_values(kind: str, number: int) -> tuple[Any, ...]:
     """Return the five values of a row; plain ones tell the rows of a world apart."""
-    match kind:
-        case "placeholder":
-            return (number, number, number, number, 0)
-        case "null":
-            return (number, None, number, None, None)
-        case "nan":
-            return (float("nan"), number, number, number, 1)
-        case "infinite":
-            return (number, float("inf"), float("-inf"), number, 1)
-        case "negative zero":
-            return (-0.0, -0.0, -0.0, -0.0, -0.0)
-    tick = Decimal(1) / 1000
-    return (number, number + 3 * tick, number - 7 * tick, number + tick, number % 5)
+    nan, infinity, tick = float("nan"), float("inf"), Decimal(1) / 1000
+    values: dict[str, tuple[Any, ...]] = {
+        "placeholder": (number, number, number, number, 0),
+        "null": (number, None, number, None, None),
+        "nan": (nan, number, number, number, 1),
+        "empty": (None, nan, None, nan, number),
+        "infinite": (number, infinity, -infinity, number, 1),
+        "negative zero": (-0.0, -0.0, -0.0, -0.0, -0.0),
+        "plain": (number, number + 3 * tick, number - 7 * tick, number + tick, number % 5),
+    }
+    return values[kind]
 
 
 def as_type(value: Any, kind: pa.DataType) -> Any:
@@ -227,8 +226,17 @@ def as_type(value: Any, kind: pa.DataType) -> Any:
         return None
     if pa.types.is_floating(kind):
         return float(value)
-    if not math.isfinite(value):
-        return None
+    if pa.types.is_string(kind) and math.isnan(value):
+        return "NaN"
+    return _finite_as_type(value, kind) if math.isfinite(value) else None
+
+
+def _finite_as_type(value: Any, kind: pa.DataType) -> Any:
+    if pa.types.is_string(kind):
+        return f"{value:e}" if int(value) % 2 else str(value)
+    if pa.types.is_fixed_size_binary(kind):
+        factor = 10**20 if kind.byte_width == 16 else 10**9
+        return (int(value * 1000) * factor + int(value)).to_bytes(kind.byte_width, "little", signed=True)
     if pa.types.is_integer(kind):
         return int(value) * 10**14 + int(value) if kind.bit_width == 64 else int(value) % 100
     with localcontext(prec=76):

@@ -61,6 +61,13 @@ LATER: dict[str, Any] = {
     "days": "local",
     "fields": ["close"],
     "before": "1970-01-02T00:00:00.000000000Z",
+    "symbol_separator": "_",
+    "rewrite": ["{a}_{b} = {a}/{b}"],
+    "spell": {"D1": "1d"},
+    "price_scale": "1e-9",
+    "volume_scale": {"8": "1e-9"},
+    "empty_rows": "drop",
+    "zones": [["*.PA", "Europe/Paris"]],
 }
 
 
@@ -323,9 +330,7 @@ def test_what_is_no_price_type(price_type: Any) -> None:
         {"zone": "a\0b"},
         {"ambiguous": "earlier"},
         {"ambiguous": "guess", "zone": "UTC"},
-        {"ambiguous": None},
         {"stamped": "middle"},
-        {"stamped": None},
         {"days": "local"},
         {"days": "utc"},
         {"days": "Local", "timeframe": "D1"},
@@ -345,7 +350,6 @@ def test_what_is_no_price_type(price_type: Any) -> None:
         {"path_template": "{root}/{side}", "symbols": None},
         {"columns": {"price": "p"}},
         {"columns": {"open": ""}},
-        {"columns": {"open": "a,b"}},
         {"columns": {"open": "a\0b"}},
         {"columns": {"open": None}},
     ],

@@ -110,7 +110,20 @@ def test_the_reference_is_independent() -> None:
 
 
 def test_the_parts_of_the_reference_come_one_after_another() -> None:
-    order = ("options", "time", "parquet", "rows", "sessions", "inputs", "files", "window", "instants", "series", "run")
+    order = (
+        "options",
+        "time",
+        "parquet",
+        "columns",
+        "rows",
+        "sessions",
+        "inputs",
+        "files",
+        "window",
+        "instants",
+        "series",
+        "run",
+    )
     assert {name for name in MODULES if name.startswith("_reference.")} == {f"_reference.{part}" for part in order}
     for place, part in enumerate(order):
         before = {f"_reference.{one}" for one in order[:place]}

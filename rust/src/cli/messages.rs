@@ -175,6 +175,12 @@ impl Messages {
                 sum("duplicates"),
                 sum("conflicting_duplicates")
             ));
+            if sum("empty") > 0 {
+                say(&format!(
+                    "{} rows had no price, and were dropped",
+                    sum("empty")
+                ));
+            }
             if let Some(bytes) = report["temporary_bytes"].as_u64() {
                 let size = ByteSize(bytes).display().si();
                 say(&format!("{size} went through a temporary file"));

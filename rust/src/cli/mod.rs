@@ -9,6 +9,7 @@ mod coverage;
 mod diff;
 mod inputs;
 mod inspect;
+mod layout;
 mod messages;
 mod object;
 mod output;
@@ -88,6 +89,7 @@ pub fn run(arguments: &Arguments, messages: &Messages) -> Result<Answer, Error> 
         Command::Cache(arguments) => cache::run(&arguments.command).map(|()| Answer::Yes),
         Command::Inputs(arguments) => inputs::run(arguments).map(|()| Answer::Yes),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| Answer::Yes),
+        Command::Layout(arguments) => layout::run(&arguments.command).map(|()| Answer::Yes),
         Command::Coverage(arguments) => coverage::coverage(arguments, messages),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Object(arguments) => object::run(arguments),

@@ -98,7 +98,8 @@ def read_schema(schema: pa.Schema) -> tuple[tuple[str, ...], StreamSpec]:
     except (msgspec.DecodeError, OmegaSlicesError) as error:
         raise _not_ours(f"the request in its metadata is malformed: {error}") from None
     filled = asked.fill != "none"
-    spec = StreamSpec(asked.timeframe, asked.price_types, filled, higher, asked.indicators, asked.fields)
+    no_volume = metadata.no_volume or ()
+    spec = StreamSpec(asked.timeframe, asked.price_types, filled, higher, asked.indicators, asked.fields, no_volume)
     if spec.timeframe != metadata.timeframe:
         raise _not_ours(f"its timeframe is {metadata.timeframe!r}, that of its request {spec.timeframe!r}")
     if not spec.fields or spec.fields != tuple(field for field in CANDLE_FIELDS if field in spec.fields):
@@ -221,10 +222,7 @@ def _null_rules(spec: StreamSpec) -> _NullRules:
     candles = spec.candles
     return _NullRules(
         [places[name] for name in (TIMESTAMP_COLUMN, SYMBOL_COLUMN, *(columns.valid for columns in candles.values()))],
-        {
-            candle: [places[name] for name in (*columns.values, columns.timestamp) if name is not None]
-            for candle, columns in candles.items()
-        },
+        {candle: [places[name] for name in columns.together] for candle, columns in candles.items()},
     )
 
 

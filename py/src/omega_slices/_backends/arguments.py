@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from omega_slices._backends.process import HEARTBEAT_S
-from omega_slices._model.options import CANDLE_FIELDS, DEFAULT_EXECUTION, NO_PERMISSIONS
+from omega_slices._model.options import CANDLE_FIELDS, DEFAULT_EXECUTION, NO_PERMISSIONS, OR
 from omega_slices._model.times import format_time_ns
 
 if TYPE_CHECKING:
@@ -63,13 +63,15 @@ def request_arguments(request: Request, permissions: Permissions = NO_PERMISSION
     }
     arguments += [f"--{flag}" for flag, is_set in flags.items() if is_set]
     arguments += [f"--with-timeframe={timeframe}" for timeframe in request.with_timeframe]
+    arguments += _column_arguments(request)
+    arguments += [f"--rewrite={rule}" for rule in request.rewrite]
+    arguments += [f"--symbol-zone={pattern}={zone}" for pattern, zone in request.zones]
     optional = {
         "duplicates": request.duplicates,
         "start": None if request.start is None else format_time_ns(request.start),
         "end": None if request.end is None else format_time_ns(request.end),
         "before": None if request.before is None else format_time_ns(request.before),
         "path-template": request.path_template,
-        "columns": ",".join(f"{field}={name}" for field, name in request.columns.items()) or None,
         "fill": None if request.fill == "none" else request.fill,
         "max-age": request.max_age,
         "known-at": None if request.known_at == "open" else request.known_at,
@@ -81,11 +83,31 @@ def request_arguments(request: Request, permissions: Permissions = NO_PERMISSION
         "timestamp-unit": request.timestamp_unit,
         "zone": request.zone,
         "ambiguous": None if request.ambiguous == "error" else request.ambiguous,
-        "stamped": None if request.stamped == "open" else request.stamped,
+        "stamped": None if request.stamped == "open" else _listed(request.stamped),
         "days": request.days,
+        "symbol-separator": request.symbol_separator,
+        "spell": _listed(request.spell) or None,
+        "price-scale": None if request.price_scale is None else _listed(request.price_scale),
+        "volume-scale": None if request.volume_scale is None else _listed(request.volume_scale),
+        "empty-rows": None if request.empty_rows == "keep" else request.empty_rows,
         "fields": None if request.fields == CANDLE_FIELDS else ",".join(request.fields),
     }
     return [*arguments, *_given(optional)]
+
+
+def _column_arguments(request: Request) -> Iterator[str]:
+    """Yield what names the columns: those that a list of names can hold, and the others one by one."""
+    listed = {field: name for field, name in request.columns.items() if isinstance(name, str) and "," not in name}
+    if listed:
+        yield f"--columns={_listed(listed)}"
+    for field, names in request.columns.items():
+        if field not in listed:
+            for name in names.split(OR) if isinstance(names, str) else names:
+                yield f"--column={field}={name}"
+
+
+def _listed(values: str | Mapping[str, object]) -> str:
+    return values if isinstance(values, str) else ",".join(f"{key}={value}" for key, value in values.items())
 
 
 def _given(options: Mapping[str, object]) -> Iterator[str]:

@@ -119,6 +119,10 @@ def _candle_columns(
     rows = [[math.nan if candle is None else getattr(candle, field) for field in fields] for candle in candles]
     values = np.array(rows, np.float64)
     columns = {name: _column(pa.float64(), bitmap, field) for name, field in zip(names.values, values.T, strict=True)}
+    if names.absent is not None:
+        # The volume comes last.
+        columns[names.absent] = _column(pa.float64(), _bitmap([False] * len(rows)), values.T[-1])
+        rows = [row[:-1] for row in rows]
     columns[names.valid] = pa.array([all(map(math.isfinite, row)) for row in rows])
     if names.timestamp is not None:
         timestamps = np.array([0 if candle is None else candle.timestamp_ns for candle in candles], np.int64)

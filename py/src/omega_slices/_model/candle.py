@@ -77,6 +77,29 @@ class CandleData(Struct, frozen=True, gc=False):
         )
 
 
+class PriceCandle(CandleData, frozen=True, gc=False):
+    """One candle of files that hold no volume: that is NaN, and not asked for.
+
+    Attributes
+    ----------
+    timestamp_ns : int
+        As in `CandleData`.
+    open, high, low, close, volume : float
+        As in `CandleData`; the volume is NaN.
+
+    Examples
+    --------
+    >>> PriceCandle(0, 1.0, 2.0, 0.5, 1.5, float("nan")).is_valid
+    True
+    """
+
+    @property
+    def is_valid(self) -> bool:
+        """True where all four prices are finite."""
+        finite = math.isfinite
+        return finite(self.open) and finite(self.high) and finite(self.low) and finite(self.close)
+
+
 class SymbolSnapshot(Struct, frozen=True):
     """Everything one slice knows of one symbol.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
@@ -16,17 +18,22 @@ from operator import index
 from typing import Final, SupportsIndex, get_args
 
 from omega_slices._model.candle import PRICE_TYPES, unknown_price_type
+from omega_slices._model.naming import is_name_part
 from omega_slices._model.options import (
     CANDLE_FIELDS,
     INPUT_COLUMNS,
+    OR,
     SESSIONS,
+    SIDE_COLUMNS,
     SYMBOLS_MAX,
     Ambiguous,
     Fill,
+    Freedom,
     Permissions,
+    Stamped,
 )
 from omega_slices._model.storage import checked_storage
-from omega_slices._model.times import NS_MAX, NS_MIN, age_ns, format_time_ns
+from omega_slices._model.times import NS_MAX, NS_MIN, age_ns, format_time_ns, timeframe_ns
 from omega_slices.errors import RequestError, SymbolNotFoundError
 
 INDICATOR_TEMPLATE_FIELDS: Final = ("root", "symbol", "timeframe")
@@ -42,8 +49,19 @@ _PATTERN_PART: Final = re.compile(
     re.DOTALL,
 )
 
+_SYMBOL_FAULTS: Final = {
+    "names": "slash, backslash, comma, '..'",
+    "slashes": "backslash, comma, '..'",
+    "listed": "comma",
+}
+
 LEADER: Final = re.compile(r"leader:(.+)", re.DOTALL)
 QUORUM: Final = re.compile(r"quorum:([1-9][0-9]*)")
+
+# A factor: what the executable takes as one, and how much of it.
+_SCALE: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_SCALE_DIGITS_MAX: Final = 18
+_SCALE_EXPONENT_MAX: Final = 60
 
 # What the executable can count.
 _COUNT_MAX: Final = 2**64 - 1
@@ -63,7 +81,7 @@ def check_text(what: str, text: object) -> None:
         )
 
 
-def check_pattern(pattern: str | None, symbols: tuple[str, ...] | None) -> None:
+def check_pattern(pattern: str | None, symbols: Sequence[str]) -> None:
     if pattern is None:
         return
     check_text("symbol_pattern", pattern)
@@ -80,7 +98,7 @@ def check_pattern(pattern: str | None, symbols: tuple[str, ...] | None) -> None:
             compiled = re.compile(pattern)
     except (re.error, Warning, OverflowError, RecursionError) as error:
         raise RequestError(f"invalid symbol_pattern {pattern!r}: {error}", hint=hint) from None
-    for symbol in symbols or ():
+    for symbol in symbols:
         if compiled.fullmatch(symbol) is None:
             raise RequestError(
                 f"the symbol {symbol!r} does not match symbol_pattern={pattern!r}",
@@ -95,11 +113,11 @@ def zone_names() -> frozenset[str]:
     return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
 
 
-def check_zone(zone: str | None, ambiguous: str, inputs: str | None) -> None:
+def check_zone(zone: str | None, ambiguous: str, *, has_others: bool) -> None:
     check_choice("ambiguous", ambiguous, get_args(Ambiguous))
     if zone is None:
-        # A list of inputs may name zones too.
-        if ambiguous != "error" and inputs is None:
+        # A list of inputs may name zones too, and those of symbols may be given.
+        if ambiguous != "error" and not has_others:
             raise RequestError(
                 f"ambiguous={ambiguous!r} is given without a zone",
                 hint="give zone='Europe/Paris' or the like, or leave out ambiguous",
@@ -125,7 +143,7 @@ def check_choice(what: str, value: object, choices: tuple[object, ...], *, may_b
         )
 
 
-def check_symbols(symbols: tuple[str, ...], *, may_be_any: bool) -> None:
+def check_symbols(symbols: tuple[str, ...], freedom: Freedom) -> None:
     if not symbols:
         raise RequestError("no symbol is asked for", hint="give symbols=[…], or symbols=None for all there are")
     if len(symbols) > SYMBOLS_MAX:
@@ -137,8 +155,8 @@ def check_symbols(symbols: tuple[str, ...], *, may_be_any: bool) -> None:
     for symbol in symbols:
         if not isinstance(symbol, str):
             raise RequestError(f"invalid symbol {symbol!r}: expected text", hint="symbols are texts such as 'EURUSD'")
-        if not (is_listed_name(symbol) if may_be_any else is_symbol_name(symbol)):
-            others = "comma" if may_be_any else "slash, backslash, comma, '..'"
+        if not _SYMBOL_RULES[freedom](symbol):
+            others = _SYMBOL_FAULTS[freedom]
             raise SymbolNotFoundError(
                 f"invalid symbol {symbol!r}: expected the name of a symbol",
                 hint=f"a name is not empty, has no blank at its ends, and holds no {others} or control character",
@@ -158,6 +176,17 @@ def is_symbol_name(symbol: str) -> bool:
     [True, True, False, False]
     """
     return is_listed_name(symbol) and symbol != "." and ".." not in symbol and set("/\\").isdisjoint(symbol)
+
+
+def is_spelled_name(symbol: str) -> bool:
+    """Return whether a text may be a symbol's name that names of files spell in another way.
+
+    Examples
+    --------
+    >>> [is_spelled_name(name) for name in ("BTC/USDT", "../etc")]
+    [True, False]
+    """
+    return is_listed_name(symbol) and symbol != "." and ".." not in symbol and "\\" not in symbol
 
 
 def is_listed_name(symbol: str) -> bool:
@@ -294,6 +323,13 @@ def check_indicators(indicators: tuple[str, ...], template: str | None) -> None:
         )
 
 
+_SYMBOL_RULES: Final[Mapping[str, Callable[[str], bool]]] = {
+    "names": is_symbol_name,
+    "slashes": is_spelled_name,
+    "listed": is_listed_name,
+}
+
+
 def template_fields(what: str, template: str, known: tuple[str, ...]) -> set[str]:
     check_text(what, template)
     hint = f"the fields are {', '.join(f'{{{field}}}' for field in known)}"
@@ -325,19 +361,91 @@ def check_fields(fields: tuple[str, ...]) -> None:
         raise RequestError(f"invalid fields={fields!r}: expected them in order", hint=choices)
 
 
-def check_columns(columns: dict[str, str]) -> None:
+def check_columns(columns: Mapping[str, str | tuple[str, ...]]) -> None:
     for field, name in columns.items():
-        if field not in INPUT_COLUMNS:
+        if field not in INPUT_COLUMNS and field not in SIDE_COLUMNS:
             raise RequestError(
                 f"invalid field {field!r} in columns: expected one of {', '.join(INPUT_COLUMNS)}",
-                hint="name one of these",
+                hint="name one of these, or one of a price type, such as bid_open",
             )
-        check_text(f"columns[{field!r}]", name)
-        if not name or "," in name:
+        names = name.split(OR) if isinstance(name, str) else name
+        is_none = names in ([""], ())
+        for one in names if isinstance(names, (list, tuple)) else (names,):
+            check_text(f"columns[{field!r}]", one)
+        if is_none and field.rpartition("_")[2] == "volume":
+            continue
+        if is_none or not all(names):
             raise RequestError(
                 f"invalid columns[{field!r}]={name!r}: expected the name of a column",
-                hint="a name is not empty and holds no comma",
+                hint="only a volume that is not there is empty",
             )
+
+
+def scale_of(what: str, scale: object) -> str | dict[str, str] | None:
+    """Return a factor, or those by width, as the executable spells them.
+
+    Raises
+    ------
+    RequestError
+        It is no number above zero, or there is no such width.
+    """
+    if scale is None:
+        return None
+    if not isinstance(scale, Mapping):
+        return scale_text(what, scale)
+    if unknown := sorted(map(str, scale.keys() - {"8", "16"})):
+        raise RequestError(f"invalid width {unknown[0]!r} in {what}: expected '8' or '16'", hint="name one of these")
+    return {width: scale_text(what, scale[width]) for width in ("8", "16") if width in scale}
+
+
+def check_spell(spell: dict[str, str]) -> None:
+    for timeframe, text in spell.items():
+        timeframe_ns(timeframe)
+        check_text(f"spell[{timeframe!r}]", text)
+        if not is_name_part(text) or list(spell.values()).count(text) > 1:
+            raise RequestError(
+                f"invalid spell[{timeframe!r}]={text!r}: expected the text of this timeframe alone",
+                hint="write spell={'M1': '1m', 'H1': '1h'}",
+            )
+
+
+def check_stamped(stamped: object) -> None:
+    sides = stamped if isinstance(stamped, Mapping) else {"": stamped}
+    for timeframe, side in sides.items():
+        if timeframe:
+            timeframe_ns(timeframe)
+        check_choice("stamped", side, get_args(Stamped))
+
+
+def check_zones(zones: tuple[tuple[str, str], ...]) -> None:
+    patterns = [pattern for pattern, _ in zones]
+    for pattern, zone in zones:
+        check_text("zones", pattern)
+        if not pattern or patterns.count(pattern) > 1:
+            raise RequestError(
+                f"invalid pattern of symbols {pattern!r} in zones: it is empty, or there twice",
+                hint="write zones={'*.PA': 'Europe/Paris'}",
+            )
+        check_zone(zone, "error", has_others=False)
+
+
+def scale_text(what: str, scale: object) -> str:
+    """Return a factor as the executable spells it: digits without a zero at the end, and an exponent.
+
+    Raises
+    ------
+    RequestError
+        It is no number above zero, or has more than 18 digits.
+    """
+    text = scale if isinstance(scale, str) else str(scale)
+    if _SCALE.fullmatch(text) is not None:
+        _, digits, exponent = Decimal(text).as_tuple()
+        zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+        kept = "".join(map(str, digits[: len(digits) - zeros])).lstrip("0")
+        shift = int(exponent) + zeros
+        if 0 < len(kept) <= _SCALE_DIGITS_MAX and abs(shift) <= _SCALE_EXPONENT_MAX:
+            return f"{kept}e{shift}"
+    raise RequestError(f"invalid {what}={scale!r}: expected a number above zero", hint="write it as '0.01' or '1e-9'")
 
 
 def checked_count(what: str, value: SupportsIndex, least: int) -> int:

@@ -8,12 +8,13 @@ are in `ExecutionOptions`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
+    from decimal import Decimal
 
     from omega_slices._model.storage import StorageOptions
     from omega_slices._model.times import TimeLike
@@ -27,6 +28,10 @@ TimestampUnits = Literal["s", "ms", "us", "ns", "magnitude"]
 Ambiguous = Literal["error", "infer", "earlier", "later"]
 Stamped = Literal["open", "close"]
 Days = Literal["utc", "local"]
+EmptyRows = Literal["keep", "drop"]
+Freedom = Literal["names", "slashes", "listed"]
+"""What symbols may hold: what names of files may; slashes too; or anything, where files are listed."""
+
 SESSIONS: Final = ("none", "fx")
 """The sessions that have a name of ours; any other name is that of a market calendar."""
 
@@ -43,6 +48,12 @@ INPUT_COLUMNS: Final[Mapping[str, str]] = {
 }
 """The input's columns under their default names."""
 
+SIDE_COLUMNS: Final = tuple(f"{side}_{field}" for side in ("bid", "ask", "trade") for field in CANDLE_FIELDS)
+"""The fields of candles of one price type, where a file holds several."""
+
+OR: Final = "|"
+"""Separates the names that a column may have."""
+
 DATA_VARIABLE: Final = "OMEGA_DATA_PARQUET_ROOT"
 DEFAULT_DATA: Final = "data/parquet"
 DEFAULT_PATH_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet"
@@ -52,12 +63,15 @@ DEFAULT_INDICATOR_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_IND.pa
 SYMBOLS_MAX: Final = 2**15 - 1
 
 
+Scale: TypeAlias = "str | float | Decimal"
+
+
 class RequestOptions(TypedDict, total=False):
     """The options of a request but its root, as `open_slices` takes and explains them."""
 
     symbols: Iterable[str] | None
     timeframe: str
-    price_types: Iterable[str]
+    price_types: Iterable[str] | None
     start: TimeLike | None
     end: TimeLike | None
     timeline: str
@@ -66,7 +80,7 @@ class RequestOptions(TypedDict, total=False):
     unsorted: str
     duplicates: str | None
     path_template: str | None
-    columns: Mapping[str, str] | None
+    columns: Mapping[str, str | Sequence[str]] | None
     fill: str
     max_age: str | timedelta | None
     with_timeframe: str | Iterable[str]
@@ -79,11 +93,19 @@ class RequestOptions(TypedDict, total=False):
     one_instrument: bool
     timestamp_unit: str | None
     zone: str | None
-    ambiguous: str
-    stamped: str
+    ambiguous: str | None
+    stamped: str | Mapping[str, str] | None
     days: str | None
     fields: Iterable[str] | None
     before: TimeLike | None
+    symbol_separator: str | None
+    rewrite: Iterable[str]
+    spell: Mapping[str, str] | None
+    price_scale: Scale | Mapping[str, Scale] | None
+    volume_scale: Scale | Mapping[str, Scale] | None
+    empty_rows: str | None
+    zones: Mapping[str, str] | Iterable[tuple[str, str]]
+    layout: str | os.PathLike[str] | None
 
 
 class Permissions(NamedTuple):

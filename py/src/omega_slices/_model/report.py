@@ -57,7 +57,8 @@ class TimestampUnit(Struct, frozen=True):
 class SeriesReport(Struct, frozen=True):
     """What became of the rows of one series.
 
-    ``candles == rows - outside_window - outside_session - duplicates``.
+    ``candles == rows - outside_window - outside_session - empty - duplicates``, where a missing
+    `empty` counts 0.
 
     Attributes
     ----------
@@ -87,6 +88,11 @@ class SeriesReport(Struct, frozen=True):
     timestamp_units : tuple of TimestampUnit, or None
         The unit of each file whose timestamps are integers; None where there is no such
         file.
+    empty : int or None
+        Rows without a price that were dropped; None where such rows are kept.
+    columns : dict of str to tuple of str, or None
+        The columns that were read, by field, of fields whose column the request leaves open;
+        several where files differ.  None where there is no such field.
 
     Examples
     --------
@@ -110,6 +116,8 @@ class SeriesReport(Struct, frozen=True):
     sorted: bool
     conflicting_duplicates: int = 0
     timestamp_units: tuple[TimestampUnit, ...] | None = None
+    empty: int | None = None
+    columns: dict[str, tuple[str, ...]] | None = None
 
 
 class RunReport(Struct, frozen=True):

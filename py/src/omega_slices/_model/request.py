@@ -14,10 +14,8 @@ from msgspec import Struct
 
 from omega_slices._model.candle import PriceType
 from omega_slices._model.checks import (
-    INDICATOR_TEMPLATE_FIELDS,
     LEADER,
     QUORUM,
-    TEMPLATE_FIELDS,
     check_choice,
     check_columns,
     check_fields,
@@ -26,32 +24,42 @@ from omega_slices._model.checks import (
     check_pattern,
     check_price_types,
     check_session,
+    check_spell,
+    check_stamped,
     check_symbols,
-    check_text,
     check_timeline,
     check_window,
     check_zone,
-    same_files_error,
-    template_fields,
+    check_zones,
+    scale_of,
 )
+from omega_slices._model.checks_together import (
+    check_days,
+    check_higher_timeframes,
+    check_source,
+    check_templates,
+    check_volume,
+)
+from omega_slices._model.naming import Naming, encodes_symbol, zone_of_symbol
 from omega_slices._model.options import (
     CANDLE_FIELDS,
     INPUT_COLUMNS,
+    OR,
     SESSIONS,
     Ambiguous,
     Days,
     Duplicates,
+    EmptyRows,
     Fill,
+    Freedom,
     KnownAt,
     Stamped,
     TimestampUnits,
     Unsorted,
 )
-from omega_slices._model.paths import check_readable, local_form
 from omega_slices._model.split import RangeFinder, check_by, range_of, window_of, windows
 from omega_slices._model.storage import checked_storage
 from omega_slices._model.times import (
-    DAY_NS,
     NS_MAX,
     NS_MIN,
     HigherTimeframe,
@@ -102,7 +110,10 @@ class Request(Struct, frozen=True, kw_only=True):
     path_template : str or None
         Where the files are, where they are not in the default layout.
     columns : dict of str to str
-        Names of those input columns that have not the default one.
+        Names of those input columns that have not the default one, by field; ``"bid_open"``
+        and the like for those of one price type.  ``|`` separates alternatives.  An empty text
+        says that there is no volume, and
+        ``{symbol}`` stands for the symbol.
     fill : {"none", "forward"}
         Whether a series without a candle at a slice shows its latest earlier one.
     max_age : str or None
@@ -135,8 +146,9 @@ class Request(Struct, frozen=True, kw_only=True):
         The IANA time zone of wall-clock times, and of the days of UTC ones.
     ambiguous : {"error", "infer", "earlier", "later"}
         What a wall-clock time means that happens twice.
-    stamped : {"open", "close"}
-        Whether the input stamps its candles when they open, or when they close.
+    stamped : {"open", "close"}, or dict
+        Whether the input stamps its candles when they open, or when they close; a dict says it
+        for some timeframes.
     days : {"utc", "local"}, or None
         Whether candles of whole days belong to UTC days, or to the dates of their zone.
     fields : tuple of str
@@ -144,6 +156,19 @@ class Request(Struct, frozen=True, kw_only=True):
         what the slices hold of a candle, in every timeframe.
     before : int or None
         The exclusive end of the window in nanoseconds since 1970, in the place of `end`.
+    symbol_separator : str or None
+        The text that stands for the slash of a symbol in names.
+    rewrite : tuple of str
+        Rules such as ``"{a}_{b} = {a}/{b}"``: what names spell, and the symbol that it means.
+    spell : dict of str to str
+        How names spell timeframes.
+    price_scale, volume_scale : str or dict of str to str, or None
+        The factor of prices, or volumes, that are integers, such as ``"1e-9"``; None for 1.  A
+        dict has those of binary numbers, by ``"8"`` and ``"16"`` bytes.
+    empty_rows : {"keep", "drop"}
+        Whether rows whose prices are all null or NaN are candles.
+    zones : tuple of (str, str)
+        Patterns of symbols and their zones, in the place of `zone`; ``*`` stands for any text.
 
     Raises
     ------
@@ -177,7 +202,7 @@ class Request(Struct, frozen=True, kw_only=True):
     unsorted: Unsorted = "sort"
     duplicates: Duplicates | None = None
     path_template: str | None = None
-    columns: dict[str, str] = {}
+    columns: dict[str, str | tuple[str, ...]] = {}
     fill: Fill = "none"
     max_age: str | None = None
     with_timeframe: tuple[str, ...] = ()
@@ -191,17 +216,27 @@ class Request(Struct, frozen=True, kw_only=True):
     timestamp_unit: TimestampUnits | None = None
     zone: str | None = None
     ambiguous: Ambiguous = "error"
-    stamped: Stamped = "open"
+    stamped: Stamped | dict[str, Stamped] = "open"
     days: Days | None = None
     fields: tuple[str, ...] = CANDLE_FIELDS
     before: int | None = None
+    symbol_separator: str | None = None
+    rewrite: tuple[str, ...] = ()
+    spell: dict[str, str] = {}
+    price_scale: str | dict[str, str] | None = None
+    volume_scale: str | dict[str, str] | None = None
+    empty_rows: EmptyRows = "keep"
+    zones: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the request as a whole."""
-        _check_source(self)
+        check_source(self)
+        naming = self.naming
         if self.symbols is not None:
-            check_symbols(self.symbols, may_be_any=self.inputs is not None)
-        check_pattern(self.symbol_pattern, self.symbols)
+            check_symbols(self.symbols, self.freedom)
+        texts = [text for symbol in self.symbols or () for text in naming.texts(symbol)[:1]]
+        check_pattern(self.symbol_pattern, texts)
+        check_spell(self.spell)
         timeframe_ns(self.timeframe)
         check_price_types(self.price_types)
         check_window(self.start, self.end, self.before)
@@ -212,16 +247,23 @@ class Request(Struct, frozen=True, kw_only=True):
         check_choice("duplicates", self.duplicates, get_args(Duplicates), may_be_none=True)
         check_columns(self.columns)
         check_fill(self.fill, self.max_age, self.timeframe_ns)
-        _check_higher_timeframes(self)
+        check_higher_timeframes(self)
         check_choice("known_at", self.known_at, get_args(KnownAt))
         check_indicators(self.indicators, self.indicator_template)
-        _check_templates(self)
+        check_templates(self)
         check_choice("one_instrument", self.one_instrument, (False, True))
         check_choice("timestamp_unit", self.timestamp_unit, get_args(TimestampUnits), may_be_none=True)
-        check_zone(self.zone, self.ambiguous, self.inputs)
-        check_choice("stamped", self.stamped, get_args(Stamped))
-        _check_days(self)
+        check_zone(self.zone, self.ambiguous, has_others=self.inputs is not None or bool(self.zones))
+        check_stamped(self.stamped)
+        check_zones(self.zones)
+        check_days(self)
         check_fields(self.fields)
+        check_volume(self)
+        check_choice("empty_rows", self.empty_rows, get_args(EmptyRows))
+        for what in ("price_scale", "volume_scale"):
+            scale = getattr(self, what)
+            if scale != (spelled := scale_of(what, scale)):
+                msgspec.structs.force_setattr(self, what, spelled)
 
     @property
     def timeframe_ns(self) -> int:
@@ -234,9 +276,73 @@ class Request(Struct, frozen=True, kw_only=True):
         return self.end if self.before is None else self.before - 1
 
     @property
-    def input_columns(self) -> dict[str, str]:
+    def input_columns(self) -> dict[str, str | tuple[str, ...]]:
         """The names of all six input columns, renamed ones included."""
         return {**INPUT_COLUMNS, **self.columns}
+
+    @property
+    def naming(self) -> Naming:
+        """How names of files spell symbols."""
+        return Naming(self.symbol_separator, self.rewrite)
+
+    @property
+    def freedom(self) -> Freedom:
+        """What symbols may hold."""
+        if self.inputs is not None:
+            return "listed"
+        spells = self.symbol_separator is not None or self.rewrite or encodes_symbol(self.path_template)
+        return "slashes" if spells else "names"
+
+    def column(self, side: str | None, field: str) -> tuple[str, ...] | None:
+        """Return the names that the request gives the column of a field, in order of preference.
+
+        Parameters
+        ----------
+        side : str or None
+            The price type; None where the field is ``"timestamp"``.
+        field : str
+            ``"timestamp"``, or a field of a candle.
+
+        Returns
+        -------
+        tuple of str, or None
+            Empty where the files have no such column; None where the request says nothing.
+
+        Examples
+        --------
+        >>> request = Request(data="d", symbols=("A",), columns={"open": "o|Open", "volume": ""})
+        >>> [request.column("bid", field) for field in ("open", "volume", "close")]
+        [('o', 'Open'), (), None]
+        """
+        given = self.columns.get(f"{side}_{field}", self.columns.get(field))
+        if isinstance(given, str):
+            return tuple(given.split(OR)) if given else ()
+        return given
+
+    @property
+    def no_volume(self) -> tuple[str, ...]:
+        """The requested price types whose files hold no volume."""
+        return tuple(side for side in self.price_types if self.column(side, "volume") == ())
+
+    def stamped_of(self, timeframe: str) -> str:
+        """Return which side of a candle of a timeframe is stamped.
+
+        Examples
+        --------
+        >>> Request(data="d", symbols=("A",), stamped={"D1": "close"}).stamped_of("M1")
+        'open'
+        """
+        return self.stamped if isinstance(self.stamped, str) else self.stamped.get(timeframe, "open")
+
+    def zone_of(self, symbol: str) -> str | None:
+        """Return the zone of the wall clocks and days of a symbol; None where none is given.
+
+        Examples
+        --------
+        >>> Request(data="d", symbols=("A",), zones=(("*", "Europe/Paris"),)).zone_of("A")
+        'Europe/Paris'
+        """
+        return zone_of_symbol(self.zones, symbol) or self.zone
 
     @property
     def max_age_ns(self) -> int | None:
@@ -366,86 +472,6 @@ def _check_start(request: Request) -> None:
 
 # What stands in the JSON only where it says something, by name, with what it is by default.
 _OPTIONAL_FIELDS: Final[Mapping[str, object]] = {
-    field.name: field.default for field in msgspec.structs.fields(Request)[Request.__struct_fields__.index("inputs") :]
+    field.name: {} if field.default is msgspec.NODEFAULT else field.default
+    for field in msgspec.structs.fields(Request)[Request.__struct_fields__.index("inputs") :]
 }
-
-
-def _check_source(request: Request) -> None:
-    """Check where the files are, by root and templates or by a list."""
-    for what in ("data", "path_template", "indicator_template", "session_file", "inputs"):
-        path = getattr(request, what)
-        if isinstance(path, str):
-            if (local := local_form(path)) != path:
-                # A frozen struct may be completed by itself.
-                msgspec.structs.force_setattr(request, what, local)
-            check_readable(local)
-    if request.inputs is None:
-        check_text("data", request.data)
-        if not request.data:
-            raise RequestError("the data folder's name is empty", hint="give the root folder of the input")
-        return
-    check_text("inputs", request.inputs)
-    if not request.inputs:
-        raise RequestError("inputs is empty", hint="give the JSON file that lists the files of every series")
-    for what in ("data", "path_template", "indicator_template"):
-        if getattr(request, what) is not None:
-            raise RequestError(
-                f"both inputs={request.inputs!r} and {what}={getattr(request, what)!r} are given",
-                hint=f"leave out {what}: the list names all files",
-            )
-
-
-def _check_days(request: Request) -> None:
-    check_choice("days", request.days, get_args(Days), may_be_none=True)
-    if request.days is None:
-        return
-    lengths = [request.timeframe_ns, *(higher.timeframe_ns for higher in request.further)]
-    if all(length % DAY_NS for length in lengths):
-        raise RequestError(
-            f"days={request.days!r} is given, but no timeframe is one of whole days",
-            hint="ask for D1 or the like as timeframe or with_timeframe, or leave out days",
-        )
-
-
-def _check_higher_timeframes(request: Request) -> None:
-    seen: set[str] = set()
-    for higher in request.further:
-        name = higher.timeframe
-        if name == request.timeframe:
-            raise RequestError(
-                f"the higher timeframe {name} is the primary one",
-                hint="leave it out: its candles are in every slice",
-            )
-        if higher.timeframe_ns < request.timeframe_ns:
-            raise RequestError(
-                f"the higher timeframe {name} is shorter than the primary one, {request.timeframe}",
-                hint="ask for the shortest one as timeframe, for the others as with_timeframe",
-            )
-        if name in seen:
-            raise RequestError(f"the higher timeframe {name} is asked for twice", hint="name each timeframe once")
-        seen.add(name)
-        if request.calendar is not None and request.timeframe_ns < DAY_NS <= higher.timeframe_ns:
-            raise RequestError(
-                f"the calendar {request.calendar} would drop all candles of the higher timeframe {name}: they are "
-                "stamped at midnight, outside of the trading hours",
-                hint="open a stream of its own for the higher timeframe, or leave the session out",
-            )
-
-
-def _check_templates(request: Request) -> None:
-    if request.inputs is not None:
-        return
-    many_symbols = request.symbols is None or len(request.symbols) > 1
-    if (template := request.path_template) is not None:
-        fields = template_fields("path_template", template, TEMPLATE_FIELDS)
-        if many_symbols and "symbol" not in fields:
-            raise same_files_error("path_template", template, "symbol", "put {symbol} into it")
-        if len(request.price_types) > 1 and fields.isdisjoint({"side", "SIDE"}):
-            hint = "put {side} or {SIDE} into it, or ask for one price type"
-            raise same_files_error("path_template", template, "price type", hint)
-        if request.with_timeframe and "timeframe" not in fields:
-            raise same_files_error("path_template", template, "timeframe", "put {timeframe} into it")
-    if (template := request.indicator_template) is not None:
-        fields = template_fields("indicator_template", template, INDICATOR_TEMPLATE_FIELDS)
-        if many_symbols and "symbol" not in fields:
-            raise same_files_error("indicator_template", template, "symbol", "put {symbol} into it")

@@ -61,12 +61,21 @@ class CandleColumns(NamedTuple):
         always that of the slice, and so has no column.
     close : str or None
         Which of the values is the close; None where it was not requested.
+    absent : str or None
+        Which of the values is a volume that no file holds, null throughout.
     """
 
     values: tuple[str, ...]
     valid: str
     timestamp: str | None
     close: str | None
+    absent: str | None = None
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The columns that are null in the same rows."""
+        values = [name for name in self.values if name != self.absent]
+        return (*values, *(() if self.timestamp is None else (self.timestamp,)))
 
 
 class StreamMetadata(NamedTuple):
@@ -87,6 +96,9 @@ class StreamMetadata(NamedTuple):
     known_after_ns : int or None
         How long after a slice's timestamp its candles are complete, in nanoseconds; None
         where that is the timeframe, and so is not said.
+    no_volume : tuple of str, or None
+        The price types without a volume, whose column is null throughout; None where each has
+        one.
     """
 
     schema_name: str
@@ -96,10 +108,16 @@ class StreamMetadata(NamedTuple):
     request: str
     producer: str
     known_after_ns: int | None = None
+    no_volume: tuple[str, ...] | None = None
 
     def encode(self) -> dict[str, str]:
         """Return the metadata as texts."""
-        texts = self._asdict() | {"symbols": msgspec.json.encode(self.symbols).decode()}
+        lists = {
+            key: msgspec.json.encode(value).decode()
+            for key, value in self._asdict().items()
+            if isinstance(value, tuple)
+        }
+        texts = self._asdict() | lists
         return {key: str(value) for key, value in texts.items() if value is not None}
 
     @classmethod
@@ -118,12 +136,18 @@ class StreamMetadata(NamedTuple):
         if known_after is not None and (_KNOWN_AFTER.fullmatch(known_after) is None or int(known_after) > NS_MAX):
             raise ValueError(f"{KNOWN_AFTER_KEY} is {known_after!r}")
         symbols = msgspec.json.decode(texts.pop("symbols"), type=tuple[str, ...])
-        return cls(**texts, symbols=symbols, known_after_ns=None if known_after is None else int(known_after))
+        no_volume = texts.pop(NO_VOLUME_KEY, None)
+        return cls(
+            **texts,
+            symbols=symbols,
+            known_after_ns=None if known_after is None else int(known_after),
+            no_volume=None if no_volume is None else msgspec.json.decode(no_volume, type=tuple[str, ...]),
+        )
 
 
-KNOWN_AFTER_KEY: Final = StreamMetadata._fields[-1]
+*_METADATA_KEYS, KNOWN_AFTER_KEY, NO_VOLUME_KEY = StreamMetadata._fields
 # Those that every stream has.
-METADATA_KEYS: Final = StreamMetadata._fields[:-1]
+METADATA_KEYS: Final = tuple(_METADATA_KEYS)
 _KNOWN_AFTER: Final = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -144,6 +168,8 @@ class StreamSpec(NamedTuple):
         The names of the indicators, in the requested order.
     fields : tuple of str
         The fields of the candles, in the order of `CANDLE_FIELDS`.
+    no_volume : tuple of str
+        The price types without a volume.
     """
 
     timeframe: str
@@ -152,6 +178,7 @@ class StreamSpec(NamedTuple):
     higher_timeframes: tuple[str, ...] = ()
     indicators: tuple[str, ...] = ()
     fields: tuple[str, ...] = CANDLE_FIELDS
+    no_volume: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -174,6 +201,7 @@ class StreamSpec(NamedTuple):
                 valid=f"{prefix}valid_{side}",
                 timestamp=f"{prefix}{side}_timestamp" if prefix or self.fills else None,
                 close=f"{prefix}{side}_close" if "close" in self.fields else None,
+                absent=f"{prefix}{side}_volume" if "volume" in self.fields and side in self.no_volume else None,
             )
             for timeframe, prefix in prefixes.items()
             for side in self.price_types
@@ -189,6 +217,7 @@ def stream_spec(request: Request) -> StreamSpec:
         higher_timeframes=tuple(higher.timeframe for higher in request.further),
         indicators=request.indicators,
         fields=request.fields,
+        no_volume=request.no_volume,
     )
 
 
@@ -243,7 +272,7 @@ def stream_schema(
         where it is given, the schema says so.
     """
     resolved = msgspec.structs.replace(request, symbols=symbols)
-    is_plain = known_after_ns is None and request.fields == CANDLE_FIELDS
+    is_plain = known_after_ns is None and request.fields == CANDLE_FIELDS and not request.no_volume
     metadata = StreamMetadata(
         schema_name=SCHEMA_NAME,
         schema_version=SCHEMA_VERSION if is_plain else _SCHEMA_VERSION_CHANGED,
@@ -252,6 +281,7 @@ def stream_schema(
         request=resolved.to_json(),
         producer=producer,
         known_after_ns=known_after_ns,
+        no_volume=request.no_volume or None,
     )
     return pa.schema(stream_fields(stream_spec(request)), metadata=metadata.encode())
 

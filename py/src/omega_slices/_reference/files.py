@@ -11,16 +11,19 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Final
+from urllib.parse import unquote
 
 from msgspec.structs import replace
 
 from omega_slices._model.candle import PRICE_TYPES
+from omega_slices._model.naming import encodes_symbol
 from omega_slices._model.request import Request
 from omega_slices._reference.inputs import listed_files, listed_symbols
 from omega_slices._reference.options import SeriesName, higher_timeframes_of, series_names, wrong
 from omega_slices._reference.rows import InputFile
 from omega_slices.errors import (
     AmbiguousInputError,
+    CorruptInputError,
     InvalidPriceTypeError,
     OmegaSlicesError,
     RequestError,
@@ -36,6 +39,7 @@ _DEFAULT_TEMPLATES: Final = (
 
 _DEFAULT_INDICATOR_TEMPLATE: Final = "{root}/{symbol}/{symbol}_{timeframe}_IND.parquet"
 _ANY: Final = "\0"  # stands for `*` in a pattern: no path holds it, so a `*` in a name stays a literal
+_FOLDERS: Final = "\3"  # stands for `**`
 _SYMBOL: Final = "\1"  # stands for `{symbol}` likewise
 _LOOSE: Final = re.compile(r"\*\{symbol\}|\{symbol\}\*")
 _FILES_HINT: Final = "check the data folder and the names of its files"
@@ -108,20 +112,27 @@ def _root(request: Request) -> str:
 
 
 def _fill(template: str, request: Request, symbol: str, timeframe: str, side: str | None) -> str:
-    fields = {"root": _root(request), "symbol": symbol, "timeframe": timeframe}
+    """Fill in the fields, the symbol by the text that spells it."""
+    fields = {"root": _root(request), "symbol": symbol, "timeframe": request.spell.get(timeframe, timeframe)}
     fields |= {"side": side or "", "SIDE": (side or "").upper()}
     # The stars first: one that comes with a field's value is not a wildcard.
-    return re.sub(r"\{(\w+)\}", lambda field: fields[field[1]], template.replace("*", _ANY))
+    starred = "/".join(_FOLDERS if part == "**" else part.replace("*", _ANY) for part in template.split("/"))
+    return re.sub(r"\{(\w+)\}", lambda field: fields[field[1]], starred)
 
 
 def _matching(pattern: str) -> list[str]:
-    """Return the files that match, in the order of their whole names.
+    """Return the files that match, in the order of their whole names."""
+    return [path for path in _paths(pattern) if os.path.isfile(path)]
 
-    A wildcard stays within one part of them.
-    """
+
+def _paths(pattern: str) -> list[str]:
+    """Return what matches, in order; a wildcard stays within one part, but that of any folders."""
     paths = [""]
     for depth, part in enumerate(pattern.split("/")):
         prefixes = [path + "/" if depth else "" for path in paths]
+        if part == _FOLDERS:
+            paths = [folder for path in paths for folder in _folders_below(path or ("/" if depth else "."))]
+            continue
         if _ANY not in part:
             paths = [prefix + part for prefix in prefixes]
             continue
@@ -134,54 +145,121 @@ def _matching(pattern: str) -> list[str]:
             # As in shells, a hidden name is matched by a pattern only that is hidden itself.
             if expression.fullmatch(name) and (part.startswith(".") or not name.startswith("."))
         ]
-    return sorted(path for path in paths if os.path.isfile(path))
+    return sorted(set(paths))
+
+
+def _folders_below(folder: str) -> list[str]:
+    """Return a folder and those below it, without links and hidden ones."""
+    found = [folder]
+    for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            found += _folders_below(f"{folder}/{entry.name}")
+    return found
 
 
 def _files(request: Request, name: SeriesName) -> list[str]:
     """Return the files of one series, or raise what says how much of it is missing."""
 
-    def found(timeframe: str, side: str | None) -> tuple[str, list[str]]:
+    def found(timeframe: str, side: str | None) -> list[tuple[str, str, list[str]]]:
+        """Return the first template with files, and for each text that spells the symbol its files."""
         for template in _templates(request, side):
-            if paths := _matching(_fill(template, request, name.symbol, timeframe, side)):
-                return template, paths
-        return "", []
+            of_texts = [
+                (template, text, _matching(_fill(template, request, text, timeframe, side)))
+                for text in _texts(request, template, name.symbol, timeframe, side)
+            ]
+            if there := [one for one in of_texts if one[2]]:
+                return there
+        return []
 
-    template, paths = found(name.timeframe, name.side)
-    _check_timeframe(request, name, template, paths)
-    if files := _own_files(request, name, template, paths):
+    files: list[str] = []
+    for template, text, paths in found(name.timeframe, name.side):
+        _check_timeframe(request, name, template, text, paths)
+        own = _own_files(request, name, template, text, paths)
+        if own and files:
+            message = f"ambiguous names: {files[0]} and {own[0]} both spell the symbol {name.symbol!r}"
+            raise wrong(AmbiguousInputError, message, "rename one of them", name, own[0])
+        files += own
+    if files:
         return files
-    path = _fill(_templates(request, name.side)[0], request, *name).replace(_ANY, "*")
+    template = _templates(request, name.side)[0]
+    text = next(iter(_texts(request, template, name.symbol, name.timeframe, name.side)), name.symbol)
+    path = _fill(template, request, text, name.timeframe, name.side).replace(_ANY, "*").replace(_FOLDERS, "**")
     if name.side is None:
         missing = f"{name.symbol} has no {name.timeframe} indicators"
         hint = f"{_FILES_HINT}, or give an indicator template"
         raise wrong(TimeframeNotFoundError, missing, hint, name, path)
     error: type[OmegaSlicesError] = SymbolNotFoundError
     missing = f"symbol {name.symbol} has no file"
-    if any(found(name.timeframe, other)[1] for other in PRICE_TYPES):
+    if any(found(name.timeframe, other) for other in PRICE_TYPES):
         error, missing = (
             InvalidPriceTypeError,
             f"symbol {name.symbol} has {name.timeframe} candles, but not of price type {name.side}",
         )
-    elif any(found(_ANY, other)[1] for other in PRICE_TYPES):
+    elif any(found(_ANY, other) for other in PRICE_TYPES):
         error, missing = TimeframeNotFoundError, f"symbol {name.symbol} has no candles of timeframe {name.timeframe}"
     raise wrong(error, missing, _FILES_HINT, name, path)
+
+
+# --- What names spell --------------------------------------------------------------------
+
+
+def _texts(request: Request, template: str, symbol: str, timeframe: str, side: str | None) -> list[str]:
+    """Return the texts that spell a symbol in names."""
+    if not encodes_symbol(template):
+        return request.naming.texts(symbol)
+    # Up to the part with the symbol: its folders say how they encode it.
+    parts = template.split("/")
+    folders = "/".join(parts[: next(at for at, part in enumerate(parts) if "{symbol}" in part) + 1])
+    texts: dict[str, str] = {}
+    for path in _paths(_fill(folders, request, _ANY, timeframe, side)):
+        text = _owner(_readings(request, folders, timeframe, side, path))
+        if text is not None:
+            _add_symbol(request, template, text, path, texts)
+    return [texts[symbol]] if symbol in texts else []
+
+
+def _add_symbol(request: Request, template: str, text: str, path: str, texts: dict[str, str]) -> None:
+    """Add the symbol that a text spells; another text must not spell it too."""
+    symbol = _symbol(request, template, text)
+    if symbol is None:
+        message = f"the name {text!r} of a symbol is not percent-encoded UTF-8"
+        raise wrong(CorruptInputError, message, "rename the folder", None, path)
+    if texts.setdefault(symbol, text) != text:
+        message = f"ambiguous names: {texts[symbol]!r} and {text!r} both spell the symbol {symbol!r} (symbol {symbol})"
+        raise AmbiguousInputError(message, hint="rename one of them", file=path, symbol=symbol)
+
+
+def _symbol(request: Request, template: str, text: str) -> str | None:
+    """Return the symbol that a text spells; None where it is no UTF-8 when decoded."""
+    decoded = _decoded(template, text)
+    return None if decoded is None else request.naming.symbol(decoded)
+
+
+def _decoded(template: str, text: str) -> str | None:
+    if not encodes_symbol(template):
+        return text
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return None
 
 
 # --- Whose a file is ---------------------------------------------------------------------
 
 
-def _own_files(request: Request, name: SeriesName, template: str, paths: list[str]) -> list[str]:
+def _own_files(request: Request, name: SeriesName, template: str, text: str, paths: list[str]) -> list[str]:
     """Return those files that are the symbol's own; with listed symbols, raise where one is not."""
     if not any("*" in part and "{symbol}" in part for part in template.split("/")):
         return paths
     own = []
     for path in paths:
         owner = _owner(_readings(request, template, name.timeframe, name.side, path))
-        if owner in (name.symbol, None):
+        if owner is None or owner == text:
             own.append(path)
         elif request.symbols is not None:
+            other = _symbol(request, template, owner)
             message = (
-                f"ambiguous file name: it matches the symbols {name.symbol} and {owner}, and belongs to the latter"
+                f"ambiguous file name: it matches the symbols {name.symbol} and {other}, and belongs to the latter"
             )
             raise wrong(AmbiguousInputError, message, _PATTERN_HINT, name, path)
     return own
@@ -190,7 +268,7 @@ def _own_files(request: Request, name: SeriesName, template: str, paths: list[st
 def _readings(request: Request, template: str, timeframe: str, side: str | None, path: str) -> dict[str, str]:
     """Return the symbols for which a template matches a file, each with the rest of the name."""
     pattern = _fill(template, request, _SYMBOL, timeframe, side)
-    parts = [pair for pair in zip(pattern.split("/"), path.split("/"), strict=True) if _SYMBOL in pair[0]]
+    parts = [pair for pair in _placed(pattern.split("/"), path.split("/")) or [] if _SYMBOL in pair[0]]
     # The part that leaves open where the symbol ends, if one does.
     part, name = next((pair for pair in parts if _ANY in pair[0]), ("", ""))
     found = _remains(part, name)
@@ -201,8 +279,27 @@ def _readings(request: Request, template: str, timeframe: str, side: str | None,
     return {
         symbol: rest
         for symbol, rest in found.items()
-        if re.fullmatch(_expression(pattern, f"(?P<symbol>{re.escape(symbol)})"), path) and allowed.fullmatch(symbol)
+        if re.fullmatch(_expression(pattern, f"(?P<symbol>{re.escape(symbol)})"), path)
+        and allowed.fullmatch(_decoded(template, symbol) or "")
     }
+
+
+def _placed(parts: list[str], names: list[str]) -> list[tuple[str, str]] | None:
+    """Return the names of a path, each with its part of a pattern, in which open folders are filled in."""
+    if not parts:
+        return None if names else []
+    if parts[0] != _FOLDERS:
+        if not names or not re.fullmatch(_expression(parts[0], "[^/]+"), names[0]):
+            return None
+        rest = _placed(parts[1:], names[1:])
+        return None if rest is None else [(parts[0], names[0]), *rest]
+    for count in range(len(names) + 1):
+        if count and names[count - 1].startswith("."):
+            break
+        rest = _placed(parts[1:], names[count:])
+        if rest is not None:
+            return [*((_FOLDERS, name) for name in names[:count]), *rest]
+    return None
 
 
 def _remains(part: str, name: str) -> dict[str, str]:
@@ -227,6 +324,7 @@ def _remains(part: str, name: str) -> dict[str, str]:
 def _expression(pattern: str, symbol: str) -> str:
     """Return a pattern as a regular expression; its first symbol is a group, others refer to it."""
     whole = symbol.join(re.escape(pattern).split(_SYMBOL, 1))
+    whole = whole.replace(f"{_FOLDERS}/", "(?:[^/]+/)*")
     return whole.replace(_SYMBOL, "(?P=symbol)").replace(_ANY, "[^/]*")
 
 
@@ -241,13 +339,16 @@ def _all_symbols(request: Request) -> tuple[str, ...]:
     """Return every symbol with a file of the timeframe and of a requested price type."""
     if request.inputs is not None:
         return tuple(listed_symbols(request))
-    owners = (
-        _owner(_readings(request, template, request.timeframe, side, path))
-        for side in request.price_types
-        for template in _templates(request, side)
-        for path in _matching(_fill(template, request, _ANY, request.timeframe, side))
-    )
-    symbols = tuple(sorted({owner for owner in owners if owner is not None}))
+    found: set[str] = set()
+    for side in request.price_types:
+        for template in _templates(request, side):
+            texts: dict[str, str] = {}
+            for path in _matching(_fill(template, request, _ANY, request.timeframe, side)):
+                owner = _owner(_readings(request, template, request.timeframe, side, path))
+                if owner is not None:
+                    _add_symbol(request, template, owner, path, texts)
+            found |= texts.keys()
+    symbols = tuple(sorted(found))
     if not symbols:
         missing = f"no symbol has {request.timeframe} candles of {' or '.join(request.price_types)}"
         raise wrong(SymbolNotFoundError, missing, "check the data folder", None, request.data)
@@ -294,7 +395,8 @@ def _candidates(request: Request, template: str, side: str | None) -> Iterator[t
         timeframes += [timeframe for timeframe, _ in higher_timeframes_of(request)]
     for timeframe in timeframes:
         for symbol in request.symbols or (_ANY,):
-            for path in _matching(_fill(template, request, symbol, timeframe, side)):
+            texts = [_ANY] if symbol == _ANY else _texts(request, template, symbol, timeframe, side)
+            for path in (one for text in texts for one in _matching(_fill(template, request, text, timeframe, side))):
                 if symbol != _ANY:
                     yield SeriesName(symbol, timeframe, side), path
                 else:
@@ -307,19 +409,22 @@ def _by_words(readings: dict[str, str]) -> list[str]:
     return sorted(readings, key=lambda one: (bool(re.match(r"\w", readings[one])), len(one), one))
 
 
-def _check_timeframe(request: Request, name: SeriesName, template: str, paths: Sequence[str]) -> None:
+def _check_timeframe(request: Request, name: SeriesName, template: str, text: str, paths: Sequence[str]) -> None:
     """Raise where a `*` that follows the timeframe makes a file one of a longer number.
 
     M15 for M1.
     """
     if "{timeframe}*" not in template:
         return
-    longer = _fill(template.replace("{timeframe}*", f"{name.timeframe}\2*", 1), request, *name)
-    expression = re.compile(re.escape(longer).replace("\2", "([0-9]+)").replace(_ANY, "[^/]*"))
+    spelled = request.spell.get(name.timeframe, name.timeframe)
+    open_ended = template.replace("{timeframe}*", f"{spelled}\2*", 1)
+    longer = re.escape(_fill(open_ended, request, text, name.timeframe, name.side))
+    longer = longer.replace("\2", "([0-9]+)").replace(f"{_FOLDERS}/", "(?:[^/]+/)*")
+    expression = re.compile(longer.replace(_ANY, "[^/]*"))
     for path in paths:
         if (match := expression.fullmatch(path)) is not None:
-            other = f"{name.timeframe}{match[1]}"
-            message = f"ambiguous file name: it matches the timeframes {name.timeframe} and {other}"
+            other = f"{spelled}{match[1]}"
+            message = f"ambiguous file name: it matches the timeframes {spelled} and {other}"
             hint = "put the text after {timeframe} into the path template"
             raise wrong(AmbiguousInputError, message, hint, name, path)
 

@@ -23,6 +23,7 @@ from omega_slices.errors import (
     CorruptInputError,
     InvalidPriceTypeError,
     OmegaSlicesError,
+    RequestError,
     SymbolNotFoundError,
     TimeframeNotFoundError,
     UnsupportedInputError,
@@ -113,10 +114,16 @@ def _checked(request: Request, name: SeriesName, listed: _Listed) -> InputFile:
             raise wrong(CorruptInputError, message, "list the inputs again", name, file.path)
     for what, listed_word, asked in (
         ("timestamp_unit", file.unit, None if request.timestamp_unit == "magnitude" else request.timestamp_unit),
-        *((f"columns[{field!r}]", file.columns.get(field), column) for field, column in request.columns.items()),
     ):
         if listed_word is not None and asked not in (None, listed_word):
             raise contradiction(name, file.path, what, listed_word, asked)
+    for field, column in file.columns.items():
+        given = request.column(name.side, field)
+        if given is not None and column not in (given or ("",)):
+            raise contradiction(name, file.path, f"columns[{field!r}]", column, given)
+        if not column and given is None:
+            message = "the list of inputs says that there is no volume, the request does not"
+            raise wrong(RequestError, message, "ask with columns={'volume': ''}", name, file.path)
     return file
 
 
@@ -194,7 +201,9 @@ def _file(value: Any, name: SeriesName, folder: str, fails: Any) -> _Listed:
         columns = {}
     # Those of indicators are named by the indicators themselves.
     known = columns if name.side is None else INPUT_COLUMNS
-    if not isinstance(columns, dict) or not all(isinstance(column, str) and column for column in columns.values()):
+    if not isinstance(columns, dict) or not all(
+        isinstance(column, str) and (column or field == "volume") for field, column in columns.items()
+    ):
         raise fails(f"the columns of {path!r} are not an object of texts")
     if unknown := sorted(columns.keys() - set(known)):
         raise fails(f"the columns of {path!r} have the unknown key {unknown[0]!r}")

@@ -35,7 +35,7 @@ def check_zones(request: Request, name: SeriesName, files: Sequence[FileRows]) -
         return
     guarded = request.normalize and request.days is None
     for file in files:
-        if not (guarded or request.days == "local" or request.stamped == "close"):
+        if not (guarded or request.days == "local" or request.stamped_of(name.timeframe) == "close"):
             return
         if file.day_zone is None:
             message = f"the time zone {file.own_zone!r} of the column is unknown"
@@ -122,7 +122,7 @@ def stamper_of(request: Request, name: SeriesName, file: FileRows) -> Callable[[
     zone = file.day_zone or UTC
 
     def opened(instant_ns: int) -> int:
-        if request.stamped == "open":
+        if request.stamped_of(name.timeframe) == "open":
             return instant_ns
         return instant_ns - length_ns if days is None else days_later(instant_ns, -days, zone)
 
@@ -142,7 +142,7 @@ def check_local_day(request: Request, name: SeriesName, file: FileRows, number: 
         return
     instant_ns = file.instants_ns[number]
     days, zone = days_of(name.timeframe), file.day_zone or UTC
-    if request.stamped == "close" and days is not None:
+    if request.stamped_of(name.timeframe) == "close" and days is not None:
         instant_ns = days_later(instant_ns, -days, zone)
     if is_past_midnight(instant_ns, zone):
         message = "ambiguous date of a candle: it is stamped after midnight and before noon"

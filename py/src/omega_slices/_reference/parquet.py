@@ -52,7 +52,7 @@ def file_identity(path: str) -> tuple[int, ...]:
 
 
 def read_table(
-    path: str, times: list[str], others: Callable[[list[str]], list[str]], series: SeriesName | None
+    path: str, columns: Callable[[pa.Schema], tuple[list[str], list[str]]], series: SeriesName | None
 ) -> tuple[pa.Table, pa.Table]:
     """Return the columns of a file, and its times again, INT96 in milliseconds.
 
@@ -60,11 +60,9 @@ def read_table(
     ----------
     path : str
         The file.
-    times : list of str
-        The columns of timestamps.
-    others : callable
-        Says which other columns are wanted, given the names of all; those that are not
-        there are left out.
+    columns : callable
+        Says which columns are wanted, given the schema: those of timestamps, and others.  Those
+        that are not there are left out.
     series : SeriesName, optional
         What the file is read for, where it is a series; then a file without rows is not
         looked into.
@@ -74,11 +72,11 @@ def read_table(
         _check_format(path, series)
         with pq.ParquetFile(path) as file:
             if series is not None and file.metadata.num_rows == 0:
-                columns = [pa.array([], kind) for kind in file.schema_arrow.types]  # whatever they are
-                table = pa.Table.from_arrays(columns, names=file.schema_arrow.names)
+                empty = [pa.array([], kind) for kind in file.schema_arrow.types]  # whatever they are
+                table = pa.Table.from_arrays(empty, names=file.schema_arrow.names)
                 return table, table
-            wanted = [*times, *others(file.schema_arrow.names)]
-            table = coarse = file.read(columns=list(dict.fromkeys(wanted)))
+            times, others = columns(file.schema_arrow)
+            table = coarse = file.read(columns=list(dict.fromkeys([*times, *others])))
             leaves = [file.schema.column(number) for number in range(len(file.schema.names))]
         if any(leaf.name in times and leaf.physical_type == "INT96" for leaf in leaves):
             # Deprecated INT96 timestamps may wrap around in nanoseconds, but not in this unit.

@@ -7,24 +7,39 @@ series together, can fail by themselves.  Leaves to others which instants its ti
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from omega_slices._model.options import CANDLE_FIELDS
+from omega_slices._model.options import CANDLE_FIELDS, INPUT_COLUMNS
 from omega_slices._model.request import Request
 from omega_slices._model.times import timeframe_ns
+from omega_slices._reference.columns import (
+    COLUMN_HINT,
+    column_of,
+    columns_of,
+    fields_read,
+    is_number,
+    is_of_text,
+    is_time,
+    is_value,
+    scales_of,
+    to_float,
+)
 from omega_slices._reference.options import DAY_NS, SeriesName, contradiction, wrong
-from omega_slices._reference.parquet import check_column, is_instant, read_table, timestamps_ns
+from omega_slices._reference.parquet import check_column, read_table, timestamps_ns
 from omega_slices._reference.time import DATE, INSTANT, NS_PER_TICK, WALL, Held, fitting_unit, held_by_text, zone_of
 from omega_slices.errors import AmbiguousInputError, CorruptInputError, OmegaSlicesError, SchemaMismatchError
 
-_COLUMN_HINT: Final = "repair the file, or rename the columns in the request"
 _ROW_HINT: Final = "repair or remove the row"
+_USUAL_TIMES: Final = ("date", "datetime", "time", "timestamp", "__index_level_0__")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _INSTRUMENT_NAMES: Final = ("symbol", "ticker", "instrument", "instrument_id", "code", "pair", "asset")
 
 
@@ -67,6 +82,10 @@ class FileRows:
         The columns of prices, or of indicators.
     fields : tuple of str, or None
         The fields of candles that these columns are; None for indicators.
+    scales : tuple of Fraction or None
+        By column: the factor of its integers.
+    listed : dict of str to str
+        The columns that a list of inputs names, by field.
     own_zone : str or None
         The zone of the column, unless that is UTC.
     zone : str or None
@@ -84,6 +103,8 @@ class FileRows:
     forms: Sequence[str]
     values: pa.Table
     fields: tuple[str, ...] | None
+    scales: tuple[Fraction | None, ...]
+    listed: Mapping[str, str]
     own_zone: str | None
     zone: str | None
     unit: str | None
@@ -130,20 +151,19 @@ def read_files(
     return found, sum(len(rows.held_ns) for rows in found), zones
 
 
-def columns_of(request: Request, series: SeriesName, file: InputFile) -> tuple[str, list[str]]:
-    """Return the names of a file's columns: that of the timestamps, and those of the values."""
-    names = {**request.input_columns, **file.columns}
-    if series.side is None:
-        values = [file.columns.get(name, name) for name in request.indicators]
-    else:
-        values = [names[field] for field in fields_read(request, series)]
-    return names["timestamp"], values
-
-
-def fields_read(request: Request, series: SeriesName) -> tuple[str, ...]:
-    """Return the fields of a series of candles that are read: the session of days looks at all."""
-    is_by_value = request.session == "fx" and timeframe_ns(series.timeframe) >= DAY_NS
-    return CANDLE_FIELDS if is_by_value else request.fields
+def columns_read(request: Request, series: SeriesName, files: Sequence[FileRows]) -> dict[str, tuple[str, ...]] | None:
+    """Return the columns that were read of fields whose column the request leaves open."""
+    found: dict[str, set[str]] = {}
+    for rows in files:
+        fields = () if rows.fields is None else rows.fields
+        for field_, name in [("timestamp", rows.column), *zip(fields, rows.values.column_names, strict=False)]:
+            if field_ in rows.listed:
+                continue
+            given = request.column(series.side, field_)
+            is_only = name == INPUT_COLUMNS[field_] if given is None else len(given) == 1
+            if not is_only:
+                found.setdefault(field_, set()).add(name)
+    return {field_: tuple(sorted(found[field_])) for field_ in sorted(found)} or None
 
 
 def _read_file(
@@ -153,19 +173,23 @@ def _read_file(
 
     Adds to the instruments that were seen.
     """
-    time, values = columns_of(request, series, file)
     path = file.path
 
-    def others(names: list[str]) -> list[str]:
-        instruments = [] if request.one_instrument else [one for one in names if one.lower() in _INSTRUMENT_NAMES]
-        return values + instruments
+    def columns(schema: pa.Schema) -> tuple[list[str], list[str]]:
+        time, values = columns_of(request, series, path, file.columns, schema)
+        is_name = [] if request.one_instrument else [one for one in schema.names if one.lower() in _INSTRUMENT_NAMES]
+        return [time], values + is_name
 
-    table, coarse = read_table(path, [time], others, series)
+    table, coarse = read_table(path, columns, series)
     if table.num_rows == 0:
-        return _zone_without_rows(table, time, file.zone or request.zone)
-    check_column(table, time, _is_time, "timestamps", _COLUMN_HINT, series, path)
+        time = column_of(request, series, path, file.columns, table.schema, "timestamp")
+        return _zone_without_rows(table, time, file.zone or request.zone_of(series.symbol))
+    time, values = columns_of(request, series, path, file.columns, table.schema)
+    check_column(table, time, is_time, "timestamps", COLUMN_HINT, series, path)
+    is_right, what = (is_number, "numbers") if series.side is None else (is_value, "numbers, or texts of numbers")
     for name in values:
-        check_column(table, name, _is_number, "numbers", _COLUMN_HINT, series, path)
+        check_column(table, name, is_right, what, COLUMN_HINT, series, path)
+    fields = None if series.side is None else fields_read(request, series)
     kind = table.schema.field(time).type
     own_zone = kind.tz if pa.types.is_timestamp(kind) else None
     rows = FileRows(
@@ -175,18 +199,21 @@ def _read_file(
         held_ns=[],
         forms=(),
         values=table.select(values),
-        fields=None if series.side is None else fields_read(request, series),
+        fields=fields,
+        listed=file.columns,
+        scales=scales_of(request, series, path, table, values, fields),
         # Of a column of UTC instants, the zone that is given says in which zone its days are.
         own_zone=None if own_zone is None or zone_of(own_zone) is UTC else own_zone,
-        zone=file.zone or request.zone,
+        zone=file.zone or request.zone_of(series.symbol),
         unit=None,
     )
+    asked = request.zone_of(series.symbol)
     # What a column says of itself is listed too, whatever zone is asked for beside it.
     says_utc = own_zone is not None and rows.own_zone is None and file.zone is not None and zone_of(file.zone) is UTC
-    if says_utc and request.zone is not None:
-        rows.zone = request.zone
-    elif rows.own_zone is None and request.zone is not None and file.zone not in (None, request.zone):
-        raise contradiction(series, path, "zone", file.zone, request.zone)
+    if says_utc and asked is not None:
+        rows.zone = asked
+    elif rows.own_zone is None and asked is not None and file.zone not in (None, asked):
+        raise contradiction(series, path, "zone", file.zone, asked)
     if not request.one_instrument:
         _check_instruments(series, path, table, {time, *values}, seen)
     _hold(request, series, file, rows, table.column(time), coarse.column(time))
@@ -198,7 +225,7 @@ def _zone_without_rows(table: pa.Table, column: str, given: str | None) -> tzinf
 
     None where it has no such column of timestamps.
     """
-    if table.column_names.count(column) != 1 or not _is_time(table.schema.field(column).type):
+    if table.column_names.count(column) != 1 or not is_time(table.schema.field(column).type):
         return None
     kind = table.schema.field(column).type
     own = zone_of(kind.tz) if pa.types.is_timestamp(kind) and kind.tz is not None else None
@@ -208,20 +235,6 @@ def _zone_without_rows(table: pa.Table, column: str, given: str | None) -> tzinf
 
 
 # --- Columns -----------------------------------------------------------------------------
-
-
-def _is_time(kind: pa.DataType) -> bool:
-    return bool(is_instant(kind) or pa.types.is_integer(kind) or _is_of_text(kind))
-
-
-def _is_of_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def _check_instruments(
@@ -256,7 +269,7 @@ def _names_instruments(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(
-        _is_of_text(kind)
+        is_of_text(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
         or pa.types.is_decimal(kind)
@@ -375,16 +388,20 @@ def _unit(series: SeriesName, rows: FileRows, ticks: list[int | None], asked: st
     return unit
 
 
-def values_of(rows: FileRows, numbers: list[int]) -> list[tuple[float, ...]]:
+def values_of(series: SeriesName, rows: FileRows, numbers: list[int]) -> list[tuple[float, ...]]:
     """Return the values of some rows, as doubles; null is NaN, and so are fields that are not read."""
     taken = pa.array(numbers, pa.int64())
-    columns = [list(map(_to_float, column.take(taken).to_pylist())) for column in rows.values.columns]
+    columns = []
+    for name, column, scale in zip(rows.values.column_names, rows.values.columns, rows.scales, strict=True):
+        values = []
+        for number, value in zip(numbers, column.take(taken).to_pylist(), strict=True):
+            try:
+                values.append(to_float(value, scale))
+            except ValueError:
+                message = f"invalid number {value!r}"
+                raise wrong(CorruptInputError, message, _ROW_HINT, series, rows.path, number, name) from None
+        columns.append(values)
     if rows.fields is not None:
         read = dict(zip(rows.fields, columns, strict=True))
         columns = [read.get(field, [math.nan] * len(numbers)) for field in CANDLE_FIELDS]
     return list(zip(*columns, strict=True)) if columns else [()] * len(numbers)
-
-
-def _to_float(value: Any) -> float:
-    # float() takes integers and decimals to the nearest double.
-    return float("nan") if value is None else float(value)

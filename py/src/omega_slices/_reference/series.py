@@ -14,14 +14,14 @@ from datetime import UTC, tzinfo
 from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
-from omega_slices._model.candle import CandleData
+from omega_slices._model.candle import CandleData, PriceCandle
 from omega_slices._model.options import CANDLE_FIELDS
 from omega_slices._model.report import RunWarning, SeriesReport, TimestampUnit
 from omega_slices._model.request import Request
 from omega_slices._model.times import format_time_ns, timeframe_ns
 from omega_slices._reference.instants import check_local_day, check_zones, find_instants, stamper_of
 from omega_slices._reference.options import ALL, DAY_NS, NS_MAX, NS_MIN, SeriesName, days_of, floor_ns, wrong
-from omega_slices._reference.rows import FileRows, InputFile, read_files, values_of
+from omega_slices._reference.rows import FileRows, InputFile, columns_read, read_files, values_of
 from omega_slices._reference.sessions import in_session
 from omega_slices._reference.time import INSTANT, instants_of, zone_of
 from omega_slices._reference.window import DAYS_APART_NS, in_window, is_in_reach, span_of
@@ -65,6 +65,8 @@ class Series:
 
     Attributes
     ----------
+    make : type
+        What its candles are.
     zones : tuple of tzinfo
         The zones of the days of its files.
     of_one_date : dict of int to list of Row
@@ -73,6 +75,7 @@ class Series:
     """
 
     name: SeriesName
+    make: type[CandleData]
     values: dict[int, tuple[float, ...]]
     timestamps_ns: list[int]
     ends_ns: list[int]
@@ -84,7 +87,7 @@ class Series:
     def candle(self, timestamp_ns: int) -> CandleData | None:
         """Return the candle stamped so."""
         values = self.values.get(timestamp_ns)
-        return None if values is None else CandleData(timestamp_ns, *values)
+        return None if values is None else self.make(timestamp_ns, *values)
 
     def latest(self, until_ns: int) -> CandleData | None:
         """Return the last of the candles stamped so or earlier."""
@@ -100,7 +103,7 @@ class Series:
             rows = [(row.end_ns, row.values) for row in self.of_one_date.get(timestamp_ns, ())]
             for end_ns, values in reversed(rows or [(self.ends_ns[number], self.values[timestamp_ns])]):
                 if end_ns is not None and end_ns <= known_ns:
-                    return CandleData(timestamp_ns, *values), end_ns
+                    return self.make(timestamp_ns, *values), end_ns
         return None
 
 
@@ -121,9 +124,10 @@ def read_series(
     find_instants(request, name, in_order)
     windowed = [row for file in in_order for row in _rows(request, name, file, part)]
     kept_by_session = [row for row in windowed if in_session(request, name, sessions, row.stamp_ns, row.values)]
+    priced = [row for row in kept_by_session if not _is_empty(request, name, row)]
     if request.fields != CANDLE_FIELDS and name.side is not None:
-        kept_by_session = [row._replace(values=_chosen(request, row.values)) for row in kept_by_session]
-    stamped = [_floored(name, row) for row in kept_by_session] if request.normalize else kept_by_session
+        priced = [row._replace(values=_chosen(request, row.values)) for row in priced]
+    stamped = [_floored(name, row) for row in priced] if request.normalize else priced
     unsorted = _check_order(request, name, stamped)
     kept, conflicts = _without_duplicates(request, name, stamped)
 
@@ -133,7 +137,7 @@ def read_series(
     warnings = [
         *unsorted,
         *_conflicting(request, name, conflicts),
-        *_local_days(request, name, files, kept_by_session),
+        *_local_days(request, name, files, priced),
         *_mismatch(request, name, files, kept),
     ]
     units = tuple(TimestampUnit(file.path, file.unit) for file in read if file.unit is not None)
@@ -150,10 +154,13 @@ def read_series(
         candles=counted(kept),
         sorted=not unsorted,
         timestamp_units=units if units and request.timestamp_unit is not None else None,
+        empty=counted(kept_by_session) - counted(priced) if _drops_empty(request, name) else None,
+        columns=columns_read(request, name, read),
     )
     length_ns = timeframe_ns(name.timeframe)
     return Series(
         name=name,
+        make=PriceCandle if name.side in request.no_volume else CandleData,
         values={row.timestamp_ns: row.values for row in kept},
         timestamps_ns=[row.timestamp_ns for row in kept],
         ends_ns=[row.timestamp_ns + length_ns if row.end_ns is None else row.end_ns for row in kept],
@@ -207,11 +214,20 @@ def _rows(request: Request, name: SeriesName, file: FileRows, part: tuple[int, i
         if end_ns is not None:
             check_local_day(request, name, file, number)
         kept.append((number, stamp_ns, end_ns))
-    values = values_of(file, [number for number, _, _ in kept])
+    values = values_of(name, file, [number for number, _, _ in kept])
     return [
         Row(stamp_ns, end_ns, stamp_ns, candle, file, number)
         for (number, stamp_ns, end_ns), candle in zip(kept, values, strict=True)
     ]
+
+
+def _drops_empty(request: Request, name: SeriesName) -> bool:
+    return request.empty_rows == "drop" and name.side is not None
+
+
+def _is_empty(request: Request, name: SeriesName, row: Row) -> bool:
+    """Return whether a row without a price is no candle."""
+    return _drops_empty(request, name) and all(map(math.isnan, row.values[:4]))
 
 
 def _chosen(request: Request, values: tuple[float, ...]) -> tuple[float, ...]:

@@ -65,7 +65,7 @@ def read_sessions(path: str) -> list[tuple[int, int]]:
 
 def _sessions_of_parquet(path: str) -> list[tuple[int, int]]:
     names = ["open", "close"]
-    table, coarse = read_table(path, names, lambda _: [], None)
+    table, coarse = read_table(path, lambda _: (names, []), None)
     edges = []
     for name in names:
         check_column(table, name, is_instant, "timestamps", _SESSION_HINT, None, path)

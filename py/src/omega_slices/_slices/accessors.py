@@ -119,12 +119,12 @@ class SliceAccessors:  # noqa: PLW1641  # the heir decides: a slice has a hash, 
             row = self._row + batch.index[symbol]
         except KeyError:
             return None
-        states, opens, highs, lows, closes, volumes = side
+        states, opens, highs, lows, closes, volumes, make = side
         if states is not None and (state := states[row]) != FRESH:
             if state == ABSENT:
                 return None
             return stamped_candle(batch.stamped[batch.layout.timeframe, price_type], row)
-        return CandleData(self.timestamp_ns, opens[row], highs[row], lows[row], closes[row], volumes[row])
+        return make(self.timestamp_ns, opens[row], highs[row], lows[row], closes[row], volumes[row])
 
     def get_price(self, symbol: str, price_type: str = "mid") -> float | None:
         """Return a symbol's close in the primary timeframe.

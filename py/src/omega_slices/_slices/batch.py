@@ -21,7 +21,7 @@ from omega_slices._arrow.buffers import (
     unpack_values,
     values_view,
 )
-from omega_slices._model.candle import PRICE_TYPES, CandleData, timeframe_not_in_slice, unknown_price_type
+from omega_slices._model.candle import PRICE_TYPES, CandleData, PriceCandle, timeframe_not_in_slice, unknown_price_type
 from omega_slices._model.schema import TIMESTAMP_COLUMN, indicator_column
 from omega_slices._slices.derived_cache import note_derived
 from omega_slices.errors import DeserializationError, RequestError, SchemaMismatchError
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 # Open, high, low, close, volume.
 _Values = tuple["memoryview[float]", "memoryview[float]", "memoryview[float]", "memoryview[float]", "memoryview[float]"]
 
-# What of each row (None: a candle stamped at the slice, in all rows), then the values.
+# What of each row (None: a candle stamped at the slice, in all rows), then the values, and what
+# candles they make.
 _Side = tuple[
     "memoryview[int] | None",
     "memoryview[float]",
@@ -43,6 +44,7 @@ _Side = tuple[
     "memoryview[float]",
     "memoryview[float]",
     "memoryview[float]",
+    type[CandleData],
 ]
 
 # A side, and the timestamps of its candles.
@@ -251,7 +253,7 @@ class _Sides(dict[str, "_Side | None"]):
         side: _Side | None = None
         columns = self._layout.candles.get((self._layout.timeframe, price_type))
         if columns is not None:
-            side = (self._states[price_type], *_values(self._record_batch, columns))
+            side = (self._states[price_type], *_values(self._record_batch, columns), _candle_of(columns))
             # Kept by both, and so counted for both: it is gone when both are forgotten.
             _note_presence(self._layout.derived, self, side[0])
         self[price_type] = side
@@ -285,7 +287,7 @@ class _StampedSides(dict[tuple[str, str], "_Stamped | None"]):
             timestamps = integers_view(self._record_batch.column(columns.timestamp))
             _check_together(self._record_batch, columns, self._layout)
             present = unpack_presence(self._record_batch.column(columns.values[0]))
-            stamped = ((present, *_values(self._record_batch, columns)), timestamps)
+            stamped = ((present, *_values(self._record_batch, columns), _candle_of(columns)), timestamps)
             _note_presence(self._layout.derived, self, present)
         self[key] = stamped
         return stamped
@@ -323,7 +325,7 @@ def _check_whole(layout: SliceLayout) -> None:
 
 
 def _check_together(record_batch: pa.RecordBatch, columns: CandleColumns, layout: SliceLayout) -> None:
-    names = columns.values if columns.timestamp is None else (*columns.values, columns.timestamp)
+    names = columns.together
     # All of them are null in the same rows.  Of a stream that is known; of a file it is
     # asked here, since few who walk through one read every candle.
     if layout.path is not None and len({record_batch.column(name).null_count for name in names}) > 1:
@@ -337,6 +339,10 @@ def _check_together(record_batch: pa.RecordBatch, columns: CandleColumns, layout
 def _values(record_batch: pa.RecordBatch, columns: CandleColumns) -> _Values:
     opens, highs, lows, closes, volumes = (floats_view(record_batch.column(name)) for name in columns.values)
     return opens, highs, lows, closes, volumes
+
+
+def _candle_of(columns: CandleColumns) -> type[CandleData]:
+    return CandleData if columns.absent is None else PriceCandle
 
 
 def _states(present: memoryview[int] | None, record_batch: pa.RecordBatch, timestamp: str) -> memoryview[int] | None:
@@ -354,7 +360,7 @@ def _states(present: memoryview[int] | None, record_batch: pa.RecordBatch, times
 def stamped_candle(stamped: _Stamped | None, row: int) -> CandleData | None:
     if stamped is None:
         return None
-    (present, opens, highs, lows, closes, volumes), timestamps = stamped
+    (present, opens, highs, lows, closes, volumes, make), timestamps = stamped
     if present is not None and not present[row]:
         return None
-    return CandleData(timestamps[row], opens[row], highs[row], lows[row], closes[row], volumes[row])
+    return make(timestamps[row], opens[row], highs[row], lows[row], closes[row], volumes[row])

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::metadata::StreamMetadata;
-use crate::request::{ColumnNames, Fields, Fill, PriceType, Request, SymbolsOut, TimestampOut};
+use crate::request::{ColumnNames, Fill, PriceType, Request, SymbolsOut, TimestampOut};
 
 /// Number of values in a candle: open, high, low, close and volume.
 pub const VALUES_PER_CANDLE: usize = ColumnNames::VALUE_FIELDS.len();
@@ -55,8 +55,10 @@ pub struct ColumnGroup {
     pub higher: Option<usize>,
     /// `None` for indicators.
     pub price_type: Option<PriceType>,
-    /// The names of its numeric columns.
+    /// The names of its numeric columns that the files hold.
     pub values: Vec<String>,
+    /// The name of the column of a volume that the files do not hold.
+    pub absent: Option<String>,
     /// The name of the column that says where a candle exists with finite values.
     pub valid: Option<String>,
     /// The name of the column with the timestamps of the candles.
@@ -83,6 +85,11 @@ pub enum Column {
         /// The column within the group.
         field: usize,
     },
+    /// A value that no file holds: null throughout.
+    Absent {
+        /// The column group, by its index.
+        group: usize,
+    },
     /// Whether a cell holds a candle whose values are all finite.
     Valid {
         /// The column group, by its index.
@@ -108,7 +115,9 @@ impl StreamSchema {
     /// Number of bytes that a row takes in memory.
     pub fn row_bytes(&self) -> usize {
         let of_columns = self.columns.iter().map(|column| match column {
-            Column::Value { .. } | Column::Timestamp { .. } => size_of::<f64>(),
+            Column::Value { .. } | Column::Absent { .. } | Column::Timestamp { .. } => {
+                size_of::<f64>()
+            }
             // A bit, and a byte while it is found.
             Column::Valid { .. } => 2,
         });
@@ -133,7 +142,7 @@ impl StreamSchema {
             columns: Vec::new(),
         };
         let carried = request.fill() == Fill::Forward;
-        let candles = (price_types, request.fields());
+        let candles = (price_types, request);
         let primary = layout.add_candles(candles, None, "", 0, carried);
         for group in primary.clone() {
             layout.add_values(group);
@@ -160,6 +169,7 @@ impl StreamSchema {
                 higher: None,
                 price_type: None,
                 values: names.map(|name| format!("ind_{name}")).collect(),
+                absent: None,
                 valid: None,
                 timestamp: None,
                 first_series,
@@ -172,7 +182,7 @@ impl StreamSchema {
 
     fn add_candles(
         &mut self,
-        (price_types, fields): (&[PriceType], Fields),
+        (price_types, request): (&[PriceType], &Request),
         higher: Option<usize>,
         prefix: &str,
         first_series: usize,
@@ -180,13 +190,19 @@ impl StreamSchema {
     ) -> Range<usize> {
         let first_group = self.groups.len();
         for (place, &price_type) in price_types.iter().enumerate() {
-            let names = fields.names();
+            let fields = request.fields().names();
+            let mut values: Vec<_> = fields
+                .map(|field| format!("{prefix}{}", value_column(price_type, field)))
+                .collect();
+            // The volume comes last.
+            let shows_volume = request.fields().place(VALUES_PER_CANDLE - 1).is_some();
+            let has_no_volume = shows_volume && request.columns().has_no_volume(price_type);
+            let absent = has_no_volume.then(|| values.pop()).flatten();
             self.groups.push(ColumnGroup {
                 higher,
                 price_type: Some(price_type),
-                values: names
-                    .map(|field| format!("{prefix}{}", value_column(price_type, field)))
-                    .collect(),
+                values,
+                absent,
                 valid: Some(format!("{prefix}{}", valid_column(price_type))),
                 timestamp: with_timestamps.then(|| format!("{prefix}{price_type}_timestamp")),
                 first_series: first_series + place,
@@ -200,6 +216,9 @@ impl StreamSchema {
         let fields = 0..self.groups[group].values.len();
         self.columns
             .extend(fields.map(|field| Column::Value { group, field }));
+        let absent = self.groups[group].absent.is_some();
+        self.columns
+            .extend(absent.then_some(Column::Absent { group }));
     }
 
     fn add_valid(&mut self, groups: Range<usize>) {
@@ -224,6 +243,9 @@ impl StreamSchema {
             let field = match column {
                 Column::Value { group, field } => {
                     Field::new(&self.groups[group].values[field], DataType::Float64, true)
+                }
+                Column::Absent { group } => {
+                    Field::new(name(&self.groups[group].absent), DataType::Float64, true)
                 }
                 Column::Valid { group } => {
                     Field::new(name(&self.groups[group].valid), DataType::Boolean, false)

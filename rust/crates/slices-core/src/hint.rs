@@ -48,6 +48,8 @@ settings! {
     Days = "days",
     /// Which row to keep if several share a timestamp.
     Duplicates = "duplicates",
+    /// What to do with rows without a price.
+    EmptyRows = "empty_rows",
     /// The end of the window.
     End = "end",
     /// The fields of the candles.
@@ -62,6 +64,8 @@ settings! {
     Indicators = "indicators",
     /// The list of input files.
     Inputs = "inputs",
+    /// The layout of the files.
+    Layout = "layout",
     /// The maximum age of a carried candle.
     MaxAge = "max_age",
     /// The memory that the run may use.
@@ -72,6 +76,8 @@ settings! {
     OneInstrument = "one_instrument",
     /// Whether the parts of another request are replaced.
     Overwrite = "overwrite",
+    /// The factor of integer prices.
+    PriceScale = "price_scale",
     /// The trading hours.
     Session = "session",
     /// The file of trading hours.
@@ -102,6 +108,8 @@ settings! {
     TimestampUnit = "timestamp_unit",
     /// What to do with a series that is not in time order.
     Unsorted = "unsorted",
+    /// The factor of integer volumes.
+    VolumeScale = "volume_scale",
     /// A higher timeframe.
     WithTimeframe = "with_timeframe",
     /// The time zone of local times and days.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::request::{Request, SymbolsOut, TimestampOut};
+use crate::request::{PriceType, Request, SymbolsOut, TimestampOut};
 
 /// `schema_name` of every stream and file of slices.
 pub const SCHEMA_NAME: &str = "multi_symbol_slice";
@@ -13,7 +13,7 @@ pub const SCHEMA_NAME: &str = "multi_symbol_slice";
 pub const SCHEMA_VERSION: &str = "1.0.0";
 
 /// `schema_version` if the metadata states when slices are known, or the columns are not those of
-/// [`SCHEMA_VERSION`]: fields are left out, or columns have other types.
+/// [`SCHEMA_VERSION`]: fields are left out, columns have other types, or there is no volume.
 pub const SCHEMA_VERSION_OF_CHANGES: &str = "1.1.0";
 
 /// `producer` of every stream and file that this release writes.
@@ -31,6 +31,8 @@ const TIMEFRAME_KEY: &str = "timeframe";
 pub const REQUEST_KEY: &str = "request";
 /// The key of the program that wrote the stream.
 pub const PRODUCER_KEY: &str = "producer";
+/// The key of the list of price types without a volume.
+const NO_VOLUME_KEY: &str = "no_volume";
 /// The key of the time until slices are known.
 const KNOWN_AFTER_KEY: &str = "known_after_ns";
 
@@ -50,6 +52,8 @@ pub struct StreamMetadata {
     /// Time from the timestamp of a slice until it is known, in nanoseconds; `None` for the
     /// timeframe.
     pub known_after_ns: Option<i64>,
+    /// The price types without a volume: it is null in each of their candles.
+    pub no_volume: Vec<PriceType>,
 }
 
 /// The reason why metadata is not that of a stream of slices.
@@ -71,8 +75,13 @@ impl StreamMetadata {
         symbols: &[String],
         known_after_ns: Option<i64>,
     ) -> HashMap<String, String> {
+        let price_types = request.price_types().iter();
+        let no_volume: Vec<_> = price_types
+            .filter(|price_type| request.columns().has_no_volume(**price_type))
+            .collect();
         let is_plain = known_after_ns.is_none()
             && request.fields().is_all()
+            && no_volume.is_empty()
             && request.timestamp_out() == TimestampOut::default()
             && request.symbols_out() == SymbolsOut::default();
         let version = if is_plain {
@@ -89,10 +98,15 @@ impl StreamMetadata {
             (REQUEST_KEY, request.to_json(symbols)),
             (PRODUCER_KEY, PRODUCER.to_owned()),
         ];
+        let no_volume = (!no_volume.is_empty()).then(|| {
+            let json = serde_json::to_string(&no_volume).expect("a list of words is JSON");
+            (NO_VOLUME_KEY, json)
+        });
         let known_after = known_after_ns.map(|ns| (KNOWN_AFTER_KEY, ns.to_string()));
         entries
             .into_iter()
             .chain(known_after)
+            .chain(no_volume)
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
     }
@@ -119,6 +133,10 @@ impl StreamMetadata {
                 request: serde_json::from_str(entry(REQUEST_KEY)?).ok()?,
                 producer: entry(PRODUCER_KEY)?.to_owned(),
                 known_after_ns: entry(KNOWN_AFTER_KEY).and_then(|ns| ns.parse().ok()),
+                no_volume: match entry(NO_VOLUME_KEY) {
+                    None => Vec::new(),
+                    Some(json) => serde_json::from_str(json).ok()?,
+                },
             })
         };
         read().ok_or(MetadataFault::Incomplete)

@@ -1,5 +1,6 @@
 //! Defines the report of a run: series names, counts per series, warnings and totals.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +37,9 @@ impl fmt::Display for SeriesName {
 
 /// The row counts of one series: rows read, and rows that each rule dropped.
 ///
-/// `rows = outside_window + outside_session + duplicates + candles` once the series is read to its
-/// end. Rows before the window count as outside of it, even if their candles are shown inside.
+/// `rows = outside_window + outside_session + empty + duplicates + candles` once the series is read
+/// to its end. Rows before the window count as outside of it, even if their candles are shown
+/// inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeriesReport {
@@ -55,6 +57,8 @@ pub struct SeriesReport {
     pub inside_window: u64,
     /// Rows that the session filter dropped.
     pub outside_session: u64,
+    /// Rows without a price, if the request drops them.
+    pub empty: Option<u64>,
     /// Rows dropped in favour of another row of the same timestamp.
     pub duplicates: u64,
     /// Timestamps whose rows differ in a value that is read.
@@ -69,6 +73,9 @@ pub struct SeriesReport {
     pub sorted: bool,
     /// The unit of each file with integer timestamps, if the request names a unit.
     pub timestamp_units: Vec<FileUnit>,
+    /// The columns that were read for each field, if the request leaves a choice. Several if files
+    /// differ, in name order.
+    pub columns: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The timestamp unit of a file.
@@ -106,6 +113,7 @@ impl SeriesReport {
             rows,
             inside_window: 0,
             outside_session: 0,
+            empty: None,
             duplicates: 0,
             conflicting_duplicates: 0,
             candles: 0,
@@ -113,6 +121,7 @@ impl SeriesReport {
             last_timestamp_ns: None,
             sorted: true,
             timestamp_units: Vec::new(),
+            columns: BTreeMap::new(),
         }
     }
 
@@ -263,7 +272,7 @@ impl Report {
 impl Serialize for SeriesReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut document = serializer.serialize_struct("SeriesReport", 14)?;
+        let mut document = serializer.serialize_struct("SeriesReport", 16)?;
         document.serialize_field("symbol", &self.symbol)?;
         document.serialize_field("timeframe", &self.timeframe)?;
         document.serialize_field("price_type", &self.price_type)?;
@@ -271,6 +280,9 @@ impl Serialize for SeriesReport {
         document.serialize_field("rows", &self.rows)?;
         document.serialize_field("outside_window", &self.outside_window())?;
         document.serialize_field("outside_session", &self.outside_session)?;
+        if let Some(empty) = self.empty {
+            document.serialize_field("empty", &empty)?;
+        }
         document.serialize_field("duplicates", &self.duplicates)?;
         document.serialize_field("conflicting_duplicates", &self.conflicting_duplicates)?;
         document.serialize_field("candles", &self.candles)?;
@@ -279,6 +291,9 @@ impl Serialize for SeriesReport {
         document.serialize_field("sorted", &self.sorted)?;
         if !self.timestamp_units.is_empty() {
             document.serialize_field("timestamp_units", &self.timestamp_units)?;
+        }
+        if !self.columns.is_empty() {
+            document.serialize_field("columns", &self.columns)?;
         }
         document.end()
     }

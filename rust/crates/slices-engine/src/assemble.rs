@@ -103,6 +103,7 @@ impl Assembler {
         for &column in &self.layout.columns {
             let array = match column {
                 Column::Value { group, .. } => made[group].values.next(),
+                Column::Absent { .. } => Some(self.absent(rows)),
                 Column::Valid { group } => made[group].valid.take(),
                 Column::Timestamp { group } => made[group].timestamps.take(),
             };
@@ -140,6 +141,16 @@ impl Assembler {
             valid: valid.map(|valid| Arc::new(BooleanArray::new(valid, None)) as ArrayRef),
             timestamps,
         }
+    }
+
+    /// A column without values. Readers rely on NaN under nulls.
+    fn absent(&self, rows: usize) -> ArrayRef {
+        let mut values = self.buffers.0.take(rows, f64::NAN);
+        values.fill(f64::NAN);
+        Arc::new(Float64Array::new(
+            values.into(),
+            Some(NullBuffer::new_null(rows)),
+        ))
     }
 
     /// The empty batch that seals the stream.

@@ -36,7 +36,7 @@ pub fn decode(request: &Request, options: &ReadOptions) -> Result<u64> {
                 scope.spawn(|| {
                     let mut values = 0;
                     while let Some(files) = next() {
-                        values += decode_series(&files, rules.of(files.role))?;
+                        values += decode_series(&files, rules.of(&files))?;
                     }
                     Ok(values)
                 })

@@ -1,9 +1,12 @@
 //! Finds the files of each series from the default layout or path templates, and explains missing
 //! files. Opens no file of this machine.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::input_list;
@@ -13,8 +16,8 @@ use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::SeriesName;
 use slices_core::request::{
-    MAX_SYMBOLS, PathTemplate, PriceType, Reading, Request, Symbols, TemplateFields, Timeframe,
-    check_timeline, owner, remote_scheme,
+    DEFAULT_TEMPLATES, MAX_SYMBOLS, PathTemplate, PriceType, Reading, Request, Symbols,
+    TemplateFields, Timeframe, check_timeline, decoded, encoded, owner, remote_scheme,
 };
 use slices_store::Storage;
 
@@ -71,7 +74,12 @@ struct FileLocator<'a> {
     /// For each template, the folder that its files must stay in.
     within: Vec<Option<Arc<Path>>>,
     places: Places<'a>,
+    /// The symbols of `key=value` folders, by template and price type.
+    encoded: RefCell<HashMap<(String, Option<PriceType>), EncodedSymbols>>,
 }
+
+/// Symbols, and the texts that encode them in names.
+type EncodedSymbols = Rc<BTreeMap<String, String>>;
 
 impl<'a> FileLocator<'a> {
     fn candles(
@@ -79,12 +87,8 @@ impl<'a> FileLocator<'a> {
         timeframe: &'a Timeframe,
         around: (bool, &'a Storage),
     ) -> Result<Self> {
-        let default = [
-            "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",
-            "{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet",
-        ];
         let template = request.path_template();
-        Self::new(request, timeframe, template, &default, around)
+        Self::new(request, timeframe, template, &DEFAULT_TEMPLATES, around)
     }
 
     fn indicators(request: &'a Request, around: (bool, &'a Storage)) -> Result<Self> {
@@ -136,6 +140,7 @@ impl<'a> FileLocator<'a> {
             within: templates.iter().map(within).collect(),
             templates,
             places: Places::new(storage),
+            encoded: RefCell::default(),
         })
     }
 
@@ -185,34 +190,138 @@ impl<'a> FileLocator<'a> {
         };
         let mut unfound: Vec<_> = series().collect();
         for template in &self.templates {
-            if template.has_star() {
-                let patterns = unfound
+            if template.encodes_symbol() {
+                let patterns = sides
                     .iter()
-                    .map(|(symbol, side)| template.pattern(self.fields(symbol, *side)));
+                    .map(|side| template.pattern(self.fields_of_any_symbol(*side)));
+                self.places.list(&patterns.collect::<Vec<_>>())?;
+            }
+            let mut spelled = Vec::with_capacity(unfound.len());
+            for (symbol, side) in unfound {
+                for text in self.texts(template, symbol, side)? {
+                    spelled.push((symbol, side, text));
+                }
+            }
+            if template.has_star() {
+                let patterns = spelled
+                    .iter()
+                    .map(|(_, side, text)| template.pattern(self.fields(text, *side)));
                 self.places.list(&patterns.collect::<Vec<_>>())?;
                 return Ok(());
             }
-            let path = |symbol: &str, side| PathBuf::from(template.path(self.fields(symbol, side)));
-            let paths: Vec<_> = unfound
+            let paths: Vec<_> = spelled
                 .iter()
-                .map(|(symbol, side)| path(symbol, *side))
+                .map(|(_, side, text)| PathBuf::from(template.path(self.fields(text, *side))))
                 .collect();
             if !self.places.open(&paths)? {
                 return Ok(());
             }
             let mut found = paths.iter().map(|path| self.places.may_exist(path));
-            unfound.retain(|_| !matches!(found.next(), Some(Ok(true))));
+            spelled.retain(|_| !matches!(found.next(), Some(Ok(true))));
+            unfound = spelled
+                .into_iter()
+                .map(|(symbol, side, _)| (symbol, side))
+                .collect();
+            unfound.dedup();
         }
         Ok(())
     }
 
-    fn fields<'f>(&'f self, symbol: &'f str, price_type: Option<PriceType>) -> TemplateFields<'f> {
+    /// The fields of a symbol, by the text that spells it.
+    fn fields<'f>(&'f self, text: &'f str, price_type: Option<PriceType>) -> TemplateFields<'f> {
         TemplateFields {
-            root: self.root,
-            symbol: Some(symbol),
-            timeframe: Some(self.timeframe.as_str()),
-            price_type,
+            symbol: Some(text),
+            ..self.fields_of_any_symbol(price_type)
         }
+    }
+
+    /// The texts that spell a symbol in names; usually one.
+    fn texts(
+        &self,
+        template: &PathTemplate,
+        symbol: &str,
+        price_type: Option<PriceType>,
+    ) -> Result<Vec<String>> {
+        if !template.encodes_symbol() {
+            return Ok(self.request.naming().texts(symbol));
+        }
+        if !self.places.can_list(Path::new(self.root)) {
+            let texts = self.request.naming().texts(symbol);
+            return Ok(texts.iter().map(|text| encoded(text)).collect());
+        }
+        let known = self.encoded_symbols(template, price_type)?;
+        Ok(known.get(symbol).into_iter().cloned().collect())
+    }
+
+    /// The symbols of `key=value` folders, and the texts that encode them.
+    fn encoded_symbols(
+        &self,
+        template: &PathTemplate,
+        price_type: Option<PriceType>,
+    ) -> Result<EncodedSymbols> {
+        let key = (template.as_str().to_owned(), price_type);
+        if let Some(known) = self.encoded.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let folders = template.through_symbol();
+        let fields = self.fields_of_any_symbol(price_type);
+        let mut symbols = BTreeMap::new();
+        for folder in self.places.matching_names(&folders.pattern(fields))? {
+            let readings = self.readings(&folders, &folder, fields);
+            if let Some(reading) = owner(&readings) {
+                self.add_symbol(template, &folder, &reading.symbol, &mut symbols)?;
+            }
+        }
+        let symbols = Rc::new(symbols);
+        self.encoded.borrow_mut().insert(key, symbols.clone());
+        Ok(symbols)
+    }
+
+    /// Adds the symbol that a text of a path spells. Another text must not spell it too.
+    fn add_symbol(
+        &self,
+        template: &PathTemplate,
+        path: &Path,
+        text: &str,
+        symbols: &mut BTreeMap<String, String>,
+    ) -> Result<()> {
+        let symbol = self.symbol(template, text).ok_or_else(|| {
+            let message = format!("the name {text:?} of a symbol is not percent-encoded UTF-8");
+            Error::input(Code::CorruptInput, message)
+                .at_file(path)
+                .with_hint("rename the folder")
+        })?;
+        let known = symbols.entry(symbol).or_insert_with(|| text.to_owned());
+        if known == text {
+            return Ok(());
+        }
+        let symbol = self.symbol(template, text).unwrap_or_default();
+        let message =
+            format!("ambiguous names: {known:?} and {text:?} both spell the symbol {symbol:?}");
+        Err(Error::input(Code::AmbiguousInput, message)
+            .at_file(path)
+            .at_symbol(&symbol)
+            .with_hint("rename one of them, or merge both"))
+    }
+
+    /// The symbol that a text in names spells. `None` if it is no UTF-8 when decoded.
+    fn symbol(&self, template: &PathTemplate, text: &str) -> Option<String> {
+        let text = self.decoded(template, text)?;
+        Some(self.request.naming().symbol(&text))
+    }
+
+    fn decoded<'t>(&self, template: &PathTemplate, text: &'t str) -> Option<Cow<'t, str>> {
+        if template.encodes_symbol() {
+            decoded(text).map(Cow::Owned)
+        } else {
+            Some(text.into())
+        }
+    }
+
+    /// How a text is named in messages.
+    fn shown(&self, template: &PathTemplate, text: &str) -> String {
+        self.symbol(template, text)
+            .unwrap_or_else(|| text.to_owned())
     }
 
     /// The files of a series, and the folder that they must stay in.
@@ -222,24 +331,37 @@ impl<'a> FileLocator<'a> {
         price_type: Option<PriceType>,
     ) -> Result<(Vec<PathBuf>, Option<Arc<Path>>)> {
         for (template, within) in self.templates.iter().zip(&self.within) {
-            let fields = self.fields(symbol, price_type);
-            let files = if template.has_star() {
-                let matching = self.places.matching(&template.pattern(fields))?;
-                self.own_files(template, symbol, price_type, matching)?
-            } else {
-                let path = PathBuf::from(template.path(fields));
-                if self.places.may_exist(&path)? {
-                    vec![path]
-                } else {
-                    Vec::new()
+            let mut files: Vec<PathBuf> = Vec::new();
+            for text in self.texts(template, symbol, price_type)? {
+                let found = self.files_of_text(template, &text, price_type)?;
+                if let (Some(one), Some(other)) = (files.first(), found.first()) {
+                    return Err(two_texts(symbol, one, other));
                 }
-            };
+                files.extend(found);
+            }
             if !files.is_empty() {
                 self.check_tables(template, &files)?;
                 return Ok((files, within.clone()));
             }
         }
         Ok((Vec::new(), None))
+    }
+
+    /// The files of a series whose symbol is spelled so.
+    fn files_of_text(
+        &self,
+        template: &PathTemplate,
+        text: &str,
+        price_type: Option<PriceType>,
+    ) -> Result<Vec<PathBuf>> {
+        let fields = self.fields(text, price_type);
+        if template.has_star() {
+            let matching = self.places.matching(&template.pattern(fields))?;
+            return self.own_files(template, text, price_type, matching);
+        }
+        let path = PathBuf::from(template.path(fields));
+        let exists = self.places.may_exist(&path)?;
+        Ok(exists.then_some(path).into_iter().collect())
     }
 
     /// Rejects templates that leave the end of a symbol open, even if only one file matches.
@@ -300,32 +422,40 @@ impl<'a> FileLocator<'a> {
             Ok(())
         };
         match symbols {
-            Some(symbols) => symbols.iter().try_for_each(|symbol| add(Some(symbol)))?,
+            Some(symbols) => {
+                for symbol in symbols {
+                    for text in self.texts(template, symbol, price_type)? {
+                        add(Some(&text))?;
+                    }
+                }
+            }
             None => add(None)?,
         }
         for most in [1, usize::MAX] {
             for (file, symbol, readings) in &candidates {
                 let other = readings.iter().take(most).find(|one| one.symbol != *symbol);
                 if let Some(other) = other {
-                    return Ok(Some((file.clone(), symbol.clone(), other.symbol.clone())));
+                    let (symbol, other) = (symbol.as_str(), other.symbol.as_str());
+                    let [symbol, other] = [symbol, other].map(|text| self.shown(template, text));
+                    return Ok(Some((file.clone(), symbol, other)));
                 }
             }
         }
         Ok(None)
     }
 
-    /// Keeps the matching files that belong to the symbol, and not to another one.
+    /// Keeps the matching files that belong to the symbol of a text, and not to another one.
     fn own_files(
         &self,
         template: &PathTemplate,
-        symbol: &str,
+        own_text: &str,
         price_type: Option<PriceType>,
         files: Vec<PathBuf>,
     ) -> Result<Vec<PathBuf>> {
-        let of_series = self.fields(symbol, price_type);
+        let of_series = self.fields(own_text, price_type);
         for file in &files {
             let text = file.to_str().unwrap_or_default();
-            let timeframe = self.timeframe.as_str();
+            let timeframe = self.request.naming().timeframe(self.timeframe.as_str());
             if let Some(other) = template.longer_timeframe(text, timeframe, of_series) {
                 let message = format!(
                     "ambiguous file name: it matches the timeframes {timeframe} and {other}"
@@ -343,13 +473,14 @@ impl<'a> FileLocator<'a> {
         for file in files {
             let readings = self.readings(template, &file, fields);
             match owner(&readings) {
-                Some(owner) if owner.symbol != symbol => {
+                Some(owner) if owner.symbol != own_text => {
                     // With all symbols, each file goes to its owner. A user who names one symbol
                     // may want rows of the other file too.
                     if *self.request.symbols() != Symbols::All {
+                        let texts = [own_text, owner.symbol.as_str()];
+                        let [symbol, other] = texts.map(|text| self.shown(template, text));
                         let message = format!(
-                            "ambiguous file name: it matches the symbols {symbol} and {}, and belongs to the latter",
-                            owner.symbol
+                            "ambiguous file name: it matches the symbols {symbol} and {other}, and belongs to the latter"
                         );
                         return Err(Error::input(Code::AmbiguousInput, message)
                             .at_file(&file)
@@ -357,10 +488,7 @@ impl<'a> FileLocator<'a> {
                                 "put the text after the symbol into the path template, or list the \
                                  files with ",
                                 Setting::Inputs,
-                                format!(
-                                    "; if {} is not a symbol, describe symbols with ",
-                                    owner.symbol
-                                ),
+                                format!("; if {other} is not a symbol, describe symbols with "),
                                 Setting::SymbolPattern,
                                 ", such as [A-Z]+",
                             ]));
@@ -384,7 +512,10 @@ impl<'a> FileLocator<'a> {
         };
         let mut readings = template.readings(path, fields);
         if let Some(pattern) = self.request.symbol_pattern() {
-            readings.retain(|reading| pattern.matches(&reading.symbol));
+            readings.retain(|reading| {
+                let text = self.decoded(template, &reading.symbol);
+                text.is_some_and(|text| pattern.matches(&text))
+            });
         }
         readings
     }
@@ -393,7 +524,7 @@ impl<'a> FileLocator<'a> {
         TemplateFields {
             root: self.root,
             symbol: None,
-            timeframe: Some(self.timeframe.as_str()),
+            timeframe: Some(self.request.naming().timeframe(self.timeframe.as_str())),
             price_type,
         }
     }
@@ -476,6 +607,9 @@ impl<'a> FileLocator<'a> {
         // The names come from the disk and follow the same rules as names in a request.
         let checked = Request::builder(self.request.data())
             .symbols(symbols.clone())
+            .path_template(self.request.path_template().cloned())
+            .price_types(self.request.price_types().iter().copied().take(1))
+            .naming(self.request.naming().clone())
             .build();
         checked.map_err(|error| {
             let refused = Error::input(error.code(), error.message()).with_hint(hint![
@@ -492,18 +626,22 @@ impl<'a> FileLocator<'a> {
 
     /// Symbols with a file of the timeframe and of any of the price types.
     fn found_symbols(&self, price_types: &[PriceType]) -> Result<BTreeSet<String>> {
-        let mut symbols = BTreeSet::new();
+        let mut all = BTreeSet::new();
         for &price_type in price_types {
             for template in &self.templates {
+                let mut symbols = BTreeMap::new();
                 let fields = self.fields_of_any_symbol(Some(price_type));
                 let files = self.places.matching(&template.pattern(fields))?;
                 for file in files {
                     let readings = self.readings(template, &file, fields);
-                    symbols.extend(owner(&readings).map(|reading| reading.symbol.clone()));
+                    if let Some(reading) = owner(&readings) {
+                        self.add_symbol(template, &file, &reading.symbol, &mut symbols)?;
+                    }
                 }
+                all.extend(symbols.into_keys());
             }
         }
-        Ok(symbols)
+        Ok(all)
     }
 
     /// The error for a series without a file, by the first missing part.
@@ -512,7 +650,9 @@ impl<'a> FileLocator<'a> {
             return Ok(error.at_series(symbol, price_type));
         }
         let timeframe = self.timeframe;
-        let expected = PathBuf::from(self.templates[0].path(self.fields(symbol, price_type)));
+        let texts = self.texts(&self.templates[0], symbol, price_type)?;
+        let text = texts.first().map_or(symbol, String::as_str);
+        let expected = PathBuf::from(self.templates[0].path(self.fields(text, price_type)));
         let Some(price_type) = price_type else {
             let message = format!("symbol {symbol} has no indicators of timeframe {timeframe}");
             return Ok(Error::input(Code::TimeframeNotFound, message)
@@ -523,7 +663,10 @@ impl<'a> FileLocator<'a> {
                     Setting::IndicatorTemplate
                 ]));
         };
-        let error = if self.any_file(symbol, Some(timeframe.as_str()))? {
+        let error = if self.any_file(
+            symbol,
+            Some(self.request.naming().timeframe(timeframe.as_str())),
+        )? {
             Error::input(
                 Code::InvalidPriceType,
                 format!(
@@ -573,14 +716,16 @@ impl<'a> FileLocator<'a> {
         }
         for template in &self.templates {
             for price_type in PriceType::ALL {
-                let pattern = template.pattern(TemplateFields {
-                    root: self.root,
-                    symbol: Some(symbol),
-                    timeframe,
-                    price_type: Some(price_type),
-                });
-                if !self.places.matching(&pattern)?.is_empty() {
-                    return Ok(true);
+                for text in self.texts(template, symbol, Some(price_type))? {
+                    let pattern = template.pattern(TemplateFields {
+                        root: self.root,
+                        symbol: Some(&text),
+                        timeframe,
+                        price_type: Some(price_type),
+                    });
+                    if !self.places.matching(&pattern)?.is_empty() {
+                        return Ok(true);
+                    }
                 }
             }
         }
@@ -628,6 +773,18 @@ impl<'a> FileLocator<'a> {
             format!("did you mean {}?", names.join(" or "))
         }
     }
+}
+
+/// The error for a symbol that two texts spell.
+fn two_texts(symbol: &str, one: &Path, other: &Path) -> Error {
+    let message = format!(
+        "ambiguous names: {} and {} both spell the symbol {symbol:?}",
+        one.display(),
+        other.display()
+    );
+    Error::input(Code::AmbiguousInput, message)
+        .at_file(other)
+        .with_hint("rename one of them, or merge both")
 }
 
 /// The error for a file of a table format.

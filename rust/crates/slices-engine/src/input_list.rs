@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::places::open_objects;
 use crate::series_files::{FileEntry, ListedFile, Resolved, Role, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
+use slices_core::hint::{Setting, hint};
 use slices_core::report::SeriesName;
 use slices_core::request::{
     ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_readable,
@@ -339,14 +340,21 @@ fn entry(
             .with_hint("choose from timestamp, open, high, low, close and volume"));
     }
     for (field, column) in &document.columns {
-        if column.is_empty() {
+        if column.is_empty() && field != "volume" {
             let message = format!("invalid list of inputs: the column name for {field:?} is empty");
             return Err(Error::input(Code::CorruptInput, message)
                 .with_hint("leave the field out or name its column"));
         }
-        let asked = request.columns().renaming(field);
-        if let Some(asked) = asked.filter(|asked| *asked != column) {
-            return Err(contradiction("columns", &path, asked, column));
+        let asked = request.columns().given(name.price_type, field);
+        if let Some(asked) = asked.filter(|asked| !asked.accepts(column)) {
+            return Err(contradiction("columns", &path, asked.first(), column));
+        }
+        if column.is_empty() && asked.is_none() {
+            let message =
+                "the list of inputs says that the files have no volume, the request does not";
+            return Err(Error::usage(message)
+                .at_file(&path)
+                .with_hint(hint!["request it with ", Setting::Columns.to("volume="),]));
         }
     }
     let zone = match &document.zone {

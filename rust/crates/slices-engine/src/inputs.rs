@@ -103,7 +103,7 @@ pub fn inputs(request: &Request, options: &ReadOptions) -> Result<InputList> {
         &storage,
     );
     let listed = resolved.series.iter().map(|files| {
-        let documents = series::inputs(files, rules.of(files.role))?;
+        let documents = series::inputs(files, rules.of(files))?;
         let absolute = documents.into_iter().map(|mut document| {
             if remote_scheme(&document.path).is_some() {
                 return Ok(document);

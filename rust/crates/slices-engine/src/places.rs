@@ -1,7 +1,7 @@
 //! Looks for the files of a request: on the disk, or in the storage that their names name.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -110,34 +110,87 @@ impl<'a> Places<'a> {
     }
 
     fn matching_files(&self, pattern: &PathPattern) -> Result<Vec<PathBuf>> {
-        let mut paths: Vec<PathBuf> = vec![PathBuf::new()];
-        for (depth, part) in pattern.parts.iter().enumerate() {
-            if let Some(name) = part.literal() {
-                for path in &mut paths {
-                    // The name before the first slash of an absolute path is empty.
-                    path.push(if depth == 0 && name.is_empty() {
-                        "/"
-                    } else {
-                        name
-                    });
-                }
-                continue;
-            }
-            let mut found = Vec::new();
-            for folder in &paths {
-                for name in names_in(folder)? {
-                    if part.matches(name.as_bytes()) {
-                        found.push(folder.join(name));
-                    }
-                }
-            }
-            paths = found;
-        }
+        let mut paths = matching_paths(pattern)?;
         paths.retain(|path| self.may_exist(path).unwrap_or(true) && !path.is_dir());
-        paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
         Ok(paths)
     }
 
+    /// The folders and files that a pattern matches, in name order. Of objects, the beginnings of
+    /// their names.
+    pub fn matching_names(&self, pattern: &PathPattern) -> Result<Vec<PathBuf>> {
+        let folder = folder_of(pattern);
+        if remote_scheme(&folder).is_none() {
+            return matching_paths(pattern);
+        }
+        let listed = self.storage.list(&folder)?;
+        let mut found = BTreeSet::new();
+        for object in listed.iter() {
+            let names: Vec<_> = object
+                .path
+                .to_str()
+                .unwrap_or_default()
+                .split('/')
+                .collect();
+            let beginnings = (1..=names.len()).map(|end| &names[..end]);
+            let matching = beginnings.filter(|names| pattern.matches(names));
+            found.extend(matching.map(|names| PathBuf::from(names.join("/"))));
+        }
+        Ok(found.into_iter().collect())
+    }
+}
+
+/// The paths on this machine that a pattern matches, in name order.
+fn matching_paths(pattern: &PathPattern) -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = vec![PathBuf::new()];
+    for (depth, part) in pattern.parts.iter().enumerate() {
+        if part.is_any_depth() {
+            let mut folders = Vec::new();
+            for path in paths {
+                add_folders(path, &mut folders)?;
+            }
+            paths = folders;
+            continue;
+        }
+        if let Some(name) = part.literal() {
+            for path in &mut paths {
+                // The name before the first slash of an absolute path is empty.
+                path.push(if depth == 0 && name.is_empty() {
+                    "/"
+                } else {
+                    name
+                });
+            }
+            continue;
+        }
+        let mut found = Vec::new();
+        for folder in &paths {
+            for name in names_in(folder)? {
+                if part.matches(name.as_bytes()) {
+                    found.push(folder.join(name));
+                }
+            }
+        }
+        paths = found;
+    }
+    paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    paths.dedup();
+    Ok(paths)
+}
+
+/// Adds a folder, and those below it. As in shells, hidden ones and links are left out.
+fn add_folders(folder: PathBuf, found: &mut Vec<PathBuf>) -> Result<()> {
+    for name in names_in(&folder)? {
+        let below = folder.join(&name);
+        let is_folder = fs::symlink_metadata(&below).is_ok_and(|metadata| metadata.is_dir());
+        if is_folder && !name.as_bytes().starts_with(b".") {
+            add_folders(below, found)?;
+        }
+    }
+    found.push(folder);
+    Ok(())
+}
+
+impl Places<'_> {
     /// The table that a folder lies in, with links resolved, if any: its folder and format.
     pub fn table_around(&self, folder: &Path) -> Result<Option<(PathBuf, &'static str)>> {
         let folder = match remote_scheme(folder) {

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use slices_core::error::{Error, Result};
+use slices_core::request::{ColumnChoice, Scales};
 use slices_store::Storage;
 
-use crate::columns::float64;
+use crate::numbers::float64;
 use crate::{
     ColumnCursor, FileColumn, FileContents, FileOptions, FileRanges, Opened, SeriesFile, StaysOpen,
-    TimeRules,
+    TimeRules, ValueColumn,
 };
 
 /// Rows that are decoded at a time, as a run does.
@@ -21,8 +22,11 @@ fn open(path: &Path, column: &str) -> Result<Box<SeriesFile>> {
         path,
         within: None,
         contents: FileContents::Indicators,
-        timestamp: "UTC time",
-        values: &[column.to_owned()],
+        timestamp: &ColumnChoice::of("UTC time"),
+        values: &[ValueColumn {
+            choice: ColumnChoice::of(column),
+            scales: Scales::default(),
+        }],
         time: &Arc::new(TimeRules::of_instants()),
         unit: None,
         zone: None,

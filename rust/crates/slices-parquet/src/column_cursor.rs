@@ -12,12 +12,14 @@ use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::arrays::ArrayBatches;
-use super::columns::{Column, float64, stored_numbers};
+use super::columns::{Column, stored_numbers};
 use super::file::PositionedFile;
 use super::fixed_width::{ColumnRead, FixedWidth, FixedWidthColumn};
+use super::numbers::{Numbers, numbers};
 use super::pages::{footer_chunk_bytes, open_chunk_bytes};
 use super::parquet_file::{ParquetFile, RowRange};
 use slices_core::error::{Error, Result};
+use slices_core::request::Scale;
 
 /// Number of rows per array that the library decodes.
 const ARRAY_ROWS: usize = 4_096;
@@ -137,23 +139,26 @@ pub trait ColumnValue: FixedWidth + ArrowNativeType {
     /// The physical type that stores it unchanged.
     const PHYSICAL_TYPE: PhysicalType;
 
-    /// The values of a decoded array. Values under nulls are arbitrary.
-    fn from_array(array: &ArrayRef) -> ScalarBuffer<Self>;
+    /// The values of a decoded array, and the text that ends them early if it is no number. Values
+    /// under nulls are arbitrary.
+    fn from_array(array: &ArrayRef, scale: Option<Scale>) -> (ScalarBuffer<Self>, Option<String>);
 }
 
 impl ColumnValue for f64 {
     const PHYSICAL_TYPE: PhysicalType = PhysicalType::DOUBLE;
 
-    fn from_array(array: &ArrayRef) -> ScalarBuffer<Self> {
-        float64(array)
+    fn from_array(array: &ArrayRef, scale: Option<Scale>) -> (ScalarBuffer<Self>, Option<String>) {
+        let Numbers { values, fault } = numbers(array, scale);
+        (values, fault)
     }
 }
 
 impl ColumnValue for i64 {
     const PHYSICAL_TYPE: PhysicalType = PhysicalType::INT64;
 
-    fn from_array(array: &ArrayRef) -> ScalarBuffer<Self> {
-        stored_numbers(array).expect("64-bit columns of timestamps hold numbers")
+    fn from_array(array: &ArrayRef, _: Option<Scale>) -> (ScalarBuffer<Self>, Option<String>) {
+        let values = stored_numbers(array).expect("64-bit columns of timestamps hold numbers");
+        (values, None)
     }
 }
 
@@ -187,6 +192,8 @@ enum Decoder<T: ColumnValue> {
         decoded: ScalarBuffer<T>,
         /// The index of the first null in `decoded`.
         first_null: Option<usize>,
+        /// The text after the last of them that is no number.
+        fault: Option<String>,
     },
 }
 
@@ -309,16 +316,24 @@ impl<T: ColumnValue> ColumnCursor<T> {
                     batches,
                     decoded,
                     first_null,
+                    fault,
                 } => {
-                    if decoded.is_empty() {
+                    if decoded.is_empty() && fault.is_none() {
                         let Some(batch) = open.guarded(|| batches.next())? else {
                             let decoded = range.skip + self.read;
                             return Err(file.fewer_rows(decoded, range.skip + range.rows));
                         };
                         let array = batch.column(0);
-                        *decoded = T::from_array(array);
+                        let scale = self.column.of(file).scale;
+                        (*decoded, *fault) = T::from_array(array, scale);
                         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
                         *first_null = nulls.and_then(|nulls| nulls.iter().position(|valid| !valid));
+                    }
+                    if decoded.is_empty()
+                        && let Some(text) = fault
+                    {
+                        let row = file.row_of(range.row_group, range.skip + self.read);
+                        return Err(file.not_a_number(self.column.of(file), row, text));
                     }
                     let rows = into.len().min(decoded.len());
                     into[..rows].copy_from_slice(&decoded[..rows]);
@@ -387,6 +402,7 @@ impl<T: ColumnValue> ColumnCursor<T> {
             batches: Box::new(file.arrays(open, &leaves, &[left], ARRAY_ROWS)),
             decoded: ScalarBuffer::from(Vec::new()),
             first_null: None,
+            fault: None,
         }
     }
 

@@ -1,13 +1,13 @@
-//! Finds the columns of an input file, checks their types, and converts decoded values to float64.
+//! Finds the columns of an input file, checks their types, and gives decoded timestamps and texts
+//! as numbers and bytes.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType,
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
+    ArrowPrimitiveType, DataType, Date32Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema,
     TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
@@ -20,7 +20,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 
 use slices_core::error::{Code, Error, Result};
-use slices_core::hint::{Hint, HintPart, Setting};
+use slices_core::hint::{Hint, HintPart, Setting, hint};
+use slices_core::request::{ColumnChoice, Scale, Scales};
 use slices_core::units::NANOSECONDS_PER_DAY;
 
 /// A column of the file that is read.
@@ -28,6 +29,17 @@ use slices_core::units::NANOSECONDS_PER_DAY;
 pub(super) struct Column {
     pub name: String,
     pub leaf: usize,
+    /// The factor of its numbers; `None` for 1, and for timestamps.
+    pub scale: Option<Scale>,
+}
+
+/// The column of a value, and the factors of its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueColumn {
+    /// Which column it is.
+    pub choice: ColumnChoice,
+    /// The factors of its numbers, by the type in which they are stored.
+    pub scales: Scales,
 }
 
 /// Decodes timestamps in seconds. Parquet has no such unit, and some writers store the type only in
@@ -111,20 +123,82 @@ impl FileContents {
     }
 }
 
+/// The column that a request means in a file.
+///
+/// # Errors
+///
+/// [`Code::AmbiguousInput`] if several have one of its usual names.
+pub(super) fn chosen_name<'a>(
+    path: &Path,
+    schema: &'a Schema,
+    choice: &'a ColumnChoice,
+    is_right: fn(&DataType) -> bool,
+    other: Vec<HintPart>,
+) -> Result<&'a str> {
+    let has = |name: &str| schema.fields().iter().any(|field| field.name() == name);
+    let usual = match choice {
+        ColumnChoice::Named(names) => {
+            let found = names.iter().find(|name| has(name));
+            return Ok(found.map_or_else(|| choice.first(), String::as_str));
+        }
+        ColumnChoice::Usual(usual) if !has(usual.name) => usual,
+        ColumnChoice::Usual(_) | ColumnChoice::Absent => return Ok(choice.first()),
+    };
+    let of_name = |name: &str| {
+        let mut others = usual.others.iter();
+        others.any(|other| other.eq_ignore_ascii_case(name))
+    };
+    let fields = schema.fields().iter();
+    let named: Vec<_> = fields.filter(|field| of_name(field.name())).collect();
+    let mut fitting = named.iter().filter(|field| is_right(field.data_type()));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), Some(other_one)) if one.name() != other_one.name() => {
+            let (one, another) = (one.name(), other_one.name());
+            let message = format!(
+                "ambiguous columns: the file has no column {:?}, and {one:?} and {another:?} may \
+                 both stand for it",
+                usual.name
+            );
+            Err(Error::input(Code::AmbiguousInput, message)
+                .at_file(path)
+                .at_column(one)
+                .with_hint(Hint::new(other)))
+        }
+        (Some(one), _) => Ok(one.name()),
+        (None, _) => Ok(named.first().map_or(usual.name, |field| field.name())),
+    }
+}
+
+/// The kinds of columns that a field may have.
+#[derive(Clone, Copy)]
+pub(super) struct Expected {
+    pub is_right: fn(&DataType) -> bool,
+    /// In words.
+    pub what: &'static str,
+}
+
+/// Finds a column, and checks its type.
+///
+/// # Errors
+///
+/// [`Code::SchemaMismatch`] if it is missing, of another type or nested.
 pub(super) fn find_column(
     path: &Path,
     metadata: &ArrowReaderMetadata,
-    name: &str,
-    is_right: fn(&DataType) -> bool,
-    expected: &str,
+    column: &ValueColumn,
+    Expected {
+        is_right,
+        what: expected,
+    }: Expected,
     other: Vec<HintPart>,
 ) -> Result<Column> {
+    let schema: &Schema = metadata.schema();
+    let name = chosen_name(path, schema, &column.choice, is_right, other.clone())?;
     let mismatch = |message: String| {
         Error::input(Code::SchemaMismatch, message)
             .at_file(path)
             .at_column(name)
     };
-    let schema: &Schema = metadata.schema();
     let mut fields = schema.fields().iter().filter(|field| field.name() == name);
     let Some(field) = fields.next() else {
         let names: Vec<_> = schema
@@ -132,15 +206,13 @@ pub(super) fn find_column(
             .iter()
             .map(|field| field.name().as_str())
             .collect();
-        return Err(
-            mismatch(format!("the column {name:?} is missing")).with_hint(Hint::new(
-                [
-                    vec![format!("the file has the columns {names:?}; ").into()],
-                    other,
-                ]
-                .concat(),
-            )),
-        );
+        return Err(mismatch(missing(&column.choice)).with_hint(Hint::new(
+            [
+                vec![format!("the file has the columns {names:?}; ").into()],
+                other,
+            ]
+            .concat(),
+        )));
     };
     if fields.next().is_some() {
         return Err(mismatch(format!(
@@ -170,46 +242,42 @@ pub(super) fn find_column(
                 "the column {name:?} is nested, expected {expected}"
             ))
         })?;
+    let scale = match field.data_type() {
+        integer if integer.is_integer() => column.scales.integers,
+        DataType::FixedSizeBinary(width) => {
+            let scale = match width {
+                8 => column.scales.bytes_8,
+                _ => column.scales.bytes_16,
+            };
+            let unknown = || {
+                mismatch(format!(
+                    "the column {name:?} holds binary numbers of {width} bytes, whose scale is unknown"
+                ))
+                .with_hint(hint![
+                    "give the scale of prices with ",
+                    Setting::PriceScale.to("1e-9"),
+                    ", and that of the volume with ",
+                    Setting::VolumeScale
+                ])
+            };
+            Some(scale.ok_or_else(unknown)?)
+        }
+        _ => None,
+    };
     Ok(Column {
         name: name.to_owned(),
         leaf,
+        scale,
     })
 }
 
-/// Converts a numeric column to float64, each value to the nearest double; null becomes NaN.
-pub(super) fn float64(column: &ArrayRef) -> ScalarBuffer<f64> {
-    match column.data_type() {
-        DataType::Float64 => {
-            let column = column.as_primitive::<Float64Type>();
-            if column.null_count() == 0 {
-                return column.values().clone();
-            }
-            converted(column, |value| value)
+/// What to say of a column that no file column matches.
+fn missing(choice: &ColumnChoice) -> String {
+    match choice {
+        ColumnChoice::Named(names) if names.len() > 1 => {
+            format!("all of the columns {names:?} are missing")
         }
-        DataType::Float32 => converted(column.as_primitive::<Float32Type>(), f64::from),
-        DataType::Float16 => converted(column.as_primitive::<Float16Type>(), f64::from),
-        DataType::Int8 => converted(column.as_primitive::<Int8Type>(), f64::from),
-        DataType::Int16 => converted(column.as_primitive::<Int16Type>(), f64::from),
-        DataType::Int32 => converted(column.as_primitive::<Int32Type>(), f64::from),
-        DataType::UInt8 => converted(column.as_primitive::<UInt8Type>(), f64::from),
-        DataType::UInt16 => converted(column.as_primitive::<UInt16Type>(), f64::from),
-        DataType::UInt32 => converted(column.as_primitive::<UInt32Type>(), f64::from),
-        // `as` rounds to the nearest double, ties to even.
-        DataType::Int64 => converted(column.as_primitive::<Int64Type>(), |value| value as f64),
-        DataType::UInt64 => converted(column.as_primitive::<UInt64Type>(), |value| value as f64),
-        DataType::Decimal256(precision, scale) => {
-            let (precision, scale) = (*precision, *scale);
-            converted(column.as_primitive::<Decimal256Type>(), |value| {
-                parsed_decimal(&Decimal256Type::format_decimal(value, precision, scale))
-            })
-        }
-        DataType::Decimal128(precision, scale) => {
-            let (precision, scale) = (*precision, *scale);
-            converted(column.as_primitive::<Decimal128Type>(), |value| {
-                decimal128(value, precision, scale)
-            })
-        }
-        other => unreachable!("opening the file rejects {other}"),
+        _ => format!("the column {:?} is missing", choice.first()),
     }
 }
 
@@ -283,46 +351,6 @@ pub(super) fn bytes(column: &ArrayRef) -> Vec<Option<&[u8]>> {
     }
 }
 
-fn converted<T: ArrowPrimitiveType>(
-    column: &PrimitiveArray<T>,
-    convert: impl Fn(T::Native) -> f64,
-) -> ScalarBuffer<f64> {
-    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => column
-            .values()
-            .iter()
-            .map(|&value| convert(value))
-            .collect(),
-        Some(nulls) => column
-            .values()
-            .iter()
-            .zip(nulls)
-            .map(|(&value, valid)| if valid { convert(value) } else { f64::NAN })
-            .collect(),
-    }
-}
-
-/// The double nearest to `value / 10^scale`.
-fn decimal128(value: i128, precision: u8, scale: i8) -> f64 {
-    // Both operands are exact doubles here, and IEEE division rounds correctly.
-    const EXACT_POWERS: [f64; 23] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-        1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-    ];
-    const EXACT_INTEGERS: i128 = 1 << f64::MANTISSA_DIGITS;
-    let power = usize::try_from(scale)
-        .ok()
-        .and_then(|scale| EXACT_POWERS.get(scale));
-    match power {
-        Some(power) if (-EXACT_INTEGERS..=EXACT_INTEGERS).contains(&value) => value as f64 / power,
-        _ => parsed_decimal(&Decimal128Type::format_decimal(value, precision, scale)),
-    }
-}
-
-fn parsed_decimal(text: &str) -> f64 {
-    text.parse().expect("a formatted decimal is a number")
-}
-
 pub(super) fn nanoseconds_per_unit(data_type: &DataType) -> Option<i64> {
     match data_type {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => Some(1),
@@ -366,39 +394,5 @@ pub(super) fn own_zone(metadata: &ArrowReaderMetadata, column: &str) -> Option<S
     match embedded.field_with_name(column).ok()?.data_type() {
         DataType::Timestamp(_, zone) => zone.as_ref().map(ToString::to_string),
         _ => None,
-    }
-}
-
-pub(super) fn is_number(data_type: &DataType) -> bool {
-    data_type.is_integer()
-        || data_type.is_floating()
-        || matches!(
-            data_type,
-            DataType::Decimal128(..) | DataType::Decimal256(..)
-        )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimals_become_the_nearest_double() {
-        // 0.1 + 0.2 as decimals; scale 22 and 53 bits are the limits of the fast path.
-        assert_eq!(decimal128(3, 10, 1), 0.3);
-        assert_eq!(decimal128(-112_345, 10, 5), -1.123_45);
-        assert_eq!(decimal128(1 << 53, 20, 0), 9_007_199_254_740_992.0);
-        for (value, scale) in [
-            ((1_i128 << 53) + 1, 3),
-            (123_456_789_012_345_678_901_234_567_i128, 20),
-            (7, 30),
-            (-7, -3),
-        ] {
-            let text = Decimal128Type::format_decimal(value, 38, scale);
-            assert_eq!(
-                decimal128(value, 38, scale),
-                text.parse::<f64>().expect("a number")
-            );
-        }
     }
 }

@@ -8,7 +8,8 @@ use parquet::file::statistics::Statistics;
 
 use super::ParquetFile;
 use super::arrays::ArrayBatches;
-use super::columns::{Column, bytes, float64, integers};
+use super::columns::{Column, bytes, integers};
+use super::numbers::float64;
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 
@@ -176,6 +177,7 @@ impl ParquetFile {
             Some(Column {
                 name: field.name().clone(),
                 leaf,
+                scale: None,
             })
         });
         found.collect()

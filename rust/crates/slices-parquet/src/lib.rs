@@ -20,6 +20,7 @@ mod fixed_width;
 mod formats;
 mod instruments;
 mod limits;
+mod numbers;
 mod page_header;
 mod page_index;
 mod pages;
@@ -38,7 +39,7 @@ mod varint;
 
 pub use self::clock::{Part, TimeRules};
 pub use self::column_cursor::{ColumnCursor, FileColumn, FileRanges, LastRange};
-pub use self::columns::FileContents;
+pub use self::columns::{FileContents, ValueColumn};
 pub use self::file::check_within;
 pub use self::instruments::Instruments;
 pub use self::parquet_file::{FileOptions, ParquetFile, RowRange, StaysOpen};

@@ -12,17 +12,19 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::arrays::ArrayBatches;
 use super::clock::TimeRules;
 use super::columns::{
-    Column, FileContents, find_column, is_number, is_time, is_timestamp, with_seconds,
+    Column, Expected, FileContents, ValueColumn, chosen_name, find_column, is_time, is_timestamp,
+    with_seconds,
 };
 use super::file::{
     FileEnd, InputFile, OpenFile, PositionedFile, damaged, is_out_of_descriptors, open_file,
 };
 use super::formats::{ENCRYPTED, TELLING_BYTES, format_of};
 use super::limits::{ROWS_PER_BYTE_MAX, check_footer};
+use super::numbers;
 use super::page_index::Pages;
 use super::recent_files::RecentFiles;
 use slices_core::error::{Code, Error, Result};
-use slices_core::request::{TimestampUnit, Zone};
+use slices_core::request::{ColumnChoice, Scales, TimestampUnit, Zone};
 use slices_store::Storage;
 
 /// The file to read, and how to read it.
@@ -34,10 +36,10 @@ pub struct FileOptions<'a> {
     pub within: Option<&'a Arc<Path>>,
     /// The content of the file.
     pub contents: FileContents,
-    /// The name of the column of timestamps.
-    pub timestamp: &'a str,
-    /// The names of the columns of numbers.
-    pub values: &'a [String],
+    /// The column of timestamps.
+    pub timestamp: &'a ColumnChoice,
+    /// The columns of numbers.
+    pub values: &'a [ValueColumn],
     /// The rules that convert its timestamps.
     pub time: &'a Arc<TimeRules>,
     /// The unit of timestamps that are integers.
@@ -92,6 +94,18 @@ pub struct ParquetFile {
     pub(super) values: Vec<Column>,
 }
 
+/// The columns of timestamps that candles may have.
+const OF_CANDLES: Expected = Expected {
+    is_right: is_time,
+    what: "a timestamp, date, text or integer",
+};
+
+/// The columns of timestamps of other files.
+const OF_INSTANTS: Expected = Expected {
+    is_right: is_timestamp,
+    what: "a timestamp or date32",
+};
+
 /// The content of a footer.
 pub(super) enum Footer {
     Rows(ParquetFile),
@@ -114,7 +128,8 @@ impl ParquetFile {
         let file = opened_with(recent.as_deref(), || {
             open_file(path, options.within.map(Arc::as_ref), options.storage)
         })?;
-        let timestamp = options.timestamp;
+        let of_candles = options.time.timeframe.is_some();
+        let times = if of_candles { OF_CANDLES } else { OF_INSTANTS };
         let metadata = file.guarded(|| {
             // Skip the embedded Arrow schema, which would only add one unit and a zone. Without it,
             // timestamps keep their stored unit, and dictionaries become plain values.
@@ -123,8 +138,7 @@ impl ParquetFile {
             if check_footer(&end)? {
                 return Ok(None);
             }
-            let metadata = ArrowReaderMetadata::load(&end, options)?;
-            with_seconds(metadata, timestamp).map(Some)
+            ArrowReaderMetadata::load(&end, options).map(Some)
         });
         let metadata = metadata.map_err(|error| other_format(&file).unwrap_or(error))?;
         let Some(metadata) = metadata else {
@@ -143,26 +157,25 @@ impl ParquetFile {
             }
             return Ok(Footer::NoRows(file.input().clone(), metadata));
         }
-        let of_candles = options.time.timeframe.is_some();
-        let timestamp_column = find_column(
-            path,
-            &metadata,
-            timestamp,
-            if of_candles { is_time } else { is_timestamp },
-            if of_candles {
-                "a timestamp, date, text or integer"
-            } else {
-                "a timestamp or date32"
-            },
-            options.contents.other_timestamp(),
-        )?;
-        let number = "an integer, float or decimal";
+        let timestamp = ValueColumn {
+            choice: options.timestamp.clone(),
+            scales: Scales::default(),
+        };
+        let other = || options.contents.other_timestamp();
+        let (schema, choice) = (metadata.schema().clone(), &timestamp.choice);
+        let name = chosen_name(path, &schema, choice, times.is_right, other())?;
+        let metadata = file.guarded(|| with_seconds(metadata, name))?;
+        let timestamp = find_column(path, &metadata, &timestamp, times, other())?;
+        let number = match options.contents {
+            FileContents::Candles => numbers::OF_CANDLES,
+            FileContents::Indicators | FileContents::Sessions => numbers::OF_INDICATORS,
+        };
         let values = options
             .values
             .iter()
-            .map(|name| {
+            .map(|column| {
                 let other = options.contents.other_value();
-                find_column(path, &metadata, name, is_number, number, other)
+                find_column(path, &metadata, column, number, other)
             })
             .collect::<Result<_>>()?;
         let opened = Self {
@@ -172,7 +185,7 @@ impl ParquetFile {
             recent,
             pages: Mutex::default(),
             metadata,
-            timestamp: timestamp_column,
+            timestamp,
             values,
         };
         opened.check_row_counts()?;
@@ -307,6 +320,20 @@ impl ParquetFile {
         self.corrupt(format!(
             "the file holds fewer rows than its footer declares ({decoded} of {expected})"
         ))
+    }
+
+    /// The error for a text that is no number.
+    pub(super) fn not_a_number(&self, column: &Column, row: u64, text: &str) -> Error {
+        self.corrupt(format!("invalid number {text:?}"))
+            .at_row(row)
+            .at_column(&column.name)
+            .with_hint("correct the row: a number is decimal, such as 1.25 or 125e-2, or NaN")
+    }
+
+    /// The row of the file at a place in a row group.
+    pub(super) fn row_of(&self, row_group: usize, place: usize) -> u64 {
+        let before = self.row_group_rows().take(row_group);
+        (before.sum::<usize>() + place) as u64
     }
 
     pub(super) fn corrupt(&self, message: impl Into<String>) -> Error {

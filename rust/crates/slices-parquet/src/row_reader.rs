@@ -9,24 +9,24 @@ use parquet::basic::Type as PhysicalType;
 use super::arrays::ArrayBatches;
 use super::clock::StoredTime;
 use super::column_cursor::{ColumnCursor, FileColumn, FileRanges, LastRange};
-use super::columns::float64;
 use super::file::PositionedFile;
+use super::numbers::numbers;
 use super::parquet_file::{ParquetFile, RowRange};
 use super::series_file::SeriesFile;
 use super::time_column::{Ticks, TimeColumn};
 use slices_core::candle::VALUES_PER_CANDLE;
 use slices_core::error::Result;
 
-/// The places of open, high, low, close and volume among the columns of numbers of a file.
-pub type CandlePlaces = [usize; VALUES_PER_CANDLE];
+/// The places of open, high, low, close and volume among the columns of numbers of a file; `None`
+/// for values that are not read, and NaN then.
+pub type CandlePlaces = [Option<usize>; VALUES_PER_CANDLE];
 
 /// The columns that a pass over a file decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
     /// The timestamps alone.
     Timestamps,
-    /// Timestamps and the five values of candles, which are at these places among the columns of
-    /// numbers.
+    /// Timestamps and the values of candles that are at these places among the columns of numbers.
     Candles(CandlePlaces),
 }
 
@@ -85,7 +85,10 @@ struct RowArrays {
     file: PositionedFile,
     batches: ArrayBatches,
     timestamp_place: usize,
+    /// Among the decoded columns.
     value_places: Option<CandlePlaces>,
+    /// Among the columns of numbers of the file.
+    value_columns: CandlePlaces,
 }
 
 impl SeriesFile {
@@ -148,10 +151,10 @@ impl RowArrays {
     ) -> Result<Self> {
         let value_leaves = match projection {
             Projection::Timestamps => None,
-            Projection::Candles(places) => Some(places.map(|place| file.values[place].leaf)),
+            Projection::Candles(places) => Some(places.map(|place| Some(file.values[place?].leaf))),
         };
         let mut leaves = vec![file.timestamp.leaf];
-        leaves.extend(value_leaves.iter().flatten());
+        leaves.extend(value_leaves.iter().flatten().flatten());
         leaves.sort_unstable();
         leaves.dedup();
         let place_of = |leaf: usize| {
@@ -162,7 +165,11 @@ impl RowArrays {
         let opened = file.opened()?;
         Ok(Self {
             timestamp_place: place_of(file.timestamp.leaf),
-            value_places: value_leaves.map(|leaves| leaves.map(place_of)),
+            value_places: value_leaves.map(|leaves| leaves.map(|leaf| leaf.map(place_of))),
+            value_columns: match projection {
+                Projection::Timestamps => [None; VALUES_PER_CANDLE],
+                Projection::Candles(places) => places,
+            },
             batches: file.arrays(&opened, &leaves, ranges, batch_rows),
             file: opened,
         })
@@ -232,11 +239,46 @@ impl RowReader {
                     return Ok(None);
                 };
                 let (timestamps, values) = (arrays.timestamp_place, arrays.value_places);
+                let columns = arrays.value_columns;
                 let row = |position| self.places().row(position);
-                Ok(Some(Decoded {
-                    ticks: self.time.ticks(batch.column(timestamps), row)?,
-                    values: values.map(|places| places.map(|place| float64(batch.column(place)))),
-                }))
+                let ticks = self.time.ticks(batch.column(timestamps), row)?;
+                let values = match values {
+                    None => None,
+                    Some(places) => Some(self.values(&batch, places, columns)?),
+                };
+                Ok(Some(Decoded { ticks, values }))
+            }
+        }
+    }
+
+    /// The values of candles in a batch.
+    fn values(
+        &self,
+        batch: &RecordBatch,
+        places: CandlePlaces,
+        columns: CandlePlaces,
+    ) -> Result<[ScalarBuffer<f64>; VALUES_PER_CANDLE]> {
+        let mut fault = None;
+        let values = std::array::from_fn(|field| {
+            let (Some(place), Some(column)) = (places[field], columns[field]) else {
+                return vec![f64::NAN; batch.num_rows()].into();
+            };
+            let column = &self.file.values[column];
+            let found = numbers(batch.column(place), column.scale);
+            if let Some(text) = found.fault {
+                let position = found.values.len();
+                let is_first = |&(first, ..): &(usize, _, _)| position < first;
+                if fault.as_ref().is_none_or(is_first) {
+                    fault = Some((position, column, text));
+                }
+            }
+            found.values
+        });
+        match fault {
+            None => Ok(values),
+            Some((position, column, text)) => {
+                let row = self.places().row(position);
+                Err(self.file.not_a_number(column, row, &text))
             }
         }
     }

@@ -11,7 +11,7 @@ use parquet::file::statistics::Statistics;
 
 use super::arrays::ArrayBatches;
 use super::clock::{FileClock, Stored, StoredTime, TimeRules};
-use super::columns::{is_time, nanoseconds_per_unit, own_zone, with_column_type};
+use super::columns::{chosen_name, is_time, nanoseconds_per_unit, own_zone, with_column_type};
 use super::file::InputFile;
 use super::parquet_file::{FileOptions, Footer, ParquetFile};
 use super::time_column::TimeColumn;
@@ -394,7 +394,8 @@ fn smallest_offset_without_rows(
     metadata: &ArrowReaderMetadata,
     options: &FileOptions<'_>,
 ) -> Option<i64> {
-    let name = options.timestamp;
+    let (schema, choice) = (metadata.schema(), options.timestamp);
+    let name = chosen_name(options.path, schema, choice, is_time, Vec::new()).ok()?;
     let field = metadata.schema().field_with_name(name).ok()?;
     let own = match field.data_type() {
         DataType::Timestamp(_, Some(zone)) => Zone::of_column(&zone_name(metadata, name, zone)),

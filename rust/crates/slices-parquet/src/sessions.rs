@@ -8,6 +8,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::file::open_file;
 use super::{FileContents, FileOptions, Opened, Projection, SeriesFile, StaysOpen, TimeRules};
 use slices_core::error::{Code, Error, Result};
+use slices_core::request::ColumnChoice;
 use slices_core::request::parse_timestamp;
 use slices_core::session::{Hours, SessionFault};
 use slices_store::Storage;
@@ -71,7 +72,7 @@ fn parquet_column(path: &Path, name: &str, storage: &Storage) -> Result<Vec<i64>
         path,
         within: None,
         contents: FileContents::Sessions,
-        timestamp: name,
+        timestamp: &ColumnChoice::of(name),
         values: &[],
         time: &Arc::new(TimeRules::of_instants()),
         unit: None,

@@ -3,8 +3,10 @@
 mod cache;
 mod coverage;
 mod diff;
+mod files;
 mod inputs;
 mod inspect;
+mod layout;
 mod object;
 mod precompute;
 mod request;
@@ -23,6 +25,7 @@ pub use self::coverage::CoverageArguments;
 pub use self::diff::DiffArguments;
 pub use self::inputs::InputsArguments;
 pub use self::inspect::InspectArguments;
+pub use self::layout::{LayoutArguments, LayoutCommand};
 pub use self::object::{ObjectArguments, ObjectCommand, PartArguments};
 pub use self::precompute::PrecomputeArguments;
 pub use self::request::RequestArguments;
@@ -69,6 +72,8 @@ pub enum Command {
     Precompute(Box<PrecomputeArguments>),
     /// List the files, columns, units and zones that a request reads.
     Inputs(Box<InputsArguments>),
+    /// List and show the built-in layouts of files.
+    Layout(LayoutArguments),
     /// Show what a file or stream of slices contains, and whether it is complete.
     Inspect(InspectArguments),
     /// Show how much of the timeline each series covers, and how many slices it costs.

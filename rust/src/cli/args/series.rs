@@ -8,11 +8,11 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use clap::Args;
 use omega_slices::{
-    ColumnNames, Error, Fields, Hint, PathTemplate, PriceType, ReadOptions, Request,
-    RequestBuilder, Setting, Zone, parse_timestamp,
+    Error, Fields, Hint, PriceType, ReadOptions, Request, RequestBuilder, Setting, parse_timestamp,
 };
 
 use super::cache::parse_size;
+use super::files::FileArguments;
 use super::storage::StorageArguments;
 
 /// Names the root of the input files if no argument does.
@@ -35,20 +35,18 @@ pub struct SeriesArguments {
     #[command(flatten)]
     symbols: SymbolArguments,
 
+    #[command(flatten)]
+    files: FileArguments,
+
     /// Length of the candles in the files: M1, H4, D1, or 1m, 4h, 1d.
     ///
     /// Candles are not resampled.
     #[arg(long, value_name = "TIMEFRAME", default_value = "M1")]
     timeframe: String,
 
-    /// Price types to read, any of bid, ask and trade.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "bid,ask"
-    )]
-    price_types: Vec<String>,
+    /// Price types to read, any of bid, ask and trade. [default: bid,ask, or those of the layout]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    price_types: Option<Vec<String>>,
 
     /// Fields of the candles to read, any of open, high, low, close and volume. [default: all]
     ///
@@ -105,71 +103,9 @@ pub struct SeriesArguments {
     #[arg(long, value_name = "last|first|identical|error")]
     duplicates: Option<String>,
 
-    /// Unit of integer timestamps since 1970: s, ms, us, ns or magnitude.
-    ///
-    /// magnitude picks, for each file, the unit under which all its values lie from 1990 to 2100.
-    #[arg(long, value_name = "UNIT")]
-    timestamp_unit: Option<String>,
-
-    /// Time zone (IANA name) of timestamps that are local times without a zone.
-    ///
-    /// For columns of UTC instants, it names the zone of their days.
-    #[arg(long, value_name = "NAME")]
-    zone: Option<String>,
-
-    /// How to read local times that occur twice when the clocks are set back.
-    ///
-    /// error fails the run. infer uses the order of the rows. earlier and later pick one of the two
-    /// instants.
-    #[arg(
-        long,
-        value_name = "error|infer|earlier|later",
-        default_value = "error"
-    )]
-    ambiguous: String,
-
-    /// Whether timestamps mark the open or the close of a candle.
-    ///
-    /// Timestamps of closes are first moved back by one timeframe.
-    #[arg(long, value_name = "open|close", default_value = "open")]
-    stamped: String,
-
-    /// What the timestamps of daily and weekly candles mean: instants (utc) or dates (local).
-    ///
-    /// With local, the date is the one in which the middle of the candle lies, in the zone of the
-    /// column.
-    #[arg(long, value_name = "utc|local")]
-    days: Option<String>,
-
-    /// Regular expression that a whole symbol matches.
-    ///
-    /// It decides where a file name can be read in several ways.
-    #[arg(long, value_name = "REGEX")]
-    symbol_pattern: Option<String>,
-
-    /// Accept a column of instruments that contains several values.
-    ///
-    /// An example is an id that changes at a roll.
-    #[arg(long)]
-    one_instrument: bool,
-
     /// Turn warnings into errors: exit status 3 and the name of the warning.
     #[arg(long)]
     pub strict: bool,
-
-    /// Path template of the candle files. [default:
-    /// {root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet]
-    ///
-    /// Its fields are {root} {symbol} {timeframe} {side} {SIDE}. `*` stands for any text within a
-    /// name; all files that match form one series.
-    #[arg(long, value_name = "TEMPLATE")]
-    path_template: Option<String>,
-
-    /// Names of the input columns: timestamp=ts,open=o,…
-    ///
-    /// Unnamed fields use UTC time, Open, High, Low, Close and Volume.
-    #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
-    columns: Vec<String>,
 
     /// Follow links that lead out of ROOT.
     ///
@@ -247,21 +183,17 @@ impl SeriesArguments {
             } => builder.symbols(symbols_in_file(file)?),
             _ => builder.all_symbols(),
         };
-        let price_types = self
-            .price_types
-            .iter()
-            .map(|text| text.trim().parse())
-            .collect::<Result<Vec<PriceType>, Error>>()?;
-        let mut columns = ColumnNames::default();
-        for renaming in &self.columns {
-            let (field, column) = renaming.split_once('=').ok_or_else(|| {
-                Error::usage(format!(
-                    "invalid --columns {renaming:?}: expected FIELD=COLUMN"
-                ))
-                .with_hint("write FIELD=COLUMN, as in timestamp=ts,open=o")
-            })?;
-            columns.rename(field.trim(), column)?;
-        }
+        let (builder, layout) = self
+            .files
+            .set(builder, &self.storage, self.inputs.is_some())?;
+        let price_types = match (&self.price_types, layout.price_types) {
+            (Some(texts), _) => texts
+                .iter()
+                .map(|text| text.trim().parse())
+                .collect::<Result<Vec<PriceType>, Error>>()?,
+            (None, Some(of_layout)) => of_layout,
+            (None, None) => vec![PriceType::Bid, PriceType::Ask],
+        };
         Ok(builder
             .timeframe(self.timeframe.parse()?)
             .price_types(price_types)
@@ -278,20 +210,6 @@ impl SeriesArguments {
             .normalize(self.normalize)
             .unsorted(self.unsorted.parse()?)
             .duplicates(parsed(self.duplicates.as_deref())?)
-            .timestamp_unit(parsed(self.timestamp_unit.as_deref())?)
-            .zone(self.zone.as_deref().map(Zone::named).transpose()?)
-            .ambiguous(self.ambiguous.parse()?)
-            .stamped(self.stamped.parse()?)
-            .days(parsed(self.days.as_deref())?)
-            .symbol_pattern(parsed(self.symbol_pattern.as_deref())?)
-            .one_instrument(self.one_instrument)
-            .path_template(
-                self.path_template
-                    .as_deref()
-                    .map(PathTemplate::parse)
-                    .transpose()?,
-            )
-            .columns(columns)
             .session_file(self.session_file.clone())
             .session_name(self.session_name.clone()))
     }
@@ -346,7 +264,7 @@ impl SeriesArguments {
 }
 
 /// Parses an optional value.
-fn parsed<T: FromStr<Err = Error>>(text: Option<&str>) -> Result<Option<T>, Error> {
+pub(super) fn parsed<T: FromStr<Err = Error>>(text: Option<&str>) -> Result<Option<T>, Error> {
     text.map(str::parse).transpose()
 }
 

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::{
-    Ambiguous, ColumnNames, Days, DecisionTime, DuplicatePolicy, Fields, Fill, HigherTimeframe,
-    MAX_SYMBOLS, MaxAge, PathTemplate, PriceType, Request, Session, Stamped, SymbolPattern,
-    Symbols, SymbolsOut, Timeframe, Timeline, TimestampOut, TimestampUnit, UnsortedPolicy, Zone,
-    check_readable, format_timestamp, without_file_scheme,
+    Ambiguous, ColumnChoice, ColumnNames, Days, DecisionTime, DuplicatePolicy, EmptyRows, Fields,
+    Fill, HigherTimeframe, MAX_SYMBOLS, MaxAge, Naming, PathTemplate, PriceType, Request, Scales,
+    Session, StampedSides, SymbolPattern, SymbolZones, Symbols, SymbolsOut, Timeframe, Timeline,
+    TimestampOut, TimestampUnit, UnsortedPolicy, Zone, check_readable, format_timestamp,
+    without_file_scheme,
 };
 use crate::error::{Code, Error, Result};
 use crate::hint::{Setting, hint};
@@ -100,9 +101,33 @@ impl RequestBuilder {
         self
     }
 
+    /// Sets how names of files spell symbols and timeframes.
+    pub fn naming(mut self, naming: Naming) -> Self {
+        self.request.naming = naming;
+        self
+    }
+
     /// Sets the column names of the input files.
     pub fn columns(mut self, columns: ColumnNames) -> Self {
         self.request.columns = columns;
+        self
+    }
+
+    /// Sets the factors of prices that are stored as integers.
+    pub fn price_scales(mut self, scales: impl Into<Scales>) -> Self {
+        self.request.price_scales = scales.into();
+        self
+    }
+
+    /// Sets the factors of volumes that are stored as integers.
+    pub fn volume_scales(mut self, scales: impl Into<Scales>) -> Self {
+        self.request.volume_scales = scales.into();
+        self
+    }
+
+    /// Sets what to do with rows of which all prices are null or NaN.
+    pub fn empty_rows(mut self, empty_rows: EmptyRows) -> Self {
+        self.request.empty_rows = empty_rows;
         self
     }
 
@@ -194,15 +219,28 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets which side of a candle its timestamp marks.
-    pub fn stamped(mut self, stamped: Stamped) -> Self {
-        self.request.stamped = stamped;
+    /// Sets which side of a candle its timestamp marks, of all timeframes or of some.
+    pub fn stamped(mut self, stamped: impl Into<StampedSides>) -> Self {
+        self.request.stamped = stamped.into();
+        self
+    }
+
+    /// Sets the zones of some symbols, in place of that of the request.
+    pub fn zones(mut self, zones: SymbolZones) -> Self {
+        self.request.zones = zones;
         self
     }
 
     /// Sets what the timestamps of daily and weekly candles mean.
     pub fn days(mut self, days: Option<Days>) -> Self {
         self.request.days = days;
+        self
+    }
+
+    /// Sets what the timestamps of daily and weekly candles mean, if the request has any and says
+    /// nothing else.
+    pub fn days_of_layout(mut self, days: Option<Days>) -> Self {
+        self.request.days_of_layout = days;
         self
     }
 
@@ -240,10 +278,14 @@ impl RequestBuilder {
     /// - a higher timeframe shorter than the primary one
     pub fn build(self) -> Result<Request> {
         let mut request = self.request;
+        let of_layout = request.days_of_layout.take();
+        if request.has_whole_days() {
+            request.days = request.days.or(of_layout);
+        }
         check_places(&request)?;
         if let Symbols::Listed(symbols) = &request.symbols {
-            check_symbols(symbols, request.inputs.is_some())?;
-            check_pattern(symbols, request.symbol_pattern.as_ref())?;
+            check_symbols(symbols, Freedom::of(&request))?;
+            check_pattern(symbols, &request)?;
         }
         let asked = request.price_types.len();
         request.price_types.sort_unstable();
@@ -272,6 +314,7 @@ impl RequestBuilder {
             ]));
         }
         check_before(&request)?;
+        check_columns(&request)?;
         check_templates(&request)?;
         check_times(&request)?;
         check_fill(&request)?;
@@ -358,11 +401,16 @@ fn check_places(request: &Request) -> Result<()> {
         .try_for_each(|place| check_readable(&place))
 }
 
-fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<()> {
-    let Some(pattern) = pattern else {
+fn check_pattern(symbols: &[String], request: &Request) -> Result<()> {
+    let Some(pattern) = &request.symbol_pattern else {
         return Ok(());
     };
-    match symbols.iter().find(|symbol| !pattern.matches(symbol)) {
+    // The pattern describes symbols as names spell them.
+    let matches = |symbol: &str| {
+        let texts = request.naming.texts(symbol);
+        texts.is_empty() || texts.iter().any(|text| pattern.matches(text))
+    };
+    match symbols.iter().find(|symbol| !matches(symbol)) {
         None => Ok(()),
         Some(symbol) => Err(Error::usage(format!(
             "invalid symbol {symbol:?}: expected a match of the symbol pattern {:?}",
@@ -373,9 +421,25 @@ fn check_pattern(symbols: &[String], pattern: Option<&SymbolPattern>) -> Result<
     }
 }
 
+/// Checks that slices show a value of each price type.
+fn check_columns(request: &Request) -> Result<()> {
+    let is_empty = |price_type: &&PriceType| {
+        let names = |field| request.columns.value(**price_type, field);
+        let mut shown = request.fields.indices().map(names);
+        shown.all(|choice| *choice == ColumnChoice::Absent)
+    };
+    match request.price_types.iter().find(is_empty) {
+        None => Ok(()),
+        Some(price_type) => Err(Error::usage(format!(
+            "the request shows the volume alone, and the files have none of price type {price_type}"
+        ))
+        .with_hint(hint!["add prices to ", Setting::Fields])),
+    }
+}
+
 fn check_times(request: &Request) -> Result<()> {
     // A list of inputs may name zones too.
-    let has_zone = request.zone.is_some() || request.inputs.is_some();
+    let has_zone = request.zone.is_some() || request.inputs.is_some() || !request.zones.is_empty();
     if request.ambiguous != Ambiguous::Error && !has_zone {
         return Err(
             Error::usage("a policy for ambiguous times needs a time zone").with_hint(hint![
@@ -384,10 +448,7 @@ fn check_times(request: &Request) -> Result<()> {
             ]),
         );
     }
-    let higher = request.higher_timeframes.iter();
-    let higher = higher.map(HigherTimeframe::timeframe);
-    let mut timeframes = [&request.timeframe].into_iter().chain(higher);
-    if request.days.is_some() && timeframes.all(|one| one.whole_days().is_none()) {
+    if request.days.is_some() && !request.has_whole_days() {
         return Err(Error::usage(
             "the meaning of days is set, but no requested timeframe lasts whole days",
         )
@@ -413,11 +474,13 @@ fn check_templates(request: &Request) -> Result<()> {
         .with_hint(hint))
     };
     if let Some(template) = &request.path_template {
-        if several_symbols && !template.names_symbol() {
-            return same_files(template, "symbol", "add {symbol} to it");
+        if several_symbols && !template.names_symbol() && !symbols_differ(request) {
+            let hint = "add {symbol} to it, or to the names of the columns";
+            return same_files(template, "symbol", hint);
         }
-        if request.price_types.len() > 1 && !template.names_side() {
-            let hint = "add {side} or {SIDE} to it, or request one price type";
+        if !template.names_side() && !price_types_differ(request) {
+            let hint = "add {side} or {SIDE} to it, request one price type, or name the columns of \
+                        each, as in bid_open=…";
             return same_files(template, "price type", hint);
         }
         if !request.higher_timeframes.is_empty() && !template.names_timeframe() {
@@ -437,6 +500,23 @@ fn check_templates(request: &Request) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether one file can hold all price types of a request: each has columns of its own.
+fn price_types_differ(request: &Request) -> bool {
+    let all = &request.price_types;
+    let mut pairs = all
+        .iter()
+        .enumerate()
+        .flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (*one, *other)));
+    pairs.all(|(one, other)| request.columns.tell_apart(one, other))
+}
+
+/// Whether one file can hold all symbols of a request: each has columns of its own.
+fn symbols_differ(request: &Request) -> bool {
+    let is_listed = matches!(request.symbols, Symbols::Listed(_));
+    let mut all = request.price_types.iter();
+    is_listed && all.all(|price_type| request.columns.name_symbol(*price_type))
 }
 
 fn check_fill(request: &Request) -> Result<()> {
@@ -560,7 +640,33 @@ pub fn check_timeline(timeline: &Timeline, symbols: &[String]) -> Result<()> {
     }
 }
 
-fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
+/// What names of symbols may contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Freedom {
+    /// What a name of a file may.
+    Names,
+    /// Slashes too: names of files spell them differently.
+    Slashes,
+    /// Anything: files are listed, and symbols are part of no path.
+    Listed,
+}
+
+impl Freedom {
+    fn of(request: &Request) -> Self {
+        let template = request.path_template.as_ref();
+        if request.inputs.is_some() {
+            Self::Listed
+        } else if request.naming.spells_symbols()
+            || template.is_some_and(PathTemplate::encodes_symbol)
+        {
+            Self::Slashes
+        } else {
+            Self::Names
+        }
+    }
+}
+
+fn check_symbols(symbols: &[String], freedom: Freedom) -> Result<()> {
     if symbols.is_empty() {
         return Err(Error::usage("the request names no symbol").with_hint(hint![
             "name symbols with ",
@@ -578,7 +684,7 @@ fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
     }
     let mut seen = HashSet::with_capacity(symbols.len());
     for symbol in symbols {
-        check_symbol(symbol, are_listed)?;
+        check_symbol(symbol, freedom)?;
         if !seen.insert(symbol.as_str()) {
             return Err(
                 Error::usage(format!("the symbol {symbol:?} is requested twice"))
@@ -591,8 +697,8 @@ fn check_symbols(symbols: &[String], are_listed: bool) -> Result<()> {
 }
 
 /// Rejects a symbol that cannot stand in a list of symbols. Rejects one that could leave the root
-/// too, unless files are listed and the symbol is part of no path.
-fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
+/// too, unless files are listed.
+fn check_symbol(symbol: &str, freedom: Freedom) -> Result<()> {
     let invalid = |why: &str| {
         Error::bad_request(
             Code::SymbolNotFound,
@@ -604,10 +710,15 @@ fn check_symbol(symbol: &str, is_listed: bool) -> Result<()> {
         return Err(invalid("it is empty"));
     }
     let refuse = |why: &str| Err(invalid(why).at_symbol(symbol));
-    if !is_listed && (symbol == "." || symbol.contains("..")) {
+    if freedom < Freedom::Listed && (symbol == "." || symbol.contains("..")) {
         return refuse("it could leave the data root");
     }
-    if !is_listed && symbol.contains(['/', '\\']) {
+    let separators: &[char] = match freedom {
+        Freedom::Names => &['/', '\\'],
+        Freedom::Slashes => &['\\'],
+        Freedom::Listed => &[],
+    };
+    if symbol.contains(separators) {
         return refuse("it contains a path separator");
     }
     if symbol.contains(|character: char| character.is_control()) {
@@ -655,6 +766,13 @@ mod tests {
     fn contradictions_are_refused() {
         let template = |text| Some(PathTemplate::parse(text).expect("a template"));
         let higher = |text: &str| text.parse::<HigherTimeframe>().expect(text);
+        let columns = |fields: &[&str]| {
+            let mut names = ColumnNames::default();
+            for field in fields {
+                names.rename(field, &format!("{field} price")).expect(field);
+            }
+            names
+        };
         let age = |text: &str| Some(text.parse::<MaxAge>().expect(text));
         let bad = [
             Request::builder("root"),
@@ -666,6 +784,9 @@ mod tests {
             builder().start_ns(Some(1)).end_ns(Some(0)),
             builder().path_template(template("{root}/{side}")),
             builder().path_template(template("{root}/{symbol}")),
+            builder()
+                .path_template(template("{root}/{symbol}"))
+                .columns(columns(&["ask_open", "ask_high", "ask_low"])),
             builder()
                 .path_template(template("{root}/{symbol}/{side}"))
                 .higher_timeframes([higher("H1")]),
@@ -701,6 +822,11 @@ mod tests {
             .end_ns(Some(1))
             .build()
             .expect("one instant is a window");
+        builder()
+            .path_template(template("{root}/{symbol}"))
+            .columns(columns(&["ask_open", "ask_high", "ask_low", "ask_close"]))
+            .build()
+            .expect("bid and ask have columns of their own");
         builder()
             .timeline("quorum:2".parse().expect("a timeline"))
             .fill(Fill::Forward)

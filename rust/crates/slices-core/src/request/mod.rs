@@ -4,12 +4,17 @@
 //! Options that do not change the output (threads, chunk sizes) are not part of it.
 
 mod builder;
+mod columns;
 mod fields;
 mod higher_timeframe;
+mod naming;
 mod options;
 mod pattern;
 mod readings;
+mod scale;
 mod split;
+mod stamped;
+mod symbol_zones;
 mod template;
 mod time;
 mod timeframe;
@@ -25,16 +30,21 @@ use serde::Serialize;
 pub use crate::price_type::PriceType;
 pub use builder::RequestBuilder;
 pub use builder::check_timeline;
+pub use columns::{ColumnChoice, ColumnNames, UsualName};
 pub use fields::Fields;
 pub use higher_timeframe::{HigherTimeframe, MaxAge};
+pub use naming::{Naming, decoded, encoded};
 pub use options::{
-    Ambiguous, Days, DecisionTime, DuplicatePolicy, Fill, Session, Stamped, SymbolsOut,
+    Ambiguous, Days, DecisionTime, DuplicatePolicy, EmptyRows, Fill, Session, Stamped, SymbolsOut,
     TimestampOut, TimestampUnit, UnsortedPolicy,
 };
 pub use pattern::SymbolPattern;
 pub use readings::{Reading, owner};
+pub use scale::{Scale, Scales, decimal};
 pub use split::SplitBy;
-pub use template::PathTemplate;
+pub use stamped::StampedSides;
+pub use symbol_zones::SymbolZones;
+pub use template::{DEFAULT_TEMPLATES, PathTemplate};
 pub use template::{PathPattern, TemplateFields};
 pub use time::{format_timestamp, parse_timestamp};
 pub use timeframe::Timeframe;
@@ -46,89 +56,10 @@ pub use uri::{
 pub use zone::{ClockChange, Instants, WallClock};
 pub use zone::{Zone, zone_rules_release};
 
-use crate::error::{Error, Result};
+use self::columns::ColumnDocument;
 
 /// The maximum number of symbols in a stream: the symbol column has 16-bit dictionary keys.
 pub const MAX_SYMBOLS: usize = i16::MAX as usize;
-
-/// The names of the six columns in the input files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ColumnNames {
-    /// The open time of the candle.
-    pub timestamp: String,
-    /// The four prices and the volume, in the order of [`ColumnNames::VALUE_FIELDS`].
-    pub values: [String; 5],
-}
-
-impl ColumnNames {
-    /// The value fields of a candle, in the order that the whole crate uses.
-    pub const VALUE_FIELDS: [&'static str; 5] = ["open", "high", "low", "close", "volume"];
-
-    /// Renames one field (`timestamp`, `open`, `high`, `low`, `close` or `volume`).
-    ///
-    /// # Errors
-    ///
-    /// A usage error if the field is unknown or the name is empty.
-    pub fn rename(&mut self, field: &str, column: &str) -> Result<()> {
-        if column.is_empty() {
-            return Err(
-                Error::usage(format!("the column name for {field:?} is empty"))
-                    .with_hint("name the column of the file, as in timestamp=ts,open=o"),
-            );
-        }
-        let slot = match Self::VALUE_FIELDS.iter().position(|name| *name == field) {
-            Some(index) => &mut self.values[index],
-            None if field == "timestamp" => &mut self.timestamp,
-            None => {
-                return Err(Error::usage(format!(
-                    "invalid candle field {field:?}: expected a field of the input columns"
-                ))
-                .with_hint(
-                    "choose from timestamp, open, high, low, close and volume, as in \
-                     timestamp=ts,open=o",
-                ));
-            }
-        };
-        column.clone_into(slot);
-        Ok(())
-    }
-
-    /// The name given to a field; `None` if it has its default name.
-    pub fn renaming(&self, field: &str) -> Option<&String> {
-        let place = Self::VALUE_FIELDS.iter().position(|name| *name == field);
-        let plain = Self::default();
-        let (name, plain) = match place {
-            Some(place) => (&self.values[place], &plain.values[place]),
-            None if field == "timestamp" => (&self.timestamp, &plain.timestamp),
-            None => return None,
-        };
-        (name != plain).then_some(name)
-    }
-
-    fn renamed(&self) -> BTreeMap<&'static str, String> {
-        let plain = Self::default();
-        let values = Self::VALUE_FIELDS
-            .into_iter()
-            .zip(self.values.iter().zip(&plain.values));
-        values
-            .chain(std::iter::once((
-                "timestamp",
-                (&self.timestamp, &plain.timestamp),
-            )))
-            .filter(|(_, (name, default))| name != default)
-            .map(|(field, (name, _))| (field, name.clone()))
-            .collect()
-    }
-}
-
-impl Default for ColumnNames {
-    fn default() -> Self {
-        Self {
-            timestamp: "UTC time".to_owned(),
-            values: ["Open", "High", "Low", "Close", "Volume"].map(str::to_owned),
-        }
-    }
-}
 
 /// The symbols of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +100,11 @@ pub struct Request {
     unsorted: UnsortedPolicy,
     duplicates: Option<DuplicatePolicy>,
     path_template: Option<PathTemplate>,
+    naming: Naming,
     columns: ColumnNames,
+    price_scales: Scales,
+    volume_scales: Scales,
+    empty_rows: EmptyRows,
     fill: Fill,
     max_age: Option<MaxAge>,
     higher_timeframes: Vec<HigherTimeframe>,
@@ -184,8 +119,11 @@ pub struct Request {
     timestamp_unit: Option<TimestampUnit>,
     zone: Option<Zone>,
     ambiguous: Ambiguous,
-    stamped: Stamped,
+    stamped: StampedSides,
+    zones: SymbolZones,
     days: Option<Days>,
+    /// What a layout says of days: nothing for requests without any.
+    days_of_layout: Option<Days>,
     fields: Fields,
     timestamp_out: TimestampOut,
     symbols_out: SymbolsOut,
@@ -209,7 +147,11 @@ impl Request {
                 unsorted: UnsortedPolicy::default(),
                 duplicates: None,
                 path_template: None,
+                naming: Naming::default(),
                 columns: ColumnNames::default(),
+                price_scales: Scales::default(),
+                volume_scales: Scales::default(),
+                empty_rows: EmptyRows::default(),
                 fill: Fill::default(),
                 max_age: None,
                 higher_timeframes: Vec::new(),
@@ -224,8 +166,10 @@ impl Request {
                 timestamp_unit: None,
                 zone: None,
                 ambiguous: Ambiguous::default(),
-                stamped: Stamped::default(),
+                stamped: StampedSides::default(),
+                zones: SymbolZones::default(),
                 days: None,
+                days_of_layout: None,
                 fields: Fields::ALL,
                 timestamp_out: TimestampOut::default(),
                 symbols_out: SymbolsOut::default(),
@@ -315,10 +259,34 @@ impl Request {
         self.path_template.as_ref()
     }
 
+    /// How names of files spell symbols and timeframes.
+    #[must_use]
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
     /// The column names of the input files.
     #[must_use]
     pub fn columns(&self) -> &ColumnNames {
         &self.columns
+    }
+
+    /// The factors of prices that are stored as integers.
+    #[must_use]
+    pub fn price_scales(&self) -> Scales {
+        self.price_scales
+    }
+
+    /// The factors of volumes that are stored as integers.
+    #[must_use]
+    pub fn volume_scales(&self) -> Scales {
+        self.volume_scales
+    }
+
+    /// What to do with rows without a price.
+    #[must_use]
+    pub fn empty_rows(&self) -> EmptyRows {
+        self.empty_rows
     }
 
     /// What is shown where a series of the primary timeframe has no candle.
@@ -399,10 +367,16 @@ impl Request {
         self.ambiguous
     }
 
-    /// Which side of a candle its timestamp marks.
+    /// Which side of a candle its timestamp marks, by timeframe.
     #[must_use]
-    pub fn stamped(&self) -> Stamped {
-        self.stamped
+    pub fn stamped(&self) -> &StampedSides {
+        &self.stamped
+    }
+
+    /// The zones of some symbols, in place of that of the request.
+    #[must_use]
+    pub fn zones(&self) -> &SymbolZones {
+        &self.zones
     }
 
     /// What the timestamps of daily and weekly candles mean. `None` means [`Days::Utc`] without a
@@ -428,6 +402,16 @@ impl Request {
     #[must_use]
     pub fn symbols_out(&self) -> SymbolsOut {
         self.symbols_out
+    }
+
+    /// Whether candles of some timeframe last whole days.
+    fn has_whole_days(&self) -> bool {
+        let higher = self
+            .higher_timeframes
+            .iter()
+            .map(HigherTimeframe::timeframe);
+        let mut timeframes = [&self.timeframe].into_iter().chain(higher);
+        timeframes.any(|timeframe| timeframe.whole_days().is_some())
     }
 
     /// Whether slices are stamped with dates in the zones of the primary candles.
@@ -510,7 +494,7 @@ impl Request {
             unsorted: self.unsorted,
             duplicates: self.duplicates.unwrap_or_default(),
             path_template: self.path_template.as_ref().map(PathTemplate::as_str),
-            columns: self.columns.renamed(),
+            columns: self.columns.document(),
             fill: self.fill,
             max_age: self.max_age.as_ref(),
             with_timeframe: &self.higher_timeframes,
@@ -531,12 +515,17 @@ impl Request {
             timestamp_unit: self.timestamp_unit,
             zone: self.zone.as_ref(),
             ambiguous: Some(self.ambiguous).filter(|chosen| *chosen != Ambiguous::default()),
-            stamped: Some(self.stamped).filter(|chosen| *chosen != Stamped::default()),
+            stamped: Some(&self.stamped).filter(|chosen| **chosen != StampedSides::default()),
             days: self.days,
             fields: (!self.fields.is_all()).then(|| self.fields.names().collect()),
             timestamp_out: Some(self.timestamp_out).filter(|unit| *unit != TimestampOut::default()),
             before: self.before_ns.map(format_timestamp),
             symbols_out: Some(self.symbols_out).filter(|kind| *kind != SymbolsOut::default()),
+            naming: &self.naming,
+            price_scale: Some(self.price_scales).filter(|given| *given != Scales::default()),
+            volume_scale: Some(self.volume_scales).filter(|given| *given != Scales::default()),
+            zones: Some(&self.zones).filter(|zones| !zones.is_empty()),
+            empty_rows: Some(self.empty_rows).filter(|policy| *policy != EmptyRows::default()),
         };
         serde_json::to_string(&document).expect("strings, lists and maps with string keys are JSON")
     }
@@ -557,7 +546,7 @@ struct RequestDocument<'a> {
     unsorted: UnsortedPolicy,
     duplicates: DuplicatePolicy,
     path_template: Option<&'a str>,
-    columns: BTreeMap<&'static str, String>,
+    columns: BTreeMap<String, ColumnDocument>,
     fill: Fill,
     max_age: Option<&'a MaxAge>,
     with_timeframe: &'a [HigherTimeframe],
@@ -579,7 +568,7 @@ struct RequestDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ambiguous: Option<Ambiguous>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stamped: Option<Stamped>,
+    stamped: Option<&'a StampedSides>,
     #[serde(skip_serializing_if = "Option::is_none")]
     days: Option<Days>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -590,6 +579,16 @@ struct RequestDocument<'a> {
     symbols_out: Option<SymbolsOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<String>,
+    #[serde(flatten)]
+    naming: &'a Naming,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price_scale: Option<Scales>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume_scale: Option<Scales>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    empty_rows: Option<EmptyRows>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zones: Option<&'a SymbolZones>,
 }
 
 /// An age that the builder has checked.

@@ -139,6 +139,17 @@ request_options! {
 }
 
 request_options! {
+    /// What to do with rows of which all prices are null or NaN.
+    EmptyRows, "policy for empty rows" {
+        /// They are candles, with prices that are NaN.
+        #[default]
+        Keep = "keep",
+        /// They are no candles.
+        Drop = "drop",
+    }
+}
+
+request_options! {
     /// The unit of timestamps that are stored as integers since 1970.
     TimestampUnit, "timestamp unit" {
         /// Seconds.

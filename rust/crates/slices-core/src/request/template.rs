@@ -18,12 +18,20 @@ pub struct PathTemplate {
 enum Piece {
     Literal(String),
     Star,
+    /// Any number of folders.
+    Folders,
     Root,
     Symbol,
     Timeframe,
     SideLower,
     SideUpper,
 }
+
+/// Where files are without a template, in order of preference.
+pub const DEFAULT_TEMPLATES: [&str; 2] = [
+    "{root}/{symbol}/{symbol}_{timeframe}_{SIDE}.parquet",
+    "{root}/{symbol}/{symbol}_{timeframe}_{side}.parquet",
+];
 
 /// The values of a template's fields; a field that is `None` stands for any text.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +69,9 @@ impl PathTemplate {
             if plain > 0 {
                 pieces.push(Piece::Literal(rest[..plain].to_owned()));
                 rest = &rest[plain..];
+            } else if let Some(after) = folders(rest, &pieces) {
+                pieces.push(Piece::Folders);
+                rest = after;
             } else if let Some(after) = rest.strip_prefix('*') {
                 pieces.push(Piece::Star);
                 rest = after;
@@ -118,7 +129,40 @@ impl PathTemplate {
 
     /// Whether one expansion can match several files.
     pub fn has_star(&self) -> bool {
-        self.pieces.contains(&Piece::Star)
+        self.pieces.contains(&Piece::Star) || self.pieces.contains(&Piece::Folders)
+    }
+
+    /// Whether the symbol is the value of a `key=value` folder, where it is percent-encoded.
+    #[must_use]
+    pub fn encodes_symbol(&self) -> bool {
+        let mut pairs = self.pieces.windows(2);
+        pairs.any(|pair| match pair {
+            [Piece::Literal(before), Piece::Symbol] => before.ends_with('='),
+            _ => false,
+        })
+    }
+
+    /// The template up to the end of the first name with the symbol.
+    pub fn through_symbol(&self) -> Self {
+        let symbol = self.pieces.iter().position(|piece| *piece == Piece::Symbol);
+        let (before, after) = self.pieces.split_at(symbol.unwrap_or(self.pieces.len()));
+        let mut pieces = before.to_vec();
+        for piece in after {
+            match piece {
+                Piece::Literal(text) if text.contains('/') => {
+                    let end = text.split('/').next().unwrap_or_default();
+                    if !end.is_empty() {
+                        pieces.push(Piece::Literal(end.to_owned()));
+                    }
+                    break;
+                }
+                piece => pieces.push(piece.clone()),
+            }
+        }
+        Self {
+            text: self.text.clone(),
+            pieces,
+        }
     }
 
     /// Whether a `*` is next to `{symbol}`, so that the end of the symbol is unknown.
@@ -171,6 +215,10 @@ impl PathTemplate {
             let text = match piece {
                 Piece::Literal(text) => Some(text.as_str()),
                 Piece::Star => None,
+                Piece::Folders => {
+                    last(&mut parts).any_depth = true;
+                    continue;
+                }
                 Piece::Root => Some(fields.root),
                 Piece::Symbol => fields.symbol,
                 Piece::Timeframe => fields.timeframe,
@@ -234,12 +282,23 @@ impl PathTemplate {
             ..fields
         });
         let names: Vec<_> = path.split('/').collect();
-        let of_symbol = marked
-            .parts
-            .iter()
+        // Of open folders, those that leave a name for the symbol.
+        let open = self.pattern(TemplateFields {
+            symbol: None,
+            ..fields
+        });
+        let Some(placed) = open.placed(&names) else {
+            return Vec::new();
+        };
+        let of_part = |part: &NamePattern| {
+            let place = open.parts.iter().position(|one| std::ptr::eq(one, part));
+            place.and_then(|place| marked.parts.get(place))
+        };
+        let of_symbol = placed
+            .into_iter()
             .zip(&names)
-            .find_map(|(pattern, name)| Some((pattern.around(MARK)?, *name)));
-        let Some((around, name)) = of_symbol.filter(|_| names.len() == marked.parts.len()) else {
+            .find_map(|(part, name)| Some((of_part(part)?.around(MARK)?, *name)));
+        let Some((around, name)) = of_symbol else {
             return Vec::new();
         };
         let edges = || name.char_indices().map(|(at, _)| at).chain([name.len()]);
@@ -294,32 +353,78 @@ pub struct PathPattern {
 impl PathPattern {
     /// The pattern as text, with `any` in the open places.
     fn text(&self, any: &str) -> String {
-        let names: Vec<_> = self.parts.iter().map(|part| part.texts.join(any)).collect();
+        let name = |part: &NamePattern| match part.any_depth {
+            true => any.repeat(2),
+            false => part.texts.join(any),
+        };
+        let names: Vec<_> = self.parts.iter().map(name).collect();
         names.join("/")
     }
 
     /// Whether the names between the slashes of a path match.
     #[must_use]
     pub fn matches(&self, names: &[&str]) -> bool {
-        self.parts.len() == names.len()
-            && self
-                .parts
-                .iter()
-                .zip(names)
-                .all(|(part, name)| part.matches(name.as_bytes()))
+        self.placed(names).is_some()
     }
+
+    /// The pattern with as many names as a path that it matches: open folders are filled in.
+    fn placed(&self, names: &[&str]) -> Option<Vec<&NamePattern>> {
+        placed(&self.parts, names)
+    }
+}
+
+/// Fills open folders in, so that each name has its pattern.
+fn placed<'a>(parts: &'a [NamePattern], names: &[&str]) -> Option<Vec<&'a NamePattern>> {
+    let Some((first, rest)) = parts.split_first() else {
+        return names.is_empty().then(Vec::new);
+    };
+    if !first.any_depth {
+        let (name, names) = names.split_first()?;
+        first.matches(name.as_bytes()).then_some(())?;
+        let mut found = placed(rest, names)?;
+        found.insert(0, first);
+        return Some(found);
+    }
+    for folders in 0..=names.len() {
+        let (open, names) = names.split_at(folders);
+        if open.last().is_some_and(|name| name.starts_with('.')) {
+            // As in shells, hidden folders are named.
+            return None;
+        }
+        if let Some(mut found) = placed(rest, names) {
+            found.splice(0..0, open.iter().map(|_| first));
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// What follows `**`, if that is a whole name.
+fn folders<'a>(rest: &'a str, pieces: &[Piece]) -> Option<&'a str> {
+    let after = rest
+        .strip_prefix("**")
+        .filter(|after| after.starts_with('/'))?;
+    let begins = match pieces.last() {
+        None | Some(Piece::Folders) => true,
+        Some(Piece::Literal(text)) => text.ends_with('/'),
+        Some(_) => false,
+    };
+    begins.then_some(after)
 }
 
 /// The pattern of one name: literal texts with any text between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamePattern {
     texts: Vec<String>,
+    /// Whether it stands for any number of folders.
+    any_depth: bool,
 }
 
 impl Default for NamePattern {
     fn default() -> Self {
         Self {
             texts: vec![String::new()],
+            any_depth: false,
         }
     }
 }
@@ -334,10 +439,15 @@ impl NamePattern {
         last.push_str(text);
     }
 
+    /// Whether it stands for any number of folders.
+    pub fn is_any_depth(&self) -> bool {
+        self.any_depth
+    }
+
     /// The name itself, if the pattern has no open place.
     pub fn literal(&self) -> Option<&str> {
         match &self.texts[..] {
-            [only] => Some(only),
+            [only] if !self.any_depth => Some(only),
             _ => None,
         }
     }

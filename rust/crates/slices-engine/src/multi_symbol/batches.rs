@@ -154,7 +154,7 @@ impl SliceBatches {
             .series
             .into_iter()
             .map(|files| {
-                let rules = rules.of(files.role).clone();
+                let rules = rules.of(&files).clone();
                 let observer = observer(rules.observed());
                 Prefetcher::start(&thread_pool, files, rules, observer)
             })
@@ -196,7 +196,7 @@ impl SliceBatches {
         )?;
         held.push(memory.reserve(shares.bytes(memory.limit()), "the batches")?);
         let batches = shares.batches(memory.limit());
-        let chunk_rows = rules.of(Role::Primary).chunk_rows();
+        let chunk_rows = rules.chunk_rows();
         let buffers = (BufferPool::default(), BufferPool::default());
         let price_types = request.price_types().len();
         let rule = SliceRule {

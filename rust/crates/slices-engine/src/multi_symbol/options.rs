@@ -10,8 +10,8 @@ use rustix::process::{Resource, getrlimit};
 use crate::memory::{MemoryBudget, whole_megabytes};
 use crate::multi_symbol::batches::PLANS_AHEAD;
 use crate::series::SeriesRules;
-use crate::series_files::Role;
-use slices_core::request::Request;
+use crate::series_files::{Role, SeriesFiles};
+use slices_core::request::{PriceType, Request};
 use slices_core::session::Hours;
 use slices_parquet::RecentFiles;
 use slices_store::{Storage, StorageOptions, StorageSettings};
@@ -194,23 +194,26 @@ impl ReadOptions {
         let segment_bytes = within(SEGMENT_BUDGET_BYTES, memory.limit());
         let segment_rows = segment_bytes / (series.max(1) * size_of::<i64>());
         let recent_files = Arc::new(RecentFiles::new(spare_descriptors(series)));
-        let rules = |role| {
+        let rules = |(role, price_type)| {
             let sizes = (self.chunk_rows(series, memory.limit()), segment_rows);
             let rules = SeriesRules::new(
                 request,
-                role,
+                (role, price_type),
                 hours,
                 sizes,
                 (memory.clone(), recent_files.clone(), storage.clone()),
             );
-            Arc::new(rules)
+            (role, price_type, Arc::new(rules))
         };
-        let higher = 0..request.higher_timeframes().len();
-        RulesByRole {
-            primary: rules(Role::Primary),
-            higher: higher.map(|number| rules(Role::Higher(number))).collect(),
-            indicators: rules(Role::Indicators),
-        }
+        let higher = (0..request.higher_timeframes().len()).map(Role::Higher);
+        let of_candles = std::iter::once(Role::Primary)
+            .chain(higher)
+            .flat_map(|role| {
+                let price_types = request.price_types().iter();
+                price_types.map(move |price_type| (role, Some(*price_type)))
+            });
+        let all = of_candles.chain([(Role::Indicators, None)]);
+        RulesByRole(all.map(rules).collect())
     }
 
     /// How many threads decode.
@@ -334,19 +337,19 @@ fn within(budget: usize, memory_limit: u64) -> usize {
     budget.min(share)
 }
 
-/// The rules of a request, by the role of the series.
-pub struct RulesByRole {
-    primary: Arc<SeriesRules>,
-    higher: Vec<Arc<SeriesRules>>,
-    indicators: Arc<SeriesRules>,
-}
+/// The rules of a request, by the role and price type of the series.
+pub struct RulesByRole(Vec<(Role, Option<PriceType>, Arc<SeriesRules>)>);
 
 impl RulesByRole {
-    pub fn of(&self, role: Role) -> &Arc<SeriesRules> {
-        match role {
-            Role::Primary => &self.primary,
-            Role::Higher(number) => &self.higher[number],
-            Role::Indicators => &self.indicators,
-        }
+    pub fn of(&self, series: &SeriesFiles) -> &Arc<SeriesRules> {
+        let wanted = (series.role, series.name.price_type);
+        let mut all = self.0.iter();
+        let found = all.find(|(role, price_type, _)| (*role, *price_type) == wanted);
+        &found.expect("every series of a request has rules").2
+    }
+
+    /// Number of candle times to read at a time.
+    pub fn chunk_rows(&self) -> usize {
+        self.0[0].2.chunk_rows()
     }
 }

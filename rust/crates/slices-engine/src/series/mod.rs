@@ -37,13 +37,14 @@ use slices_core::candle::VALUES_PER_CANDLE;
 use slices_core::error::{Error, Result};
 use slices_core::report::SeriesName;
 use slices_core::request::{
-    ColumnNames, Days, DuplicatePolicy, Fill, Request, Timeframe, TimestampUnit, UnsortedPolicy,
+    ColumnChoice, ColumnNames, Days, DuplicatePolicy, EmptyRows, Fill, PriceType, Request, Scales,
+    SymbolZones, Timeframe, TimestampUnit, UnsortedPolicy,
 };
 use slices_core::session::{Hours, SessionFilter};
 use slices_core::units::NANOSECONDS_PER_DAY;
 use slices_parquet::{
     CandlePlaces, EmptyFile, FileColumn, FileContents, FileRanges, ParquetFile, Part, RecentFiles,
-    RowRange, SeriesFile, TimeRules,
+    RowRange, SeriesFile, TimeRules, ValueColumn,
 };
 use slices_store::Storage;
 
@@ -54,17 +55,22 @@ const DATE_MARGIN_NS: i64 = 2 * NANOSECONDS_PER_DAY;
 /// The rules that turn rows into a series; all series of one role share them.
 #[derive(Debug)]
 pub struct SeriesRules {
-    /// The names of the timestamp column and the value columns.
-    timestamp: String,
-    values: Vec<String>,
+    /// The timestamp column and the value columns.
+    timestamp: ColumnChoice,
+    values: Vec<ValueColumn>,
     /// The names of the value columns in a list of inputs.
     fields: Vec<String>,
     /// Number of value columns that the slices show. The others are only read by rules.
     shown: usize,
-    /// Where the five values of a candle are among the value columns; `None` if one is missing.
+    /// Whether the files hold no volume.
+    has_no_volume: bool,
+    /// Where the values of a candle are among the value columns, if a rule looks at them.
     candle_places: Option<CandlePlaces>,
+    /// Whether rows without a price are no candles.
+    drops_empty: bool,
     time: Arc<TimeRules>,
     unit: Option<TimestampUnit>,
+    zones: SymbolZones,
     one_instrument: bool,
     /// The kind of contents of the files.
     contents: FileContents,
@@ -94,10 +100,11 @@ pub struct SeriesRules {
 }
 
 impl SeriesRules {
-    /// The rules for series of a role; `hours` come from the session file, if there is one.
+    /// The rules for series of a role and price type; `hours` come from the session file, if there
+    /// is one.
     pub fn new(
         request: &Request,
-        role: Role,
+        (role, price_type): (Role, Option<PriceType>),
         hours: Option<&Arc<Hours>>,
         (chunk_rows, segment_rows): (usize, usize),
         (memory, recent_files, storage): (Arc<MemoryBudget>, Arc<RecentFiles>, Storage),
@@ -136,48 +143,36 @@ impl SeriesRules {
             }
             Role::Indicators => (request.timeframe(), window_ns, window_ns, i64::MIN),
         };
-        let has_prices = role != Role::Indicators;
         let mut end_ns = request.end_ns().unwrap_or(i64::MAX);
         if is_dated_higher(request, role) {
             // A date may end before an instant that comes before its stamp.
             end_ns = end_ns.saturating_add(DATE_MARGIN_NS);
         }
         let session = hours.map_or_else(
-            || SessionFilter::new(request.session(), timeframe, has_prices),
+            || SessionFilter::new(request.session(), timeframe, price_type.is_some()),
             |hours| SessionFilter::of_hours(hours.clone()),
         );
-        let (values, fields, shown, candle_places) = if has_prices {
-            let (chosen, names) = (request.fields(), &request.columns().values);
-            let is_other = |field: &usize| session.needs_values() && chosen.place(*field).is_none();
-            let others = (0..names.len()).filter(is_other);
-            let read: Vec<_> = chosen.indices().chain(others).collect();
-            let place = |field: usize| read.iter().position(|one| *one == field);
-            let places = <[_; VALUES_PER_CANDLE]>::try_from(
-                (0..names.len()).filter_map(place).collect::<Vec<_>>(),
-            );
-            (
-                read.iter().map(|&field| names[field].clone()).collect(),
-                read.iter()
-                    .map(|&field| ColumnNames::VALUE_FIELDS[field].to_owned())
-                    .collect(),
-                chosen.indices().count(),
-                places.ok(),
-            )
-        } else {
-            let names = request.indicators().to_vec();
-            (names.clone(), names.clone(), names.len(), None)
+        let drops_empty = price_type.is_some() && request.empty_rows() == EmptyRows::Drop;
+        let columns = match price_type {
+            Some(price_type) => {
+                let needs = [session.needs_values(), drops_empty];
+                ReadColumns::of_candles(request, price_type, needs)
+            }
+            None => ReadColumns::of_indicators(request.indicators()),
         };
         Self {
-            timestamp: request.columns().timestamp.clone(),
-            values,
-            fields,
-            shown,
-            candle_places,
+            timestamp: request.columns().timestamp().clone(),
+            values: columns.values,
+            fields: columns.fields,
+            shown: columns.shown,
+            has_no_volume: columns.has_no_volume,
+            candle_places: columns.candle_places,
+            drops_empty,
             time: Arc::new(TimeRules {
                 unit: request.timestamp_unit(),
                 zone: request.zone().cloned(),
                 ambiguous: request.ambiguous(),
-                stamped: request.stamped(),
+                stamped: request.stamped().of(timeframe),
                 days: request.days(),
                 timeframe: Some(timeframe.clone()),
                 normalize: request.normalize(),
@@ -189,11 +184,11 @@ impl SeriesRules {
                 reach_ns: start_ns..=end_ns,
             }),
             unit: request.timestamp_unit(),
+            zones: request.zones().clone(),
             one_instrument: request.one_instrument(),
-            contents: if has_prices {
-                FileContents::Candles
-            } else {
-                FileContents::Indicators
+            contents: match price_type {
+                Some(_) => FileContents::Candles,
+                None => FileContents::Indicators,
             },
             start_ns,
             end_ns,
@@ -206,7 +201,7 @@ impl SeriesRules {
             unsorted: request.unsorted(),
             duplicates: request.duplicates().unwrap_or_default(),
             warns_of_conflicts: request.duplicates().is_none(),
-            is_of_candles: has_prices,
+            is_of_candles: price_type.is_some(),
             chunk_rows,
             segment_rows,
             memory,
@@ -270,6 +265,65 @@ impl SeriesRules {
             stamped.is_none_or(|stamped| stamped < self.first_ns)
         };
         self.in_window(timestamp_ns) || self.in_reach(timestamp_ns) && leads_in(timestamp_ns)
+    }
+}
+
+/// The value columns to read.
+struct ReadColumns {
+    values: Vec<ValueColumn>,
+    fields: Vec<String>,
+    shown: usize,
+    has_no_volume: bool,
+    candle_places: Option<CandlePlaces>,
+}
+
+impl ReadColumns {
+    /// The columns of the fields of a request, then those that rules need: all of a candle, or its
+    /// prices.
+    fn of_candles(
+        request: &Request,
+        price_type: PriceType,
+        [needs_all, needs_prices]: [bool; 2],
+    ) -> Self {
+        const VOLUME: usize = VALUES_PER_CANDLE - 1;
+        let (chosen, names) = (request.fields(), request.columns());
+        let is_there = |field: &usize| *names.value(price_type, *field) != ColumnChoice::Absent;
+        let is_needed = |field: &usize| needs_all || needs_prices && *field != VOLUME;
+        let is_other = |field: &usize| is_needed(field) && chosen.place(*field).is_none();
+        let shown: Vec<_> = chosen.indices().filter(is_there).collect();
+        let others = (0..VALUES_PER_CANDLE).filter(is_other).filter(is_there);
+        let read: Vec<_> = shown.iter().copied().chain(others).collect();
+        let place = |field: usize| read.iter().position(|one| *one == field);
+        let column = |field: usize| ValueColumn {
+            choice: names.value(price_type, field).clone(),
+            scales: if field == VOLUME {
+                request.volume_scales()
+            } else {
+                request.price_scales()
+            },
+        };
+        let names = read.iter().map(|&field| ColumnNames::VALUE_FIELDS[field]);
+        Self {
+            values: read.iter().map(|&field| column(field)).collect(),
+            fields: names.map(str::to_owned).collect(),
+            shown: shown.len(),
+            has_no_volume: !is_there(&VOLUME),
+            candle_places: (needs_all || needs_prices).then(|| std::array::from_fn(place)),
+        }
+    }
+
+    fn of_indicators(names: &[String]) -> Self {
+        let column = |name: &String| ValueColumn {
+            choice: ColumnChoice::of(name),
+            scales: Scales::default(),
+        };
+        Self {
+            values: names.iter().map(column).collect(),
+            fields: names.to_vec(),
+            shown: names.len(),
+            has_no_volume: false,
+            candle_places: None,
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! Opens the files of a series: orders them by time, checks their instruments, and resolves local
 //! times that occur twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::SeriesRules;
 use crate::input_list::{InputFileDocument, contradiction};
-use crate::series_files::{FileEntry, SeriesFiles};
+use crate::series_files::{FileEntry, ListedFile, SeriesFiles};
 use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::FileUnit;
+use slices_core::request::ColumnChoice;
 use slices_parquet::{
     DoubledRow, EmptyFile, FileOptions, Instruments, Opened, SeriesFile, StaysOpen, TimeRules,
+    ValueColumn,
 };
 
 /// The files of a series, in reading order.
@@ -22,6 +24,8 @@ pub struct OpenedFiles {
     pub(super) empty: Vec<EmptyFile>,
     /// In name order.
     pub(super) units: Vec<FileUnit>,
+    /// The columns of fields of which the request leaves a choice.
+    pub(super) columns: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl OpenedFiles {
@@ -46,6 +50,11 @@ impl OpenedFiles {
             Some(FileUnit::new(file.file().path(), unit))
         });
         let units = units.collect();
+        let names = files.iter().map(|(place, file)| {
+            let listed = series.files[*place].listed.as_deref();
+            (listed, file.file().column_names())
+        });
+        let columns = chosen_columns(names, rules);
         if files.len() > 1 {
             let smallest: Result<Vec<_>> =
                 files.iter().map(|(_, file)| file.smallest_ns()).collect();
@@ -61,6 +70,7 @@ impl OpenedFiles {
             places,
             empty,
             units,
+            columns,
         })
     }
 
@@ -96,6 +106,11 @@ impl OpenedFiles {
                     document.last_timestamp_ns = Some(last_ns);
                     document.columns = columns
                         .map(|(field, column)| (field.to_owned(), column.to_owned()))
+                        .chain(
+                            rules
+                                .has_no_volume
+                                .then(|| ("volume".to_owned(), String::new())),
+                        )
                         .collect();
                     document.unit = file.unit();
                     document.zone = file.zone().map(|zone| zone.name().to_owned());
@@ -108,6 +123,39 @@ impl OpenedFiles {
         }
         Ok(documents)
     }
+}
+
+/// The columns that were read for each field, if neither the request nor a list of inputs names
+/// one.
+fn chosen_columns<'a, N: Iterator<Item = &'a str>>(
+    files: impl Iterator<Item = (Option<&'a ListedFile>, N)>,
+    rules: &SeriesRules,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let fields = rules.fields.iter().zip(&rules.values);
+    let fields = fields.map(|(field, column)| (field.as_str(), &column.choice));
+    let fields: Vec<_> = std::iter::once(("timestamp", &rules.timestamp))
+        .chain(fields)
+        .collect();
+    let mut columns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (listed, names) in files {
+        for ((field, choice), name) in fields.iter().zip(names) {
+            let is_listed = listed.is_some_and(|listed| listed.columns.contains_key(*field));
+            let is_only = match choice {
+                _ if is_listed => true,
+                ColumnChoice::Usual(usual) => name == usual.name,
+                ColumnChoice::Named(names) => names.len() == 1,
+                ColumnChoice::Absent => true,
+            };
+            let known = columns
+                .get(*field)
+                .is_some_and(|known| known.contains(name));
+            if !is_only && !known {
+                let of_field = columns.entry((*field).to_owned()).or_default();
+                of_field.insert(name.to_owned());
+            }
+        }
+    }
+    columns
 }
 
 /// The purpose of opening a file.
@@ -128,17 +176,39 @@ fn open_file(
     asks: Asks,
 ) -> Result<Opened> {
     let listed = entry.listed.as_deref();
-    let column = |field: &str| listed.and_then(|listed| listed.columns.get(field)).cloned();
-    let timestamp = column("timestamp").unwrap_or_else(|| rules.timestamp.clone());
+    let column = |field: &str| {
+        let listed = listed.and_then(|listed| listed.columns.get(field));
+        listed.map(|name| ColumnChoice::of(name))
+    };
+    let symbol = &series.name.symbol;
+    let of_symbol = |choice: &ColumnChoice| choice.of_symbol(symbol).into_owned();
+    let timestamp = column("timestamp").unwrap_or_else(|| of_symbol(&rules.timestamp));
     // The list contains the zone of the column itself too, whatever the request names.
     let listed_zone = listed.and_then(|listed| listed.zone.as_ref());
-    let zone = match (listed_zone, &time.zone) {
+    let of_symbol_zone = rules.zones.of(symbol).map(|zone| {
+        Arc::new(TimeRules {
+            zone: Some(zone.clone()),
+            ..(**time).clone()
+        })
+    });
+    let time = of_symbol_zone.as_ref().unwrap_or(time);
+    let asked_zone = time.zone.as_ref();
+    let zone = match (listed_zone, asked_zone) {
         (Some(listed), Some(asked)) if listed.is_utc() => Some(asked),
-        (listed, asked) => listed.or(asked.as_ref()),
+        (listed, asked) => listed.or(asked),
     };
     let fields = rules.fields.iter().zip(&rules.values);
     let values: Vec<_> = fields
-        .map(|(field, name)| column(field).unwrap_or_else(|| name.clone()))
+        .map(|(field, given)| match column(field) {
+            Some(choice) => ValueColumn {
+                choice,
+                ..given.clone()
+            },
+            None => ValueColumn {
+                choice: of_symbol(&given.choice),
+                ..given.clone()
+            },
+        })
         .collect();
     let opened = SeriesFile::open(FileOptions {
         path: &entry.path,
@@ -157,13 +227,13 @@ fn open_file(
         storage: &rules.storage,
         reads_rows: asks == Asks::Rows,
     });
-    let opened = opened.map_err(|error| of_rule(error, &values[rules.fields()..]))?;
+    let opened = opened.map_err(|error| of_rule(error, rules, &values[rules.fields()..]))?;
     let (size, modified_ns) = match &opened {
         Opened::File(file) => file.file().size_and_modified_ns(),
         Opened::Empty(file) => file.size_and_modified_ns(),
     };
     if let Some(listed) = listed {
-        if let (Some(asked), Some(zone), Opened::File(file)) = (&time.zone, &listed.zone, &opened)
+        if let (Some(asked), Some(zone), Opened::File(file)) = (asked_zone, &listed.zone, &opened)
             && asked != zone
             && file
                 .own_zone()
@@ -198,10 +268,18 @@ fn open_file(
 }
 
 /// Explains why a column is needed that the slices do not show.
-fn of_rule(error: Error, others: &[String]) -> Error {
+fn of_rule(error: Error, rules: &SeriesRules, others: &[ValueColumn]) -> Error {
     let column = error.location().column.as_ref();
-    if column.is_none_or(|column| !others.contains(column)) {
+    if column.is_none_or(|column| !others.iter().any(|other| other.choice.accepts(column))) {
         return error;
+    }
+    if !rules.session.needs_values() {
+        return error.with_hint(hint![
+            Setting::EmptyRows.to("drop"),
+            " looks at all four prices of candles: name the columns with ",
+            Setting::Columns,
+            ", or keep empty rows"
+        ]);
     }
     error.with_hint(hint![
         Setting::Session.to("fx"),

@@ -1,4 +1,4 @@
-//! Filters rows one at a time: window, session and flooring.
+//! Filters rows one at a time: window, session, empty rows and flooring.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) fn left_out(timestamps: &[i64], kept: &[u32]) -> impl Iterator<Item =
         .map(|(_, &timestamp_ns)| timestamp_ns)
 }
 
-/// Filters rows by window and session, and floors their timestamps.
+/// Filters rows by window, session and prices, and floors their timestamps.
 pub(super) struct RowFilter {
     rules: Arc<SeriesRules>,
     session: SessionFilter,
@@ -39,9 +39,7 @@ impl RowFilter {
 
     /// The places of the values of a candle, if the rules need them and not only its timestamp.
     pub fn candle_places(&self) -> Option<CandlePlaces> {
-        self.rules
-            .candle_places
-            .filter(|_| self.session.needs_values())
+        self.rules.candle_places
     }
 
     /// Filters consecutive rows from row `first_row` of the series on.
@@ -78,11 +76,12 @@ impl RowFilter {
             rows: Rows::consecutive(first_row, timestamps.len()),
             shuffled: None,
         };
-        if wanted < timestamps.len() || !self.session.keeps_all() {
-            let kept = self.kept(raw);
+        if wanted < timestamps.len() || !self.session.keeps_all() || self.rules.drops_empty {
+            let (kept, empty) = self.kept(raw);
             let in_window = |&&at: &&u32| self.rules.in_window(timestamps[at as usize]);
             let dropped = inside - kept.iter().filter(in_window).count();
-            stats.report.outside_session += dropped as u64;
+            stats.report.outside_session += (dropped - empty) as u64;
+            stats.add_empty(empty);
             if dropped > 0 {
                 let dropped = left_out(timestamps, &kept);
                 stats.add_dropped(dropped.filter(|&at| self.rules.in_window(at)));
@@ -119,7 +118,9 @@ impl RowFilter {
         Ok(CandleTimes::concat(&parts))
     }
 
-    fn kept(&mut self, raw: &RawRows) -> Vec<u32> {
+    /// The places of the rows that stay, and the number of empty ones in the window.
+    fn kept(&mut self, raw: &RawRows) -> (Vec<u32>, usize) {
+        let mut empty = 0;
         let mut kept = Vec::with_capacity(raw.timestamps.len());
         for (position, &timestamp_ns) in raw.timestamps.iter().enumerate() {
             if !self.rules.keeps(timestamp_ns) {
@@ -129,11 +130,17 @@ impl RowFilter {
                 Some(values) => std::array::from_fn(|field| values[field][position]),
                 None => NO_VALUES,
             };
-            if self.session.keeps(timestamp_ns, values) {
-                kept.push(position as u32);
+            if !self.session.keeps(timestamp_ns, values) {
+                continue;
             }
+            let [prices @ .., _] = values;
+            if self.rules.drops_empty && prices.iter().all(|price| price.is_nan()) {
+                empty += usize::from(self.rules.in_window(timestamp_ns));
+                continue;
+            }
+            kept.push(position as u32);
         }
-        kept
+        (kept, empty)
     }
 
     fn floored(&self, filtered: &CandleTimes, series: &OpenSeries) -> Result<Vec<i64>> {
@@ -150,7 +157,7 @@ impl RowFilter {
                 );
                 series
                     .at_row(error, filtered.rows.row(position))
-                    .at_column(&self.rules.timestamp)
+                    .at_column(self.rules.timestamp.first())
                     .with_hint(hint![
                         "narrow the window with ",
                         Setting::Start,

@@ -239,6 +239,6 @@ pub(super) fn contradiction(timestamp_ns: i64, page: &PageBounds, rules: &Series
             format_timestamp(page.max_ns)
         ),
     )
-    .at_column(&rules.timestamp)
+    .at_column(rules.timestamp.first())
     .with_hint("write the file again: its page statistics are wrong")
 }

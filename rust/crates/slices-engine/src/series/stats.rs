@@ -26,8 +26,10 @@ impl SeriesStats {
         rules: &SeriesRules,
         observer: Box<dyn SeriesObserver>,
     ) -> Self {
+        let mut report = SeriesReport::new(name, files, rows);
+        report.empty = rules.drops_empty.then_some(0);
         Self {
-            report: SeriesReport::new(name, files, rows),
+            report,
             observer,
             steps: rules.is_of_candles.then(|| Steps::new(&rules.timeframe)),
             days: 0,
@@ -42,6 +44,13 @@ impl SeriesStats {
             steps.add(timestamps);
         }
         self.observer.candles(timestamps);
+    }
+
+    /// Counts rows without a price that are no candles.
+    pub fn add_empty(&mut self, rows: usize) {
+        if let Some(empty) = &mut self.report.empty {
+            *empty += rows as u64;
+        }
     }
 
     /// Adds days that are about to be floored.

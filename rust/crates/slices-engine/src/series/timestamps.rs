@@ -73,6 +73,7 @@ impl TimestampReader {
             places,
             empty,
             units,
+            columns,
         } = opened;
         let rows = files.iter().map(|file| file.file().rows()).sum();
         let filter = RowFilter::new(&rules);
@@ -122,6 +123,7 @@ impl TimestampReader {
         };
         let mut stats = SeriesStats::new(&found.name, found.files.len(), rows, &rules, observer);
         stats.report.timestamp_units = units;
+        stats.report.columns = columns;
         let reader = Self {
             rows: if let Some(places) = filter.candle_places() {
                 RowStream::new(Projection::Candles(places), None, series.rows())
