@@ -29,6 +29,8 @@ def test_the_first_rule_that_fits_counts(text: str, symbol: str) -> None:
 
 
 def test_what_no_name_spells() -> None:
+    assert Naming(None, ("{a}. = {a}/",)).texts("./") == []
+    assert Naming(None, ()).texts("..") == []
     assert Naming(None, RULES).texts("A_B") == []
     assert Naming("_", ()).texts("BTC_USDT") == []
     assert Naming(None, ("{a}-{b} = {a}/{b}", "{a}_{b} = {a}/{b}")).texts("A/B") == ["A-B", "A_B"]

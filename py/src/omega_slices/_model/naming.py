@@ -14,6 +14,9 @@ from omega_slices.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# What no name of a file holds.
+_OUTSIDE: Final = frozenset("/\0")
+
 _FIELD: Final = re.compile(r"\{([a-z]+)\}")
 _ENCODED: Final = re.compile(r"=\{symbol\}")
 
@@ -76,7 +79,7 @@ class Rewrite(NamedTuple):
         text, equals, symbol = rule.partition(" = ")
         spelled, meant = _Shape.parse(text.strip()), _Shape.parse(symbol.strip())
         if equals and spelled is not None and meant is not None:
-            is_name = all(set("/\0").isdisjoint(one) for one in spelled.texts)
+            is_name = all(_OUTSIDE.isdisjoint(one) for one in spelled.texts)
             if is_name and set(spelled.fields) == set(meant.fields):
                 return cls(spelled, meant)
         raise RequestError(
@@ -102,7 +105,7 @@ class Naming:
     """
 
     def __init__(self, separator: str | None, rules: Iterable[str]) -> None:
-        if separator is not None and not is_name_part(separator):
+        if separator is not None and (not separator or not _OUTSIDE.isdisjoint(separator)):
             raise RequestError(f"invalid separator of symbols {separator!r}", hint="write a text such as '_' or '-'")
         self._separator = separator
         self._rules = tuple(map(Rewrite.parse, rules))
@@ -130,8 +133,8 @@ class Naming:
 
 
 def is_name_part(text: str) -> bool:
-    """Return whether a text can stand in the name of a file."""
-    return bool(text) and set("/\0").isdisjoint(text)
+    """Return whether a text can stand in the name of a file; dots alone would lead to another folder."""
+    return text not in ("", ".", "..") and _OUTSIDE.isdisjoint(text)
 
 
 def zone_of_symbol(zones: Iterable[tuple[str, str]], symbol: str) -> str | None:

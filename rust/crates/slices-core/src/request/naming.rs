@@ -15,6 +15,9 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
+/// What no name of a file contains.
+const OUTSIDE: [char; 2] = ['/', '\0'];
+
 /// How names of files spell symbols and timeframes that users write differently. The default spells
 /// both as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -37,7 +40,7 @@ impl Naming {
     ///
     /// A usage error if it cannot stand in a name.
     pub fn set_separator(&mut self, separator: &str) -> Result<()> {
-        if !is_name_part(separator) {
+        if separator.is_empty() || separator.contains(OUTSIDE) {
             return Err(
                 Error::usage(format!("invalid separator of symbols {separator:?}"))
                     .with_hint("write a text such as _ or -, without a slash"),
@@ -125,9 +128,9 @@ impl Naming {
     }
 }
 
-/// Whether a text can stand in a name of a file.
+/// Whether a text can stand in a name of a file. Dots alone would lead to another folder.
 fn is_name_part(text: &str) -> bool {
-    !text.is_empty() && !text.contains(['/', '\0'])
+    !text.is_empty() && !text.contains(OUTSIDE) && text != "." && text != ".."
 }
 
 /// Decodes the text of a symbol in a `key=value` folder. `None` for invalid UTF-8.
@@ -160,7 +163,7 @@ impl Rewrite {
         let parsed = rule.split_once(" = ").and_then(|(text, symbol)| {
             let (text, symbol) = (Shape::parse(text.trim())?, Shape::parse(symbol.trim())?);
             let same = text.fields() == symbol.fields();
-            let is_name = text.texts().all(|text| !text.contains(['/', '\0']));
+            let is_name = text.texts().all(|text| !text.contains(OUTSIDE));
             (same && is_name).then_some((text, symbol))
         });
         let Some((text, symbol)) = parsed else {
@@ -292,6 +295,18 @@ mod tests {
     fn a_symbol_may_have_several_texts() {
         let rules = ["{a}-{b} = {a}/{b}", "{a}_{b} = {a}/{b}"];
         assert_eq!(naming(&rules, None).texts("A/B"), ["A-B", "A_B"]);
+    }
+
+    #[test]
+    fn no_symbol_is_spelled_by_dots_alone() {
+        for (naming, symbol) in [
+            (naming(&["{a}. = {a}/"], None), "./"),
+            (naming(&[], Some(".")), "//"),
+        ] {
+            assert!(!naming.texts(symbol).iter().any(|text| text == ".."));
+        }
+        assert!(naming(&["{a}. = {a}/"], None).texts("./").is_empty());
+        assert!(Naming::default().texts("..").is_empty());
     }
 
     #[test]
