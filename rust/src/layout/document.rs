@@ -277,7 +277,7 @@ impl Sides {
             Self::Some(sides) => {
                 let mut all = StampedSides::default();
                 for (timeframe, side) in sides {
-                    all.set(&timeframe.parse()?, side.parse()?);
+                    all.set(&timeframe.parse()?, side.parse()?)?;
                 }
                 Ok(all)
             }

@@ -340,6 +340,10 @@ def template_fields(what: str, template: str, known: tuple[str, ...]) -> set[str
         raise RequestError(f"{what}={template!r} has the unknown field {{{min(unknown)}}}", hint=hint)
     if not set("{}").isdisjoint(_TEMPLATE_FIELD.sub("", template)):
         raise RequestError(f"{what}={template!r} has a brace without its partner", hint=hint)
+    before, symbol, after = template.partition("{symbol}")
+    if symbol and "**" in before.split("/")[:-1] and "**" in after.split("/")[1:-1]:
+        message = f"{what}={template!r} has ** on both sides of {{symbol}}: a file may be of several symbols"
+        raise RequestError(message, hint="leave one of them out")
     return fields
 
 
@@ -393,7 +397,8 @@ def scale_of(what: str, scale: object) -> str | dict[str, str] | None:
         return None
     if not isinstance(scale, Mapping):
         return scale_text(what, scale)
-    if unknown := sorted(map(str, scale.keys() - {"8", "16"})):
+    scale = {str(width): one for width, one in scale.items()}
+    if unknown := sorted(scale.keys() - {"8", "16"}):
         raise RequestError(f"invalid width {unknown[0]!r} in {what}: expected '8' or '16'", hint="name one of these")
     return {width: scale_text(what, scale[width]) for width in ("8", "16") if width in scale}
 

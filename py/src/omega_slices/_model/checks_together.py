@@ -5,7 +5,7 @@ Owns the errors of options that contradict each other.  Opens nothing.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Protocol, get_args
 
 import msgspec
@@ -18,7 +18,7 @@ from omega_slices._model.checks import (
     same_files_error,
     template_fields,
 )
-from omega_slices._model.options import CANDLE_FIELDS, Days
+from omega_slices._model.options import PRICE_FIELDS, Days
 from omega_slices._model.paths import check_readable, local_form
 from omega_slices._model.times import DAY_NS
 from omega_slices.errors import RequestError
@@ -96,20 +96,53 @@ def check_volume(request: Request) -> None:
 
 def _price_types_differ(request: Request) -> bool:
     """Return whether one file can hold all price types: their prices have other columns."""
-    prices = CANDLE_FIELDS[:4]
-    return all(
-        request.column(one, field) != request.column(other, field)
+    return not any(
+        may_be_one_column(request.column(one, field), request.column(other, field), field)
         for one, other in combinations(request.price_types, 2)
-        for field in prices
+        for field in PRICE_FIELDS
     )
 
 
 def _symbols_differ(request: Request) -> bool:
     """Return whether one file can hold all symbols: their prices have other columns."""
-    columns = [request.column(side, field) for side in request.price_types for field in CANDLE_FIELDS[:4]]
-    return request.symbols is not None and all(
-        names is not None and names and all("{symbol}" in name for name in names) for names in columns
-    )
+    for names in (request.column(side, field) for side in request.price_types for field in PRICE_FIELDS):
+        if not names or not all("{symbol}" in name for name in names):
+            return False
+        owners: dict[str, str] = {}
+        for symbol, name in product(request.symbols or (), names):
+            if owners.setdefault(name.replace("{symbol}", symbol), symbol) != symbol:
+                return False
+    return request.symbols is not None
+
+
+def may_be_one_column(one: tuple[str, ...] | None, other: tuple[str, ...] | None, field: str) -> bool:
+    """Return whether two choices of a price's column may mean the same one; None is the usual one.
+
+    Parameters
+    ----------
+    one, other : tuple of str, or None
+        The alternatives, as `Request.column` returns them.
+    field : str
+        The field of a candle.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> may_be_one_column(("b", "Open"), None, "open")
+    True
+    >>> may_be_one_column(("b",), ("a",), "open")
+    False
+    """
+    if one is None:
+        one, other = other, None
+    if one is None:
+        return True
+    if other is None:
+        return any(name.lower() == field for name in one)
+    return not set(one).isdisjoint(other)
 
 
 def check_days(request: Request) -> None:

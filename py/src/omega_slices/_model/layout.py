@@ -80,7 +80,7 @@ def layout_options(name: str, text: str, check: Callable[[dict[str, Any]], objec
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         # At the end of a document there is no line.
         why = str(error).replace("at end of document", f"at line {len(text.splitlines())}")
         raise RequestError(
@@ -161,6 +161,9 @@ def _options_of(name: str, text: str, document: dict[str, Any]) -> list[tuple[tu
 
 
 def _column(field: str, names: Any) -> dict[str, Any] | None:
+    if isinstance(names, str) and names:
+        # Only a list holds alternatives.
+        names = [names]
     return None if names is None else {field: tuple(names) if isinstance(names, list) else names}
 
 

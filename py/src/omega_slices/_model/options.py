@@ -38,6 +38,9 @@ SESSIONS: Final = ("none", "fx")
 CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
 """The five values of a candle, in the order of their columns."""
 
+PRICE_FIELDS: Final = CANDLE_FIELDS[:4]
+"""Those of them that are prices."""
+
 INPUT_COLUMNS: Final[Mapping[str, str]] = {
     "timestamp": "UTC time",
     "open": "Open",

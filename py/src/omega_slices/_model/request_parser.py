@@ -86,7 +86,12 @@ def _with_layout(given: dict[str, Any], layout: str | os.PathLike[str]) -> dict[
     lengths = [timeframe_ns(canonical_timeframe(one.partition(":")[0])) for one in timeframes]
     if all(length % DAY_NS for length in lengths):
         of_layout.pop("days", None)
-    columns = {**of_layout.pop("columns", {}), **(given.get("columns") or {})}
+    renamed = given.get("columns") or {}
+    # A name for all price types comes before those of one that the layout has.
+    usual = {field: names for field, names in of_layout.pop("columns", {}).items() if field[4:] not in renamed}
+    columns = {**usual, **renamed}
+    if given.get("zone") is not None:
+        of_layout.pop("zones", None)
     is_one = bool(of_layout.pop("one_instrument", False)) or given.get("one_instrument", False)
     said = {name: value for name, value in given.items() if value is not None and value != ()}
     return {**given, **of_layout, **said, "columns": columns, "one_instrument": is_one}
@@ -164,7 +169,7 @@ def _column(names: str | Iterable[str]) -> str | tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         return names
     given = tuple(names)
-    return OR.join(given) if all(isinstance(name, str) and OR not in name for name in given) else given
+    return OR.join(given) if all(isinstance(name, str) and name and OR not in name for name in given) else given
 
 
 def _stamped(stamped: str | Mapping[str, str]) -> str | dict[str, str]:
@@ -172,6 +177,8 @@ def _stamped(stamped: str | Mapping[str, str]) -> str | dict[str, str]:
         return stamped
     sides = {canonical_timeframe(timeframe): side for timeframe, side in stamped.items()}
     check_stamped(sides)
+    if len(sides) < len(stamped):
+        raise RequestError(f"stamped={stamped!r} names a timeframe twice", hint="name each once")
     return {timeframe: side for timeframe, side in sorted(sides.items()) if side != "open"} or "open"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from omega_slices._model.options import CANDLE_FIELDS, INPUT_COLUMNS
+from omega_slices._model.options import CANDLE_FIELDS, INPUT_COLUMNS, PRICE_FIELDS
 from omega_slices._model.request import Request
 from omega_slices._model.times import timeframe_ns
 from omega_slices._reference.options import DAY_NS, SeriesName, wrong
@@ -70,7 +70,7 @@ def fields_read(request: Request, series: SeriesName) -> tuple[str, ...]:
     if request.session == "fx" and timeframe_ns(series.timeframe) >= DAY_NS:
         fields |= set(CANDLE_FIELDS)
     if request.empty_rows == "drop":
-        fields |= set(CANDLE_FIELDS[:4])
+        fields |= set(PRICE_FIELDS)
     if series.side in request.no_volume:
         fields.discard("volume")
     # Those that are shown come first, as in errors of several columns.
@@ -138,4 +138,7 @@ def to_float(value: Any, scale: Fraction | None) -> float:
     if isinstance(value, str) and value.lower() != "nan" and _NUMBER.fullmatch(value) is None:
         raise ValueError(value)
     # float() takes integers, decimals and texts to the nearest double.
-    return float(value)
+    number = float(value)
+    if isinstance(value, str) and math.isinf(number):
+        raise ValueError(value)
+    return number

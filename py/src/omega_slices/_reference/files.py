@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import product, takewhile
 from typing import Final
 from urllib.parse import unquote
 
@@ -410,23 +410,29 @@ def _by_words(readings: dict[str, str]) -> list[str]:
 
 
 def _check_timeframe(request: Request, name: SeriesName, template: str, text: str, paths: Sequence[str]) -> None:
-    """Raise where a `*` that follows the timeframe makes a file one of a longer number.
+    """Raise where a file is one of a longer number too: M15 for M1, or 15m for 5m.
 
-    M15 for M1.
+    That needs a `*` right behind the timeframe, or a `*` or symbol right before one that begins with
+    a digit.
     """
-    if "{timeframe}*" not in template:
-        return
     spelled = request.spell.get(name.timeframe, name.timeframe)
-    open_ended = template.replace("{timeframe}*", f"{spelled}\2*", 1)
-    longer = re.escape(_fill(open_ended, request, text, name.timeframe, name.side))
-    longer = longer.replace("\2", "([0-9]+)").replace(f"{_FOLDERS}/", "(?:[^/]+/)*")
-    expression = re.compile(longer.replace(_ANY, "[^/]*"))
-    for path in paths:
-        if (match := expression.fullmatch(path)) is not None:
-            other = f"{spelled}{match[1]}"
-            message = f"ambiguous file name: it matches the timeframes {spelled} and {other}"
-            hint = "put the text after {timeframe} into the path template"
-            raise wrong(AmbiguousInputError, message, hint, name, path)
+    longer = [f"{spelled}\2"] if "{timeframe}*" in template else []
+    if re.search(r"(\*|\{symbol\})\{timeframe\}", template) and spelled[0].isdigit():
+        longer.append(f"\2{spelled}")
+    # A digit may be the symbol's, or the timeframe's.
+    bare = text.rstrip("0123456789")
+    texts = [text[:end] for end in range(max(len(bare), 1), len(text) + 1)]
+    for open_ended, shorter in product(longer, texts):
+        filled = template.replace("{timeframe}", open_ended)
+        filled = re.escape(_fill(filled, request, shorter, name.timeframe, name.side))
+        filled = filled.replace("\2", "(?P<digits>[0-9]+)", 1).replace("\2", "(?P=digits)")
+        filled = filled.replace(f"{_FOLDERS}/", "(?:[^/]+/)*?").replace(_ANY, "[^/]*?")
+        for path in paths:
+            if (match := re.fullmatch(filled, path)) is not None:
+                other = open_ended.replace("\2", match["digits"])
+                message = f"ambiguous file name: it matches the timeframes {spelled} and {other}"
+                hint = "put the text around {timeframe} into the path template"
+                raise wrong(AmbiguousInputError, message, hint, name, path)
 
 
 # --- Where files may lie -----------------------------------------------------------------

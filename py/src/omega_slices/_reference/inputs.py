@@ -10,10 +10,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from omega_slices._model.candle import PRICE_TYPES
-from omega_slices._model.options import INPUT_COLUMNS
+from omega_slices._model.checks_together import may_be_one_column
+from omega_slices._model.options import INPUT_COLUMNS, PRICE_FIELDS
 from omega_slices._model.request import Request
 from omega_slices._model.times import timeframe_ns
 from omega_slices._reference.options import SeriesName, contradiction, wrong
@@ -76,7 +78,31 @@ def listed_files(request: Request, names: list[SeriesName]) -> dict[SeriesName, 
     for name in names:
         if name not in listed:
             raise _missing(request, name, listed)
+    _check_shared(request, {name: listed[name] for name in names if name.side is not None})
     return {name: [_checked(request, name, one) for one in listed[name]] for name in names}
+
+
+def _check_shared(request: Request, listed: Mapping[SeriesName, list[_Listed]]) -> None:
+    """Raise where price types of a symbol share a file and a column of prices."""
+    users: dict[tuple[Path, str, str], list[tuple[SeriesName, InputFile]]] = {}
+    for name, file in ((name, one.file) for name, all_ in listed.items() for one in all_):
+        before = users.setdefault((Path(file.path), name.symbol, name.timeframe), [])
+        for other, its in before:
+            if other != name and any(
+                may_be_one_column(_choice(request, name, file, field), _choice(request, other, its, field), field)
+                for field in PRICE_FIELDS
+            ):
+                message = f"cannot read the list of inputs: {other} and {name} would have the same prices"
+                hint = "name other columns of the file for each, or other files"
+                raise wrong(CorruptInputError, message, hint, name, file.path)
+        before.append((name, file))
+
+
+def _choice(request: Request, name: SeriesName, file: InputFile, field: str) -> tuple[str, ...] | None:
+    if field in file.columns:
+        return (file.columns[field],)
+    given = request.column(name.side, field)
+    return None if given is None else tuple(one.replace("{symbol}", name.symbol) for one in given)
 
 
 def _missing(request: Request, name: SeriesName, listed: Mapping[SeriesName, object]) -> OmegaSlicesError:
@@ -119,6 +145,7 @@ def _checked(request: Request, name: SeriesName, listed: _Listed) -> InputFile:
             raise contradiction(name, file.path, what, listed_word, asked)
     for field, column in file.columns.items():
         given = request.column(name.side, field)
+        given = None if given is None else tuple(one.replace("{symbol}", name.symbol) for one in given)
         if given is not None and column not in (given or ("",)):
             raise contradiction(name, file.path, f"columns[{field!r}]", column, given)
         if not column and given is None:

@@ -360,8 +360,11 @@ impl<'a> FileLocator<'a> {
             return self.own_files(template, text, price_type, matching);
         }
         let path = PathBuf::from(template.path(fields));
-        let exists = self.places.may_exist(&path)?;
-        Ok(exists.then_some(path).into_iter().collect())
+        if !self.places.may_exist(&path)? {
+            return Ok(Vec::new());
+        }
+        self.check_timeframe(template, &path, fields)?;
+        Ok(vec![path])
     }
 
     /// Rejects templates that leave the end of a symbol open, even if only one file matches.
@@ -454,16 +457,7 @@ impl<'a> FileLocator<'a> {
     ) -> Result<Vec<PathBuf>> {
         let of_series = self.fields(own_text, price_type);
         for file in &files {
-            let text = file.to_str().unwrap_or_default();
-            let timeframe = self.request.naming().timeframe(self.timeframe.as_str());
-            if let Some(other) = template.longer_timeframe(text, timeframe, of_series) {
-                let message = format!(
-                    "ambiguous file name: it matches the timeframes {timeframe} and {other}"
-                );
-                return Err(Error::input(Code::AmbiguousInput, message)
-                    .at_file(file)
-                    .with_hint("put the text after {timeframe} into the path template"));
-            }
+            self.check_timeframe(template, file, of_series)?;
         }
         let fields = self.fields_of_any_symbol(price_type);
         if !template.may_have_readings(fields) {
@@ -498,6 +492,25 @@ impl<'a> FileLocator<'a> {
             }
         }
         Ok(own)
+    }
+
+    /// Rejects a file that is of a longer timeframe, too.
+    fn check_timeframe(
+        &self,
+        template: &PathTemplate,
+        file: &Path,
+        of_series: TemplateFields<'_>,
+    ) -> Result<()> {
+        let text = file.to_str().unwrap_or_default();
+        let timeframe = self.request.naming().timeframe(self.timeframe.as_str());
+        let Some(other) = template.longer_timeframe(text, timeframe, of_series) else {
+            return Ok(());
+        };
+        let message =
+            format!("ambiguous file name: it matches the timeframes {timeframe} and {other}");
+        Err(Error::input(Code::AmbiguousInput, message)
+            .at_file(file)
+            .with_hint("put the text around {timeframe} into the path template"))
     }
 
     /// The readings of a path whose symbol matches the symbol pattern.

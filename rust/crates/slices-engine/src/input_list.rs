@@ -1,6 +1,6 @@
 //! Reads lists of inputs: JSON documents that name the files of each series and describe them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use slices_core::error::{Code, Error, Result};
 use slices_core::hint::{Setting, hint};
 use slices_core::report::SeriesName;
 use slices_core::request::{
-    ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone, check_readable,
-    check_timeline, remote_scheme, uri_scheme, without_file_scheme,
+    ColumnChoice, ColumnNames, PriceType, Request, Symbols, Timeframe, TimestampUnit, Zone,
+    check_readable, check_timeline, remote_scheme, uri_scheme, without_file_scheme,
 };
 use slices_store::Storage;
 
@@ -162,8 +162,66 @@ pub fn resolve(request: &Request, file: &Path, storage: &Storage) -> Result<Reso
     if !request.indicators().is_empty() {
         add(Role::Indicators, request.timeframe(), &[None])?;
     }
+    check_shared(request, &series)?;
     open_objects(&series, storage)?;
     Ok(Resolved { symbols, series })
+}
+
+/// Checks that the price types of a symbol that share a file read other prices of it.
+fn check_shared(request: &Request, all: &[SeriesFiles]) -> Result<()> {
+    type Users<'a> = Vec<(&'a SeriesName, Prices)>;
+    let mut users: HashMap<(&Path, &str, &str), Users<'_>> = HashMap::new();
+    for series in all {
+        let name = &series.name;
+        let Some(price_type) = name.price_type else {
+            continue;
+        };
+        for file in &series.files {
+            let prices = prices_of(request, name, price_type, file);
+            let key = (file.path.as_path(), &*name.symbol, &*name.timeframe);
+            let users = users.entry(key).or_default();
+            let mut others = users.iter().filter(|(other, _)| *other != name);
+            if let Some((other, _)) = others.find(|(_, other)| may_share(&prices, other)) {
+                let message = format!(
+                    "invalid list of inputs: {other} and {name} would have the same prices"
+                );
+                let error = Error::input(Code::CorruptInput, message).at_file(&file.path);
+                let hint = "name other columns of the file for each in the list, or other files";
+                return Err(name.on(error).with_hint(hint));
+            }
+            users.push((name, prices));
+        }
+    }
+    Ok(())
+}
+
+/// The columns of the prices of a candle.
+type Prices = Vec<ColumnChoice>;
+
+fn prices_of(
+    request: &Request,
+    name: &SeriesName,
+    price_type: PriceType,
+    file: &FileEntry,
+) -> Prices {
+    let listed = file.listed.as_deref();
+    let fields = ColumnNames::VALUE_FIELDS.iter().enumerate();
+    let prices = fields.filter(|(_, field)| **field != "volume");
+    prices
+        .map(
+            |(place, field)| match listed.and_then(|listed| listed.columns.get(*field)) {
+                Some(column) => ColumnChoice::of(column),
+                None => {
+                    let choice = request.columns().value(price_type, place);
+                    choice.of_symbol(&name.symbol).into_owned()
+                }
+            },
+        )
+        .collect()
+}
+
+fn may_share(one: &Prices, other: &Prices) -> bool {
+    one.iter().zip(other).any(|(one, other)| one.may_be(other))
 }
 
 impl<'a> InputList<'a> {
@@ -346,8 +404,9 @@ fn entry(
                 .with_hint("leave the field out or name its column"));
         }
         let asked = request.columns().given(name.price_type, field);
-        if let Some(asked) = asked.filter(|asked| !asked.accepts(column)) {
-            return Err(contradiction("columns", &path, asked.first(), column));
+        let asked = asked.map(|asked| asked.of_symbol(&name.symbol));
+        if let Some(asked) = asked.as_deref().filter(|asked| !asked.accepts(column)) {
+            return Err(contradiction("columns", &path, &asked.to_string(), column));
         }
         if column.is_empty() && asked.is_none() {
             let message =

@@ -173,7 +173,8 @@ fn number_in(text: &[u8]) -> Option<f64> {
     if !text.bytes().all(is_plain) {
         return None;
     }
-    text.parse().ok()
+    // A number beyond the doubles is no price.
+    text.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 fn is_number(data_type: &DataType) -> bool {

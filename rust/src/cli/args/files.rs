@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use omega_slices::{
-    Error, Layout, LayoutOptions, PathTemplate, RequestBuilder, Scales, StampedSides, Zone,
+    Error, Layout, LayoutOptions, PathTemplate, RequestBuilder, Scales, StampedSides, SymbolZones,
+    Zone,
 };
 
 use super::series::parsed;
@@ -135,9 +136,17 @@ impl FileArguments {
                 .with_hint("write one file per symbol, and choose another layout"));
         }
         let mut columns = layout.columns.clone();
-        for renaming in &self.columns {
-            let (field, column) = pair("columns", renaming, "FIELD=COLUMN", "timestamp=ts,open=o")?;
-            columns.rename(field.trim(), column)?;
+        let renamings = self.columns.iter().map(|renaming| {
+            pair("columns", renaming, "FIELD=COLUMN", "timestamp=ts,open=o")
+                .map(|(field, column)| (field.trim(), column))
+        });
+        let renamings = renamings.collect::<Result<Vec<_>, _>>()?;
+        // A name for all price types comes before those of one that the layout has.
+        for (field, _) in &renamings {
+            columns.forget_sides(field);
+        }
+        for (field, column) in renamings {
+            columns.rename(field, column)?;
         }
         let mut alternatives: Vec<(&str, Vec<String>)> = Vec::new();
         for column in &self.column {
@@ -146,6 +155,9 @@ impl FileArguments {
                 Some((_, names)) => names.push(column.to_owned()),
                 None => alternatives.push((field, vec![column.to_owned()])),
             }
+        }
+        for (field, _) in &alternatives {
+            columns.forget_sides(field);
         }
         for (field, names) in alternatives {
             columns.set(field, &names)?;
@@ -164,9 +176,16 @@ impl FileArguments {
             let (timeframe, text) = pair("spell", spelling, "TIMEFRAME=TEXT", "M1=1m,H1=1h")?;
             naming.spell(&timeframe.trim().parse()?, text)?;
         }
-        let mut zones = layout.zones.clone();
+        let mut zones = match &self.zone {
+            None => layout.zones.clone(),
+            Some(_) => SymbolZones::default(),
+        };
         for one in &self.symbol_zone {
-            let (pattern, zone) = pair("symbol-zone", one, "PATTERN=ZONE", "*.PA=Europe/Paris")?;
+            // No zone contains the sign.
+            let (pattern, zone) = one.rsplit_once('=').ok_or_else(|| {
+                Error::usage(format!("invalid --symbol-zone {one:?}"))
+                    .with_hint("write PATTERN=ZONE, as in *.PA=Europe/Paris")
+            })?;
             zones.add(pattern, zone)?;
         }
         let template = self.path_template.as_deref().map(PathTemplate::parse);

@@ -514,9 +514,11 @@ fn price_types_differ(request: &Request) -> bool {
 
 /// Whether one file can hold all symbols of a request: each has columns of its own.
 fn symbols_differ(request: &Request) -> bool {
-    let is_listed = matches!(request.symbols, Symbols::Listed(_));
+    let Symbols::Listed(symbols) = &request.symbols else {
+        return false;
+    };
     let mut all = request.price_types.iter();
-    is_listed && all.all(|price_type| request.columns.name_symbol(*price_type))
+    all.all(|price_type| request.columns.tell_symbols_apart(*price_type, symbols))
 }
 
 fn check_fill(request: &Request) -> Result<()> {

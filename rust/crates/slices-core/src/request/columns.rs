@@ -1,7 +1,8 @@
 //! The columns of the input files: which names a field may have there.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -93,6 +94,17 @@ impl ColumnChoice {
         }
     }
 
+    /// Whether two choices may mean the same column of a file.
+    pub fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Named(names), other) | (other, Self::Named(names)) => {
+                names.iter().any(|name| other.accepts(name))
+            }
+            (Self::Usual(one), Self::Usual(other)) => one == other,
+            (Self::Absent, _) | (_, Self::Absent) => false,
+        }
+    }
+
     /// The choice for a symbol, whose name may be part of that of a column.
     pub fn of_symbol(&self, symbol: &str) -> Cow<'_, Self> {
         match self {
@@ -101,6 +113,14 @@ impl ColumnChoice {
                 Cow::Owned(Self::Named(names.collect()))
             }
             _ => Cow::Borrowed(self),
+        }
+    }
+
+    /// The names that a request spells; none for the usual ones.
+    fn names(&self) -> &[String] {
+        match self {
+            Self::Named(names) => names,
+            Self::Usual(_) | Self::Absent => &[],
         }
     }
 
@@ -138,6 +158,15 @@ pub(super) enum ColumnDocument {
     Text(String),
     /// Alternatives of which one contains the separator.
     List(Vec<String>),
+}
+
+impl fmt::Display for ColumnChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(names) => f.write_str(&names.join(&OR.to_string())),
+            Self::Usual(_) | Self::Absent => f.write_str(self.first()),
+        }
+    }
 }
 
 /// The columns of the input files.
@@ -235,12 +264,29 @@ impl ColumnNames {
 
     /// Whether candles of two price types differ in one file: all their prices have other columns.
     pub(super) fn tell_apart(&self, one: PriceType, other: PriceType) -> bool {
-        (0..PRICES).all(|field| self.value(one, field) != self.value(other, field))
+        (0..PRICES).all(|field| !self.value(one, field).may_be(self.value(other, field)))
     }
 
-    /// Whether symbols differ in one file: all prices have columns with the name of the symbol.
-    pub(super) fn name_symbol(&self, price_type: PriceType) -> bool {
-        (0..PRICES).all(|field| self.value(price_type, field).names_symbol())
+    /// Whether symbols differ in one file: all prices have columns with the name of the symbol, and
+    /// no two symbols the same one.
+    pub(super) fn tell_symbols_apart(&self, price_type: PriceType, symbols: &[String]) -> bool {
+        (0..PRICES).all(|field| {
+            let choice = self.value(price_type, field);
+            let mut owners: HashMap<String, &str> = HashMap::new();
+            let mut is_own =
+                |name: &str, symbol| *owners.entry(name.to_owned()).or_insert(symbol) == symbol;
+            choice.names_symbol()
+                && symbols.iter().all(|symbol| {
+                    let of_symbol = choice.of_symbol(symbol);
+                    of_symbol.names().iter().all(|name| is_own(name, symbol))
+                })
+        })
+    }
+
+    /// Lets a field have the same column for all price types.
+    pub fn forget_sides(&mut self, field: &str) {
+        self.of_sides
+            .retain(|(_, place), _| Self::VALUE_FIELDS[*place] != field);
     }
 
     /// What a request says about the column of a field of a price type; `None` if it says nothing.
@@ -341,6 +387,31 @@ mod tests {
             assert!(!names.tell_apart(bid, ask), "{field}");
             names.rename(&format!("ask_{field}"), field).expect(field);
         }
+        assert!(!names.tell_apart(bid, ask), "open may be the usual one");
+        for field in ["open", "high", "low", "close"] {
+            let column = format!("ask {field}|a{field}");
+            names.rename(&format!("ask_{field}"), &column).expect(field);
+        }
         assert!(names.tell_apart(bid, ask));
+        names.rename("bid_low", "low|alow").expect("a field");
+        assert!(!names.tell_apart(bid, ask), "an alternative of both");
+        names.forget_sides("low");
+        assert!(!names.tell_apart(bid, ask), "one column for both");
+    }
+
+    #[test]
+    fn symbols_of_one_file_have_other_prices() {
+        let symbols = |all: &[&str]| -> Vec<String> { all.iter().map(|&one| one.into()).collect() };
+        let mut names = ColumnNames::default();
+        let are_apart = |names: &ColumnNames, all: &[&str]| {
+            names.tell_symbols_apart(PriceType::Bid, &symbols(all))
+        };
+        assert!(!are_apart(&names, &["A", "B"]));
+        for field in ["open", "high", "low", "close"] {
+            let column = format!("{{symbol}}_{field}|A{{symbol}}_{field}");
+            names.rename(field, &column).expect(field);
+        }
+        assert!(are_apart(&names, &["A", "B"]));
+        assert!(!are_apart(&names, &["AB", "B"]));
     }
 }

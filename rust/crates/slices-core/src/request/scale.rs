@@ -154,9 +154,15 @@ impl FromStr for Scales {
         if !text.contains('=') {
             return Ok(text.parse::<Scale>()?.into());
         }
+        let twice = |width: &str| {
+            let message = format!("the scale of {width} bytes is given twice");
+            Error::usage(message).with_hint("name each width once")
+        };
         let mut scales = Self::default();
         for one in text.split(',') {
             match one.split_once('=') {
+                Some(("8", _)) if scales.bytes_8.is_some() => return Err(twice("8")),
+                Some(("16", _)) if scales.bytes_16.is_some() => return Err(twice("16")),
                 Some(("8", scale)) => scales.bytes_8 = Some(scale.parse()?),
                 Some(("16", scale)) => scales.bytes_16 = Some(scale.parse()?),
                 _ => {

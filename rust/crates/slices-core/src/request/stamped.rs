@@ -26,10 +26,17 @@ impl From<Stamped> for StampedSides {
 
 impl StampedSides {
     /// Sets the side of a timeframe.
-    pub fn set(&mut self, timeframe: &Timeframe, side: Stamped) {
-        if side != self.usual {
-            self.others.insert(timeframe.as_str().to_owned(), side);
+    ///
+    /// # Errors
+    ///
+    /// A usage error if it is set before.
+    pub fn set(&mut self, timeframe: &Timeframe, side: Stamped) -> Result<()> {
+        let before = self.others.insert(timeframe.as_str().to_owned(), side);
+        if before.is_some() {
+            let message = format!("the stamped side of {timeframe} is given twice");
+            return Err(Error::usage(message).with_hint("name each timeframe once"));
         }
+        Ok(())
     }
 
     /// The side of a timeframe.
@@ -42,10 +49,11 @@ impl StampedSides {
 
 impl Serialize for StampedSides {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.others.is_empty() {
+        let unusual = self.others.iter().filter(|(_, side)| **side != self.usual);
+        if unusual.clone().next().is_none() {
             self.usual.serialize(serializer)
         } else {
-            self.others.serialize(serializer)
+            serializer.collect_map(unusual)
         }
     }
 }
@@ -64,7 +72,7 @@ impl FromStr for StampedSides {
                 Error::usage(format!("invalid stamped side of a candle {one:?}"))
                     .with_hint("write it as close, or D1=close,W1=close")
             })?;
-            sides.set(&timeframe.trim().parse()?, side.trim().parse()?);
+            sides.set(&timeframe.trim().parse()?, side.trim().parse()?)?;
         }
         Ok(sides)
     }
@@ -86,7 +94,14 @@ mod tests {
         let all: StampedSides = "close".parse().expect("a side");
         assert_eq!(all.of(&timeframe("M1")), Stamped::Close);
         assert_eq!(json(&all), r#""close""#);
-        for text in ["", "D1=", "D1=shut", "x=close", "D1=close,close"] {
+        for text in [
+            "",
+            "D1=",
+            "D1=shut",
+            "x=close",
+            "D1=close,close",
+            "D1=close,1d=open",
+        ] {
             assert!(text.parse::<StampedSides>().is_err(), "{text}");
         }
     }

@@ -94,6 +94,17 @@ impl PathTemplate {
                 ));
             }
         }
+        let place = |wanted: &Piece| pieces.iter().position(|piece| piece == wanted);
+        let last_folders = pieces.iter().rposition(|piece| *piece == Piece::Folders);
+        if let Some(symbol) = place(&Piece::Symbol)
+            && place(&Piece::Folders).is_some_and(|first| first < symbol)
+            && last_folders.is_some_and(|last| last > symbol)
+        {
+            return Err(bad(
+                "it has ** on both sides of {symbol}, so that a file may be of several symbols"
+                    .to_owned(),
+            ));
+        }
         Ok(Self {
             text: text.to_owned(),
             pieces,
@@ -172,32 +183,54 @@ impl PathTemplate {
     }
 
     /// The longer timeframe that a file of `timeframe` also matches, because a `*` follows the
-    /// field. An example is `M15`, found with `{timeframe}*` for `M1`.
+    /// field, or a `*` or symbol comes right before it. Examples are `M15`, found with
+    /// `{timeframe}*` for `M1`, and `15m`, found with `*{timeframe}` for `5m`.
     pub fn longer_timeframe(
         &self,
         path: &str,
         timeframe: &str,
         fields: TemplateFields<'_>,
     ) -> Option<String> {
-        let open = [Piece::Timeframe, Piece::Star];
-        if !self.pieces.windows(2).any(|pair| pair == open) {
+        let mut pairs = self.pieces.windows(2);
+        let is_open = pairs.any(|pair| match pair {
+            [Piece::Timeframe, Piece::Star] => true,
+            [Piece::Star | Piece::Symbol, Piece::Timeframe] => {
+                timeframe.starts_with(|first: char| first.is_ascii_digit())
+            }
+            _ => false,
+        });
+        if !is_open {
             return None;
         }
         let names: Vec<_> = path.split('/').collect();
+        let matches = |longer: &str, symbol| {
+            let timeframe = Some(longer);
+            let fields = TemplateFields {
+                timeframe,
+                symbol,
+                ..fields
+            };
+            self.pattern(fields).matches(&names)
+        };
         let mut longest = timeframe.to_owned();
+        let mut symbol = fields.symbol;
         loop {
-            let longer = (0..10)
-                .map(|digit| format!("{longest}{digit}"))
-                .find(|longer| {
-                    let timeframe = Some(longer.as_str());
-                    self.pattern(TemplateFields {
-                        timeframe,
-                        ..fields
+            let digits = || (0..10).map(|digit| char::from(b'0' + digit));
+            let behind = digits()
+                .map(|digit| (format!("{longest}{digit}"), symbol))
+                .find(|(longer, symbol)| matches(longer, *symbol));
+            let before = || {
+                let shorter = |digit| symbol.map(|symbol| symbol.strip_suffix(digit));
+                digits()
+                    .flat_map(|digit| {
+                        let longer = format!("{digit}{longest}");
+                        [(longer.clone(), symbol), (longer, shorter(digit).flatten())]
                     })
-                    .matches(&names)
-                });
-            match longer {
-                Some(longer) => longest = longer,
+                    .filter(|(_, text)| text.is_some() == symbol.is_some())
+                    .find(|(longer, symbol)| matches(longer, *symbol))
+            };
+            match behind.or_else(before) {
+                Some((longer, of_longer)) => (longest, symbol) = (longer, of_longer),
                 None => return (longest != timeframe).then_some(longest),
             }
         }

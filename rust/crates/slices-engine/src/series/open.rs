@@ -205,7 +205,11 @@ fn open_file(
                 ..given.clone()
             },
             None => ValueColumn {
-                choice: of_symbol(&given.choice),
+                // Indicators are called as the request calls them.
+                choice: match series.name.price_type {
+                    Some(_) => of_symbol(&given.choice),
+                    None => given.choice.clone(),
+                },
                 ..given.clone()
             },
         })
