@@ -38,7 +38,17 @@ def test_options_are_those_of_the_package() -> None:
     }
     assert named <= set(signature(open_slices).parameters)
     later = [*signature(open_slices).parameters]
-    assert set(later[later.index("inputs") : later.index("strict") + 1]) <= named
+    # What names of files mean stands where layouts say it.
+    of_layouts = {
+        "layout": "`--layout NAME`",
+        "spell": "`[timeframes]`",
+        "rewrite": "`rewrite`",
+        "symbol_separator": "`symbol_separator`",
+        "zones": "`[zones]`",
+    }
+    layouts = docs_page("layouts")
+    assert [name for name, word in of_layouts.items() if word not in layouts] == []
+    assert set(later[later.index("inputs") : later.index("strict") + 1]) - of_layouts.keys() <= named
 
 
 def test_codes_are_those_of_the_package() -> None:

@@ -220,11 +220,14 @@ impl PathTemplate {
                 .map(|digit| (format!("{longest}{digit}"), symbol))
                 .find(|(longer, symbol)| matches(longer, *symbol));
             let before = || {
-                let shorter = |digit| symbol.map(|symbol| symbol.strip_suffix(digit));
+                let shorter = |digit| {
+                    let rest = symbol.and_then(|symbol| symbol.strip_suffix(digit));
+                    rest.filter(|rest| !rest.is_empty())
+                };
                 digits()
                     .flat_map(|digit| {
                         let longer = format!("{digit}{longest}");
-                        [(longer.clone(), symbol), (longer, shorter(digit).flatten())]
+                        [(longer.clone(), symbol), (longer, shorter(digit))]
                     })
                     .filter(|(_, text)| text.is_some() == symbol.is_some())
                     .find(|(longer, symbol)| matches(longer, *symbol))
@@ -614,6 +617,37 @@ mod tests {
             ("{root}/x.parquet", None),
         ] {
             assert_eq!(spelled(template), expected.map(PathBuf::from), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_be_of_a_longer_timeframe_too() {
+        let longer = |template: &str, symbol, timeframe, path: &str| {
+            let template = PathTemplate::parse(template).expect("a template");
+            let fields = TemplateFields {
+                timeframe: Some(timeframe),
+                ..fields(symbol)
+            };
+            template.longer_timeframe(path, timeframe, fields)
+        };
+        for (template, symbol, timeframe, path, expected) in [
+            ("{timeframe}*.pq", "A", "M1", "M15x.pq", Some("M15")),
+            ("{timeframe}*.pq", "A", "M1", "M1x.pq", None),
+            ("*{timeframe}.pq", "A", "5m", "x15m.pq", Some("15m")),
+            ("*{timeframe}.pq", "A", "5m", "x_5m.pq", None),
+            ("*{timeframe}.pq", "A", "M5", "x1M5.pq", None),
+            ("{symbol}{timeframe}.pq", "A1", "5m", "A15m.pq", Some("15m")),
+            (
+                "{symbol}/{symbol}{timeframe}.pq",
+                "A1",
+                "5m",
+                "A1/A15m.pq",
+                None,
+            ),
+            ("{symbol}{timeframe}.pq", "1", "5m", "15m.pq", None),
+        ] {
+            let found = longer(template, symbol, timeframe, path);
+            assert_eq!(found.as_deref(), expected, "{template} {path}");
         }
     }
 
